@@ -1,0 +1,71 @@
+/**
+ * Elements as numbers and back, for every dtype. References compute in float64: they read with `toF64` and write with
+ * `fromF64`, which rounds once to the dtype. i64 and u64 beyond 2^53 need their BigInt arrays read directly.
+ */
+import { type DType, isBig, type TensorData } from "./dtype.ts";
+import { DTypeError } from "./errors.ts";
+import { decodeFloat, encodeFloat, f16Table, type SmallFloat } from "./float.ts";
+
+interface Elements {
+  dtype: DType;
+  data: TensorData;
+}
+
+const isSmallFloat = (dtype: DType): dtype is SmallFloat =>
+  dtype === "f16" || dtype === "bf16" || dtype.startsWith("f8") || dtype === "f4e2m1";
+
+/** All elements as doubles. A Float64Array tensor is returned as it is: do not write to the result. */
+export function toF64(t: Elements): Float64Array {
+  const { dtype, data } = t;
+  if (data instanceof Float64Array) return data;
+  if (dtype === "string") throw new DTypeError("strings are not numbers", { types: [dtype] });
+  const out = new Float64Array(data.length);
+  if (dtype === "f16") {
+    const table = f16Table();
+    for (let i = 0; i < out.length; i++) out[i] = table[data[i] as number];
+  } else if (isSmallFloat(dtype)) {
+    for (let i = 0; i < out.length; i++) out[i] = decodeFloat(dtype, data[i] as number);
+  } else if (isBig(dtype)) {
+    for (let i = 0; i < out.length; i++) out[i] = Number(data[i]);
+  } else out.set(data as Float32Array);
+  return out;
+}
+
+const wrapI4 = (v: number): number => ((v & 15) << 28) >> 28;
+const wrapI2 = (v: number): number => ((v & 3) << 30) >> 30;
+
+/**
+ * Stores doubles into `out`, rounding floats to nearest even and truncating towards zero for integers (wrapping as C
+ * does; NaN gives 0). `bool` stores 1 for anything but 0.
+ */
+export function fromF64(values: ArrayLike<number>, out: Elements): void {
+  const { dtype, data } = out;
+  const n = values.length;
+  if (isSmallFloat(dtype)) {
+    const d = data as Uint8Array;
+    for (let i = 0; i < n; i++) d[i] = encodeFloat(dtype, values[i]);
+  } else if (dtype === "i64" || dtype === "u64") {
+    const d = data as BigInt64Array;
+    for (let i = 0; i < n; i++) d[i] = toBigInt(values[i]);
+  } else if (dtype === "bool") {
+    const d = data as Uint8Array;
+    for (let i = 0; i < n; i++) d[i] = values[i] !== 0 ? 1 : 0;
+  } else if (dtype === "i4" || dtype === "i2") {
+    const d = data as Int8Array;
+    for (let i = 0; i < n; i++) d[i] = dtype === "i4" ? wrapI4(values[i]) : wrapI2(values[i]);
+  } else if (dtype === "u4" || dtype === "u2") {
+    const d = data as Uint8Array;
+    for (let i = 0; i < n; i++) d[i] = values[i] & (dtype === "u4" ? 15 : 3);
+  } else if (dtype === "string") {
+    throw new DTypeError("numbers are not strings", { types: [dtype] });
+  } else (data as Float32Array).set(values);
+}
+
+/** Truncates towards zero; NaN becomes 0, infinities the ends of the i64 range. */
+export function toBigInt(v: number): bigint {
+  if (Number.isFinite(v)) return BigInt(Math.trunc(v));
+  return Number.isNaN(v) ? 0n : v > 0 ? (1n << 63n) - 1n : -(1n << 63n);
+}
+
+/** The elements of a small integer tensor (a shape, axes, pads) as numbers. Throws DTypeError for strings. */
+export const toNumbers = (t: Elements): number[] => Array.from(toF64(t));

@@ -1,0 +1,64 @@
+/**
+ * The errors that forwardpass throws. All share one base class, so `catch (e) { if (e instanceof ForwardpassError) }`
+ * tells an engine error from a bug. Message form: `matmul: inner dimensions differ: f32[2,3] and f32[4,5] (node "/l0/q")`.
+ */
+
+export interface ErrorContext {
+  /** Operator name, ours (`matmul`) or the format's (`ai.onnx::MatMul`). */
+  op?: string;
+  /** Name of the graph node. */
+  node?: string;
+  /** The types involved, printed: `f32[2,3]`. */
+  types?: readonly string[];
+  /** Byte offset in the file, for format errors. */
+  offset?: number;
+  cause?: unknown;
+}
+
+export class ForwardpassError extends Error {
+  op?: string;
+  node?: string;
+  types?: readonly string[];
+  readonly offset?: number;
+
+  constructor(message: string, context: ErrorContext = {}) {
+    super(message, context.cause === undefined ? undefined : { cause: context.cause });
+    this.name = new.target.name;
+    this.op = context.op;
+    this.node = context.node;
+    this.types = context.types;
+    if (context.offset !== undefined) this.offset = context.offset;
+  }
+
+  /** Adds the node's name when the error passes the place that knows it. Keeps the first name given. */
+  at(node: string | undefined): this {
+    if (node && this.node === undefined) {
+      this.node = node;
+      this.message += ` (node "${node}")`;
+    }
+    return this;
+  }
+}
+
+/** Shapes, axes or attribute values that don't fit together. */
+export class ShapeError extends ForwardpassError {}
+/** An element type that the operator or the input doesn't take. */
+export class DTypeError extends ForwardpassError {}
+/** Wrong or missing inputs by name, wrong arguments of a public function. */
+export class InputError extends ForwardpassError {}
+/** An operator, attribute or feature that isn't implemented. `missing` lists every one found. */
+export class UnsupportedOpError extends ForwardpassError {
+  readonly missing: readonly string[];
+  constructor(message: string, context: ErrorContext & { missing?: readonly string[] } = {}) {
+    super(message, context);
+    this.missing = context.missing ?? [];
+  }
+}
+/** A file that is truncated, corrupt or not of the format it claims. `offset` is the byte position where known. */
+export class FormatError extends ForwardpassError {}
+/** The device (worker, GPU, WebAssembly) is missing, lost, out of memory or failed. */
+export class DeviceError extends ForwardpassError {}
+/** A tensor or session was used after `dispose()`. */
+export class DisposedError extends ForwardpassError {}
+/** A peer package that has to be installed for this call. */
+export class MissingPeerError extends ForwardpassError {}
