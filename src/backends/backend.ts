@@ -1,0 +1,132 @@
+/**
+ * What a backend is. It knows no graph: it offers kernels, and runs plans. A plan is a straight line of steps whose
+ * shapes are all known; the session makes one for each combination of input shapes and keeps the latest few.
+ */
+import type { AnyOp, Attrs, AttrsOf, OpDef } from "../ops/op.ts";
+import type { TypedArray } from "../tensor/dtype.ts";
+import type { HostTensor, TensorType } from "../tensor/tensor.ts";
+
+/** An input as a kernel sees it when it decides whether it applies. */
+export interface KernelInput extends TensorType {
+  /** Its value, where it never changes: such inputs can be prepacked. */
+  readonly constant?: HostTensor;
+}
+
+/** How a constant input is laid out once at compile. The original is not kept on the device. */
+export interface Prepack {
+  /** Which input. */
+  readonly input: number;
+  /** Same key, same layout: nodes that share a weight share the packed copy. */
+  readonly key: string;
+  /** What the packed copy looks like to the kernel. */
+  readonly type: TensorType;
+  pack(source: TypedArray, packed: TypedArray): void;
+}
+
+/** What a kernel returns when it takes the job. Backends extend it by how the step runs. */
+export interface Step {
+  readonly workspaceBytes?: number;
+  readonly prepack?: readonly Prepack[];
+  /** Output 0 may share memory with an input that is dead afterwards. */
+  readonly inplace?: boolean;
+}
+
+export interface Kernel<S extends Step = Step> {
+  readonly op: OpDef;
+  /** `wasm/matmul/tile5x8`: also the profiler's row, the bench's row and the GPU's label. */
+  readonly name: string;
+  /**
+   * Undefined: does not cover these shapes, dtypes or attributes. An output is undefined where nobody reads it.
+   * Called once for each node and plan; everything that depends on shapes is computed here, not in the step.
+   */
+  plan(
+    inputs: readonly (KernelInput | undefined)[],
+    outputs: readonly (TensorType | undefined)[],
+    attrs: Attrs,
+  ): S | undefined;
+}
+
+/** Binds a kernel to its operator, with the attributes' type. */
+export function kernel<S extends Step, O extends AnyOp>(
+  op: O,
+  name: string,
+  plan: (inputs: readonly KernelInput[], outputs: readonly TensorType[], attrs: AttrsOf<O>) => S | undefined,
+): Kernel<S> {
+  return { op: op.op, name, plan: plan as Kernel<S>["plan"] };
+}
+
+/** A kernel that runs on typed arrays in this thread: `cpu`, and what `wasm` has no kernel for. */
+export interface HostStep extends Step {
+  /**
+   * Arrays are views of exactly the planned sizes, in the operator's order; the same objects on every call.
+   * Missing optional inputs and unread outputs are undefined.
+   */
+  run(inputs: TypedArray[], outputs: TypedArray[], workspace: ArrayBufferView<ArrayBufferLike>): void;
+}
+
+/** Where a value of a plan lives. Exactly one of `offset` and `constant` is set. */
+export interface Place extends TensorType {
+  /** Bytes from the start of the plan's arena. */
+  readonly offset?: number;
+  readonly constant?: HostTensor;
+  readonly prepack?: Prepack;
+}
+
+export interface PlannedStep<S extends Step = Step> {
+  readonly node: string;
+  readonly op: OpDef;
+  readonly attrs: Attrs;
+  readonly kernel: string;
+  readonly step: S;
+  readonly inputs: readonly (Place | undefined)[];
+  readonly outputs: readonly (Place | undefined)[];
+  readonly workspaceOffset: number;
+}
+
+export interface StagePlan<S extends Step = Step> {
+  readonly steps: readonly PlannedStep<S>[];
+  /** Written before the steps run. */
+  readonly inputs: readonly Place[];
+  /** Read after them. */
+  readonly outputs: readonly Place[];
+  readonly arenaBytes: number;
+}
+
+/** A plan made ready on a device. */
+export interface Program {
+  /**
+   * Runs once. Yields a promise where it has to wait for the device, and undefined between steps, where the caller may
+   * stop it. Outputs are copies that belong to the caller. `times`, if given, receives milliseconds per step.
+   */
+  run(inputs: readonly HostTensor[], times?: Float64Array): Generator<Promise<unknown> | undefined, HostTensor[]>;
+  dispose(): void;
+}
+
+export interface Backend<S extends Step = Step> {
+  readonly name: string;
+  /** In order of preference: the first whose `plan` accepts wins. */
+  kernelsFor(op: OpDef): readonly Kernel<S>[];
+  /** The step for an operator that no kernel covers, from its reference. Undefined where the host can't help (a GPU). */
+  fallback?(op: OpDef, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[], attrs: Attrs): S;
+  /** A store for constants and programs of one session. */
+  open(): DeviceSession<S>;
+}
+
+/** What one session holds on a device. */
+export interface DeviceSession<S extends Step = Step> {
+  prepare(plan: StagePlan<S>): Program | Promise<Program>;
+  /** Bytes held: packed weights and arenas. */
+  readonly bytes: number;
+  dispose(): void;
+}
+
+/** An ordered list of kernels as a look-up by operator. */
+export function kernelTable<S extends Step>(kernels: readonly Kernel<S>[]): (op: OpDef) => readonly Kernel<S>[] {
+  const table = new Map<string, Kernel<S>[]>();
+  for (const k of kernels) {
+    const list = table.get(k.op.name);
+    if (list) list.push(k);
+    else table.set(k.op.name, [k]);
+  }
+  return (op) => table.get(op.name) ?? [];
+}

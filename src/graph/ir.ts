@@ -1,0 +1,70 @@
+/** The graph: what formats produce, passes rewrite and sessions run. Plain data; a node's operator is a reference. */
+import type { Attrs, OpDef } from "../ops/op.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+
+export type ValueId = number;
+
+/** A number, or the name of a dimension that the caller decides (`"batch"`). Unnamed ones are `"?"`. */
+export type Dim = number | string;
+
+/** What a model says of an input or output before it runs. */
+export interface ValueInfo {
+  readonly name: string;
+  /** Undefined for sequences and optionals. */
+  readonly dtype?: DType;
+  /** Undefined where the model doesn't say. */
+  readonly shape?: readonly Dim[];
+}
+
+export interface Node {
+  readonly op: OpDef;
+  /** The name in the source file, for messages. */
+  readonly name: string;
+  readonly inputs: readonly (ValueId | undefined)[];
+  readonly outputs: readonly ValueId[];
+  readonly attrs: Attrs;
+}
+
+export interface Graph {
+  readonly name: string;
+  readonly inputs: readonly GraphPort[];
+  readonly outputs: readonly GraphPort[];
+  readonly constants: ReadonlyMap<ValueId, HostTensor>;
+  /** In an order in which every value is produced before it is used. */
+  readonly nodes: readonly Node[];
+  /** All ids are below this: passes take new ones from here. */
+  readonly valueCount: number;
+}
+
+export interface GraphPort extends ValueInfo {
+  readonly id: ValueId;
+  /** An input that may be left out, and its value then. */
+  readonly default?: HostTensor;
+}
+
+/** Attribute values that are graphs: branches and loop bodies. */
+export function subgraphsOf(node: Node): Graph[] {
+  return Object.values(node.attrs).filter(isGraph);
+}
+
+export const isGraph = (v: unknown): v is Graph =>
+  typeof v === "object" && v !== null && "nodes" in v && "constants" in v && "valueCount" in v;
+
+/** Uses of every value by nodes and graph outputs. */
+export function countUses(graph: Graph): Map<ValueId, number> {
+  const uses = new Map<ValueId, number>();
+  const add = (id: ValueId | undefined): void => {
+    if (id !== undefined) uses.set(id, (uses.get(id) ?? 0) + 1);
+  };
+  for (const node of graph.nodes) node.inputs.forEach(add);
+  for (const port of graph.outputs) add(port.id);
+  return uses;
+}
+
+/** The node that produces each value. */
+export function producers(graph: Graph): Map<ValueId, Node> {
+  const map = new Map<ValueId, Node>();
+  for (const node of graph.nodes) for (const id of node.outputs) map.set(id, node);
+  return map;
+}
