@@ -1,0 +1,142 @@
+/** One ONNX node as the lowerings see it: symbolic inputs, attributes with checks, the opset version of its domain. */
+import type { GraphBuilder, SymbolicValue } from "../../graph/builder.ts";
+import type { Graph, ValueId } from "../../graph/ir.ts";
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+
+/** A decoded AttributeProto. `graph` is imported already; the values it takes from outside are its last inputs. */
+export type OnnxAttribute =
+  | { type: "int"; value: bigint }
+  | { type: "float"; value: number }
+  | { type: "string"; value: string }
+  | { type: "tensor"; value: HostTensor }
+  | { type: "ints"; value: bigint[] }
+  | { type: "floats"; value: number[] }
+  | { type: "strings"; value: string[] }
+  | { type: "graph"; value: ImportedGraph }
+  | { type: "other"; value: unknown };
+
+export interface ImportedGraph {
+  graph: Graph;
+  /** Values of the enclosing graph that this one uses, in the order of its last inputs. */
+  captures: SymbolicValue[];
+  /** Number of inputs that the format declares, before the captures. */
+  formals: number;
+  outputs: ValueId[];
+}
+
+export class OnnxNode {
+  constructor(
+    readonly builder: GraphBuilder,
+    readonly name: string,
+    /** Without domain for ai.onnx, else `domain::Type`. */
+    readonly type: string,
+    /** Version of the node's domain that the model imports. */
+    readonly opset: number,
+    readonly inputs: readonly (SymbolicValue | undefined)[],
+    /** Names of the outputs, "" where one is not wanted. */
+    readonly outputs: readonly string[],
+    readonly attributes: ReadonlyMap<string, OnnxAttribute>,
+  ) {}
+
+  /** A required input. FormatError if it is missing. */
+  input(i: number): SymbolicValue {
+    const v = this.inputs[i];
+    if (!v) throw new FormatError(`${this.type}: input ${i} is missing`, { op: this.type }).at(this.name);
+    return v;
+  }
+
+  optional(i: number): SymbolicValue | undefined {
+    return this.inputs[i];
+  }
+
+  /** All inputs of a variadic operator from the `from`-th on. */
+  rest(from = 0): SymbolicValue[] {
+    return this.inputs.slice(from).map((_, i) => this.input(from + i));
+  }
+
+  /** Whether somebody may read output `i`. */
+  wants(i: number): boolean {
+    return (this.outputs[i] ?? "") !== "";
+  }
+
+  has(name: string): boolean {
+    return this.attributes.has(name);
+  }
+
+  int(name: string): number | undefined;
+  int(name: string, fallback: number): number;
+  int(name: string, fallback?: number): number | undefined {
+    const a = this.attribute(name, "int");
+    return a === undefined ? fallback : Number(a.value);
+  }
+
+  /** An int attribute that is a flag. */
+  flag(name: string, fallback = false): boolean {
+    return this.int(name, fallback ? 1 : 0) !== 0;
+  }
+
+  float(name: string): number | undefined;
+  float(name: string, fallback: number): number;
+  float(name: string, fallback?: number): number | undefined {
+    return this.attribute(name, "float")?.value ?? fallback;
+  }
+
+  string(name: string): string | undefined;
+  string(name: string, fallback: string): string;
+  string(name: string, fallback?: string): string | undefined {
+    return this.attribute(name, "string")?.value ?? fallback;
+  }
+
+  ints(name: string): number[] | undefined {
+    return this.attribute(name, "ints")?.value.map(Number);
+  }
+
+  floats(name: string): number[] | undefined {
+    return this.attribute(name, "floats")?.value;
+  }
+
+  strings(name: string): string[] | undefined {
+    return this.attribute(name, "strings")?.value;
+  }
+
+  tensor(name: string): HostTensor | undefined {
+    return this.attribute(name, "tensor")?.value;
+  }
+
+  graph(name: string): ImportedGraph {
+    const a = this.attribute(name, "graph");
+    if (!a) throw new FormatError(`${this.type}: attribute "${name}" is missing`, { op: this.type }).at(this.name);
+    return a.value;
+  }
+
+  /** A small i64 constant: axes, a shape. A plain number gives a scalar. */
+  i64(values: number | readonly number[]): SymbolicValue {
+    const list = typeof values === "number" ? [values] : values;
+    const shape = typeof values === "number" ? [] : [list.length];
+    return this.builder.constant({ dtype: "i64", shape, data: BigInt64Array.from(list, BigInt) });
+  }
+
+  unsupported(what: string): never {
+    const missing = [`${this.type}: ${what}`];
+    throw new UnsupportedOpError(`${this.type}: ${what} is not supported`, { op: this.type, missing }).at(this.name);
+  }
+
+  private attribute<T extends OnnxAttribute["type"]>(
+    name: string,
+    type: T,
+  ): Extract<OnnxAttribute, { type: T }> | undefined {
+    const a = this.attributes.get(name);
+    if (a === undefined) return undefined;
+    if (a.type !== type)
+      throw new FormatError(`${this.type}: attribute "${name}" must be ${type}, is ${a.type}`, { op: this.type }).at(
+        this.name,
+      );
+    return a as Extract<OnnxAttribute, { type: T }>;
+  }
+}
+
+/** Turns a node into ours. Returns one value for each output (trailing unwanted ones may be left out). */
+export type Lowering = (n: OnnxNode) => SymbolicValue | readonly (SymbolicValue | undefined)[];
+/** By ONNX operator type; other domains as `domain::Type`. */
+export type LoweringTable = Readonly<Record<string, Lowering>>;

@@ -1,0 +1,65 @@
+/** Generated inputs for operators: the same cases feed every kernel of every backend. */
+import fc from "fast-check";
+import type { AnyOp, Attrs, AttrsOf } from "../../src/ops/op.ts";
+import { fromF64 } from "../../src/tensor/convert.ts";
+import { allocate, type DType, isBig } from "../../src/tensor/dtype.ts";
+import { sizeOf } from "../../src/tensor/shape.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+
+export interface OpCase {
+  readonly inputs: readonly (HostTensor | undefined)[];
+  readonly attrs: Attrs;
+}
+
+/** A case of operator `op`; use inside `fc.Arbitrary.map` so that attributes are type-checked. */
+export const opCase = <O extends AnyOp>(
+  _op: O,
+  inputs: readonly (HostTensor | undefined)[],
+  attrs: AttrsOf<O>,
+): OpCase => ({ inputs, attrs: attrs as Attrs });
+
+/** Shapes of the given ranks; dimensions 0 are rare, large ones (past a SIMD width or tile) now and then. */
+export const shapeOf = (minRank = 0, maxRank = 4, maxDim = 9): fc.Arbitrary<number[]> =>
+  fc.array(fc.integer({ min: 1, max: maxDim }), { minLength: minRank, maxLength: maxRank });
+
+export interface ValueRange {
+  min?: number;
+  max?: number;
+}
+
+/** A tensor of `shape` filled from a seed: reproducible, cheap to shrink. Floats in [min, max], integers whole. */
+export function tensorFrom(
+  seed: number,
+  dtype: DType,
+  shape: readonly number[],
+  { min = -3, max = 3 }: ValueRange = {},
+): HostTensor {
+  const t: HostTensor = { dtype, shape, data: allocate(dtype, sizeOf(shape)) };
+  const random = mulberry32(seed);
+  const whole = dtype[0] === "i" || dtype[0] === "u";
+  const values = Float64Array.from({ length: sizeOf(shape) }, () => {
+    if (dtype === "bool") return random() < 0.5 ? 0 : 1;
+    const v = min + random() * (max - min);
+    return whole ? Math.round(v) : v;
+  });
+  if (dtype === "u64" || (dtype[0] === "u" && !isBig(dtype))) values.forEach((v, i) => (values[i] = Math.abs(v)));
+  fromF64(values, t);
+  return t;
+}
+
+/** An arbitrary tensor of a fixed shape. */
+export const tensorOf = (
+  shape: readonly number[],
+  dtype: DType = "f32",
+  range?: ValueRange,
+): fc.Arbitrary<HostTensor> => fc.integer().map((seed) => tensorFrom(seed, dtype, shape, range));
+
+function mulberry32(seed: number): () => number {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
