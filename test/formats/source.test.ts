@@ -1,0 +1,251 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { blobSource, bytesSource, fileSource, openSource } from "../../src/formats/source.ts";
+import { urlSource } from "../../src/formats/source-url.ts";
+import { FormatError, InputError } from "../../src/tensor/errors.ts";
+
+const size = 3_000_001;
+const content = new Uint8Array(size);
+for (let i = 0; i < size; i++) content[i] = (i * 2654435761) >>> 24;
+
+const same = (bytes: Uint8Array, offset = 0, length = size) =>
+  bytes.length === length && Buffer.compare(bytes, content.subarray(offset, offset + length)) === 0;
+
+describe("local sources", () => {
+  let folder: string;
+  let path: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "source-"));
+    path = join(folder, "model.bin");
+    await writeFile(path, content);
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  test("bytes, buffer, blob, file, file URL read the same ranges", async () => {
+    const inputs = [
+      content,
+      content.slice().buffer,
+      new Blob([content]),
+      path,
+      pathToFileURL(path),
+      pathToFileURL(path).href,
+    ];
+    for (const input of inputs) {
+      const source = await openSource(input);
+      expect(source.size).toBe(size);
+      expect(same(await source.read(0, size))).toBe(true);
+      expect(same(await source.read(12_345, 777), 12_345, 777)).toBe(true);
+      expect((await source.read(size, 0)).length).toBe(0);
+      expect(await openSource(source)).toBe(source);
+    }
+  });
+
+  test("bytes are read without a copy", async () => {
+    expect((await bytesSource(content).read(5, 7)).buffer).toBe(content.buffer);
+  });
+
+  test("ranges outside the file are refused with the offset", async () => {
+    for (const source of [bytesSource(content), blobSource(new Blob([content])), await fileSource(path)])
+      for (const [offset, length] of [
+        [0, size + 1],
+        [size, 1],
+        [-1, 1],
+        [1, -1],
+        [0.5, 1],
+        [0, Number.NaN],
+        [2 ** 60, 1],
+      ]) {
+        const error = await source.read(offset, length).catch((e) => e);
+        expect(error).toBeInstanceOf(FormatError);
+        expect(error.offset).toBeTypeOf("number");
+      }
+  });
+
+  test("a file that shrank after opening, a missing file and a wrong input", async () => {
+    const shrinking = join(folder, "shrinks");
+    await writeFile(shrinking, content);
+    const source = await fileSource(shrinking);
+    await writeFile(shrinking, content.subarray(0, 100));
+    await expect(source.read(50, 100)).rejects.toMatchObject({ name: "FormatError", offset: 100 });
+    await expect(openSource(join(folder, "none"))).rejects.toThrow(InputError);
+    await expect(openSource(42 as unknown as string)).rejects.toThrow(InputError);
+  });
+});
+
+/** How one request is answered; `n` counts the requests of a test. */
+type Handler = (request: IncomingMessage, response: ServerResponse, n: number) => void;
+
+describe("URL sources", () => {
+  let server: Server;
+  let base: string;
+  let handler: Handler;
+  let requests: (string | undefined)[];
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      requests.push(request.headers.range);
+      handler(request, response, requests.length);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model.bin`;
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const serve = (h: Handler) => {
+    handler = h;
+    requests = [];
+  };
+  /** Answers with the whole file; `cut` breaks the connection after so many bytes. */
+  const whole = (response: ServerResponse, cut?: number) => {
+    response.writeHead(200, { "content-length": size });
+    if (cut === undefined) response.end(content);
+    else response.write(content.subarray(0, cut), () => response.destroy());
+  };
+  const ranged = (request: IncomingMessage, response: ServerResponse, cut?: number) => {
+    const match = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+    if (!match) return whole(response, cut);
+    const start = Number(match[1]);
+    const end = Math.min(size, match[2] ? Number(match[2]) + 1 : size);
+    response.writeHead(206, { "content-length": end - start, "content-range": `bytes ${start}-${end - 1}/${size}` });
+    if (cut === undefined) response.end(content.subarray(start, end));
+    else response.write(content.subarray(start, Math.min(end, start + cut)), () => response.destroy());
+  };
+  const quick = { retryDelay: 1 };
+
+  test("ranges: reads only what is asked for, near reads share a window", async () => {
+    serve((q, r) => ranged(q, r));
+    const seen: [number, number][] = [];
+    const source = await openSource(base, { ...quick, onProgress: (l, t) => seen.push([l, t]) });
+    expect(source.size).toBe(size);
+    expect(same(await source.read(10, 100), 10, 100)).toBe(true);
+    expect(requests.length).toBe(1);
+    expect(same(await source.read(2_000_000, 4), 2_000_000, 4)).toBe(true);
+    expect(same(await source.read(2_000_004, 50_000), 2_000_004, 50_000)).toBe(true);
+    expect(requests.length).toBe(2);
+    expect(same(await source.read(0, size))).toBe(true);
+    expect(seen.at(-1)).toEqual([size, size]);
+    await expect(source.read(size - 1, 2)).rejects.toThrow(FormatError);
+  });
+
+  test("no ranges: one whole download with progress", async () => {
+    serve((_, r) => whole(r));
+    const seen: number[] = [];
+    const source = await urlSource(base, { ...quick, onProgress: (l, t) => seen.push(l, t) });
+    expect(same(await source.read(0, size))).toBe(true);
+    expect(same(await source.read(7, 9), 7, 9)).toBe(true);
+    expect(requests.length).toBe(1);
+    expect(seen.slice(-2)).toEqual([size, size]);
+  });
+
+  test("a dropped connection is resumed by range where it stopped", async () => {
+    serve((q, r, n) => ranged(q, r, n === 1 ? undefined : n < 4 ? 700_000 : undefined));
+    const source = await urlSource(base, quick);
+    expect(same(await source.read(0, size))).toBe(true);
+    expect(requests.length).toBe(4);
+    const starts = requests.slice(1).map((range) => Number(/=(\d+)/.exec(range!)?.[1]));
+    expect(starts[0]).toBe(0);
+    expect(starts[1]).toBeGreaterThan(0);
+    expect(starts[2]).toBeGreaterThan(starts[1]);
+  });
+
+  test("a dropped whole download is resumed if the server knows ranges, else begun again", async () => {
+    serve((q, r, n) => (n === 1 ? whole(r, 1_000_000) : ranged(q, r)));
+    expect(same(await (await urlSource(base, quick)).read(0, size))).toBe(true);
+    expect(requests[1]).toMatch(/^bytes=[1-9]/);
+    serve((_, r, n) => whole(r, n < 3 ? 1_000_000 : undefined));
+    expect(same(await (await urlSource(base, quick)).read(0, size))).toBe(true);
+    expect(requests.length).toBe(3);
+  });
+
+  test("gives up after the retries, with the cause", async () => {
+    serve((_, r) => r.destroy());
+    await expect(urlSource(base, { ...quick, retries: 2 })).rejects.toThrow(InputError);
+    expect(requests.length).toBe(3);
+    // Bytes that arrive, but always the same first ones, are not progress for ever.
+    serve((_, r) => whole(r, 1000));
+    await expect(urlSource(base, { ...quick, retries: 3 })).rejects.toThrow(/download failed/);
+    expect(requests.length).toBeLessThan(20);
+  });
+
+  test("404 is not retried, 503 is", async () => {
+    serve((_, r) => r.writeHead(404).end("no"));
+    await expect(urlSource(base, quick)).rejects.toThrow(/404/);
+    expect(requests.length).toBe(1);
+    serve((q, r, n) => (n < 3 ? r.writeHead(503).end() : ranged(q, r)));
+    expect((await urlSource(base, quick)).size).toBe(size);
+    expect(requests.length).toBe(3);
+  });
+
+  test("a body shorter than announced is an error, a changed file too", async () => {
+    serve((_, r) => {
+      r.writeHead(200, { "content-length": size });
+      r.write(content.subarray(0, 100), () => r.destroy());
+    });
+    await expect(urlSource(base, { ...quick, retries: 1 })).rejects.toThrow(InputError);
+    serve((q, r, n) => {
+      if (n === 1) return ranged(q, r);
+      r.writeHead(206, { "content-range": `bytes 0-9/${size + 5}` }).end(content.subarray(0, 10));
+    });
+    const source = await urlSource(base, quick);
+    await expect(source.read(2_000_000, 10)).rejects.toThrow(/did the file change/);
+  });
+
+  test("a 206 without a usable Content-Range falls back to the whole file", async () => {
+    serve((q, r) => {
+      if (!q.headers.range) return whole(r);
+      r.writeHead(206, { "content-length": 10 }).end(content.subarray(0, 10));
+    });
+    const source = await urlSource(base, quick);
+    expect(same(await source.read(0, size))).toBe(true);
+    expect(requests.length).toBe(2);
+  });
+
+  test("chunked bodies without a length, and an empty file", async () => {
+    serve((_, r) => {
+      r.writeHead(200);
+      r.write(content.subarray(0, 1000));
+      r.end(content.subarray(1000));
+    });
+    expect(same(await (await urlSource(base, quick)).read(0, size))).toBe(true);
+    serve((q, r) => {
+      if (q.headers.range) r.writeHead(416, { "content-range": "bytes */0" }).end();
+      else r.writeHead(200, { "content-length": 0 }).end();
+    });
+    expect((await urlSource(base, quick)).size).toBe(0);
+  });
+
+  test("a Response is a source", async () => {
+    serve((_, r) => whole(r));
+    const seen: number[] = [];
+    const source = await openSource(await fetch(base), { onProgress: (l) => seen.push(l) });
+    expect(same(await source.read(0, size))).toBe(true);
+    expect(seen.at(-1)).toBe(size);
+    await expect(openSource(new Response("no", { status: 500 }))).rejects.toThrow(/500/);
+  });
+
+  test("abort ends a download and a wait for a retry", async () => {
+    const stop = new AbortController();
+    serve((_, r) => {
+      r.writeHead(200, { "content-length": size });
+      r.write(content.subarray(0, 1000));
+      setTimeout(() => stop.abort(new Error("enough")), 20);
+    });
+    await expect(urlSource(base, { ...quick, signal: stop.signal })).rejects.toThrow("enough");
+    const later = new AbortController();
+    serve((_, r) => {
+      r.destroy();
+      setTimeout(() => later.abort(new Error("later")), 20);
+    });
+    await expect(urlSource(base, { retryDelay: 60_000, signal: later.signal })).rejects.toThrow("later");
+    serve((q, r) => ranged(q, r));
+    const source = await urlSource(base, quick);
+    await expect(source.read(2_000_000, 5, AbortSignal.abort(new Error("per read")))).rejects.toThrow("per read");
+  });
+});
