@@ -40,7 +40,6 @@ type Method<S> = S extends `${infer In} -> ${infer Out}`
   ? (...args: Arguments<Words<In>>) => Out extends ValueType ? Expr<Out> : undefined
   : never;
 
-type Namespace = InstructionName extends `${infer Head}.${string}` ? Head : never;
 /** Names of instructions with a result ("value") or without ("void"). */
 type NamesOf<Kind extends "value" | "void"> = {
   [N in InstructionName]: Signatures[N] extends `${string} -> void`
@@ -53,7 +52,7 @@ type NamesOf<Kind extends "value" | "void"> = {
 }[InstructionName];
 /** `{ f32x4: { add(a, b): Expr<"v128">, ... }, ... }` */
 export type Instructions<Kind extends "value" | "void"> = {
-  readonly [P in NamesOf<Kind> extends `${infer Head}.${string}` ? Head & Namespace : never]: {
+  readonly [P in NamesOf<Kind> extends `${infer Head}.${string}` ? Head : never]: {
     readonly [N in NamesOf<Kind> as N extends `${P}.${infer Rest}` ? Rest : never]: Method<Signatures[N]>;
   };
 };
@@ -141,17 +140,17 @@ export function operand(type: ValueType, value: Operand<ValueType>): Expr {
 /** Writes one instruction: operands in order, then opcode, then immediates. */
 export function encode(name: string, args: readonly Argument[], code: Writer): void {
   const { opcode, inputs, align } = instructions.get(name)!;
-  const immediates = new Writer();
+  const immediates: number[] = [];
   let next = 0;
   for (const input of inputs) {
     if (input === "zero") {
-      immediates.byte(0);
+      immediates.push(0);
     } else if (input === "lane") {
-      immediates.byte(args[next++] as number);
+      immediates.push(args[next++] as number);
     } else if (input === "bytes") {
       const bytes = args[next++] as ArrayLike<number>;
       if (bytes.length !== 16) throw new RangeError(`${name}: 16 bytes expected, got ${bytes.length}`);
-      immediates.append(bytes);
+      immediates.push(...Array.from(bytes));
     } else {
       const type = input === "addr" ? "i32" : (input as ValueType);
       operand(type, args[next++] as Operand<typeof type>).emit(code);
@@ -162,7 +161,7 @@ export function encode(name: string, args: readonly Argument[], code: Writer): v
     code.u32(align);
     code.u32((args[next] as number | undefined) ?? 0);
   }
-  code.append(immediates.toBytes());
+  code.append(immediates);
 }
 
 /** Builds `{ namespace: { method } }` for all instructions of one kind out of one function per instruction. */

@@ -40,8 +40,9 @@ export class Writer {
       const low = Number(rest & 0x7fn);
       rest >>= 7n;
       // Finished once the remaining bits only repeat the sign bit (bit 6) of this group.
-      if (rest === (low & 0x40 ? -1n : 0n)) return this.byte(low);
-      this.byte(low | 0x80);
+      const last = rest === (low & 0x40 ? -1n : 0n);
+      this.byte(last ? low : low | 0x80);
+      if (last) return;
     }
   }
 

@@ -1,0 +1,239 @@
+import { bindInstructions, type Expr, encode, i32, type Operand, operand, type ValueType } from "./expr.ts";
+import { Writer } from "./writer.ts";
+
+export const valueTypeCode = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
+
+export interface Local<T extends ValueType = ValueType> extends Expr<T> {
+  readonly index: number;
+}
+
+export interface Global<T extends ValueType = ValueType> extends Expr<T> {
+  readonly index: number;
+}
+
+export type ParamTypes = Readonly<Record<string, ValueType>>;
+export type ResultType = ValueType | undefined;
+
+/** A callable function. The parameter names only serve the builder and error messages: calls are positional. */
+export interface Func<P extends ParamTypes = ParamTypes, R extends ResultType = ResultType> {
+  readonly index: number;
+  readonly params: P;
+  readonly result: R;
+}
+
+export type Params<P extends ParamTypes> = { readonly [K in keyof P]: Local<P[K]> };
+/** Call arguments by parameter name: twelve positional integers are too easy to swap. */
+export type CallArgs<P extends ParamTypes> = { readonly [K in keyof P]: Operand<P[K]> };
+
+/** A branch target: the end of a block, or the start of a loop. */
+export interface Label {
+  readonly depth: number;
+}
+
+const bindVoid = (emit: (name: string, args: Parameters<typeof encode>[1]) => void) =>
+  bindInstructions("void", (name) => (...args) => {
+    emit(name, args);
+    return undefined;
+  });
+
+/**
+ * The body of one function. Instructions without a result (stores, `memory.fill`, fences) are methods here and are
+ * written when called: `f.v128.store(p, value, 16)`; values are expressions (see expr.ts), consumed by statements.
+ */
+export class FunctionBuilder {
+  private readonly code = new Writer();
+  private readonly localTypes: ValueType[] = [];
+  private readonly space = bindVoid((name, args) => encode(name, args, this.code));
+  private depth = 0;
+  readonly i32 = this.space.i32;
+  readonly i64 = this.space.i64;
+  readonly f32 = this.space.f32;
+  readonly f64 = this.space.f64;
+  readonly v128 = this.space.v128;
+  readonly memory = this.space.memory;
+  readonly atomic = this.space.atomic;
+
+  private readonly paramCount: number;
+  private readonly result: ResultType;
+
+  constructor(paramCount: number, result: ResultType) {
+    this.paramCount = paramCount;
+    this.result = result;
+  }
+
+  // ---- locals and globals ----
+
+  local<T extends ValueType>(type: T): Local<T> {
+    this.localTypes.push(type);
+    return localAt(type, this.paramCount + this.localTypes.length - 1);
+  }
+
+  locals<T extends ValueType>(type: T, count: number): Local<T>[] {
+    return Array.from({ length: count }, () => this.local(type));
+  }
+
+  /** A new local that holds the value. */
+  let<T extends ValueType>(value: Expr<T>): Local<T> {
+    const target = this.local(value.type);
+    value.emit(this.code);
+    this.indexed(0x21, target.index);
+    return target;
+  }
+
+  set<T extends ValueType>(target: Local<T>, value: Operand<T>): void {
+    operand(target.type, value).emit(this.code);
+    this.indexed(0x21, target.index);
+  }
+
+  /** `target += step` for the loop counters and pointers that every kernel has. */
+  increment(target: Local<"i32">, step: Operand<"i32">): void {
+    this.set(target, i32.add(target, step));
+  }
+
+  setGlobal<T extends ValueType>(target: Global<T>, value: Operand<T>): void {
+    operand(target.type, value).emit(this.code);
+    this.indexed(0x24, target.index);
+  }
+
+  drop(value: Expr): void {
+    value.emit(this.code);
+    this.code.byte(0x1a);
+  }
+
+  // ---- control flow ----
+
+  /** Code that `br(exit)` leaves. */
+  block(body: (exit: Label) => void): void {
+    this.nested(0x02, body);
+  }
+
+  /** Code that `br(again)` restarts; it ends by itself otherwise. */
+  loop(body: (again: Label) => void): void {
+    this.nested(0x03, body);
+  }
+
+  if(condition: Operand<"i32">, then: (end: Label) => void, otherwise?: (end: Label) => void): void {
+    operand("i32", condition).emit(this.code);
+    this.nested(0x04, (end) => {
+      then(end);
+      if (otherwise) {
+        this.code.byte(0x05);
+        otherwise(end);
+      }
+    });
+  }
+
+  br(target: Label): void {
+    this.indexed(0x0c, this.depth - target.depth);
+  }
+
+  brIf(target: Label, condition: Operand<"i32">): void {
+    operand("i32", condition).emit(this.code);
+    this.indexed(0x0d, this.depth - target.depth);
+  }
+
+  while(condition: Operand<"i32">, body: () => void): void {
+    this.if(condition, () =>
+      this.loop((again) => {
+        body();
+        this.brIf(again, condition);
+      }),
+    );
+  }
+
+  /**
+   * `for (counter = from; counter < to; counter += step)`, signed. `to` and `step` are evaluated at every turn: pass
+   * locals or constants. The counter holds the first value >= `to` afterwards.
+   */
+  forRange(
+    counter: Local<"i32">,
+    from: Operand<"i32">,
+    to: Operand<"i32">,
+    step: Operand<"i32">,
+    body: () => void,
+  ): void {
+    this.set(counter, from);
+    this.while(i32.lt_s(counter, to), () => {
+      body();
+      this.increment(counter, step);
+    });
+  }
+
+  return(value?: Operand<ValueType>): void {
+    if (this.result) operand(this.result, value as Operand<ValueType>).emit(this.code);
+    this.code.byte(0x0f);
+  }
+
+  /** Calls a function without a result, or drops its result. */
+  call<P extends ParamTypes>(target: Func<P>, args: CallArgs<P>): void {
+    emitCall(target, args, this.code);
+    if (target.result) this.code.byte(0x1a);
+  }
+
+  unreachable(): void {
+    this.code.byte(0x00);
+  }
+
+  /** Writes a statement that was built elsewhere. */
+  emit(statement: { emit(code: Writer): void }): void {
+    statement.emit(this.code);
+  }
+
+  /** The finished body: local declarations, code, end. */
+  toBytes(): Uint8Array {
+    const out = new Writer();
+    const runs: { type: ValueType; count: number }[] = [];
+    for (const type of this.localTypes) {
+      const last = runs.at(-1);
+      if (last?.type === type) last.count++;
+      else runs.push({ type, count: 1 });
+    }
+    out.u32(runs.length);
+    for (const { type, count } of runs) {
+      out.u32(count);
+      out.byte(valueTypeCode[type]);
+    }
+    out.append(this.code.toBytes());
+    out.byte(0x0b);
+    return out.toBytes();
+  }
+
+  private nested(opcode: number, body: (label: Label) => void): void {
+    this.code.byte(opcode);
+    this.code.byte(0x40); // no block result: values travel in locals
+    this.depth++;
+    body({ depth: this.depth });
+    this.depth--;
+    this.code.byte(0x0b);
+  }
+
+  private indexed(opcode: number, index: number): void {
+    this.code.byte(opcode);
+    this.code.u32(index);
+  }
+}
+
+export function localAt<T extends ValueType>(type: T, index: number): Local<T> {
+  return {
+    type,
+    index,
+    emit(code) {
+      code.byte(0x20);
+      code.u32(index);
+    },
+  };
+}
+
+function emitCall(target: Func, args: CallArgs<ParamTypes>, code: Writer): void {
+  for (const [name, type] of Object.entries(target.params)) {
+    if (args[name] === undefined) throw new TypeError(`call: argument "${name}" is missing`);
+    operand(type, args[name]).emit(code);
+  }
+  code.byte(0x10);
+  code.u32(target.index);
+}
+
+/** The value that a call returns, as an expression. */
+export function call<P extends ParamTypes, R extends ValueType>(target: Func<P, R>, args: CallArgs<P>): Expr<R> {
+  return { type: target.result, emit: (code) => emitCall(target, args, code) };
+}
