@@ -1,0 +1,277 @@
+/**
+ * safetensors: an 8-byte header length, a JSON header, then the tensors' bytes without a gap.
+ * Source: the format description in the README of huggingface/safetensors, and the checks its reference reader makes.
+ */
+import { type DType, dtypes, viewOf } from "../tensor/dtype.ts";
+import { DTypeError, FormatError, InputError } from "../tensor/errors.ts";
+import { formatType, sizeOf } from "../tensor/shape.ts";
+import { type BinaryTensor, checkHostTensor, type HostTensor } from "../tensor/tensor.ts";
+import type { ByteSource } from "./source.ts";
+
+/** The format's dtype names: bits of an element, and ours. 6-bit floats and complex numbers have no dtype here. */
+const storageTypes: Record<string, { bits: number; dtype?: DType }> = {
+  BOOL: { bits: 8, dtype: "bool" },
+  F4: { bits: 4, dtype: "f4e2m1" },
+  F6_E2M3: { bits: 6 },
+  F6_E3M2: { bits: 6 },
+  U8: { bits: 8, dtype: "u8" },
+  I8: { bits: 8, dtype: "i8" },
+  F8_E5M2: { bits: 8, dtype: "f8e5m2" },
+  F8_E4M3: { bits: 8, dtype: "f8e4m3fn" },
+  F8_E8M0: { bits: 8, dtype: "f8e8m0" },
+  F8_E4M3FNUZ: { bits: 8, dtype: "f8e4m3fnuz" },
+  F8_E5M2FNUZ: { bits: 8, dtype: "f8e5m2fnuz" },
+  I16: { bits: 16, dtype: "i16" },
+  U16: { bits: 16, dtype: "u16" },
+  F16: { bits: 16, dtype: "f16" },
+  BF16: { bits: 16, dtype: "bf16" },
+  I32: { bits: 32, dtype: "i32" },
+  U32: { bits: 32, dtype: "u32" },
+  F32: { bits: 32, dtype: "f32" },
+  C64: { bits: 64 },
+  F64: { bits: 64, dtype: "f64" },
+  I64: { bits: 64, dtype: "i64" },
+  U64: { bits: 64, dtype: "u64" },
+};
+
+const storageOf = new Map(Object.entries(storageTypes).flatMap(([name, { dtype }]) => (dtype ? [[dtype, name]] : [])));
+
+export interface SafetensorsTensor {
+  readonly name: string;
+  /** Undefined for a type that has no dtype here (F6_E2M3, F6_E3M2, C64): only `bytes` works. */
+  readonly dtype: DType | undefined;
+  /** The format's own name of the type, `F8_E4M3`. */
+  readonly storage: string;
+  readonly shape: readonly number[];
+  /** Where the bytes begin in their file. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+  /** The raw bytes. Don't write to them: they may be a view of the file in memory. */
+  bytes(signal?: AbortSignal): Promise<Uint8Array>;
+  /**
+   * The tensor: a view of the file in memory where the alignment allows, otherwise a copy. f4 elements take a byte each.
+   * @throws DTypeError for a type that has no dtype here
+   */
+  read(signal?: AbortSignal): Promise<BinaryTensor>;
+}
+
+export interface SafetensorsFile {
+  /** The header's `__metadata__`. */
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+}
+
+/** The limit of the reference reader. */
+const maxHeaderBytes = 100_000_000;
+
+/** Whether a file of `size` bytes that begins with `head` (16 bytes do) looks like safetensors. */
+export function isSafetensors(head: Uint8Array, size: number): boolean {
+  if (head.length < 9) return false;
+  const length = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
+  return length >= 2n && length <= BigInt(Math.min(size - 8, maxHeaderBytes)) && head[8] === 0x7b;
+}
+
+/**
+ * Reads the header; tensors are read when asked for.
+ * @throws FormatError (with byte offset) unless the header is valid and the tensors cover the rest of the file exactly
+ */
+export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+  const fail = (message: string, offset: number, cause?: unknown): never => {
+    throw new FormatError(`${source.name}: ${message}`, { offset, cause });
+  };
+  if (source.size < 8) fail(`${source.size} bytes are too few for a safetensors header`, 0);
+  const lengthBytes = await source.read(0, 8);
+  const headerBytes = new DataView(lengthBytes.buffer, lengthBytes.byteOffset).getBigUint64(0, true);
+  if (headerBytes > BigInt(maxHeaderBytes)) fail(`header of ${headerBytes} bytes is too large`, 0);
+  const dataStart = 8 + Number(headerBytes);
+  if (dataStart > source.size) fail(`header of ${headerBytes} bytes does not fit in ${source.size}`, 0);
+
+  let header: unknown;
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await source.read(8, dataStart - 8));
+    header = JSON.parse(text);
+  } catch (cause) {
+    fail(`header is not JSON in UTF-8: ${(cause as Error).message}`, 8, cause);
+  }
+  if (!isRecord(header)) return fail("header is not a JSON object", 8);
+
+  const metadata = new Map<string, string>();
+  const tensors: SafetensorsTensor[] = [];
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === "__metadata__") {
+      if (!isRecord(entry)) return fail("__metadata__ is not an object", 8);
+      for (const [key, value] of Object.entries(entry)) {
+        if (typeof value !== "string") return fail(`__metadata__.${key} is not a string`, 8);
+        metadata.set(key, value);
+      }
+    } else tensors.push(tensorOf(source, name, entry, dataStart, fail));
+  }
+
+  // In the order of their bytes they must follow one another without gap or overlap, to the end of the file.
+  tensors.sort((a, b) => a.byteOffset - b.byteOffset || a.byteLength - b.byteLength);
+  let end = dataStart;
+  for (const t of tensors) {
+    if (t.byteOffset !== end)
+      fail(
+        `tensor "${t.name}" begins at ${t.byteOffset}, ${t.byteOffset < end ? "inside" : "after a gap behind"} the one that ends at ${end}`,
+        t.byteOffset,
+      );
+    end = t.byteOffset + t.byteLength;
+  }
+  if (end !== source.size) fail(`tensors end at ${end}, the file at ${source.size}`, Math.min(end, source.size));
+  return { metadata, tensors: new Map(tensors.map((t) => [t.name, t])) };
+}
+
+const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null && !Array.isArray(v);
+const isWholeNumbers = (v: unknown): v is number[] =>
+  Array.isArray(v) && v.every((d) => Number.isSafeInteger(d) && d >= 0 && !Object.is(d, -0));
+
+function tensorOf(
+  source: ByteSource,
+  name: string,
+  entry: unknown,
+  dataStart: number,
+  fail: (message: string, offset: number) => never,
+): SafetensorsTensor {
+  const what = `tensor ${JSON.stringify(name)}`;
+  if (!isRecord(entry)) return fail(`${what} is not an object`, 8);
+  const { dtype: storage, shape, data_offsets: offsets } = entry;
+  if (typeof storage !== "string" || !Object.hasOwn(storageTypes, storage))
+    return fail(`${what}: unknown dtype ${JSON.stringify(storage)}`, 8);
+  if (!isWholeNumbers(shape)) return fail(`${what}: shape ${JSON.stringify(shape)} is not a list of sizes`, 8);
+  if (!isWholeNumbers(offsets) || offsets.length !== 2)
+    return fail(`${what}: data_offsets ${JSON.stringify(offsets)} are not two positions`, 8);
+  const [begin, end] = offsets;
+  const byteOffset = dataStart + begin;
+  if (begin > end) return fail(`${what}: begins at ${begin}, after its end ${end}`, 8);
+  if (end > source.size - dataStart)
+    return fail(
+      `${what}: ends at ${dataStart + end}, beyond the file of ${source.size} bytes`,
+      Math.min(byteOffset, source.size),
+    );
+  const { bits, dtype } = storageTypes[storage];
+  const byteLength = end - begin;
+  // Above 2^53 the product is rounded, but then it cannot equal the length of a file either.
+  if (sizeOf(shape) * bits !== byteLength * 8)
+    return fail(`${what}: ${storage}[${shape}] does not take the ${byteLength} bytes given`, byteOffset);
+  const bytes = (signal?: AbortSignal) => source.read(byteOffset, byteLength, signal);
+  return {
+    name,
+    dtype,
+    storage,
+    shape,
+    byteOffset,
+    byteLength,
+    bytes,
+    async read(signal) {
+      if (!dtype)
+        throw new DTypeError(`${source.name}: ${what} is ${storage}, which has no dtype here`, { types: [storage] });
+      return { dtype, shape, data: elementsOf(dtype, await bytes(signal), sizeOf(shape)) };
+    },
+  };
+}
+
+function elementsOf(dtype: DType, bytes: Uint8Array, size: number): BinaryTensor["data"] {
+  if (dtype === "f4e2m1") {
+    // Two to a byte, the first in the low half.
+    const out = new Uint8Array(size);
+    for (let i = 0; i < size; i++) out[i] = (bytes[i >> 1] >> ((i & 1) * 4)) & 15;
+    return out;
+  }
+  // Kernels count on 0 and 1.
+  if (dtype === "bool" && bytes.some((b) => b > 1)) return bytes.map((b) => (b ? 1 : 0));
+  const aligned = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : bytes.slice();
+  return viewOf(dtype, aligned.buffer, aligned.byteOffset, size);
+}
+
+/**
+ * Reads a checkpoint split over several files, described by `model.safetensors.index.json`.
+ * @param open opens a file named by the index, beside it
+ * @throws FormatError when the index is malformed, or a file lacks a tensor that the index says it has
+ */
+export async function readShardedSafetensors(
+  index: ByteSource,
+  open: (fileName: string) => Promise<ByteSource>,
+): Promise<SafetensorsFile> {
+  const fail = (message: string, cause?: unknown): never => {
+    throw new FormatError(`${index.name}: ${message}`, { offset: 0, cause });
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await index.read(0, index.size)));
+  } catch (cause) {
+    if (cause instanceof InputError) throw cause;
+    fail(`not JSON in UTF-8: ${(cause as Error).message}`, cause);
+  }
+  if (!isRecord(json) || !isRecord(json.weight_map)) return fail("no weight_map");
+  const shards = new Map<string, string[]>();
+  for (const [tensor, file] of Object.entries(json.weight_map)) {
+    // A file beside the index: never a path that leads elsewhere.
+    if (typeof file !== "string" || !/^[^/\\:]+$/.test(file) || file === "." || file === "..")
+      return fail(`weight_map: tensor "${tensor}" is in ${JSON.stringify(file)}, which is not a file name`);
+    shards.set(file, [...(shards.get(file) ?? []), tensor]);
+  }
+  const metadata = new Map<string, string>();
+  const tensors = new Map<string, SafetensorsTensor>();
+  for (const [file, names] of shards) {
+    const shard = await readSafetensors(await open(file));
+    for (const [key, value] of shard.metadata) metadata.set(key, value);
+    for (const name of names) {
+      const tensor = shard.tensors.get(name);
+      if (!tensor) return fail(`tensor "${name}" is not in ${file}`);
+      tensors.set(name, tensor);
+    }
+  }
+  return { metadata, tensors };
+}
+
+/**
+ * A safetensors file. Tensors are laid out by falling alignment, then by name, as the reference writer does, and the
+ * header is padded so that the data begins at a multiple of 8: readers can view every tensor in place.
+ * @throws DTypeError for a dtype that the format lacks; ShapeError for data that doesn't fill its shape
+ */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, HostTensor>,
+  metadata?: ReadonlyMap<string, string>,
+): Uint8Array {
+  const entries: [string, unknown][] = metadata?.size ? [["__metadata__", Object.fromEntries(metadata)]] : [];
+  const parts: Uint8Array[] = [];
+  let end = 0;
+  for (const [name, t] of [...tensors].sort(
+    ([a, s], [b, t]) => dtypes[t.dtype].bits - dtypes[s.dtype].bits || (a < b ? -1 : 1),
+  )) {
+    checkHostTensor(t, name);
+    const storage = storageOf.get(t.dtype);
+    if (!storage || name === "__metadata__")
+      throw new DTypeError(`safetensors cannot hold ${JSON.stringify(name)}: ${formatType(t)}`, {
+        types: [formatType(t)],
+      });
+    const part = bytesOfElements(name, t as BinaryTensor);
+    entries.push([name, { dtype: storage, shape: t.shape, data_offsets: [end, (end += part.length)] }]);
+    parts.push(part);
+  }
+  // Built entry by entry: an object would reorder names like "1", and lose "__proto__".
+  const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(",")}}`;
+  const header = new TextEncoder().encode(json);
+  const dataStart = 8 + Math.ceil(header.length / 8) * 8;
+  const out = new Uint8Array(dataStart + end).fill(0x20, 8 + header.length, dataStart);
+  new DataView(out.buffer).setBigUint64(0, BigInt(dataStart - 8), true);
+  out.set(header, 8);
+  let at = dataStart;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+function bytesOfElements(name: string, t: BinaryTensor): Uint8Array {
+  const { data } = t;
+  if (t.dtype !== "f4e2m1") return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (data.length % 2)
+    throw new DTypeError(`safetensors: "${name}" has an odd number of 4-bit elements`, { types: [formatType(t)] });
+  return Uint8Array.from(
+    { length: data.length / 2 },
+    (_, i) => ((data[2 * i] as number) & 15) | ((data[2 * i + 1] as number) << 4),
+  );
+}
