@@ -107,7 +107,12 @@ export interface Backend<S extends Step = Step> {
   /** In order of preference: the first whose `plan` accepts wins. */
   kernelsFor(op: OpDef): readonly Kernel<S>[];
   /** The step for an operator that no kernel covers, from its reference. Undefined where the host can't help (a GPU). */
-  fallback?(op: OpDef, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[], attrs: Attrs): S;
+  fallback?(
+    op: OpDef,
+    inputs: readonly (TensorType | undefined)[],
+    outputs: readonly TensorType[],
+    attrs: Attrs,
+  ): S | undefined;
   /** A store for constants and programs of one session. */
   open(): DeviceSession<S>;
 }

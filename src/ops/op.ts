@@ -53,6 +53,7 @@ export interface OpDef {
   ): HostValue[] | Generator<unknown, HostValue[]>;
   readonly inplace?: boolean;
   readonly view?: boolean;
+  readonly shapeOnly?: boolean;
 }
 
 type Tuple<I extends readonly string[], T> = I extends readonly [
@@ -124,6 +125,8 @@ export interface OpSpec<I extends readonly string[], H extends readonly string[]
   inplace?: boolean;
   /** Output 0 has the elements of input 0 in the same order: the planner lets them share memory. */
   view?: boolean;
+  /** The reference reads the types of its inputs and not their elements (`shape`, `size`): folded when types are known. */
+  shapeOnly?: boolean;
 }
 
 const optional = (name: string): boolean => name.endsWith("?");

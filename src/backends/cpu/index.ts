@@ -1,0 +1,19 @@
+/** The plain backend: typed arrays and TypeScript loops, wherever JavaScript runs. */
+import type { Backend, HostStep, Kernel } from "../backend.ts";
+import { kernelTable } from "../backend.ts";
+import { HostSession, referenceStep } from "./program.ts";
+
+/** In order of preference for each operator. */
+export const cpuKernels: readonly Kernel<HostStep>[] = [];
+
+const kernelsFor = kernelTable(cpuKernels);
+
+/** The `cpu` backend. Needs nothing from the host but JavaScript. */
+export function cpu(): Backend<HostStep> {
+  return {
+    name: "cpu",
+    kernelsFor,
+    fallback: referenceStep as Backend<HostStep>["fallback"],
+    open: () => new HostSession(),
+  };
+}

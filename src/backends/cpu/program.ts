@@ -1,0 +1,133 @@
+/** Plans on typed arrays of this thread: one arena for all plans of a session, constants where they already are. */
+
+import type { Attrs, OpDef } from "../../ops/op.ts";
+import { isBig, type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { sizeOf } from "../../tensor/shape.ts";
+import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
+import { emptyTensor } from "../../tensor/tensor.ts";
+import type { DeviceSession, HostStep, Place, PlannedStep, Prepack, Program, StagePlan } from "../backend.ts";
+
+export class HostSession implements DeviceSession<HostStep> {
+  arena = new ArrayBuffer(0);
+  private packed = new Map<TypedArray, Map<string, TypedArray>>();
+
+  prepare(plan: StagePlan<HostStep>): Program {
+    if (plan.arenaBytes > this.arena.byteLength) this.arena = new ArrayBuffer(plan.arenaBytes);
+    return new HostProgram(plan, this);
+  }
+
+  /** The packed copy of a constant, made once for each layout. */
+  pack(constant: HostTensor, prepack: Prepack): TypedArray {
+    const source = constant.data as TypedArray;
+    let copies = this.packed.get(source);
+    if (!copies) this.packed.set(source, (copies = new Map()));
+    let copy = copies.get(prepack.key);
+    if (!copy) {
+      copy = emptyTensor(prepack.type).data as TypedArray;
+      prepack.pack(source, copy);
+      copies.set(prepack.key, copy);
+    }
+    return copy;
+  }
+
+  get bytes(): number {
+    let sum = this.arena.byteLength;
+    for (const copies of this.packed.values()) for (const c of copies.values()) sum += c.byteLength;
+    return sum;
+  }
+
+  dispose(): void {
+    this.arena = new ArrayBuffer(0);
+    this.packed.clear();
+  }
+}
+
+interface BoundStep {
+  step: HostStep;
+  inputs: TypedArray[];
+  outputs: TypedArray[];
+  workspace: Uint8Array;
+}
+
+class HostProgram implements Program {
+  private steps: BoundStep[] = [];
+  private inputs: TypedArray[] = [];
+  private outputs: TypedArray[] = [];
+  private boundTo: ArrayBuffer | undefined;
+
+  constructor(
+    private readonly plan: StagePlan<HostStep>,
+    private readonly session: HostSession,
+  ) {}
+
+  *run(inputs: readonly HostTensor[], times?: Float64Array): Generator<undefined, HostTensor[]> {
+    if (this.boundTo !== this.session.arena) this.bind();
+    const { steps } = this;
+    for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
+    for (let i = 0; i < steps.length; i++) {
+      if (i > 0) yield undefined;
+      const { step, inputs, outputs, workspace } = steps[i];
+      const before = times ? performance.now() : 0;
+      step.run(inputs, outputs, workspace);
+      if (times) times[i] = performance.now() - before;
+    }
+    return this.plan.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: this.outputs[i].slice() }));
+  }
+
+  dispose(): void {
+    this.steps = [];
+    this.boundTo = undefined;
+  }
+
+  /** Makes the views once; again only if a bigger plan made the arena grow. */
+  private bind(): void {
+    const { arena } = this.session;
+    const view = (p: Place): TypedArray =>
+      p.constant ? (p.constant.data as TypedArray) : viewOf(p.dtype, arena, p.offset!, sizeOf(p.shape));
+    this.inputs = this.plan.inputs.map(view);
+    this.outputs = this.plan.outputs.map(view);
+    this.steps = this.plan.steps.map((s) => this.bindStep(s, view));
+    this.boundTo = arena;
+  }
+
+  private bindStep(s: PlannedStep<HostStep>, view: (p: Place) => TypedArray): BoundStep {
+    const read = (p: Place | undefined): TypedArray | undefined =>
+      p && (p.prepack ? this.session.pack(p.constant!, p.prepack) : view(p));
+    return {
+      step: s.step,
+      inputs: s.inputs.map(read) as TypedArray[],
+      outputs: s.outputs.map((p) => p && view(p)) as TypedArray[],
+      workspace: new Uint8Array(this.session.arena, s.workspaceOffset, s.step.workspaceBytes ?? 0),
+    };
+  }
+}
+
+/** A step from an operator's reference: right for every dtype, slow. */
+export function referenceStep(
+  op: OpDef,
+  inputs: readonly (TensorType | undefined)[],
+  outputs: readonly TensorType[],
+  attrs: Attrs,
+): HostStep | undefined {
+  const { reference } = op;
+  if (!reference) return undefined;
+  const wrap = (t: TensorType | undefined, data: TypedArray): HostTensor => ({
+    dtype: t!.dtype,
+    shape: t!.shape,
+    data,
+  });
+  return {
+    run(ins, outs) {
+      // References rely on zeroed outputs.
+      outs.forEach((o, i) => {
+        if (isBig(outputs[i].dtype)) (o as BigInt64Array).fill(0n);
+        else (o as Float32Array).fill(0);
+      });
+      reference(
+        ins.map((data, i) => data && wrap(inputs[i], data)),
+        attrs,
+        outs.map((data, i) => wrap(outputs[i], data)),
+      );
+    },
+  };
+}

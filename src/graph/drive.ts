@@ -1,0 +1,64 @@
+/**
+ * Work is written as generators: they yield a promise where they must wait, and undefined where they may be stopped.
+ * So the same code serves `run`, which gives the event loop a turn now and then, and `runSync`, which never waits.
+ */
+import { DeviceError } from "../tensor/errors.ts";
+
+export type Work<T> = Generator<unknown, T>;
+
+/** Milliseconds of computing after which other tasks get a turn, where the caller can stop the run. */
+const turnAfter = 12;
+
+/** Runs to the end without waiting. Throws DeviceError where the work would have to wait. */
+export function driveSync<T>(work: Work<T>): T {
+  let step = work.next();
+  while (!step.done) {
+    if (step.value !== undefined) {
+      work.return(undefined as never);
+      throw new DeviceError("this model has to wait for its device: use run() instead of runSync()");
+    }
+    step = work.next();
+  }
+  return step.value;
+}
+
+/** Runs to the end, awaiting promises. With a signal, stops between steps and throws the signal's reason. */
+export async function drive<T>(work: Work<T>, signal?: AbortSignal): Promise<T> {
+  let lastTurn = signal ? performance.now() : 0;
+  try {
+    signal?.throwIfAborted();
+    let step = work.next();
+    while (!step.done) {
+      let sent: unknown;
+      if (step.value !== undefined) {
+        try {
+          sent = await step.value;
+        } catch (e) {
+          step = work.throw(e);
+          continue;
+        }
+      } else if (signal && performance.now() - lastTurn > turnAfter) {
+        await nextTurn();
+        lastTurn = performance.now();
+      }
+      signal?.throwIfAborted();
+      step = work.next(sent);
+    }
+    return step.value;
+  } finally {
+    work.return(undefined as never);
+  }
+}
+
+/** A macrotask: timers, input and abort events come first. setTimeout would be clamped to 4 ms in browsers. */
+export function nextTurn(): Promise<void> {
+  if (typeof setImmediate === "function") return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve();
+    };
+    channel.port2.postMessage(0);
+  });
+}

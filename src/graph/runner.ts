@@ -1,0 +1,155 @@
+/**
+ * Runs one graph on one device: stage by stage, and on the host what no stage can hold (strings, sequences, control
+ * flow, results whose shape depends on data). Branches and loop bodies are graphs with runners of their own.
+ */
+import type { Backend, DeviceSession, Program, Step } from "../backends/backend.ts";
+import type { EvaluateContext, Subgraph } from "../ops/op.ts";
+import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
+import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import type { Work } from "./drive.ts";
+import type { Graph, Node, ValueId } from "./ir.ts";
+import { inferNode, lastUses, planStage, type Stage, stageFits } from "./plan.ts";
+
+/** Plans kept for each position: one for each recent combination of input shapes. */
+const plansKept = 8;
+
+interface Prepared<S extends Step> {
+  readonly stage: Stage<S>;
+  readonly program: Program | undefined;
+  /** Milliseconds of each step in the latest profiled run. */
+  times?: Float64Array;
+}
+
+export class GraphRunner<S extends Step = Step> implements EvaluateContext {
+  private readonly lastUse: ReadonlyMap<ValueId, number>;
+  /** By position in the graph; the most recently used first. */
+  private readonly stages = new Map<number, Prepared<S>[]>();
+  private readonly runners = new Map<Graph, GraphRunner<S>>();
+
+  constructor(
+    readonly graph: Graph,
+    private readonly backend: Backend<S>,
+    private readonly device: DeviceSession<S>,
+  ) {
+    this.lastUse = lastUses(graph);
+  }
+
+  /** @param inputs one for each of the graph's inputs */
+  *execute(inputs: readonly HostValue[], profile = false): Work<HostValue[]> {
+    const { graph, lastUse } = this;
+    const env = new Map<ValueId, HostValue>();
+    graph.inputs.forEach((port, i) => {
+      env.set(port.id, inputs[i]);
+    });
+    const { nodes } = graph;
+    for (let i = 0; i < nodes.length; ) {
+      const prepared = yield* this.prepare(i, env);
+      const { stage, program } = prepared;
+      if (program) {
+        if (profile) prepared.times = new Float64Array(stage.plan.steps.length);
+        const results = yield* program.run(
+          stage.inputs.map((id) => env.get(id) as HostTensor),
+          prepared.times,
+        );
+        stage.outputs.forEach((id, k) => {
+          env.set(id, results[k]);
+        });
+      }
+      for (const [id, value] of stage.folded) env.set(id, value);
+      if (stage.end === i) yield* this.runOnHost(nodes[i], env);
+      const next = Math.max(stage.end, i + 1);
+      // What nobody reads any more may be collected while the run goes on.
+      for (let k = i; k < next; k++)
+        for (const id of nodes[k].inputs) if (id !== undefined && lastUse.get(id)! < next) env.delete(id);
+      i = next;
+    }
+    return graph.outputs.map((port) => env.get(port.id) ?? graph.constants.get(port.id) ?? null);
+  }
+
+  /** EvaluateContext: a branch or a loop body. */
+  *run(graph: Subgraph, inputs: readonly HostValue[]): Generator<unknown, HostValue[]> {
+    const g = graph as Graph;
+    let runner = this.runners.get(g);
+    if (!runner) this.runners.set(g, (runner = new GraphRunner(g, this.backend, this.device)));
+    return yield* runner.execute(inputs);
+  }
+
+  /** Plans and prepared programs that exist so far, in graph order, nested graphs included. */
+  *prepared(): Generator<{ stage: Stage<S>; times?: Float64Array }> {
+    for (const list of this.stages.values()) yield* list;
+    for (const runner of this.runners.values()) yield* runner.prepared();
+  }
+
+  dispose(): void {
+    for (const list of this.stages.values()) for (const p of list) p.program?.dispose();
+    this.stages.clear();
+    for (const runner of this.runners.values()) runner.dispose();
+    this.runners.clear();
+  }
+
+  private *prepare(start: number, env: ReadonlyMap<ValueId, HostValue>): Work<Prepared<S>> {
+    let list = this.stages.get(start);
+    if (!list) this.stages.set(start, (list = []));
+    const at = list.findIndex((p) => stageFits(p.stage, env));
+    if (at === 0) return list[0];
+    let prepared: Prepared<S>;
+    if (at > 0) prepared = list.splice(at, 1)[0];
+    else {
+      const stage = planStage(this.graph, start, env, this.lastUse, this.backend);
+      const program = stage.plan.steps.length ? yield* resolve(this.device.prepare(stage.plan)) : undefined;
+      prepared = { stage, program };
+    }
+    list.unshift(prepared);
+    if (list.length > plansKept) list.pop()!.program?.dispose();
+    return prepared;
+  }
+
+  private *runOnHost(node: Node, env: Map<ValueId, HostValue>): Work<void> {
+    const inputs = node.inputs.map((id) => {
+      if (id === undefined) return undefined;
+      const v = env.get(id);
+      return v === undefined ? this.graph.constants.get(id) : v;
+    });
+    try {
+      const results = node.op.evaluate
+        ? yield* finish(node.op.evaluate(inputs, node.attrs, this))
+        : reference(node, inputs);
+      node.outputs.forEach((id, k) => {
+        env.set(id, results[k] ?? null);
+      });
+    } catch (e) {
+      throw e instanceof ForwardpassError ? e.at(node.name) : e;
+    }
+  }
+}
+
+function* resolve<T>(v: T | Promise<T>): Work<T> {
+  return v instanceof Promise ? ((yield v) as T) : v;
+}
+
+function* finish(v: HostValue[] | Generator<unknown, HostValue[]>): Work<HostValue[]> {
+  return Array.isArray(v) ? v : yield* v;
+}
+
+/** One node by its reference: for strings, which have no place in an arena. */
+function reference(node: Node, inputs: readonly (HostValue | undefined)[]): HostTensor[] {
+  const { op } = node;
+  if (op.name === "identity") return [inputs[0] as HostTensor];
+  const tensors = inputs.map((v, i) => {
+    if (v === undefined || isHostTensor(v)) return v;
+    throw new UnsupportedOpError(
+      `${op.name}: input ${i} is ${v === null ? "an empty optional" : "a sequence"}, not a tensor`,
+      {
+        op: op.name,
+      },
+    );
+  });
+  const types = inferNode(
+    node,
+    tensors.map((t) => t && { dtype: t.dtype, shape: t.shape, value: t }),
+  );
+  if (!op.reference) throw new UnsupportedOpError(`${op.name}: cannot run on the host`, { op: op.name });
+  const outputs = types.map(emptyTensor);
+  op.reference(tensors, node.attrs, outputs);
+  return outputs;
+}

@@ -1,0 +1,220 @@
+/** A compiled model: checks inputs by name, runs the graph, gives named host tensors. */
+import type { Backend, DeviceSession } from "../backends/backend.ts";
+import { bytesOf, type DType, type TypedArray } from "../tensor/dtype.ts";
+import { DeviceError, DisposedError, DTypeError, InputError, ShapeError } from "../tensor/errors.ts";
+import { formatType, sizeOf } from "../tensor/shape.ts";
+import { checkHostTensor, dtypeOfArray, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import { drive, driveSync, type Work } from "./drive.ts";
+import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
+import { optimize } from "./passes/index.ts";
+import { GraphRunner } from "./runner.ts";
+
+/** What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence. */
+export type InputValue = HostTensor | TypedArray | { toHost(): Promise<HostTensor> } | readonly HostValue[] | null;
+export type Inputs = Readonly<Record<string, InputValue | undefined>>;
+export type Outputs = Record<string, HostTensor>;
+
+export interface RunOptions {
+  /** Stops the run between steps; the promise rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Measures each step; see `explain()`. */
+  profile?: boolean;
+}
+
+export interface CompileOptions {
+  device: Backend;
+  /** Default true: fold constants and fuse. False runs the graph as it was written. */
+  optimize?: boolean;
+}
+
+/** One step of a plan, for people and tools. */
+export interface StepInfo {
+  readonly node: string;
+  readonly op: string;
+  readonly kernel: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Bytes that the step reads and writes, weights included. */
+  readonly bytes: number;
+  /** Milliseconds in the latest profiled run. */
+  readonly ms?: number;
+}
+
+/** Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes. */
+export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
+  return new Session(options.optimize === false ? graph : optimize(graph), options.device);
+}
+
+export class Session {
+  /** Names, dtypes and shapes of the inputs; named dimensions are free. */
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  readonly graph: Graph;
+  private readonly store: DeviceSession;
+  private readonly runner: GraphRunner;
+  private queue: Promise<unknown> = Promise.resolve();
+  private pending = 0;
+  private disposed = false;
+
+  constructor(
+    graph: Graph,
+    readonly device: Backend,
+  ) {
+    this.graph = graph;
+    this.inputs = graph.inputs.map(describe);
+    this.outputs = graph.outputs.map(describe);
+    this.store = device.open();
+    this.runner = new GraphRunner(graph, device, this.store);
+  }
+
+  /**
+   * Runs the model. Calls may overlap: they take turns.
+   * @throws InputError, DTypeError, ShapeError for inputs that don't fit; the signal's reason when aborted
+   */
+  async run(inputs: Inputs, { signal, profile }: RunOptions = {}): Promise<Outputs> {
+    this.assertUsable();
+    signal?.throwIfAborted();
+    const values = await this.collect(inputs);
+    const turn = this.queue;
+    this.pending++;
+    const result = (async () => {
+      if (this.pending > 1) await turn.catch(() => {});
+      this.assertUsable();
+      return await drive(this.execute(values, profile), signal);
+    })();
+    this.queue = result.catch(() => {});
+    try {
+      return await result;
+    } finally {
+      this.pending--;
+    }
+  }
+
+  /**
+   * The same without a promise, where the device is this thread (`cpu`, `wasm`).
+   * @throws DeviceError where the model has to wait for its device, or while a `run` is under way
+   */
+  runSync(inputs: Inputs, { profile }: Pick<RunOptions, "profile"> = {}): Outputs {
+    this.assertUsable();
+    if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
+    const values = this.graph.inputs.map((port) => checkInput(port, inputs[port.name] as HostTensor | undefined));
+    this.checkNames(inputs);
+    return driveSync(this.execute(values, profile));
+  }
+
+  /** The steps of every plan made so far, with the kernel that runs each. */
+  explain(): StepInfo[] {
+    const rows: StepInfo[] = [];
+    for (const { stage, times } of this.runner.prepared())
+      stage.plan.steps.forEach((s, i) => {
+        const places = [...s.inputs, ...s.outputs].filter((p) => p !== undefined);
+        const bytes = places.reduce((sum, p) => sum + sizeOf(p.shape) * bytesOf(p.dtype), 0);
+        rows.push({
+          node: s.node,
+          op: s.op.name,
+          kernel: s.kernel,
+          inputs: s.inputs.map((p) => (p ? formatType(p) : "")),
+          outputs: s.outputs.map((p) => (p ? formatType(p) : "")),
+          bytes,
+          ms: times?.[i],
+        });
+      });
+    return rows;
+  }
+
+  /** Bytes held on the device: packed weights and arenas. */
+  get bytes(): number {
+    return this.store.bytes;
+  }
+
+  /** Frees the device's memory. Later calls throw DisposedError. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.runner.dispose();
+    this.store.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private *execute(values: readonly HostValue[], profile?: boolean): Work<Outputs> {
+    const results = yield* this.runner.execute(values, profile);
+    const named: Record<string, HostValue> = {};
+    this.graph.outputs.forEach((port, i) => {
+      named[port.name] = results[i];
+    });
+    return named as Outputs;
+  }
+
+  private async collect(inputs: Inputs): Promise<HostValue[]> {
+    this.checkNames(inputs);
+    const values: HostValue[] = [];
+    for (const port of this.graph.inputs) {
+      let v = inputs[port.name];
+      if (v && typeof v === "object" && "toHost" in v) v = await v.toHost();
+      values.push(checkInput(port, v as HostTensor | undefined));
+    }
+    return values;
+  }
+
+  private checkNames(inputs: Inputs): void {
+    if (typeof inputs !== "object" || inputs === null)
+      throw new InputError(`run: takes an object of inputs by name: ${this.inputs.map((p) => p.name).join(", ")}`);
+    for (const name of Object.keys(inputs))
+      if (!this.inputs.some((p) => p.name === name))
+        throw new InputError(
+          `run: the model has no input "${name}"; it has ${this.inputs.map((p) => `"${p.name}"`).join(", ") || "none"}`,
+        );
+  }
+
+  private assertUsable(): void {
+    if (this.disposed) throw new DisposedError("this session was disposed");
+  }
+}
+
+const describe = ({ name, dtype, shape }: GraphPort): ValueInfo => ({ name, dtype, shape });
+
+/** An input as a host value, checked against what the model declares. */
+function checkInput(port: GraphPort, v: HostValue | TypedArray | undefined): HostValue {
+  const who = `input "${port.name}"`;
+  if (v === undefined || (v === null && port.dtype)) {
+    if (port.default) return port.default;
+    throw new InputError(`${who} (${declared(port)}) is missing`);
+  }
+  if (!port.dtype) return v as HostValue;
+  const t = ArrayBuffer.isView(v) ? fromArray(port, v as TypedArray, who) : v;
+  if (!isHostTensor(t as HostValue) || typeof t !== "object")
+    throw new InputError(`${who} takes a tensor, a typed array or { dtype, shape, data }`);
+  const tensor = checkHostTensor(t as HostTensor, who);
+  if (tensor.dtype !== port.dtype)
+    throw new DTypeError(`${who} is ${declared(port)}, got ${formatType(tensor)}`, { types: [formatType(tensor)] });
+  const { shape } = port;
+  if (
+    shape &&
+    (shape.length !== tensor.shape.length || shape.some((d, i) => typeof d === "number" && d !== tensor.shape[i]))
+  )
+    throw new ShapeError(`${who} is ${declared(port)}, got ${formatType(tensor)}`, { types: [formatType(tensor)] });
+  return tensor;
+}
+
+const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
+
+/** A bare typed array takes the declared shape; one free dimension is worked out from the length. */
+function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
+  const { shape } = port;
+  const dtype = port.dtype as DType;
+  const given = dtypeOfArray(data);
+  // f16, bool and the like have no array of their own: checkHostTensor compares the kind of array.
+  if (given !== dtype && (dtype === "f32" || dtype === "f64"))
+    throw new DTypeError(`${who} is ${declared(port)}, got a ${Object.prototype.toString.call(data).slice(8, -1)}`);
+  if (!shape) return { dtype, shape: [data.length], data };
+  const free = shape.filter((d) => typeof d === "string");
+  if (free.length > 1)
+    throw new InputError(
+      `${who} is ${declared(port)}: a bare array leaves ${free.length} dimensions open, pass { dtype, shape, data }`,
+    );
+  const rest = sizeOf(shape.filter((d) => typeof d === "number"));
+  return { dtype, shape: shape.map((d) => (typeof d === "number" ? d : rest === 0 ? 0 : data.length / rest)), data };
+}
