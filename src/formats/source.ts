@@ -15,6 +15,17 @@ export interface ByteSource {
    * @throws FormatError when the range is not inside the file; InputError when it cannot be read
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /**
+   * A file named relative to this one, for weights and tokenizers kept beside a model. Missing where "beside" means nothing.
+   * @throws FormatError for a path that leads out of the folder, InputError when it cannot be opened
+   */
+  sibling?(path: string): Promise<ByteSource>;
+}
+
+/** Files of a model name each other; a hostile one must not name the rest of the disk. */
+function checkSibling(name: string, path: string): void {
+  if (/^([/\\]|[a-z][a-z0-9+.-]*:)/i.test(path) || path.split(/[/\\]/).includes(".."))
+    throw new FormatError(`${name}: refers to "${path}", outside its own folder`);
 }
 
 /** What `openSource` takes. A string is a URL when it has a scheme or there is no file system, otherwise a path. */
@@ -79,10 +90,16 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
     throw new InputError(`${name}: ${(cause as Error).message}`, { cause });
   };
   const { size } = await fs.stat(path).catch(fail);
-  const source = {
+  const source: ByteSource = {
     size,
     name,
-    async read(offset: number, length: number, signal?: AbortSignal) {
+    async sibling(other) {
+      checkSibling(name, other);
+      const own = path instanceof URL ? path.pathname : path;
+      const folder = own.slice(0, Math.max(own.lastIndexOf("/"), own.lastIndexOf("\\")) + 1);
+      return fileSource(path instanceof URL ? new URL(other, path) : folder + other);
+    },
+    async read(offset, length, signal) {
       checkRange(source, offset, length);
       const out = new Uint8Array(length);
       const file = await fs.open(path, "r").catch(fail);
@@ -109,7 +126,13 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
 async function openUrl(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
   if (url.startsWith("file:")) return fileSource(new URL(url), options.name);
   const { urlSource } = await import("./source-url.ts");
-  return urlSource(url, options);
+  const source = await urlSource(url, options);
+  if (!/^https?:/.test(url)) return source;
+  const sibling = async (path: string): Promise<ByteSource> => {
+    checkSibling(source.name, path);
+    return openUrl(new URL(path, url).href, { ...options, name: undefined, response: undefined });
+  };
+  return Object.assign(source, { sibling });
 }
 
 const isSource = (input: object): input is ByteSource =>

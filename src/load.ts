@@ -1,0 +1,62 @@
+/** `load`: from a file as it comes to a model that runs. */
+import type { Backend } from "./backends/backend.ts";
+import { type DeviceChoice, openDevice } from "./device.ts";
+import { type ByteSource, openSource, type SourceInput } from "./formats/source.ts";
+import { compile, type Session } from "./graph/session.ts";
+import { FormatError } from "./tensor/errors.ts";
+
+export interface LoadProgress {
+  /** What is happening: `read` counts bytes, `compile` has no count. */
+  phase: "read" | "compile";
+  loaded: number;
+  total: number;
+}
+
+export interface LoadOptions {
+  /** Default: the fastest that is there. */
+  device?: DeviceChoice;
+  onProgress?: (progress: LoadProgress) => void;
+  signal?: AbortSignal;
+  /** Where to find the files that hold a model's external weights, if not beside the model. */
+  externalData?: (path: string) => Promise<SourceInput> | SourceInput;
+  /** Default true: fold constants and fuse operators. */
+  optimize?: boolean;
+}
+
+/**
+ * Loads a model and makes it ready to run. The format is recognised by content: ONNX.
+ * @param input path, URL, bytes, Blob or Response
+ * @throws FormatError for a file that is corrupt or of an unknown format, UnsupportedOpError with every operator that
+ * is missing, InputError when the source can't be read
+ */
+export async function load(input: SourceInput, options: LoadOptions = {}): Promise<Session> {
+  const { signal, onProgress } = options;
+  const source = await openSource(input, {
+    signal,
+    onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
+  });
+  const device: Backend = await openDevice(options.device);
+  const graph = await readGraph(source, options);
+  onProgress?.({ phase: "compile", loaded: 0, total: 1 });
+  const session = await compile(graph, { device, optimize: options.optimize });
+  onProgress?.({ phase: "compile", loaded: 1, total: 1 });
+  return session;
+}
+
+async function readGraph(source: ByteSource, options: LoadOptions) {
+  const head = await source.read(0, Math.min(8, source.size));
+  if (head.length === 0) throw new FormatError(`${source.name}: the file is empty`, { offset: 0 });
+  const { importOnnx } = await import("./formats/onnx/index.ts");
+  const bytes = await source.read(0, source.size, options.signal);
+  const { graph } = await importOnnx(bytes, { name: source.name, loadExternal: externalReader(source, options) });
+  return graph;
+}
+
+/** Opens files of external weights: as the caller says, or beside the model. */
+function externalReader(source: ByteSource, options: LoadOptions): (path: string) => Promise<ByteSource> {
+  return async (path) => {
+    if (options.externalData) return await openSource(await options.externalData(path), { signal: options.signal });
+    if (!source.sibling) throw new FormatError(`${source.name}: weights are in "${path}": pass { externalData }`);
+    return await source.sibling(path);
+  };
+}
