@@ -104,6 +104,8 @@ export interface Program {
 
 export interface Backend<S extends Step = Step> {
   readonly name: string;
+  /** Every kernel, in order of preference for each operator. */
+  readonly kernels: readonly Kernel<S>[];
   /** In order of preference: the first whose `plan` accepts wins. */
   kernelsFor(op: OpDef): readonly Kernel<S>[];
   /** The step for an operator that no kernel covers, from its reference. Undefined where the host can't help (a GPU). */

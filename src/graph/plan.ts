@@ -223,7 +223,8 @@ export function inferNode(node: Node, operands: Parameters<NonNullable<OpDef["in
 interface Choice<S extends Step> {
   node: Node;
   kernel: string;
-  step: S;
+  /** Undefined for views: their output is their input's memory under another shape. */
+  step: S | undefined;
   fallback: boolean;
   inputs: (KernelInput | undefined)[];
   outputs: (TensorType | undefined)[];
@@ -273,6 +274,7 @@ function choose<S extends Step>(
   all: TensorType[],
   backend: Backend<S>,
 ): Choice<S> | undefined {
+  if (node.op.view) return { node, kernel: "view", step: undefined, fallback: false, inputs, outputs: wanted };
   for (const k of backend.kernelsFor(node.op)) {
     const step = k.plan(inputs, wanted, node.attrs);
     if (step) return { node, kernel: k.name, step, fallback: false, inputs, outputs: wanted };
@@ -300,7 +302,7 @@ class Layout<S extends Step> {
       (id) => this.isNeededLater(id) && (this.storageOf.has(id) || this.constants.has(id)),
     );
     const arenaBytes = placeLinear(this.storages);
-    const steps = drafts.map((d, i) => this.finish(choices[i], d));
+    const steps = drafts.flatMap((d, i) => this.finish(choices[i], d));
     const inputs = [...this.stageInputs.keys()];
     return {
       plan: {
@@ -347,7 +349,7 @@ class Layout<S extends Step> {
       storage.last = Math.max(storage.last, last.get(id) ?? i);
       this.storageOf.set(id, storage);
     });
-    const bytes = choice.step.workspaceBytes ?? 0;
+    const bytes = choice.step?.workspaceBytes ?? 0;
     return { workspace: bytes ? this.addStorage({ bytes, first: i, last: i, offset: 0 }) : undefined };
   }
 
@@ -361,7 +363,7 @@ class Layout<S extends Step> {
       this.constants.set(node.outputs[0], reshaped(constant, type.shape));
       return "constant";
     }
-    if (choice.fallback || !(node.op.inplace || step.inplace)) return undefined;
+    if (choice.fallback || !(node.op.inplace || step?.inplace)) return undefined;
     for (const [k, id] of node.inputs.entries()) {
       if (id === undefined || choice.inputs[k]!.constant) continue;
       const s = this.storageOf.get(id);
@@ -388,8 +390,9 @@ class Layout<S extends Step> {
     return { dtype, shape, constant: this.constants.get(id) ?? this.shapes.constantOf(id)! };
   }
 
-  private finish(choice: Choice<S>, { workspace }: { workspace?: Storage }): PlannedStep<S> {
+  private finish(choice: Choice<S>, { workspace }: { workspace?: Storage }): PlannedStep<S>[] {
     const { node, kernel, step } = choice;
+    if (!step) return [];
     const inputs = node.inputs.map((id, k): Place | undefined => {
       if (id === undefined) return undefined;
       const { dtype, shape, constant } = choice.inputs[k]!;
@@ -397,15 +400,17 @@ class Layout<S extends Step> {
       return constant ? { dtype, shape, constant, prepack } : this.placeOf(id);
     });
     const outputs = node.outputs.map((id, k) => (choice.outputs[k] ? this.placeOf(id) : undefined));
-    return {
-      node: node.name,
-      op: node.op,
-      attrs: node.attrs,
-      kernel,
-      step,
-      inputs,
-      outputs,
-      workspaceOffset: workspace?.offset ?? 0,
-    };
+    return [
+      {
+        node: node.name,
+        op: node.op,
+        attrs: node.attrs,
+        kernel,
+        step,
+        inputs,
+        outputs,
+        workspaceOffset: workspace?.offset ?? 0,
+      },
+    ];
   }
 }

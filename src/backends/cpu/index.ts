@@ -12,6 +12,7 @@ const kernelsFor = kernelTable(cpuKernels);
 export function cpu(): Backend<HostStep> {
   return {
     name: "cpu",
+    kernels: cpuKernels,
     kernelsFor,
     fallback: referenceStep as Backend<HostStep>["fallback"],
     open: () => new HostSession(),

@@ -1,0 +1,105 @@
+/**
+ * One property test for each kernel of a backend, from the generated cases of its operator: planned and run alone, with
+ * inputs as data and as constants (which brings in prepacking), it equals the operator's reference. A kernel that none
+ * of its cases reaches fails.
+ */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Backend, Kernel, Step } from "../src/backends/backend.ts";
+import { GraphBuilder } from "../src/graph/builder.ts";
+import { drive } from "../src/graph/drive.ts";
+import { inferNode } from "../src/graph/plan.ts";
+import { GraphRunner } from "../src/graph/runner.ts";
+import { isHostInput, type OpDef } from "../src/ops/op.ts";
+import { ForwardpassError, UnsupportedOpError } from "../src/tensor/errors.ts";
+import { emptyTensor, type HostTensor } from "../src/tensor/tensor.ts";
+import type { OpCase } from "./cases/case.ts";
+import { cases } from "./cases/index.ts";
+import { difference } from "./compare.ts";
+import { toleranceOf } from "./tolerance.ts";
+
+const runsPerKernel = Number(process.env["FORWARDPASS_RUNS"] ?? 60);
+/** Cases of an operator that no other limit stops are drawn until this many reached the kernel, or `drawLimit`. */
+const drawLimit = runsPerKernel * 6;
+
+export function testKernels<S extends Step>(label: string, backend: Backend<S>): void {
+  describe(label, () => {
+    for (const kernel of backend.kernels) {
+      test(kernel.name, async () => {
+        const arbitrary = (cases as Record<string, fc.Arbitrary<OpCase>>)[kernel.op.name];
+        expect(arbitrary, `test/cases has no case for ${kernel.op.name}`).toBeDefined();
+        let reached = 0;
+        let drawn = 0;
+        await fc.assert(
+          fc.asyncProperty(arbitrary, fc.boolean(), async (c, asConstants) => {
+            if (reached >= runsPerKernel || drawn++ > drawLimit) return;
+            const got = await runAlone(backend, kernel, c, asConstants);
+            if (!got) return;
+            reached++;
+            const want = runReference(kernel.op, c);
+            if (!want) throw new Error(`the reference of ${kernel.op.name} refuses what its kernel accepts`);
+            got.forEach((g, i) => {
+              const d = difference(g, want[i], toleranceOf(kernel.op.name, want[i].dtype));
+              if (d) throw new Error(`${kernel.name}, output ${i}: ${d}`);
+            });
+          }),
+          { numRuns: drawLimit, seed: 20260801, endOnFailure: false },
+        );
+        expect(reached, `no generated case of ${kernel.op.name} reaches ${kernel.name}`).toBeGreaterThan(0);
+      });
+    }
+  });
+}
+
+/** What the operator's reference gives. Undefined where its shape rule refuses the inputs. */
+export function runReference(op: OpDef, { inputs, attrs }: OpCase): HostTensor[] | undefined {
+  const operands = inputs.map((t) => t && { dtype: t.dtype, shape: t.shape, value: t });
+  let types: ReturnType<typeof inferNode>;
+  try {
+    types = inferNode({ op, name: "", inputs: [], outputs: [], attrs }, operands);
+  } catch (e) {
+    if (e instanceof ForwardpassError) return undefined;
+    throw e;
+  }
+  const outputs = types.map(emptyTensor);
+  op.reference!(inputs, attrs, outputs);
+  return outputs;
+}
+
+/** The kernel on a graph of one node. Undefined where it declines the case. */
+async function runAlone<S extends Step>(
+  backend: Backend<S>,
+  kernel: Kernel<S>,
+  c: OpCase,
+  asConstants: boolean,
+): Promise<HostTensor[] | undefined> {
+  const only: Backend<S> = {
+    name: backend.name,
+    kernels: [kernel],
+    kernelsFor: (op) => (op.name === kernel.op.name ? [kernel] : []),
+    open: () => backend.open(),
+  };
+  const builder = new GraphBuilder();
+  const data: HostTensor[] = [];
+  const inputs = c.inputs.map((t, i) => {
+    if (!t) return undefined;
+    // The first input stays data: with all of them constant the planner would fold the node away.
+    if ((i > 0 && asConstants) || isHostInput(kernel.op, i)) return builder.constant(t);
+    data.push(t);
+    return builder.input(`x${i}`, t.dtype, t.shape);
+  });
+  const device = only.open();
+  try {
+    builder.run(kernel.op, inputs, c.attrs).forEach((v, i) => {
+      builder.output(`y${i}`, v);
+    });
+    const runner = new GraphRunner(builder.build(), only, device);
+    return (await drive(runner.execute(data))) as HostTensor[];
+  } catch (e) {
+    if (e instanceof UnsupportedOpError || (e instanceof ForwardpassError && !runReference(kernel.op, c)))
+      return undefined;
+    throw e;
+  } finally {
+    device.dispose();
+  }
+}
