@@ -1,0 +1,181 @@
+/**
+ * Matrix product C[m,n] = act(A[m,k] B[k,n] + bias + residual) in f32, the kernel that everything else waits for.
+ *
+ * B is packed in panels of 8 columns: panel j holds, for each k, the 8 values B[k, 8j .. 8j+7], zero padded. A is packed
+ * by blocks of rows into a workspace in panels of up to `tileRows` rows, values of one k side by side. The micro-kernel
+ * multiplies one panel of A with one panel of B and keeps its tile of C in registers from the first k to the last; then
+ * comes the epilogue (bias, residual, activation), so that C is written once and never read.
+ *
+ * Variants, GFLOP/s at 480^3 with A packed in the call, one core of an AMD EPYC (Zen 3), V8 of Node 24 | Node 20:
+ *
+ *   4x8 tile, f32x4.mul + f32x4.add                36 | 33   8 sums, 2 of B, 4 of A: all 15 registers that V8 hands out
+ *   5x8 / 6x8, mul + add                      28 / 24 | 18 / 22   one register too many spills
+ *   4x8, mul + add, k unrolled by 4                28 | 17   V8 sinks the arithmetic of a loop body behind all its
+ *                                                            loads, so every unrolled step adds live values: spills
+ *   4x8, A as vectors, lanes spread by shuffles    31 | 19   same reason
+ *   4x8, f32x4.relaxed_madd                        46 |  -
+ *   6x8, relaxed_madd, k unrolled by 4             47 |  -   16 flop per cycle, what 128-bit registers can do; the
+ *                                                            larger tile needs less of the caches for large k
+ *   4x12, relaxed_madd                             22 |  -   12 sums, 3 of B, 1 of A: spills
+ *
+ * Hence 6x8 unrolled with relaxed SIMD, 4x8 without. Tried and not kept:
+ *   - blocking k: no gain up to k = 8192, panels stream from the second-level cache as fast as they are consumed;
+ *   - reading A in place: as fast for relaxed_madd, 27 instead of 33 for mul + add (a pointer for each row). Packing
+ *     costs about 1% at n = 1024, and lets other producers (im2col) write panels directly.
+ * Rows that don't fill a tile are dealt out evenly (32 rows are 6+6+5+5+5+5): any height of 4 to 6 keeps both
+ * multipliers busy. Heights 1 to 3 have too few sums for that, and interleave several steps of k in separate sums.
+ */
+import { type Func, type FunctionBuilder, i32, type Local, type ModuleBuilder, type Operand } from "../assembler.ts";
+import { emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
+import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
+
+export interface GemmOptions extends Epilogue {
+  /** Function names start with it; also the profiler's row. */
+  readonly name: string;
+  /** Use `f32x4.relaxed_madd`: the `relaxedSimd` feature. */
+  readonly fma: boolean;
+  readonly export?: boolean;
+}
+
+/**
+ * All i32. Addresses and strides are in bytes (`lda`: from one row to the next), `m`, `n`, `k` in elements; `b` is
+ * packed. What the options leave out (`bias`, `residual`, `ldr`) is ignored: pass 0.
+ */
+const gemmParams = {
+  a: "i32",
+  lda: "i32",
+  b: "i32",
+  c: "i32",
+  ldc: "i32",
+  m: "i32",
+  n: "i32",
+  k: "i32",
+  bias: "i32",
+  residual: "i32",
+  ldr: "i32",
+  workspace: "i32",
+} as const;
+export type GemmFunction = Func<typeof gemmParams, undefined>;
+
+/** `a` is a packed block of `rows` rows, `b` one packed panel of which `columns` (if fewer than 8) are in C. */
+const panelParams = { ...tileParams, rows: "i32" } as const;
+export type PanelFunction = Func<typeof panelParams, undefined>;
+
+/** Rows of A packed at a time: many enough to use a panel of B again and again, few enough for a small workspace. */
+const BLOCK_ROWS = 120;
+/** A tile of floats in front of the packed block, for the last, partly filled panel of B. */
+const SCRATCH_BYTES = 256;
+
+/** Size of the workspace for a product with these dimensions. */
+export function gemmWorkspaceBytes(m: number, k: number): number {
+  return SCRATCH_BYTES + (m === 1 ? 0 : Math.min(m, BLOCK_ROWS) * k * 4);
+}
+
+/**
+ * Adds a specialised product to the module, callable with run-time sizes. Threads split it by rows (offset `a`, `c`,
+ * `residual` and a row bias; to each its own workspace) or by columns in multiples of 8 (offset `b` by 32 k bytes for
+ * each panel, `c`, `residual` and a column bias).
+ */
+export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
+  const tileRows = options.fma ? 6 : 4;
+  const packA = emitPackRows(m, `${options.name}/packA`);
+  const panel = emitPanel(m, tileRows, options);
+
+  return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
+    const [rows, block, b, c, bias, residual, columns, from, at] = f.locals("i32", 9);
+    f.while(i32.gt_s(p.m, 0), () => {
+      // Blocks of equal height, not full ones and a rest.
+      f.set(rows, ceilDiv(p.m, ceilDiv(p.m, BLOCK_ROWS)));
+      f.if(
+        i32.eq(rows, 1),
+        () => f.set(block, p.a), // a single row is its own panel
+        () => {
+          f.set(block, i32.add(p.workspace, SCRATCH_BYTES));
+          f.set(at, block);
+          f.set(from, p.a);
+          forTiles(f, tileRows, rows, (height) => {
+            f.call(packA, { from, stride: p.lda, rows: height, k: p.k, out: at, step: i32.shl(height, 2) });
+            f.increment(from, i32.mul(height, p.lda));
+            f.increment(at, i32.shl(i32.mul(height, p.k), 2));
+          });
+        },
+      );
+      f.set(b, p.b);
+      f.set(c, p.c);
+      f.set(bias, p.bias);
+      f.set(residual, p.residual);
+      f.set(columns, p.n);
+      f.while(i32.gt_s(columns, 0), () => {
+        const { k, ldc, ldr, workspace: scratch } = p;
+        f.call(panel, { a: block, b, c, ldc, rows, columns, k, bias, residual, ldr, scratch });
+        f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
+        f.increment(c, 4 * PANEL_COLUMNS);
+        if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
+        if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
+        f.increment(columns, -PANEL_COLUMNS);
+      });
+      f.increment(p.a, i32.mul(rows, p.lda));
+      f.increment(p.c, i32.mul(rows, p.ldc));
+      if (options.bias === "row") f.increment(p.bias, i32.shl(rows, 2));
+      if (options.residual) f.increment(p.residual, i32.mul(rows, p.ldr));
+      f.set(p.m, i32.sub(p.m, rows));
+    });
+  });
+}
+
+/**
+ * One panel of B times all panels of a block of A. A function of its own because V8 replaces a function by its optimised
+ * code at the next call, not inside a running loop.
+ */
+function emitPanel(m: ModuleBuilder, tileRows: number, options: GemmOptions): PanelFunction {
+  const tiles = Array.from({ length: tileRows }, (_, i) => emitTile(m, tileRows - i, options));
+  return m.func({ name: `${options.name}/panel`, params: panelParams }, (f, p) => {
+    forTiles(f, tileRows, p.rows, (height) => {
+      callTile(f, tiles, height, p);
+      f.increment(p.a, i32.shl(i32.mul(height, p.k), 2));
+      f.increment(p.c, i32.mul(height, p.ldc));
+      if (options.bias === "row") f.increment(p.bias, i32.shl(height, 2));
+      if (options.residual) f.increment(p.residual, i32.mul(height, p.ldr));
+    });
+  });
+}
+
+/** Calls the micro-kernel of this height: a chain of comparisons. `tiles` are in order of falling height. */
+function callTile(
+  f: FunctionBuilder,
+  tiles: readonly TileFunction[],
+  height: Local<"i32">,
+  args: Parameters<typeof f.call<typeof tileParams>>[1],
+): void {
+  const [tallest, ...others] = tiles;
+  if (others.length === 0) {
+    f.call(tallest, args);
+    return;
+  }
+  f.if(
+    i32.eq(height, tiles.length),
+    () => f.call(tallest, args),
+    () => callTile(f, others, height, args),
+  );
+}
+
+/** Deals `rows` out to the fewest tiles, of heights that differ by one at most. */
+function forTiles(
+  f: FunctionBuilder,
+  tileRows: number,
+  rows: Local<"i32">,
+  body: (height: Local<"i32">) => void,
+): void {
+  const tiles = f.let(ceilDiv(rows, tileRows));
+  const height = f.let(i32.div_u(rows, tiles));
+  const taller = f.let(i32.rem_u(rows, tiles));
+  f.increment(height, 1);
+  f.while(tiles, () => {
+    f.if(i32.eqz(taller), () => f.increment(height, -1));
+    f.increment(taller, -1);
+    body(height);
+    f.increment(tiles, -1);
+  });
+}
+
+const ceilDiv = (x: Operand<"i32">, y: Operand<"i32">) => i32.div_u(i32.add(x, i32.sub(y, 1)), y);
