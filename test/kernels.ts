@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import type { Backend, Kernel, Step } from "../src/backends/backend.ts";
 import { GraphBuilder } from "../src/graph/builder.ts";
 import { drive } from "../src/graph/drive.ts";
-import { inferNode } from "../src/graph/plan.ts";
+import { inferNode } from "../src/graph/infer.ts";
 import { GraphRunner } from "../src/graph/runner.ts";
 import { isHostInput, type OpDef } from "../src/ops/op.ts";
 import { ForwardpassError, UnsupportedOpError } from "../src/tensor/errors.ts";

@@ -4,9 +4,9 @@
  * A stage remembers which types and values of its surroundings it relied on, and is reused while they are the same.
  */
 import type { Backend, KernelInput, Place, PlannedStep, StagePlan, Step } from "../backends/backend.ts";
-import { isHostInput, type OpDef } from "../ops/op.ts";
+import { isHostInput } from "../ops/op.ts";
 import { bytesOf } from "../tensor/dtype.ts";
-import { ForwardpassError, ShapeError, UnsupportedOpError } from "../tensor/errors.ts";
+import { UnsupportedOpError } from "../tensor/errors.ts";
 import { formatType, sameShape, sizeOf } from "../tensor/shape.ts";
 import {
   emptyTensor,
@@ -16,7 +16,10 @@ import {
   reshaped,
   type TensorType,
 } from "../tensor/tensor.ts";
+import { inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
+import { planRules } from "./passes/index.ts";
+import { type RewriteHost, rewrite } from "./passes/rewrite.ts";
 import { placeLinear, type Storage } from "./place.ts";
 
 /** Elements up to which a value that follows from shapes and constants is computed while planning. */
@@ -76,7 +79,8 @@ export function planStage<S extends Step>(
   const shapes = new ShapeWalk(graph, start, env);
   const end = shapes.walk();
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
-  const steps = chooseKernels(graph.nodes.slice(start, end), shapes, isNeededLater, backend);
+  const nodes = fuse(graph.nodes.slice(start, end), shapes, isNeededLater);
+  const steps = chooseKernels(nodes, shapes, isNeededLater, backend);
   const layout = new Layout<S>(shapes, isNeededLater);
   const plan = layout.place(steps);
   const folded = [...shapes.known].filter(([id]) => isNeededLater(id));
@@ -204,20 +208,25 @@ class ShapeWalk {
   }
 }
 
-/** Types of all outputs of a node, with the node's name on any error. */
-export function inferNode(node: Node, operands: Parameters<NonNullable<OpDef["infer"]>>[0]): TensorType[] {
-  try {
-    const types = node.op.infer!(operands, node.attrs);
-    const list = Array.isArray(types) ? types : [types];
-    for (const t of list)
-      if (!Number.isSafeInteger(sizeOf(t.shape)) || sizeOf(t.shape) * bytesOf(t.dtype) > 2 ** 40)
-        throw new ShapeError(`${node.op.name}: a result of type ${formatType(t)} does not fit in memory`, {
-          op: node.op.name,
-        });
-    return list;
-  } catch (e) {
-    throw e instanceof ForwardpassError ? e.at(node.name) : e;
-  }
+/** Applies the fusions. New values get ids past the graph's own, which mean something in this stage only. */
+function fuse(nodes: readonly Node[], shapes: ShapeWalk, isOutput: (id: ValueId) => boolean): readonly Node[] {
+  let next = shapes.graph.valueCount;
+  const host: RewriteHost = {
+    type: (id) => shapes.typeOf(id),
+    constant: (id) => shapes.constantOf(id),
+    setConstant: (id, t) => shapes.known.set(id, t),
+    addConstant(t) {
+      shapes.known.set(next, t);
+      shapes.types.set(next, t);
+      return next++;
+    },
+    addValue(type) {
+      if (type) shapes.types.set(next, type);
+      return next++;
+    },
+    isOutput,
+  };
+  return planRules.reduce<readonly Node[]>((list, rule) => rewrite(list, rule, host), nodes);
 }
 
 interface Choice<S extends Step> {

@@ -7,8 +7,9 @@ import type { EvaluateContext, Subgraph } from "../ops/op.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import type { Work } from "./drive.ts";
+import { inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
-import { inferNode, lastUses, planStage, type Stage, stageFits } from "./plan.ts";
+import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
 
 /** Plans kept for each position: one for each recent combination of input shapes. */
 const plansKept = 8;

@@ -1,10 +1,46 @@
-/** The passes, in order. Each is a pure function from graph to graph; nested graphs are optimised too. */
-import type { Graph } from "../ir.ts";
+/**
+ * What happens to a graph before it is planned. Two kinds of rules: those that need no shapes run once, at compile;
+ * fusions, whose legality is a question of shapes, run while a stage is planned.
+ */
+import type { HostTensor } from "../../tensor/tensor.ts";
+import { type Graph, isGraph, type Node, type ValueId } from "../ir.ts";
+import { foldConstants } from "./fold.ts";
+import { removeIdentity } from "./identity.ts";
+import { type Rule, rewrite } from "./rewrite.ts";
 
-export type Pass = (graph: Graph) => Graph;
+/** In order; each sees what the one before left. */
+export const compileRules: readonly Rule[] = [removeIdentity, foldConstants];
 
-export const passes: readonly Pass[] = [];
+/** Fusions, with shapes known. */
+export const planRules: readonly Rule[] = [];
 
+/** Applies the compile rules, also inside branches and loop bodies. */
 export function optimize(graph: Graph): Graph {
-  return passes.reduce((g, pass) => pass(g), graph);
+  const constants = new Map(graph.constants);
+  let valueCount = graph.valueCount;
+  const outputs = new Set(graph.outputs.map((p) => p.id));
+  const addConstant = (t: HostTensor): ValueId => {
+    constants.set(valueCount, t);
+    return valueCount++;
+  };
+  let nodes: readonly Node[] = graph.nodes.map(optimizeNested);
+  for (const rule of compileRules)
+    nodes = rewrite(nodes, rule, {
+      type: (id) => constants.get(id),
+      constant: (id) => constants.get(id),
+      addConstant,
+      setConstant: (id, t) => constants.set(id, t),
+      addValue: () => valueCount++,
+      isOutput: (id) => outputs.has(id),
+    });
+  const read = new Set(outputs);
+  for (const node of nodes) for (const id of node.inputs) if (id !== undefined) read.add(id);
+  for (const id of constants.keys()) if (!read.has(id)) constants.delete(id);
+  return { ...graph, nodes, constants, valueCount };
+}
+
+function optimizeNested(node: Node): Node {
+  const entries = Object.entries(node.attrs);
+  if (!entries.some(([, v]) => isGraph(v))) return node;
+  return { ...node, attrs: Object.fromEntries(entries.map(([k, v]) => [k, isGraph(v) ? optimize(v) : v])) };
 }

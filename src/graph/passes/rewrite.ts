@@ -1,0 +1,96 @@
+/**
+ * The one way in which graphs change: a rule looks at a node, in order, and may put others in its place or declare its
+ * output equal to another value. Nodes that nobody reads afterwards disappear.
+ */
+import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
+import type { Node, ValueId } from "../ir.ts";
+
+/** What a rule may know and do. */
+export interface RewriteContext {
+  /** The type of a value, where shapes are known already (while planning, not at compile). */
+  type(id: ValueId): TensorType | undefined;
+  constant(id: ValueId): HostTensor | undefined;
+  /** The node that produces a value, after the rewrites so far. */
+  producer(id: ValueId): Node | undefined;
+  /** How many nodes and graph outputs read a value. */
+  uses(id: ValueId): number;
+  addConstant(t: HostTensor): ValueId;
+  addValue(type?: TensorType): ValueId;
+}
+
+/**
+ * New nodes in place of one (they must produce its outputs); `same`: output 0 is another value; `constants`: the outputs
+ * are these; or no change.
+ */
+export type Rewrite = readonly Node[] | { same: ValueId } | { constants: readonly HostTensor[] };
+export type Rule = (node: Node, context: RewriteContext) => Rewrite | undefined;
+
+export interface RewriteHost extends Omit<RewriteContext, "producer" | "uses"> {
+  /** Values read from outside the node list: graph outputs, later stages. */
+  isOutput(id: ValueId): boolean;
+  setConstant(id: ValueId, t: HostTensor): void;
+}
+
+/** Applies `rule` to every node once, in order, then drops what nobody reads. */
+export function rewrite(nodes: readonly Node[], rule: Rule, host: RewriteHost): Node[] {
+  const alias = new Map<ValueId, ValueId>();
+  const producer = new Map<ValueId, Node>();
+  const uses = new Map<ValueId, number>();
+  const count = (node: Node, by: number): void => {
+    for (const id of node.inputs) if (id !== undefined) uses.set(id, (uses.get(id) ?? 0) + by);
+  };
+  for (const node of nodes) count(node, 1);
+  const context: RewriteContext = {
+    type: (id) => host.type(id),
+    constant: (id) => host.constant(id),
+    addConstant: (t) => host.addConstant(t),
+    addValue: (type) => host.addValue(type),
+    producer: (id) => producer.get(id),
+    uses: (id) => (uses.get(id) ?? 0) + (host.isOutput(id) ? 1 : 0),
+  };
+  const out: Node[] = [];
+  for (const original of nodes) {
+    const node = redirect(original, alias);
+    const result = rule(node, context);
+    if (result && "same" in result && !host.isOutput(node.outputs[0])) {
+      alias.set(node.outputs[0], result.same);
+      uses.set(result.same, (uses.get(result.same) ?? 0) + (uses.get(node.outputs[0]) ?? 0) - 1);
+      continue;
+    }
+    if (result && "constants" in result) {
+      count(node, -1);
+      node.outputs.forEach((id, i) => {
+        host.setConstant(id, result.constants[i]);
+      });
+      continue;
+    }
+    const replacement = result && !("same" in result) ? result : [node];
+    if (replacement[0] !== node) {
+      count(node, -1);
+      for (const n of replacement) count(n, 1);
+    }
+    for (const n of replacement) {
+      out.push(n);
+      for (const id of n.outputs) producer.set(id, n);
+    }
+  }
+  return dropDead(out, host.isOutput);
+}
+
+function redirect(node: Node, alias: ReadonlyMap<ValueId, ValueId>): Node {
+  if (!node.inputs.some((id) => id !== undefined && alias.has(id))) return node;
+  return { ...node, inputs: node.inputs.map((id) => (id === undefined ? id : (alias.get(id) ?? id))) };
+}
+
+/** Keeps the nodes whose outputs somebody reads. */
+export function dropDead(nodes: readonly Node[], isOutput: (id: ValueId) => boolean): Node[] {
+  const read = new Set<ValueId>();
+  const kept: Node[] = [];
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i];
+    if (!node.outputs.some((id) => read.has(id) || isOutput(id))) continue;
+    kept.push(node);
+    for (const id of node.inputs) if (id !== undefined) read.add(id);
+  }
+  return kept.reverse();
+}
