@@ -1,0 +1,42 @@
+/**
+ * conv + batchNorm -> conv: y = s (w * x + b - mean) + beta with s = scale / sqrt(variance + epsilon), so the weights
+ * are scaled by s and the bias becomes s (b - mean) + beta. Computed in float64, once.
+ *
+ * Legal when everything but x is constant, the convolution has no other reader, and no epilogue yet.
+ */
+import { fromF64, toF64 } from "../../tensor/convert.ts";
+import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
+import type { Rule } from "./rewrite.ts";
+
+export const foldBatchNorm: Rule = (node, context) => {
+  if (node.op.name !== "batchNorm" || node.attrs["training"] || node.inputs[0] === undefined) return undefined;
+  const conv = context.producer(node.inputs[0]);
+  if (conv?.op.name !== "conv" || context.uses(conv.outputs[0]) !== 1) return undefined;
+  if (conv.attrs["activation"] || conv.inputs[3] !== undefined) return undefined;
+  const constant = (id: number | undefined): HostTensor | undefined =>
+    id === undefined ? undefined : context.constant(id);
+  const [scale, beta, mean, variance] = node.inputs.slice(1).map(constant);
+  const weights = constant(conv.inputs[1]);
+  const bias = constant(conv.inputs[2]);
+  if (!scale || !beta || !mean || !variance || !weights || (conv.inputs[2] !== undefined && !bias)) return undefined;
+
+  const channels = weights.shape[0];
+  const epsilon = (node.attrs["epsilon"] as number | undefined) ?? 1e-5;
+  const [s, b, m, v] = [scale, beta, mean, variance].map(toF64);
+  const factor = s.map((x, c) => x / Math.sqrt(v[c] + epsilon));
+  const w = toF64(weights);
+  const perChannel = w.length / channels;
+  const newWeights = emptyTensor(weights);
+  fromF64(
+    w.map((x, i) => x * factor[Math.floor(i / perChannel)]),
+    newWeights,
+  );
+  const newBias = emptyTensor({ dtype: weights.dtype, shape: [channels] });
+  const old = bias ? toF64(bias) : new Float64Array(channels);
+  fromF64(
+    old.map((x, c) => factor[c] * (x - m[c]) + b[c]),
+    newBias,
+  );
+  const inputs = [conv.inputs[0], context.addConstant(newWeights), context.addConstant(newBias)];
+  return [{ ...conv, inputs, outputs: node.outputs.slice(0, 1) }];
+};
