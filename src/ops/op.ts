@@ -137,7 +137,7 @@ export function defineOp<
   const I extends readonly string[],
   A extends object = object,
   const H extends readonly string[] = readonly [],
-  const O extends readonly string[] | ((attrs: A) => number) = readonly ["y"],
+  const O extends readonly string[] | ((attrs: never) => number) = readonly ["y"],
 >(spec: OpSpec<I, H, O, A>): Op<I, H[number], O, A> {
   const op = spec as unknown as OpDef;
   const call = (...args: unknown[]): unknown => {

@@ -1,10 +1,10 @@
 /** One ONNX node as the lowerings see it: symbolic inputs, attributes with checks, the opset version of its domain. */
 import type { GraphBuilder, SymbolicValue } from "../../graph/builder.ts";
-import type { Graph, ValueId } from "../../graph/ir.ts";
+import type { Graph } from "../../graph/ir.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 
-/** A decoded AttributeProto. `graph` is imported already; the values it takes from outside are its last inputs. */
+/** A decoded AttributeProto. Sparse tensors are dense here. */
 export type OnnxAttribute =
   | { type: "int"; value: bigint }
   | { type: "float"; value: number }
@@ -13,16 +13,23 @@ export type OnnxAttribute =
   | { type: "ints"; value: bigint[] }
   | { type: "floats"; value: number[] }
   | { type: "strings"; value: string[] }
-  | { type: "graph"; value: ImportedGraph }
+  | { type: "graph"; value: NestedGraph }
   | { type: "other"; value: unknown };
 
+/** A graph attribute, not imported yet. */
+export interface NestedGraph {
+  /** As a graph of its own, for a node that runs it. */
+  import(): ImportedGraph;
+  /** Records its nodes in the enclosing graph, with `inputs` for its formal inputs. Returns its outputs. */
+  inline(inputs: readonly SymbolicValue[]): SymbolicValue[];
+}
+
 export interface ImportedGraph {
-  graph: Graph;
+  readonly graph: Graph;
   /** Values of the enclosing graph that this one uses, in the order of its last inputs. */
-  captures: SymbolicValue[];
+  readonly captures: readonly SymbolicValue[];
   /** Number of inputs that the format declares, before the captures. */
-  formals: number;
-  outputs: ValueId[];
+  readonly formals: number;
 }
 
 export class OnnxNode {
@@ -104,7 +111,7 @@ export class OnnxNode {
     return this.attribute(name, "tensor")?.value;
   }
 
-  graph(name: string): ImportedGraph {
+  graph(name: string): NestedGraph {
     const a = this.attribute(name, "graph");
     if (!a) throw new FormatError(`${this.type}: attribute "${name}" is missing`, { op: this.type }).at(this.name);
     return a.value;

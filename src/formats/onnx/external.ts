@@ -1,0 +1,100 @@
+/** Weights in files beside the model: each tensor is one ranged read. */
+import { dtypes } from "../../tensor/dtype.ts";
+import { FormatError, ForwardpassError } from "../../tensor/errors.ts";
+import type { ByteSource } from "../source.ts";
+import { graphsOf } from "./order.ts";
+import type { GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
+import { dtypeOfOnnx } from "./tensor-proto.ts";
+
+/** Opens a file that the model names, relative to the model's own place. Undefined when there is none. */
+export type OpenExternal = (path: string) => Promise<ByteSource | undefined> | ByteSource | undefined;
+
+/**
+ * Reads the data of every tensor that lives in another file.
+ * @throws FormatError naming the tensor and the file when it is missing, too short, or outside the model's folder
+ */
+export async function readExternal(model: ModelProto, open?: OpenExternal, signal?: AbortSignal): Promise<void> {
+  const sources = new Map<string, ByteSource>();
+  for (const tensor of tensorsOf(model)) {
+    if (!tensor.external) continue;
+    signal?.throwIfAborted();
+    const path = checkPath(tensor);
+    let source = sources.get(path);
+    if (!source) {
+      source = await openFile(tensor, path, open);
+      sources.set(path, source);
+    }
+    const { offset, length } = rangeOf(tensor);
+    tensor.raw = await source.read(offset, length, signal).catch((cause) => {
+      if (signal?.aborted) throw cause;
+      throw failed(tensor, `cannot read ${length} bytes at ${offset} of "${path}"`, cause);
+    });
+    tensor.external = undefined;
+  }
+}
+
+async function openFile(tensor: TensorProto, path: string, open?: OpenExternal): Promise<ByteSource> {
+  if (!open) throw failed(tensor, `its data is in "${path}", and no way to open other files was given`);
+  let source: ByteSource | undefined;
+  try {
+    source = await open(path);
+  } catch (cause) {
+    throw failed(tensor, `its data file "${path}" cannot be opened`, cause);
+  }
+  return source ?? fail(tensor, `its data file "${path}" is missing`);
+}
+
+function failed(tensor: TensorProto, what: string, cause?: unknown): FormatError {
+  const why = cause instanceof ForwardpassError || cause instanceof Error ? `: ${cause.message}` : "";
+  return new FormatError(`onnx: tensor "${tensor.name}": ${what}${why}`, { offset: tensor.offset, cause });
+}
+
+const fail = (tensor: TensorProto, what: string): never => {
+  throw failed(tensor, what);
+};
+
+/** Paths stay inside the model's folder: no absolute ones, no "..", no drives or schemes. */
+function checkPath(tensor: TensorProto): string {
+  const path = (tensor.external?.get("location") ?? "").replaceAll("\\", "/").replace(/^(\.\/)+/, "");
+  if (path === "") fail(tensor, "external data without a location");
+  if (path.startsWith("/") || path.includes(":") || path.includes("\0") || path.split("/").includes(".."))
+    fail(tensor, `its data file "${path}" is outside the model's folder`);
+  return path;
+}
+
+function rangeOf(tensor: TensorProto): { offset: number; length: number } {
+  const number = (key: string): number | undefined => {
+    const text = tensor.external?.get(key);
+    if (text === undefined || text === "") return undefined;
+    const n = Number(text);
+    return Number.isSafeInteger(n) && n >= 0 ? n : fail(tensor, `external data has ${key} "${text}"`);
+  };
+  const dtype = dtypeOfOnnx(tensor.dataType);
+  if (!dtype || dtype === "string") return fail(tensor, `data type ${tensor.dataType} cannot be external`);
+  const size = tensor.dims.reduce((n, d) => n * Number(d), 1);
+  const want = Math.ceil((size * dtypes[dtype].bits) / 8);
+  const length = number("length") ?? want;
+  if (length !== want) fail(tensor, `${dtype}[${tensor.dims}] takes ${want} bytes, external data has ${length}`);
+  return { offset: number("offset") ?? 0, length };
+}
+
+function* tensorsOf(model: ModelProto): Generator<TensorProto> {
+  yield* tensorsOfGraph(model.graph);
+  for (const f of model.functions) yield* tensorsOfNodes(f.nodes);
+}
+
+function* tensorsOfGraph(graph: GraphProto): Generator<TensorProto> {
+  yield* graph.initializers;
+  for (const s of graph.sparseInitializers) yield* [s.values, s.indices];
+  yield* tensorsOfNodes(graph.nodes);
+}
+
+function* tensorsOfNodes(nodes: readonly NodeProto[]): Generator<TensorProto> {
+  for (const node of nodes) {
+    for (const a of node.attributes) {
+      if (a.tensor) yield a.tensor;
+      yield* a.tensors;
+    }
+    for (const g of graphsOf(node)) yield* tensorsOfGraph(g);
+  }
+}

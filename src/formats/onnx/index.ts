@@ -1,0 +1,4 @@
+/** ONNX models. */
+export type { OpenExternal } from "./external.ts";
+export { importOnnx, type OnnxModel, type OnnxOptions } from "./import.ts";
+export { decodeOptionalProto, decodeSequenceProto, decodeTensorProto } from "./tensor-proto.ts";

@@ -1,0 +1,51 @@
+import { emptyTensor, type HostTensor, type HostValue, type TensorType } from "../tensor/tensor.ts";
+import { boolScalar, expectScalar, expectTensor, i64Scalar } from "./host-values.ts";
+import { defineOp, type Subgraph } from "./op.ts";
+import { stackTensors } from "./slices.ts";
+
+export interface LoopAttrs {
+  /** (iteration i64, condition bool, ...carried, ...captures) -> (condition, ...carried, ...scanned). */
+  body: Subgraph;
+  /** How many of `values` the body returns for its next turn. */
+  carried: number;
+  /** Types of one element of each scanned output, for a loop without turns. */
+  scanned: readonly TensorType[];
+}
+
+/**
+ * Runs `body` while `condition` (default true) holds, at most `trips` times (default: no limit). Returns the carried
+ * values, then each scanned output stacked along a new axis 0. Carried values may change shape, and be sequences. ONNX Loop.
+ */
+export const loop = /* @__PURE__ */ defineOp({
+  name: "loop",
+  inputs: ["trips?", "condition?", "...values"],
+  outputs: ({ body }: LoopAttrs) => body.outputs.length - 1,
+  *evaluate(
+    [trips, condition, ...values],
+    { body, carried, scanned }: LoopAttrs,
+    context,
+  ): Generator<unknown, HostValue[]> {
+    const limit = trips === undefined ? Infinity : expectScalar("loop", "trip count", trips);
+    let state: HostValue[] = values.slice(0, carried);
+    const captures = values.slice(carried);
+    const turns: HostTensor[][] = scanned.map(() => []);
+    let go = condition === undefined || expectScalar("loop", "condition", condition) !== 0;
+    for (let i = 0; i < limit && go; i++) {
+      const results = yield* context.run(body, [i64Scalar(i), boolScalar(true), ...state, ...captures]);
+      // Without a condition input the body's own counts all the same: it is its way to stop early.
+      go = expectScalar("loop", "condition", results[0]) !== 0;
+      state = results.slice(1, 1 + carried);
+      turns.forEach((list, k) => {
+        list.push(expectTensor("loop", results[1 + carried + k]));
+      });
+    }
+    return [...state, ...turns.map((list, k) => stackOrEmpty("loop", list, scanned[k], 0))];
+  },
+});
+
+/** The turns stacked along a new axis; no turns give a dimension of 0 there. */
+export function stackOrEmpty(op: string, turns: readonly HostTensor[], type: TensorType, axis: number): HostTensor {
+  if (turns.length > 0) return stackTensors(op, turns, axis);
+  const a = axis < 0 ? axis + type.shape.length + 1 : axis;
+  return emptyTensor({ dtype: type.dtype, shape: [...type.shape.slice(0, a), 0, ...type.shape.slice(a)] });
+}

@@ -1,0 +1,104 @@
+import { allocate } from "../tensor/dtype.ts";
+import { normalizeAxis, sizeOf } from "../tensor/shape.ts";
+import type { HostTensor, HostValue, TensorType } from "../tensor/tensor.ts";
+import { shapeError } from "./check.ts";
+import { expectTensor } from "./host-values.ts";
+import { stackOrEmpty } from "./loop.ts";
+import { defineOp, type EvaluateContext, type Subgraph } from "./op.ts";
+import { sliceAt, stackTensors } from "./slices.ts";
+
+/** The axis that a tensor is scanned along, and whether from its end. */
+export interface ScanAxis {
+  axis: number;
+  reverse: boolean;
+}
+
+export interface ScanAttrs {
+  /** (...states, ...elements, ...captures) -> (...states, ...elements of the outputs). */
+  body: Subgraph;
+  /** How many of `values` are states. */
+  states: number;
+  /** One for each scanned input, which follow the states. */
+  inputs: readonly ScanAxis[];
+  /** One for each scanned output. `reverse` puts later elements first. */
+  outputs: readonly ScanAxis[];
+  /** Types of one element of each scanned output, for a scan of length 0. */
+  scanned: readonly TensorType[];
+  /** States and scanned tensors have a batch axis 0 in front; `lengths` holds the length of each sequence. */
+  batched?: boolean;
+}
+
+/**
+ * Runs `body` once for each position along the scanned inputs. Returns the last states, then the scanned outputs.
+ * ONNX Scan; the batched form is that of opset 8, where what is past a sequence's length is zero.
+ */
+export const scan = /* @__PURE__ */ defineOp({
+  name: "scan",
+  inputs: ["lengths?", "...values"],
+  outputs: ({ body }: ScanAttrs) => body.outputs.length,
+  *evaluate([lengths, ...values], attrs: ScanAttrs, context): Generator<unknown, HostValue[]> {
+    const count = attrs.states + attrs.inputs.length;
+    const tensors = values.slice(0, count).map((v) => expectTensor("scan", v));
+    const captures = values.slice(count);
+    if (!attrs.batched) return yield* scanOnce(tensors, captures, attrs, context);
+    const [first] = tensors.slice(attrs.states);
+    const batch = first?.shape[0] ?? 0;
+    const longest = first?.shape[1] ?? 0;
+    for (const t of tensors) if (t.shape[0] !== batch) shapeError("scan", "batch sizes differ", first, t);
+    const each: HostTensor[][] = [];
+    for (let b = 0; b < batch; b++) {
+      const length = lengths === undefined ? longest : Number(expectTensor("scan", lengths).data[b]);
+      if (!(length >= 0 && length <= longest))
+        shapeError("scan", `length ${length} of sequence ${b} is impossible`, first);
+      const items = tensors.map((t) => sliceAt(t, 0, b));
+      const results = yield* scanOnce(items, captures, attrs, context, length);
+      each.push(results.map((t, k) => (k < attrs.states ? t : padTo(t, longest))));
+    }
+    return (each[0] ?? []).map((_, k) =>
+      stackTensors(
+        "scan",
+        each.map((r) => r[k]),
+        0,
+      ),
+    );
+  },
+});
+
+function* scanOnce(
+  tensors: readonly HostTensor[],
+  captures: readonly HostValue[],
+  { body, states, inputs, outputs, scanned }: ScanAttrs,
+  context: EvaluateContext,
+  limit?: number,
+): Generator<unknown, HostTensor[]> {
+  let state = tensors.slice(0, states);
+  const sources = tensors.slice(states);
+  const axes = sources.map((t, k) => normalizeAxis("scan", inputs[k].axis, t.shape.length));
+  const lengths = sources.map((t, k) => t.shape[axes[k]]);
+  if (new Set(lengths).size > 1) shapeError("scan", `inputs differ in length: ${lengths}`, ...sources);
+  const length = limit ?? lengths[0];
+  const turns: HostTensor[][] = outputs.map(() => []);
+  for (let i = 0; i < length; i++) {
+    const elements = sources.map((t, k) => sliceAt(t, axes[k], inputs[k].reverse ? length - 1 - i : i));
+    const results = (yield* context.run(body, [...state, ...elements, ...captures])).map((v) =>
+      expectTensor("scan", v),
+    );
+    state = results.slice(0, states);
+    turns.forEach((list, k) => {
+      list.push(results[states + k]);
+    });
+  }
+  const stacked = turns.map((list, k) =>
+    stackOrEmpty("scan", outputs[k].reverse ? list.reverse() : list, scanned[k], outputs[k].axis),
+  );
+  return [...state, ...stacked];
+}
+
+/** Zeros at the end of axis 0 up to `length`. */
+function padTo(t: HostTensor, length: number): HostTensor {
+  if (t.shape[0] === length) return t;
+  const shape = [length, ...t.shape.slice(1)];
+  const data = allocate(t.dtype, sizeOf(shape)) as Float32Array;
+  for (let i = 0; i < t.data.length; i++) data[i] = t.data[i] as number;
+  return { dtype: t.dtype, shape, data };
+}
