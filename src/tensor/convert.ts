@@ -4,7 +4,7 @@
  */
 import { type DType, isBig, type TensorData } from "./dtype.ts";
 import { DTypeError } from "./errors.ts";
-import { decodeFloat, encodeFloat, f16Table, type SmallFloat } from "./float.ts";
+import { decodeTable, encodeFloats, type SmallFloat } from "./float.ts";
 
 interface Elements {
   dtype: DType;
@@ -20,11 +20,9 @@ export function toF64(t: Elements): Float64Array {
   if (data instanceof Float64Array) return data;
   if (dtype === "string") throw new DTypeError("strings are not numbers", { types: [dtype] });
   const out = new Float64Array(data.length);
-  if (dtype === "f16") {
-    const table = f16Table();
+  if (isSmallFloat(dtype)) {
+    const table = decodeTable(dtype);
     for (let i = 0; i < out.length; i++) out[i] = table[data[i] as number];
-  } else if (isSmallFloat(dtype)) {
-    for (let i = 0; i < out.length; i++) out[i] = decodeFloat(dtype, data[i] as number);
   } else if (isBig(dtype)) {
     for (let i = 0; i < out.length; i++) out[i] = Number(data[i]);
   } else out.set(data as Float32Array);
@@ -42,8 +40,8 @@ export function fromF64(values: ArrayLike<number>, out: Elements): void {
   const { dtype, data } = out;
   const n = values.length;
   if (isSmallFloat(dtype)) {
-    const d = data as Uint8Array;
-    for (let i = 0; i < n; i++) d[i] = encodeFloat(dtype, values[i]);
+    // f8e8m0 has neither zero nor infinity: out of range, its ends are the useful answer.
+    encodeFloats(dtype, values, data as Uint8Array, dtype === "f8e8m0");
   } else if (dtype === "i64" || dtype === "u64") {
     const d = data as BigInt64Array;
     for (let i = 0; i < n; i++) d[i] = toBigInt(values[i]);

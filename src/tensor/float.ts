@@ -30,9 +30,24 @@ export function roundHalfEven(x: number): number {
   return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }
 
-/** The bits of `value` in the format. `saturate`: values beyond the largest finite one become it, as ONNX Cast does for fp8. */
-export function encodeFloat(format: SmallFloat, value: number, saturate = false): number {
-  if (format === "f8e8m0") return encodeE8M0(value);
+/** How f8e8m0, which has powers of two only, rounds. `nearest` takes ties up. */
+export type E8M0Rounding = "up" | "down" | "nearest";
+
+/**
+ * The bits of `value` in the format. `saturate`: values beyond the largest finite one become it, as ONNX Cast does for
+ * fp8; f4e2m1 always saturates, NaN included.
+ */
+export function encodeFloat(
+  format: SmallFloat,
+  value: number,
+  saturate = false,
+  rounding: E8M0Rounding = "up",
+): number {
+  if (format === "f8e8m0") return encodeE8M0(value, saturate, rounding);
+  if (!saturate) {
+    if (format === "f16") return roundDouble(value, 10, 15);
+    if (format === "bf16") return roundDouble(value, 7, 127);
+  }
   const { exponentBits, mantissaBits, bias, special } = formats[format] as FloatFormat;
   const signBit = 1 << (exponentBits + mantissaBits);
   const topExponent = (1 << exponentBits) - 1;
@@ -59,13 +74,8 @@ export function encodeFloat(format: SmallFloat, value: number, saturate = false)
           : nan;
   const x = Math.abs(value);
   if (x === Infinity) return overflow;
-  if (x === 0) return special === "uz" ? 0 : sign;
-  // Exponent of the leading bit, not below the subnormal range; then the significand as an integer, rounded once.
-  const e = Math.max(floorLog2(x), 1 - bias);
-  const significand = roundHalfEven(x * 2 ** (mantissaBits - e));
-  const hidden = 1 << mantissaBits;
-  // A carry out of the significand moves into the exponent by plain addition.
-  const magnitude = significand < hidden ? significand : ((e + bias) << mantissaBits) + (significand - hidden);
+  f64[0] = x;
+  const magnitude = roundWord(f64bits[1], f64bits[0], 20, bias - 1023, mantissaBits);
   if (magnitude > largest) return overflow;
   if (magnitude === 0 && special === "uz") return 0;
   return sign | magnitude;
@@ -98,34 +108,108 @@ function floorLog2(x: number): number {
   return e === 0 ? -1074 : e - 1023; // Double subnormals lie below every format's range.
 }
 
-/** f8e8m0 holds powers of two only: rounds up in magnitude to the next one, as the MX specification's ONNX cast does. */
-function encodeE8M0(value: number): number {
-  if (Number.isNaN(value)) return 255;
+const e8m0Largest = 2 ** 127;
+const e8m0Smallest = 2 ** -127;
+
+/**
+ * The table of the ONNX Cast specification. It leaves negative values open: their magnitude is taken. Zero and values
+ * out of range become the nearest end when saturating, otherwise NaN.
+ */
+function encodeE8M0(value: number, saturate: boolean, rounding: E8M0Rounding): number {
   const x = Math.abs(value);
-  if (x === 0) return 0;
-  if (x === Infinity) return 254;
-  let e = floorLog2(x);
-  if (x > 2 ** e * 1) e += x >= 1.5 * 2 ** e ? 1 : 0;
-  return Math.min(254, Math.max(0, e + 127));
+  if (Number.isNaN(x)) return 255;
+  if (x < e8m0Smallest) return saturate ? 0 : 255;
+  if (x > e8m0Largest) return saturate ? 254 : 255;
+  const e = floorLog2(x);
+  const ratio = x / 2 ** e;
+  const up = rounding === "up" ? ratio > 1 : rounding === "nearest" && ratio >= 1.5;
+  return e + 127 + (up ? 1 : 0);
 }
 
-// f16 and bf16 are hot (weights): a table for decoding f16, integer arithmetic for the rest.
-let f16table: Float32Array | undefined;
-
-/** 65,536 entries: the f32 of every f16. Built on first use (256 kB). */
-export function f16Table(): Float32Array {
-  if (!f16table) {
-    f16table = new Float32Array(65536);
-    for (let i = 0; i < 65536; i++) f16table[i] = decodeFloat("f16", i);
+/**
+ * Rounds a finite float given as integers to one with `mantissa` bits, both of IEEE 754's layout, without the sign. Too
+ * large values come out beyond the largest finite one.
+ * @param word sign bit cleared; the lower `width` bits are the upper bits of the significand
+ * @param rest significand bits below the word: only whether they are zero matters
+ * @param rebias what to add to the exponent field to get the result's
+ */
+function roundWord(word: number, rest: number, width: number, rebias: number, mantissa: number): number {
+  let e = (word >>> width) + rebias;
+  let significand = word & ((1 << width) - 1);
+  let drop = width - mantissa;
+  if (e <= 0) {
+    // Subnormal: the hidden bit becomes visible. Below half of the smallest one everything rounds to zero.
+    if (e < -mantissa) return 0;
+    significand |= 1 << width;
+    drop += 1 - e;
+    e = 0;
   }
-  return f16table;
+  const bits = (e << mantissa) | (significand >>> drop);
+  const cut = significand & ((1 << drop) - 1);
+  const half = 1 << (drop - 1);
+  // A carry out of the significand moves into the exponent by plain addition.
+  return cut > half || (cut === half && (rest !== 0 || bits & 1)) ? bits + 1 : bits;
 }
 
+/** f16 (10, 15) or bf16 (7, 127) of a double. */
+function roundDouble(value: number, mantissa: 10 | 7, bias: 15 | 127): number {
+  f64[0] = value;
+  const high = f64bits[1];
+  const word = high & 0x7fffffff;
+  const sign = (high >>> 16) & 0x8000;
+  const inf = (2 * bias + 1) << mantissa;
+  if (word >= 0x7ff00000) return Number.isNaN(value) ? inf | (1 << (mantissa - 1)) : sign | inf;
+  return sign | Math.min(inf, roundWord(word, f64bits[0], 20, bias - 1023, mantissa));
+}
+
+/** f16 of an f32 given by its bits. */
+function f16OfF32(bits: number): number {
+  const word = bits & 0x7fffffff;
+  if (word > 0x7f800000) return 0x7e00;
+  return ((bits >>> 16) & 0x8000) | Math.min(0x7c00, roundWord(word, 0, 23, 15 - 127, 10));
+}
+
+/** bf16 of an f32 given by its bits: its upper half, rounded. */
+function bf16OfF32(bits: number): number {
+  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** Stores the bits of all `values` into `out`. f32 arrays take a shorter way to f16 and bf16, with the same result. */
+export function encodeFloats(
+  format: SmallFloat,
+  values: ArrayLike<number>,
+  out: Uint8Array | Uint16Array,
+  saturate = false,
+): void {
+  const n = values.length;
+  if (values instanceof Float32Array && !saturate && (format === "f16" || format === "bf16")) {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, n);
+    if (format === "f16") for (let i = 0; i < n; i++) out[i] = f16OfF32(bits[i]);
+    else for (let i = 0; i < n; i++) out[i] = bf16OfF32(bits[i]);
+  } else if (format === "f16" && !saturate) for (let i = 0; i < n; i++) out[i] = roundDouble(values[i], 10, 15);
+  else if (format === "bf16" && !saturate) for (let i = 0; i < n; i++) out[i] = roundDouble(values[i], 7, 127);
+  else for (let i = 0; i < n; i++) out[i] = encodeFloat(format, values[i], saturate);
+}
+
+const tables: Partial<Record<SmallFloat, Float32Array>> = {};
+
+/** The f32 of every bit pattern: 256 entries, 16 for f4e2m1, 65,536 (256 kB) for f16 and bf16. Built on first use. */
+export function decodeTable(format: SmallFloat): Float32Array {
+  const known = tables[format];
+  if (known) return known;
+  const table = new Float32Array(format === "f16" || format === "bf16" ? 65536 : format === "f4e2m1" ? 16 : 256);
+  for (let i = 0; i < table.length; i++) table[i] = decodeFloat(format, i);
+  tables[format] = table;
+  return table;
+}
+
+export const f16Table = (): Float32Array => decodeTable("f16");
 export const f16ToNumber = (bits: number): number => f16Table()[bits];
-export const numberToF16 = (value: number): number => encodeFloat("f16", value);
+export const numberToF16 = (value: number): number => roundDouble(value, 10, 15);
 
 export function bf16ToNumber(bits: number): number {
   f32bits[0] = bits << 16;
   return f32[0];
 }
-export const numberToBf16 = (value: number): number => encodeFloat("bf16", value);
+export const numberToBf16 = (value: number): number => roundDouble(value, 7, 127);

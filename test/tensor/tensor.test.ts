@@ -1,0 +1,129 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { allocate, type DType, dtypes, holds, isDType, viewOf } from "../../src/tensor/dtype.ts";
+import { DTypeError, FormatError, ForwardpassError, InputError, ShapeError } from "../../src/tensor/errors.ts";
+import {
+  checkHostTensor,
+  dtypeOfArray,
+  emptyTensor,
+  hostTensor,
+  isHostTensor,
+  type NestedArray,
+  reshaped,
+} from "../../src/tensor/tensor.ts";
+
+describe("hostTensor", () => {
+  test("nested arrays: shape, default dtypes", () => {
+    expect(
+      hostTensor([
+        [1, 2],
+        [3, 4],
+        [5, 6],
+      ]),
+    ).toEqual({ dtype: "f32", shape: [3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) });
+    expect(hostTensor(7)).toEqual({ dtype: "f32", shape: [], data: Float32Array.of(7) });
+    expect(hostTensor([])).toEqual({ dtype: "f32", shape: [0], data: new Float32Array(0) });
+    expect(hostTensor([[], []])).toEqual({ dtype: "f32", shape: [2, 0], data: new Float32Array(0) });
+    expect(hostTensor([1n, -2n])).toEqual({ dtype: "i64", shape: [2], data: BigInt64Array.of(1n, -2n) });
+    expect(hostTensor([true, false])).toEqual({ dtype: "bool", shape: [2], data: Uint8Array.of(1, 0) });
+    expect(hostTensor([["a"], ["b"]])).toEqual({ dtype: "string", shape: [2, 1], data: ["a", "b"] });
+    expect(hostTensor([1, 2], { dtype: "i64" }).data).toEqual(BigInt64Array.of(1n, 2n));
+    expect(hostTensor([1.5], { dtype: "f16" }).data).toEqual(Uint16Array.of(0x3e00));
+    expect(hostTensor([1, 2, 3, 4], { shape: [2, 2] }).shape).toEqual([2, 2]);
+  });
+
+  test.each<[NestedArray]>([
+    [[[1], [2, 3]]],
+    [[[1], 2]],
+    [[1, [2]]],
+    [[[1, 2], []]],
+    [[[], [1]]],
+    [[[[1]], [2]]],
+    [[[1], [[2]]]],
+    [[[], 1]],
+    [[1, []]],
+  ])("%j is ragged", (values) => {
+    expect(() => hostTensor(values)).toThrow(ShapeError);
+  });
+
+  test("any rectangular nesting gives its shape and elements in order", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 }), (shape) => {
+        let next = 0;
+        const build = (depth: number): NestedArray =>
+          depth === shape.length ? next++ : Array.from({ length: shape[depth] }, () => build(depth + 1));
+        const t = hostTensor(build(0));
+        expect(t.shape).toEqual(shape);
+        expect(Array.from(t.data as Float32Array)).toEqual(Array.from({ length: next }, (_, i) => i));
+      }),
+    );
+  });
+
+  test("typed arrays are taken as they are", () => {
+    const data = Int32Array.of(1, 2, 3, 4);
+    const t = hostTensor(data, { shape: [2, 2] });
+    expect(t.dtype).toBe("i32");
+    expect(t.data).toBe(data);
+    expect(hostTensor(Uint16Array.of(1), { dtype: "bf16" }).dtype).toBe("bf16");
+    expect(() => hostTensor(data, { dtype: "f32" })).toThrow(DTypeError);
+    expect(() => hostTensor(data, { shape: [3] })).toThrow(ShapeError);
+    expect(() => hostTensor(new DataView(new ArrayBuffer(4)) as unknown as Int32Array)).toThrow(DTypeError);
+    const clamped = new Uint8ClampedArray([1, 2]);
+    const pixels = hostTensor(clamped as unknown as Uint8Array);
+    expect(pixels.data).toBeInstanceOf(Uint8Array);
+    expect((pixels.data as Uint8Array).buffer).toBe(clamped.buffer);
+  });
+});
+
+describe("tensors from outside", () => {
+  const good = { dtype: "f32" as DType, shape: [2], data: Float32Array.of(1, 2) };
+  test.each<[string, object, new (...a: never[]) => Error]>([
+    ["dtype", { dtype: "float32" }, DTypeError],
+    ["dtype of the prototype", { dtype: "toString" }, DTypeError],
+    ["negative dimension", { shape: [-2] }, ShapeError],
+    ["fraction", { shape: [1.5] }, ShapeError],
+    ["shape missing", { shape: undefined }, ShapeError],
+    ["wrong size", { shape: [3] }, ShapeError],
+    ["no data", { data: undefined }, InputError],
+    ["wrong array", { data: [1, 2] }, DTypeError],
+    ["strings with a number", { dtype: "string", data: ["a", 1] }, DTypeError],
+  ])("%s is refused with the input's name", (_, change, error) => {
+    const check = () => checkHostTensor({ ...good, ...change } as never, 'input "x"');
+    expect(check).toThrow(error);
+    expect(check).toThrow(/^input "x": /);
+  });
+
+  test("reshape shares memory and keeps the size", () => {
+    const t = reshaped(good, [1, 2, 1]);
+    expect(t.data).toBe(good.data);
+    expect(() => reshaped(good, [3])).toThrow("reshape: f32[2] has 2 elements, [3] has 3");
+    expect(isHostTensor(good)).toBe(true);
+    expect([null, undefined, [good]].some((v) => isHostTensor(v))).toBe(false);
+  });
+});
+
+describe("dtypes", () => {
+  test("allocate, view and holds agree for every one", () => {
+    for (const dtype of Object.keys(dtypes) as DType[]) {
+      const data = allocate(dtype, 3);
+      expect(data.length).toBe(3);
+      expect(holds(dtype, data)).toBe(true);
+      expect(emptyTensor({ dtype, shape: [3] }).data).toEqual(data);
+      if (dtype === "string") expect(() => viewOf(dtype, new ArrayBuffer(8), 0, 1)).toThrow(TypeError);
+      else {
+        expect(viewOf(dtype, new ArrayBuffer(32), 8, 3).byteLength).toBe(3 * dtypes[dtype].bytes);
+        expect((data as Uint8Array).BYTES_PER_ELEMENT).toBe(dtypes[dtype].bytes);
+      }
+    }
+    expect([isDType("f32"), isDType("constructor"), isDType(3)]).toEqual([true, false, false]);
+    expect(dtypeOfArray(new BigUint64Array(1))).toBe("u64");
+    expect(dtypeOfArray(new DataView(new ArrayBuffer(1)))).toBeUndefined();
+  });
+});
+
+test("errors share a base class, keep the byte offset and take one node name", () => {
+  const error = new FormatError("bad", { offset: 0, cause: "why" });
+  expect(error).toBeInstanceOf(ForwardpassError);
+  expect([error.name, error.offset, error.cause]).toEqual(["FormatError", 0, "why"]);
+  expect(new ShapeError("matmul: no").at("a").at("b").message).toBe('matmul: no (node "a")');
+});
