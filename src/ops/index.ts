@@ -29,6 +29,7 @@ export {
   gelu,
   hardSigmoid,
   hardSwish,
+  identity,
   leakyRelu,
   log,
   mish,

@@ -53,6 +53,7 @@ export interface OpDef {
   ): HostValue[] | Generator<unknown, HostValue[]>;
   readonly inplace?: boolean;
   readonly view?: boolean;
+  readonly random?: boolean;
   readonly shapeOnly?: boolean;
 }
 
@@ -125,6 +126,8 @@ export interface OpSpec<I extends readonly string[], H extends readonly string[]
   inplace?: boolean;
   /** Output 0 has the elements of input 0 in the same order: the planner lets them share memory. */
   view?: boolean;
+  /** Results may differ from run to run: never folded. */
+  random?: boolean;
   /** The reference reads the types of its inputs and not their elements (`shape`, `size`): folded when types are known. */
   shapeOnly?: boolean;
 }

@@ -37,6 +37,7 @@ function inferRandom(op: string, like: TensorType | undefined, attrs: RandomAttr
 /** Normally distributed. mean: default 0, scale (the standard deviation): default 1. `like` gives shape and dtype only. */
 export const randomNormal = /* @__PURE__ */ defineOp({
   name: "randomNormal",
+  random: true,
   inputs: ["like?"],
   infer([like], attrs: RandomAttrs & { mean?: number; scale?: number }) {
     return inferRandom("randomNormal", like, attrs);
@@ -53,6 +54,7 @@ export const randomNormal = /* @__PURE__ */ defineOp({
 /** Uniform in [low, high). low: default 0, high: default 1. `like` gives shape and dtype only. */
 export const randomUniform = /* @__PURE__ */ defineOp({
   name: "randomUniform",
+  random: true,
   inputs: ["like?"],
   infer([like], attrs: RandomAttrs & { low?: number; high?: number }) {
     return inferRandom("randomUniform", like, attrs);
@@ -69,6 +71,7 @@ export const randomUniform = /* @__PURE__ */ defineOp({
 /** 1 with the probability that the float `p` gives, else 0. dtype: default that of `p`. */
 export const bernoulli = /* @__PURE__ */ defineOp({
   name: "bernoulli",
+  random: true,
   inputs: ["p"],
   infer([p], { dtype = p.dtype }: SeedAttrs & { dtype?: DType }) {
     expectFloat("bernoulli", p);
@@ -94,6 +97,7 @@ export interface MultinomialAttrs extends SeedAttrs {
 /** Draws class numbers: logits[batch,classes], unnormalized log-probabilities -> [batch,sampleSize]. */
 export const multinomial = /* @__PURE__ */ defineOp({
   name: "multinomial",
+  random: true,
   inputs: ["logits"],
   infer([logits], { sampleSize = 1, dtype = "i32" }: MultinomialAttrs) {
     expectFloat("multinomial", logits);
@@ -129,6 +133,7 @@ export const multinomial = /* @__PURE__ */ defineOp({
  */
 export const dropout = /* @__PURE__ */ defineOp({
   name: "dropout",
+  random: true,
   inputs: ["x", "ratio?", "trainingMode?"],
   outputs: ["y", "mask"],
   infer([x, ratio, trainingMode], _: SeedAttrs) {

@@ -1,6 +1,7 @@
 /** One tensor in, one of the same shape and dtype out. DTypeError for dtypes outside the operator's domain. */
 import { roundHalfEven } from "../tensor/float.ts";
 import { activationOf, applyActivation } from "./activation.ts";
+import { copyElements } from "./copy.ts";
 import { type Domain, expectDomain, type FloatUnary, type IntUnary, mapUnary } from "./elementwise.ts";
 import { defineOp, type Op } from "./op.ts";
 import { erf as erfOf } from "./special.ts";
@@ -38,6 +39,19 @@ function activation<A extends object = object>(name: string, domain: Domain = "f
     },
   });
 }
+
+/** The same tensor. Any dtype. */
+export const identity = /* @__PURE__ */ defineOp({
+  name: "identity",
+  inputs: ["x"],
+  view: true,
+  infer([x]) {
+    return { dtype: x.dtype, shape: x.shape };
+  },
+  reference([x], _, [y]) {
+    copyElements(x, y);
+  },
+});
 
 const absBig: IntUnary = (x) => (x < 0n ? -x : x);
 const signBig: IntUnary = (x) => (x > 0n ? 1n : x < 0n ? -1n : 0n);

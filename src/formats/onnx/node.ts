@@ -1,8 +1,10 @@
 /** One ONNX node as the lowerings see it: symbolic inputs, attributes with checks, the opset version of its domain. */
 import type { GraphBuilder, SymbolicValue } from "../../graph/builder.ts";
 import type { Graph } from "../../graph/ir.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { dtypeOfOnnx } from "./tensor-proto.ts";
 
 /** A decoded AttributeProto. Sparse tensors are dense here. */
 export type OnnxAttribute =
@@ -81,6 +83,15 @@ export class OnnxNode {
   /** An int attribute that is a flag. */
   flag(name: string, fallback = false): boolean {
     return this.int(name, fallback ? 1 : 0) !== 0;
+  }
+
+  /** An attribute that holds a TensorProto.DataType. 0 stands for one that isn't given. Without fallback: required. */
+  dtype(name: string, ...fallback: [] | [DType]): DType;
+  dtype(name: string, fallback: undefined): DType | undefined;
+  dtype(name: string, ...fallback: [(DType | undefined)?]): DType | undefined {
+    const code = this.int(name, 0);
+    if (code === 0 && fallback.length > 0) return fallback[0];
+    return dtypeOfOnnx(code) ?? this.unsupported(`${name} ${code}`);
   }
 
   float(name: string): number | undefined;

@@ -13,7 +13,7 @@ const bytesOfTensor = (t: HostTensor): number => sizeOf(t.shape) * bytesOf(t.dty
 
 export const foldConstants: Rule = (node, context) => {
   const { op, inputs, attrs } = node;
-  if (!op.infer || !op.reference || inputs.length === 0) return undefined;
+  if (!op.infer || !op.reference || op.random || inputs.length === 0) return undefined;
   const tensors = inputs.map((id) => (id === undefined ? undefined : (context.constant(id) ?? null)));
   if (tensors.some((t) => t === null)) return undefined;
   const given = tensors as (HostTensor | undefined)[];

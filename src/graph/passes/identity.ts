@@ -2,8 +2,9 @@
 import type { Rule } from "./rewrite.ts";
 
 export const removeIdentity: Rule = (node, context) => {
-  const { op, inputs, outputs, attrs } = node;
+  const { op, inputs, outputs } = node;
   const plain = op.name === "identity";
-  const dropout = op.name === "dropout" && !attrs["training"] && outputs.slice(1).every((id) => context.uses(id) === 0);
+  const dropout =
+    op.name === "dropout" && inputs[2] === undefined && outputs.slice(1).every((id) => context.uses(id) === 0);
   return (plain || dropout) && inputs[0] !== undefined ? { same: inputs[0] } : undefined;
 };
