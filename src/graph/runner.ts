@@ -97,7 +97,10 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     if (at > 0) prepared = list.splice(at, 1)[0];
     else {
       const stage = planStage(this.graph, start, env, this.lastUse, this.backend);
-      const program = stage.plan.steps.length ? yield* resolve(this.device.prepare(stage.plan)) : undefined;
+      const program =
+        stage.plan.steps.length || stage.plan.outputs.length
+          ? yield* resolve(this.device.prepare(stage.plan))
+          : undefined;
       prepared = { stage, program };
     }
     list.unshift(prepared);

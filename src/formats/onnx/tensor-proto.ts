@@ -116,7 +116,7 @@ function fixedField(t: TensorProto, dtype: DType): Uint8Array | undefined {
 
 /** A typed view of little-endian bytes, which are copied only where they are not aligned. */
 export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
-  const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : bytes.slice();
+  const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : new Uint8Array(bytes);
   return viewOf(dtype, source.buffer, source.byteOffset, size);
 }
 

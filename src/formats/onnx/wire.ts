@@ -31,7 +31,8 @@ export class WireReader {
    * @throws FormatError with the byte offset for anything that isn't protobuf
    */
   static read<T>(bytes: Uint8Array, what: string, decode: (wire: WireReader) => T): T {
-    const wire = new WireReader(bytes);
+    // A plain view: Node's Buffer has other ideas of slice().
+    const wire = new WireReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     try {
       return decode(wire);
     } catch (e) {
