@@ -92,13 +92,19 @@ export interface StagePlan<S extends Step = Step> {
   readonly arenaBytes: number;
 }
 
+/** Asks a program to go step by step, so that it can be stopped or measured. */
+export interface RunControl {
+  /** Receives milliseconds per step. */
+  readonly times?: Float64Array;
+}
+
 /** A plan made ready on a device. */
 export interface Program {
   /**
-   * Runs once. Yields a promise where it has to wait for the device, and undefined between steps, where the caller may
-   * stop it. Outputs are copies that belong to the caller. `times`, if given, receives milliseconds per step.
+   * Runs once. Yields a promise where it has to wait for the device and, with `control`, undefined between steps, where
+   * the caller may stop it. Outputs are copies that belong to the caller.
    */
-  run(inputs: readonly HostTensor[], times?: Float64Array): Generator<Promise<unknown> | undefined, HostTensor[]>;
+  run(inputs: readonly HostTensor[], control?: RunControl): Generator<Promise<unknown> | undefined, HostTensor[]>;
   dispose(): void;
 }
 

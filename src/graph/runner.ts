@@ -14,6 +14,13 @@ import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
 /** Plans kept for each position: one for each recent combination of input shapes. */
 const plansKept = 8;
 
+export interface ExecuteOptions {
+  /** Measures each step. */
+  profile?: boolean;
+  /** Goes step by step, so that the driver can stop in between. */
+  stoppable?: boolean;
+}
+
 interface Prepared<S extends Step> {
   readonly stage: Stage<S>;
   readonly program: Program | undefined;
@@ -36,7 +43,10 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
   }
 
   /** @param inputs one for each of the graph's inputs */
-  *execute(inputs: readonly HostValue[], profile = false): Work<HostValue[]> {
+  *execute(
+    inputs: readonly HostValue[],
+    { profile = false, stoppable = false }: ExecuteOptions = {},
+  ): Work<HostValue[]> {
     const { graph, lastUse } = this;
     const env = new Map<ValueId, HostValue>();
     graph.inputs.forEach((port, i) => {
@@ -48,10 +58,8 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
       const { stage, program } = prepared;
       if (program) {
         if (profile) prepared.times = new Float64Array(stage.plan.steps.length);
-        const results = yield* program.run(
-          stage.inputs.map((id) => env.get(id) as HostTensor),
-          prepared.times,
-        );
+        const given = stage.inputs.map((id) => env.get(id) as HostTensor);
+        const results = yield* program.run(given, profile ? { times: prepared.times } : stoppable ? {} : undefined);
         stage.outputs.forEach((id, k) => {
           env.set(id, results[k]);
         });

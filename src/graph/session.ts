@@ -7,7 +7,7 @@ import { checkHostTensor, dtypeOfArray, type HostTensor, type HostValue, isHostT
 import { drive, driveSync, type Work } from "./drive.ts";
 import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
 import { optimize } from "./passes/index.ts";
-import { GraphRunner } from "./runner.ts";
+import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 
 /** What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence. */
 export type InputValue = HostTensor | TypedArray | { toHost(): Promise<HostTensor> } | readonly HostValue[] | null;
@@ -80,7 +80,7 @@ export class Session {
     const result = (async () => {
       if (this.pending > 1) await turn.catch(() => {});
       this.assertUsable();
-      return await drive(this.execute(values, profile), signal);
+      return await drive(this.execute(values, { profile, stoppable: signal !== undefined }), signal);
     })();
     this.queue = result.catch(() => {});
     try {
@@ -99,7 +99,7 @@ export class Session {
     if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
     const values = this.graph.inputs.map((port) => checkInput(port, inputs[port.name] as HostTensor | undefined));
     this.checkNames(inputs);
-    return driveSync(this.execute(values, profile));
+    return driveSync(this.execute(values, { profile }));
   }
 
   /** The steps of every plan made so far, with the kernel that runs each. */
@@ -139,8 +139,8 @@ export class Session {
     this.dispose();
   }
 
-  private *execute(values: readonly HostValue[], profile?: boolean): Work<Outputs> {
-    const results = yield* this.runner.execute(values, profile);
+  private *execute(values: readonly HostValue[], options: ExecuteOptions): Work<Outputs> {
+    const results = yield* this.runner.execute(values, options);
     const named: Record<string, HostValue> = {};
     this.graph.outputs.forEach((port, i) => {
       named[port.name] = results[i];

@@ -5,7 +5,16 @@ import { isBig, type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { emptyTensor } from "../../tensor/tensor.ts";
-import type { DeviceSession, HostStep, Place, PlannedStep, Prepack, Program, StagePlan } from "../backend.ts";
+import type {
+  DeviceSession,
+  HostStep,
+  Place,
+  PlannedStep,
+  Prepack,
+  Program,
+  RunControl,
+  StagePlan,
+} from "../backend.ts";
 
 export class HostSession implements DeviceSession<HostStep> {
   arena = new ArrayBuffer(0);
@@ -60,12 +69,13 @@ class HostProgram implements Program {
     private readonly session: HostSession,
   ) {}
 
-  *run(inputs: readonly HostTensor[], times?: Float64Array): Generator<undefined, HostTensor[]> {
+  *run(inputs: readonly HostTensor[], control?: RunControl): Generator<undefined, HostTensor[]> {
     if (this.boundTo !== this.session.arena) this.bind();
     const { steps } = this;
+    const times = control?.times;
     for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
     for (let i = 0; i < steps.length; i++) {
-      if (i > 0) yield undefined;
+      if (control && i > 0) yield undefined;
       const { step, inputs, outputs, workspace } = steps[i];
       const before = times ? performance.now() : 0;
       step.run(inputs, outputs, workspace);

@@ -10,9 +10,7 @@ import {
   v128,
 } from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
-
-/** An elementwise function of four lanes, inlined where it is used. */
-export type VectorFunction = (f: FunctionBuilder, x: Expr<"v128">) => Expr<"v128">;
+import type { VectorFunction } from "./math.ts";
 
 /** What happens to a finished sum on its way to memory: y = activation(sum + bias + residual). */
 export interface Epilogue {

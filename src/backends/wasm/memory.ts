@@ -1,0 +1,59 @@
+/** One session's linear memory: constants and arenas get ranges of it; it only grows, and goes with the session. */
+import { DeviceError } from "../../tensor/errors.ts";
+
+const pageBytes = 65536;
+/** What 32-bit addresses reach. */
+const maxPages = 65536;
+
+export class LinearMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly limits: { min: number; max?: number; shared?: boolean };
+  /** Address 0 stays unused: it stands for "no input". */
+  private top = 64;
+  private readonly free: { at: number; bytes: number }[] = [];
+
+  constructor(shared: boolean) {
+    // A module's import must not ask for more than the memory declares: limits are those at creation.
+    this.limits = shared ? { min: 1, max: maxPages, shared: true } : { min: 1 };
+    this.memory = new WebAssembly.Memory({ initial: 1, maximum: this.limits.max, shared });
+  }
+
+  /** The address of `bytes` bytes, 64-byte aligned. Throws DeviceError when 4 GiB don't suffice. */
+  allocate(bytes: number): number {
+    const size = Math.ceil(bytes / 64) * 64;
+    const hole = this.free.findIndex((h) => h.bytes >= size);
+    if (hole >= 0) {
+      const h = this.free[hole];
+      if (h.bytes === size) this.free.splice(hole, 1);
+      else this.free[hole] = { at: h.at + size, bytes: h.bytes - size };
+      return h.at;
+    }
+    const at = this.top;
+    const end = at + size;
+    const missing = end - this.memory.buffer.byteLength;
+    if (missing > 0) {
+      try {
+        if (end > maxPages * pageBytes) throw new RangeError("beyond 4 GiB");
+        this.memory.grow(Math.ceil(missing / pageBytes));
+      } catch (cause) {
+        throw new DeviceError(
+          `wasm: this model needs ${end} bytes of memory at once, more than the 4 GiB that WebAssembly can address or ` +
+            "more than there is; try smaller inputs, quantised weights, or another device",
+          { cause },
+        );
+      }
+    }
+    this.top = end;
+    return at;
+  }
+
+  release(at: number, bytes: number): void {
+    const size = Math.ceil(bytes / 64) * 64;
+    if (at + size === this.top) this.top = at;
+    else if (size > 0) this.free.push({ at, bytes: size });
+  }
+
+  get bytes(): number {
+    return this.memory.buffer.byteLength;
+  }
+}

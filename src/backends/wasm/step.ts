@@ -1,0 +1,71 @@
+/**
+ * The contract between wasm kernels and the linker. A kernel's step writes code: once for each plan, with addresses and
+ * sizes as constants. What several steps share (a micro-kernel, exp) is a function of the module, made once by name.
+ */
+import type { AnyOp, AttrsOf } from "../../ops/op.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
+import { type FunctionBuilder, i32, type ModuleBuilder, type Operand } from "./assembler.ts";
+import type { WasmFeatures } from "./features.ts";
+
+/** What code is made for. */
+export interface WasmTarget {
+  readonly features: WasmFeatures;
+  /** Threads that run every step together. */
+  readonly threads: number;
+}
+
+/** A run of units of work for one thread. */
+export interface Share {
+  readonly from: Operand<"i32">;
+  readonly to: Operand<"i32">;
+}
+
+/** What a step gets to write itself with. Addresses are byte addresses in linear memory, 64-byte aligned. */
+export interface StepEmitter {
+  readonly f: FunctionBuilder;
+  readonly target: WasmTarget;
+  /** By the operator's order; 0 for a missing input or an unread output. Prepacked inputs point to the packed copy. */
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+  /** The step's own workspace. With threads: shared by all of them; ask for `threads` times what one needs. */
+  readonly workspace: number;
+  /** This thread's number: 0 in a step that doesn't call `share`. */
+  readonly thread: Operand<"i32">;
+  /**
+   * This thread's part of `total` units, in multiples of `granule`. A step that never calls it runs on thread 0 alone.
+   * With one thread the bounds are constants.
+   */
+  share(total: number, granule?: number): Share;
+  /** A function of the module, made the first time its name is asked for. */
+  shared<T>(name: string, make: (module: ModuleBuilder) => T): T;
+}
+
+export interface WasmStep extends Step {
+  emit(e: StepEmitter): void;
+}
+
+/** The backend runs its own steps and, on the same memory, those of the plain backend. */
+export type AnyStep = WasmStep | HostStep;
+
+export const isWasmStep = (step: AnyStep): step is WasmStep => "emit" in step;
+
+/** Kernels are made for a target: whether there is a fused multiply-add decides more than one instruction. */
+export type WasmKernels = (target: WasmTarget) => readonly Kernel<WasmStep>[];
+
+/** Binds a wasm kernel to its operator. */
+export const wasmKernel = <O extends AnyOp>(
+  op: O,
+  name: string,
+  plan: (inputs: readonly KernelInput[], outputs: readonly TensorType[], attrs: AttrsOf<O>) => WasmStep | undefined,
+): Kernel<WasmStep> => kernel(op, name, plan);
+
+/** `base + index * scale` where index may be a constant. */
+export function addressOf(base: Operand<"i32">, index: Operand<"i32">, scale: number): Operand<"i32"> {
+  if (typeof index === "number") {
+    const bytes = index * scale;
+    return typeof base === "number" ? base + bytes : bytes === 0 ? base : i32.add(base, bytes);
+  }
+  const scaled = scale === 1 ? index : i32.mul(index, scale);
+  return base === 0 ? scaled : i32.add(scaled, base);
+}
