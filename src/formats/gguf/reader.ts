@@ -1,0 +1,157 @@
+/**
+ * GGUF versions 2 and 3, little-endian: a header with typed key-value metadata and tensor descriptions, then aligned data.
+ * Source: the GGUF specification (ggml, docs/gguf.md). Every count is checked against the file's size before it is
+ * believed, so that a corrupt file costs no more memory than it has bytes.
+ */
+import type { ByteSource } from "../source.ts";
+import { Cursor, TruncatedView } from "./cursor.ts";
+import { dequantize } from "./dequantize.ts";
+import { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "./types.ts";
+import { type GgufValue, type GgufValueType, readValue } from "./values.ts";
+
+export interface GgufTensor {
+  readonly name: string;
+  readonly type: GgufType;
+  /** Row-major: the file's order reversed, so that the last dimension is the one whose elements share blocks. */
+  readonly shape: readonly number[];
+  /** Where the bytes begin in the file. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+  /** The stored bytes. Don't write to them: they may be a view of the file in memory. */
+  bytes(signal?: AbortSignal): Promise<Uint8Array>;
+  /** All elements as f32, row-major. */
+  dequantize(signal?: AbortSignal): Promise<Float32Array>;
+}
+
+export interface GgufFile {
+  readonly version: number;
+  /** In bytes: data and tensors begin at multiples of it. */
+  readonly alignment: number;
+  /** Keys in file order. */
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** The stored type of each metadata value. */
+  readonly types: ReadonlyMap<string, GgufValueType>;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+}
+
+export const ggufMagic = 0x46554747; // "GGUF", little-endian
+export const defaultAlignment = 32;
+const maxDimensions = 8;
+const smallestEntry = 8 + 4 + 1; // a key's length, a type, a byte
+const smallestInfo = 8 + 4 + 4 + 8; // a name's length, the number of dimensions, a type, an offset
+
+/** Whether a file that begins with `head` (4 bytes do) is GGUF. */
+export const isGguf = (head: Uint8Array): boolean =>
+  head.length >= 4 && head[0] === 0x47 && head[1] === 0x47 && head[2] === 0x55 && head[3] === 0x46;
+
+/** Enough for the metadata of most models without a tokenizer. */
+const firstRead = 1 << 18;
+
+/**
+ * Reads metadata and tensor descriptions; tensor data is read when asked for.
+ * @throws FormatError with byte offset for anything malformed or truncated
+ */
+export async function readGguf(source: ByteSource): Promise<GgufFile> {
+  // The header's length is written nowhere: parse what is there, and on reaching its end again with four times as much.
+  let head = await source.read(0, Math.min(firstRead, source.size));
+  for (;;) {
+    try {
+      return parse(new Cursor(source.name, head, source.size), source);
+    } catch (error) {
+      if (!(error instanceof TruncatedView)) throw error;
+    }
+    const longer = new Uint8Array(Math.min(head.length * 4, source.size));
+    longer.set(head);
+    longer.set(await source.read(head.length, longer.length - head.length), head.length);
+    head = longer;
+  }
+}
+
+function parse(c: Cursor, source: ByteSource): GgufFile {
+  if (c.u32() !== ggufMagic) c.fail("does not begin with GGUF", 0);
+  const version = c.u32();
+  if (version !== 2 && version !== 3)
+    c.fail(version & 0xffff ? `GGUF version ${version}; known: 2 and 3` : "big-endian GGUF is not supported", 4);
+  const tensorCount = c.count(smallestInfo, "tensors");
+  const entryCount = c.count(smallestEntry, "metadata entries");
+
+  const metadata = new Map<string, GgufValue>();
+  const types = new Map<string, GgufValueType>();
+  for (let i = 0; i < entryCount; i++) {
+    const at = c.at;
+    const key = c.name("key");
+    if (metadata.has(key)) c.fail(`key ${JSON.stringify(key)} appears twice`, at);
+    const { type, value } = readValue(c);
+    types.set(key, type);
+    metadata.set(key, value);
+  }
+  const alignment = metadata.get("general.alignment") ?? defaultAlignment;
+  if (typeof alignment !== "number" || alignment < 1 || !Number.isInteger(Math.log2(alignment)))
+    return c.fail(`general.alignment is ${alignment}, not a power of two`, c.at);
+
+  const infos = new Map<string, Omit<GgufTensor, "bytes" | "dequantize"> & { infoAt: number }>();
+  for (let i = 0; i < tensorCount; i++) {
+    const info = tensorInfo(c, alignment);
+    if (infos.has(info.name)) c.fail(`tensor ${JSON.stringify(info.name)} appears twice`, info.infoAt);
+    infos.set(info.name, info);
+  }
+  const dataStart = Math.ceil(c.at / alignment) * alignment;
+  const tensors = new Map<string, GgufTensor>();
+  for (const { infoAt, ...info } of infos.values()) {
+    const byteOffset = dataStart + info.byteOffset;
+    if (byteOffset + info.byteLength > c.size)
+      c.fail(
+        `tensor ${JSON.stringify(info.name)} ends at ${byteOffset + info.byteLength}, beyond the file of ${c.size} bytes`,
+        infoAt,
+      );
+    const bytes = (signal?: AbortSignal) => source.read(byteOffset, info.byteLength, signal);
+    const elements = (info.byteLength / ggufTypes[info.type].blockBytes) * ggufTypes[info.type].blockSize;
+    tensors.set(info.name, {
+      ...info,
+      byteOffset,
+      bytes,
+      dequantize: async (signal) => dequantize(info.type, await bytes(signal), elements),
+    });
+  }
+  checkOverlap(c, [...tensors.values()]);
+  return { version, alignment, metadata, types, tensors };
+}
+
+/** One tensor description; `byteOffset` is still relative to the data. */
+function tensorInfo(c: Cursor, alignment: number) {
+  const infoAt = c.at;
+  const name = c.name("tensor name");
+  const what = `tensor ${JSON.stringify(name)}`;
+  const rank = c.u32();
+  if (rank > maxDimensions) c.fail(`${what} has ${rank} dimensions`, infoAt);
+  const shape: number[] = [];
+  let elements = 1;
+  for (let d = 0; d < rank; d++) {
+    const size = c.u64(`a dimension of ${what}`);
+    shape.unshift(size);
+    elements *= size;
+  }
+  const typeAt = c.at;
+  const id = c.u32();
+  const type = ggufTypeOf(id);
+  if (!type) return c.fail(`${what} has the unknown type ${id}`, typeAt);
+  const byteOffset = c.u64(`the offset of ${what}`);
+  if (byteOffset % alignment)
+    c.fail(`${what} begins at ${byteOffset}, which is not a multiple of ${alignment}`, infoAt);
+  const { blockSize } = ggufTypes[type];
+  const row = shape.at(-1) ?? 1;
+  if (row % blockSize) c.fail(`${what}: rows of ${row} elements do not fill ${type} blocks of ${blockSize}`, infoAt);
+  const byteLength = ggufBytes(type, elements);
+  // In this order also a product that left the exact integers, or became infinite, is refused.
+  if (!(byteLength <= c.size)) c.fail(`${what}: ${type}[${shape}] needs more bytes than the file has`, infoAt);
+  return { name, type, shape, byteOffset, byteLength, infoAt };
+}
+
+/** Tensors that share bytes would let a small file ask for much memory. */
+function checkOverlap(c: Cursor, tensors: GgufTensor[]): void {
+  let end = 0;
+  for (const t of tensors.filter((t) => t.byteLength > 0).sort((a, b) => a.byteOffset - b.byteOffset)) {
+    if (t.byteOffset < end) c.fail(`tensor ${JSON.stringify(t.name)} overlaps the one before it`, t.byteOffset);
+    end = t.byteOffset + t.byteLength;
+  }
+}

@@ -1,0 +1,380 @@
+import { existsSync, readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { dequantize, type GgufValue, ggufTypes, isGguf, readGguf, writeGguf } from "../../src/formats/gguf/index.ts";
+import { Bytes } from "../../src/formats/gguf/values.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import { FormatError, InputError, ShapeError } from "../../src/tensor/errors.ts";
+
+const shared = new URL("../../../shared/formats/", import.meta.url);
+const present = existsSync(shared);
+if (!present) console.warn("gguf: shared/formats is absent, sample.gguf is skipped");
+
+const read = (bytes: Uint8Array) => readGguf(bytesSource(bytes, "test.gguf"));
+
+/** A file of one tensor of four f32, and a variety of metadata. */
+const metadata = new Map<string, GgufValue>([
+  ["general.architecture", "llama"],
+  ["a.u32", 7],
+  ["a.i32", -7],
+  ["a.f64", 0.1],
+  ["a.bool", true],
+  ["a.u64", 2n ** 63n],
+  ["a.floats", Float32Array.of(1, -2.5)],
+  ["a.bytes", Uint8Array.of(1, 2, 3)],
+  ["a.words", ["", "héllo", "\uFEFF", "▁the"]],
+  ["a.flags", [true, false]],
+  ["a.nested", [Int16Array.of(-1, 2), ["x", "y"], [[true], BigInt64Array.of(-5n)]]],
+  ["a.empty", []],
+]);
+const small = writeGguf({
+  metadata,
+  tensors: new Map([
+    ["w", { type: "F32", shape: [2, 2], bytes: new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer) }],
+    ["s", { type: "F32", shape: [], bytes: new Uint8Array(Float32Array.of(5).buffer) }],
+    ["none", { type: "Q4_0", shape: [0, 32], bytes: new Uint8Array(0) }],
+    ["q", { type: "Q8_0", shape: [3, 32], bytes: new Uint8Array(102).fill(1) }],
+  ]),
+});
+
+describe.skipIf(!present)("sample.gguf", () => {
+  test("metadata, shapes and values", async () => {
+    const bytes = new Uint8Array(readFileSync(new URL("sample.gguf", shared)));
+    expect(isGguf(bytes)).toBe(true);
+    const file = await read(bytes);
+    expect([file.version, file.alignment]).toEqual([3, 32]);
+    expect(Object.fromEntries(file.metadata)).toMatchObject({
+      "general.architecture": "llama",
+      "test.s": "héllo",
+      "test.u32": 7,
+      "test.f": 1.5,
+      "test.arr": Int32Array.of(1, 2, 3),
+      "test.sarr": ["a", "bb", ""],
+      "test.b": true,
+    });
+    expect(file.types.get("test.arr")).toBe("i32[]");
+    const expected: Record<string, { shape: number[]; data: number[] }> = JSON.parse(
+      readFileSync(new URL("sample.gguf.expected.json", shared), "utf8"),
+    );
+    expect([...file.tensors.keys()]).toEqual(Object.keys(expected));
+    for (const [name, want] of Object.entries(expected)) {
+      const t = file.tensors.get(name)!;
+      expect(t.shape).toEqual(want.shape);
+      expect(Array.from(await t.dequantize())).toEqual(Array.from(Float32Array.from(want.data.flat())));
+    }
+  });
+
+  test("written again, byte by byte the same", async () => {
+    const bytes = new Uint8Array(readFileSync(new URL("sample.gguf", shared)));
+    const file = await read(bytes);
+    const tensors = new Map<string, { type: keyof typeof ggufTypes; shape: readonly number[]; bytes: Uint8Array }>();
+    for (const [name, t] of file.tensors) tensors.set(name, { ...t, bytes: await t.bytes() });
+    const again = writeGguf({ metadata: file.metadata, types: file.types, tensors });
+    expect(Buffer.compare(again.subarray(0, bytes.length), bytes)).toBe(0);
+    expect(again.length - bytes.length).toBeLessThan(32);
+  });
+});
+
+describe("reader and writer", () => {
+  test("what is written is read: metadata of every kind, shapes in row-major order", async () => {
+    const file = await read(small);
+    expect(file.metadata).toEqual(metadata);
+    expect(file.types.get("a.nested")).toBe("array[]");
+    expect([...file.tensors].map(([name, t]) => [name, t.shape, t.byteLength])).toEqual([
+      ["w", [2, 2], 16],
+      ["s", [], 4],
+      ["none", [0, 32], 0],
+      ["q", [3, 32], 102],
+    ]);
+    expect(await file.tensors.get("w")!.dequantize()).toEqual(Float32Array.of(1, 2, 3, 4));
+    expect(await file.tensors.get("s")!.dequantize()).toEqual(Float32Array.of(5));
+    expect((await file.tensors.get("q")!.dequantize()).length).toBe(96);
+  });
+
+  test("stored types can be chosen, and are checked", async () => {
+    const one = (value: GgufValue, type?: string) =>
+      writeGguf({
+        metadata: new Map([["k", value]]),
+        types: new Map(type ? [["k", type as "u8"]] : []),
+        tensors: new Map(),
+      });
+    for (const [value, type] of [
+      [5, "u8"],
+      [-5, "i8"],
+      [5, "u16"],
+      [-5, "i16"],
+      [5, "i64"],
+      [5, "u64"],
+      [0.5, "f32"],
+      [5, "f32"],
+      [-0, "f64"],
+      [2 ** 40, "u64"],
+    ] as const) {
+      const file = await read(one(value, type));
+      expect([file.metadata.get("k"), file.types.get("k")]).toEqual([value, type]);
+    }
+    for (const [value, type] of [
+      [256, "u8"],
+      [-1, "u32"],
+      [0.5, "i32"],
+      ["a", "u8"],
+      [1, "string"],
+      [1, "bool"],
+      [2n ** 64n, "u64"],
+      [[1], "u8[]"],
+    ] as const)
+      expect(() => one(value as GgufValue, type)).toThrow(InputError);
+    expect(() => one(new DataView(new ArrayBuffer(1)) as never)).toThrow(InputError);
+  });
+
+  test("alignment from the metadata; version 2", async () => {
+    const bytes = writeGguf({
+      metadata: new Map([["general.alignment", 64]]),
+      tensors: new Map(["a", "b"].map((n) => [n, { type: "I8", shape: [3], bytes: Uint8Array.of(1, 2, 3) }])),
+    });
+    bytes[4] = 2;
+    const file = await read(bytes);
+    expect([file.version, file.alignment]).toEqual([2, 64]);
+    for (const t of file.tensors.values()) {
+      expect(t.byteOffset % 64).toBe(0);
+      expect(await t.dequantize()).toEqual(Float32Array.of(1, 2, 3));
+    }
+    expect(() => writeGguf({ metadata: new Map([["general.alignment", 48]]), tensors: new Map() })).toThrow(InputError);
+    const wrong = new Map([["q", { type: "Q4_0" as const, shape: [2, 16], bytes: new Uint8Array(18) }]]);
+    expect(() => writeGguf({ metadata: new Map(), tensors: wrong })).toThrow(ShapeError);
+  });
+
+  test("a header longer than the first read is read on, without asking for bytes twice", async () => {
+    const words = Array.from({ length: 100_000 }, (_, i) => `word ${i}`);
+    const bytes = writeGguf({ metadata: new Map([["tokens", words]]), tensors: new Map() });
+    let asked = 0;
+    const inner = bytesSource(bytes);
+    const source: ByteSource = {
+      ...inner,
+      read(offset, length) {
+        asked += length;
+        return inner.read(offset, length);
+      },
+    };
+    expect((await readGguf(source)).metadata.get("tokens")).toEqual(words);
+    expect(asked).toBeLessThanOrEqual(bytes.length);
+  });
+});
+
+describe("malformed files", () => {
+  /** A header written field by field; `edit` gets the builder after the counts. */
+  const make = (tensors: number, entries: number, edit: (b: Bytes) => void, tail = 64) => {
+    const b = new Bytes();
+    b.u32(0x46554747);
+    b.u32(3);
+    b.u64(tensors);
+    b.u64(entries);
+    edit(b);
+    b.raw(new Uint8Array(tail));
+    return b.done().slice();
+  };
+  const tensor = (b: Bytes, name: string, dims: (number | bigint)[], type: number, offset: number) => {
+    b.text(name);
+    b.u32(dims.length);
+    for (const d of dims) b.u64(d);
+    b.u32(type);
+    b.u64(offset);
+  };
+  const entry = (b: Bytes, key: string, type: number, rest: (b: Bytes) => void) => {
+    b.text(key);
+    b.u32(type);
+    rest(b);
+  };
+  const version = (v: number) => {
+    const bytes = small.slice();
+    new DataView(bytes.buffer).setUint32(4, v, true);
+    return bytes;
+  };
+
+  test.each<[string, Uint8Array]>([
+    ["empty", new Uint8Array(0)],
+    ["another magic", Uint8Array.from("GGML0000000000000000000000", (c) => c.charCodeAt(0))],
+    ["version 1", version(1)],
+    ["version 4", version(4)],
+    ["big-endian", version(3 << 24)],
+    ["more tensors than bytes", make(2 ** 40, 0, () => {})],
+    ["more tensors than 2^53", make(2 ** 60, 0, () => {})],
+    ["more entries than bytes", make(0, 1000, () => {})],
+    ["long key", make(0, 1, (b) => b.u64(2 ** 33))],
+    [
+      "key not in UTF-8",
+      make(0, 1, (b) => {
+        b.u64(1);
+        b.raw(Uint8Array.of(0xff));
+      }),
+    ],
+    ["unknown value type", make(0, 1, (b) => entry(b, "k", 13, () => {}))],
+    ["bool of 2", make(0, 1, (b) => entry(b, "k", 7, (b) => b.raw(Uint8Array.of(2))))],
+    [
+      "long array",
+      make(0, 1, (b) =>
+        entry(b, "k", 9, (b) => {
+          b.u32(4);
+          b.u64(2 ** 40);
+        }),
+      ),
+    ],
+    [
+      "long string array",
+      make(0, 1, (b) =>
+        entry(b, "k", 9, (b) => {
+          b.u32(8);
+          b.u64(20);
+        }),
+      ),
+    ],
+    [
+      "array of an unknown type",
+      make(0, 1, (b) =>
+        entry(b, "k", 9, (b) => {
+          b.u32(99);
+          b.u64(0);
+        }),
+      ),
+    ],
+    [
+      "nesting without end",
+      make(0, 1, (b) =>
+        entry(b, "k", 9, (b) => {
+          for (let i = 0; i < 100_000; i++) {
+            b.u32(9);
+            b.u64(1);
+          }
+        }),
+      ),
+    ],
+    [
+      "same key twice",
+      make(0, 2, (b) => {
+        for (let i = 0; i < 2; i++) entry(b, "k", 0, (b) => b.raw(Uint8Array.of(1)));
+      }),
+    ],
+    ["alignment 0", make(0, 1, (b) => entry(b, "general.alignment", 4, (b) => b.u32(0)))],
+    ["alignment 24", make(0, 1, (b) => entry(b, "general.alignment", 4, (b) => b.u32(24)))],
+    ["alignment of text", make(0, 1, (b) => entry(b, "general.alignment", 8, (b) => b.text("32")))],
+    ["nine dimensions", make(1, 0, (b) => tensor(b, "t", new Array(9).fill(1), 0, 0))],
+    ["unknown tensor type", make(1, 0, (b) => tensor(b, "t", [1], 4, 0))],
+    ["rows that do not fill blocks", make(1, 0, (b) => tensor(b, "t", [16, 2], 2, 0))],
+    ["scalar of a block type", make(1, 0, (b) => tensor(b, "t", [], 2, 0))],
+    ["offset off the alignment", make(1, 0, (b) => tensor(b, "t", [1], 0, 4))],
+    ["tensor past the end", make(1, 0, (b) => tensor(b, "t", [1000], 0, 0))],
+    ["offset past the end", make(1, 0, (b) => tensor(b, "t", [1], 0, 2 ** 40))],
+    ["product past 2^53", make(1, 0, (b) => tensor(b, "t", [2 ** 40, 2 ** 40, 2 ** 40], 0, 0))],
+    ["dimension past 2^53", make(1, 0, (b) => tensor(b, "t", [2n ** 63n], 0, 0))],
+    [
+      "same tensor twice",
+      make(
+        2,
+        0,
+        (b) => {
+          for (const o of [0, 32]) tensor(b, "t", [1], 0, o);
+        },
+        128,
+      ),
+    ],
+    [
+      "overlap",
+      make(
+        2,
+        0,
+        (b) => {
+          for (const n of ["a", "b"]) tensor(b, n, [1], 0, 0);
+        },
+        128,
+      ),
+    ],
+  ])("%s", async (_, bytes) => {
+    const error = await read(bytes).catch((e) => e);
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error.offset).toBeTypeOf("number");
+  });
+
+  test("every truncation", async () => {
+    const end = (await read(small)).tensors.get("q")!;
+    for (let length = 0; length < end.byteOffset + end.byteLength; length++)
+      await expect(read(small.subarray(0, length))).rejects.toThrow(FormatError);
+  });
+
+  test("20,000 mutations of the header give FormatError or a valid file, within the file's size", async () => {
+    const original = present ? new Uint8Array(readFileSync(new URL("sample.gguf", shared))) : small;
+    for (const valid of [original, small]) {
+      const dataStart = Math.min(...[...(await read(valid)).tensors.values()].map((t) => t.byteOffset));
+      let rejected = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.tuple(fc.nat(dataStart - 1), fc.oneof(fc.nat(255), fc.nat(13), fc.constantFrom(0, 1, 127, 128, 255))),
+            { minLength: 1, maxLength: 5 },
+          ),
+          fc.oneof({ weight: 4, arbitrary: fc.constant(valid.length) }, { weight: 1, arbitrary: fc.nat(valid.length) }),
+          async (edits, length) => {
+            const bytes = valid.slice(0, length);
+            for (const [at, value] of edits) if (at < length) bytes[at] = value;
+            try {
+              const file = await read(bytes);
+              let total = 0;
+              for (const t of file.tensors.values()) {
+                total += t.byteLength;
+                expect((await t.dequantize()).length).toBe(t.shape.reduce((a, b) => a * b, 1));
+              }
+              expect(total).toBeLessThanOrEqual(length);
+            } catch (error) {
+              if (!(error instanceof FormatError)) throw error;
+              rejected++;
+            }
+          },
+        ),
+        { numRuns: 10_000 },
+      );
+      expect(rejected).toBeGreaterThan(1000);
+    }
+  });
+
+  test("arrays of numbers take no more memory than the file", async () => {
+    const bytes = make(
+      0,
+      1,
+      (b) =>
+        entry(b, "k", 9, (b) => {
+          b.u32(12);
+          b.u64(9);
+        }),
+      64,
+    );
+    await expect(read(bytes)).rejects.toThrow(/do not fit/);
+    const fits = make(
+      0,
+      1,
+      (b) =>
+        entry(b, "k", 9, (b) => {
+          b.u32(12);
+          b.u64(8);
+        }),
+      64,
+    );
+    expect((await read(fits)).metadata.get("k")).toEqual(new Float64Array(8));
+  });
+});
+
+test("dequantize of whole tensors agrees with its parts", () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...(Object.keys(ggufTypes) as (keyof typeof ggufTypes)[])),
+      fc.infiniteStream(fc.nat(255)),
+      (type, stream) => {
+        const { blockSize, blockBytes } = ggufTypes[type];
+        const bytes = Uint8Array.from({ length: blockBytes * 3 }, () => stream.next().value);
+        const whole = dequantize(type, bytes, blockSize * 3);
+        for (let b = 0; b < 3; b++)
+          expect(dequantize(type, bytes.slice(b * blockBytes, (b + 1) * blockBytes), blockSize)).toEqual(
+            whole.slice(b * blockSize, (b + 1) * blockSize),
+          );
+      },
+    ),
+  );
+});
