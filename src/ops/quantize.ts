@@ -70,7 +70,7 @@ function forEachScale({ outer, n, inner, kind, block }: ScaleLayout, visit: (e: 
 function checkZeroPoint(op: string, dtype: DType, scale: TensorType, zeroPoint: TensorType | undefined): void {
   if (!zeroPoint) return;
   if (zeroPoint.dtype !== dtype) dtypeError(op, `the zero point must be ${dtype}`, zeroPoint);
-  if (!sameShape(zeroPoint.shape, scale.shape))
+  if (!sameShape(zeroPoint.shape, scale.shape) && sizeOf(zeroPoint.shape) * sizeOf(scale.shape) !== 1)
     shapeError(op, "scale and zero point differ in shape", scale, zeroPoint);
 }
 
