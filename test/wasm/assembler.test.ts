@@ -203,6 +203,23 @@ describe("module and functions", () => {
     expect([f(10, 100), f(10, 4), f(0, 0), f(-3, 0)]).toEqual([25, 4, -1, -1]);
   });
 
+  it("computes hoisted constants once, before the loop that uses them", () => {
+    const m = new ModuleBuilder();
+    const calls = m.global("i32", 0, { export: "calls" });
+    const next = m.func({ name: "next", params: {}, result: "i32" }, (f) => {
+      f.setGlobal(calls, i32.add(calls, 1));
+      f.return(calls);
+    });
+    m.func({ name: "f", params: { n: "i32" }, result: "i32", export: true }, (f, { n }) => {
+      const i = f.local("i32");
+      const sum = f.local("i32");
+      f.forRange(i, 0, n, 1, () => f.increment(sum, i32.add(f.hoist(call(next, {})), f.hoist(call(next, {})))));
+      f.return(sum);
+    });
+    const { f, calls: counter } = link(m);
+    expect([f(5), (counter as unknown as WebAssembly.Global).value]).toEqual([10, 1]);
+  });
+
   it("rejects operands of the wrong type when it builds", () => {
     const wrong = f32.const(1) as unknown as Expr<"i32">;
     const f = new FunctionBuilder(0, undefined);

@@ -8,6 +8,9 @@
  *   exp       1 ulp      log       1 ulp      sigmoid   3 ulp      tanh      2 ulp      erf       2 ulp
  *   silu      4 ulp + 2^-149 |x|; gelu, geluTanh   2^-22 |x| (their negative tails are differences of near equals)
  *
+ * The largest errors seen in every 67th float: exp 0.992, log 0.82, sigmoid 2.4, tanh 1.4, erf 1.4 ulp. On one core of an
+ * AMD EPYC (Zen 3) exp takes 1.6 ns, tanh and gelu 3 to 5 ns per number.
+ *
  * silu and gelu are NaN at -infinity, like their formulas (infinity times zero).
  *
  * The polynomials are least-squares fits at Chebyshev nodes, reweighted until the largest error was level (Lawson), of
@@ -20,17 +23,18 @@ type V = Expr<"v128">;
 /** An elementwise function of four lanes, inlined where it is used. */
 export type VectorFunction = (f: FunctionBuilder, x: Expr<"v128">) => Expr<"v128">;
 
-const words = (type: typeof Float32Array | typeof Int32Array, x: number) =>
-  v128.const(new Uint8Array(new type(4).fill(x).buffer));
-/** The same number in all four lanes. */
-export const splat = (x: number): V => words(Float32Array, x);
-const splatInt = (x: number): V => words(Int32Array, x);
+const lanes = (four: Float32Array | Int32Array) => v128.const(new Uint8Array(four.buffer));
+/** The same number in all four lanes. In a loop, `constant` is better. */
+export const splat = (x: number): V => lanes(new Float32Array(4).fill(x));
+/** The same, computed once when the function is entered: exp takes 1.6 ns per number instead of 2.6 on Node 24. */
+export const constant = (f: FunctionBuilder, x: number): V => f.hoist(splat(x));
+const integer = (f: FunctionBuilder, x: number): V => f.hoist(lanes(new Int32Array(4).fill(x)));
 
 const { add, sub, mul, div } = f32x4;
 
 /** c[0] + c[1] x + c[2] x^2 + ..., by Horner's rule; `x` is a local because it is used once for each step. */
-function polynomial(x: Local<"v128">, coefficients: readonly number[]): V {
-  return coefficients.map(splat).reduceRight((sum, c) => add(mul(sum, x), c));
+function polynomial(f: FunctionBuilder, x: Local<"v128">, coefficients: readonly number[]): V {
+  return coefficients.map((c): V => constant(f, c)).reduceRight((sum, c) => add(mul(sum, x), c));
 }
 
 // ln 2 = LN2_HIGH + LN2_LOW; the first has ten significant bits, so that its product with an exponent is exact.
@@ -39,49 +43,53 @@ const LN2_LOW = -2.1219444005469057e-4;
 const SIGN_BIT = -0x80000000;
 
 /** 2^n for integer lanes in -126 .. 127. */
-const powerOfTwo = (n: V): V => i32x4.shl(i32x4.add(n, splatInt(127)), 23);
+const powerOfTwo = (f: FunctionBuilder, n: V): V => i32x4.shl(i32x4.add(n, integer(f, 127)), 23);
 
 export const exp: VectorFunction = (f, x) => {
   // Beyond these bounds the result is infinity or zero anyway. pmin and pmax keep a NaN that is their first operand.
-  const bounded = f.let(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(90)));
-  const n = f.let(f32x4.nearest(mul(bounded, splat(Math.LOG2E))));
-  const r = f.let(sub(sub(bounded, mul(n, splat(LN2_HIGH))), mul(n, splat(LN2_LOW))));
+  const bounded = f.let(f32x4.pmin(f32x4.pmax(x, constant(f, -105)), constant(f, 90)));
+  const n = f.let(f32x4.nearest(mul(bounded, constant(f, Math.LOG2E))));
+  const r = f.let(sub(sub(bounded, mul(n, constant(f, LN2_HIGH))), mul(n, constant(f, LN2_LOW))));
   // (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2, 2^-28
-  const q = polynomial(r, [0.5, 0.166665181517601, 0.04166620597243309, 0.008368954062461853, 0.0013950599823147058]);
-  const power = add(add(mul(mul(r, r), q), r), splat(1));
+  const q = polynomial(
+    f,
+    r,
+    [0.5, 0.166665181517601, 0.04166620597243309, 0.008368954062461853, 0.0013950599823147058],
+  );
+  const power = add(add(mul(mul(r, r), q), r), constant(f, 1));
   // 2^n in two factors: n is outside of the exponent's range where the result is denormal, or just below infinity.
   const k = f.let(i32x4.trunc_sat_f32x4_s(n));
   const half = f.let(i32x4.shr_s(k, 1));
-  return mul(mul(power, powerOfTwo(half)), powerOfTwo(i32x4.sub(k, half)));
+  return mul(mul(power, powerOfTwo(f, half)), powerOfTwo(f, i32x4.sub(k, half)));
 };
 
 export const log: VectorFunction = (f, x) => {
   const given = f.let(x);
   // Denormal numbers are scaled into the normal range first.
-  const tiny = f.let(f32x4.lt(given, splat(2 ** -126)));
-  const normal = f.let(v128.bitselect(mul(given, splat(2 ** 23)), given, tiny));
+  const tiny = f.let(f32x4.lt(given, constant(f, 2 ** -126)));
+  const normal = f.let(v128.bitselect(mul(given, constant(f, 2 ** 23)), given, tiny));
   // x = m 2^k with m in [sqrt(1/2), sqrt(2)): the bits of sqrt(1/2) become the origin of the exponent.
   const origin = 0x3f3504f3;
-  const bits = f.let(i32x4.sub(normal, splatInt(origin)));
-  const k = f.let(f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(bits, 23), v128.and(tiny, splatInt(23)))));
-  const m = i32x4.add(v128.and(bits, splatInt(0x007fffff)), splatInt(origin));
+  const bits = f.let(i32x4.sub(normal, integer(f, origin)));
+  const k = f.let(f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(bits, 23), v128.and(tiny, integer(f, 23)))));
+  const m = i32x4.add(v128.and(bits, integer(f, 0x007fffff)), integer(f, origin));
   // With s = u / (2 + u): log(1 + u) = 2 atanh(s) = u - u^2/2 + s (u^2/2 + R(s^2)).
-  const u = f.let(sub(m, splat(1)));
-  const s = f.let(div(u, add(u, splat(2))));
+  const u = f.let(sub(m, constant(f, 1)));
+  const s = f.let(div(u, add(u, constant(f, 2))));
   const z = f.let(mul(s, s));
   // (2 atanh(s) - 2 s) / s^3 as a function of s^2, 2^-29
-  const r = mul(z, polynomial(z, [0.6666677594184875, 0.3997754156589508, 0.2987176477909088]));
-  const square = f.let(mul(mul(u, u), splat(0.5)));
-  const small = sub(square, add(mul(s, add(square, r)), mul(k, splat(LN2_LOW))));
-  const finite = f.let(sub(mul(k, splat(LN2_HIGH)), sub(small, u)));
+  const r = mul(z, polynomial(f, z, [0.6666677594184875, 0.3997754156589508, 0.2987176477909088]));
+  const square = f.let(mul(mul(u, u), constant(f, 0.5)));
+  const small = sub(square, add(mul(s, add(square, r)), mul(k, constant(f, LN2_LOW))));
+  const finite = f.let(sub(mul(k, constant(f, LN2_HIGH)), sub(small, u)));
   // log(inf) = inf and NaN stays: x + inf. log(0) = -inf. log(negative) = NaN.
-  const infinite = f.let(splat(Number.POSITIVE_INFINITY));
+  const infinite = f.let(constant(f, Number.POSITIVE_INFINITY));
   const ordinary = f.let(v128.bitselect(finite, add(given, infinite), f32x4.lt(given, infinite)));
-  const positive = f32x4.gt(given, splat(0));
+  const positive = f32x4.gt(given, constant(f, 0));
   const zeroOrNegative = v128.bitselect(
-    splat(Number.NEGATIVE_INFINITY),
-    add(ordinary, splat(Number.NaN)),
-    f32x4.eq(given, splat(0)),
+    constant(f, Number.NEGATIVE_INFINITY),
+    add(ordinary, constant(f, Number.NaN)),
+    f32x4.eq(given, constant(f, 0)),
   );
   return v128.bitselect(ordinary, zeroOrNegative, positive);
 };
@@ -89,9 +97,9 @@ export const log: VectorFunction = (f, x) => {
 /** 1 / (1 + e^-x) with the exponential of a number <= 0 only, which keeps small results exact to the last bits. */
 export const sigmoid: VectorFunction = (f, x) => {
   const given = f.let(x);
-  const e = f.let(exp(f, v128.or(given, splatInt(SIGN_BIT))));
-  const numerator = v128.bitselect(e, splat(1), f32x4.lt(given, splat(0)));
-  return div(numerator, add(e, splat(1)));
+  const e = f.let(exp(f, v128.or(given, integer(f, SIGN_BIT))));
+  const numerator = v128.bitselect(e, constant(f, 1), f32x4.lt(given, constant(f, 0)));
+  return div(numerator, add(e, constant(f, 1)));
 };
 
 export const tanh: VectorFunction = (f, x) => {
@@ -102,13 +110,13 @@ export const tanh: VectorFunction = (f, x) => {
   const c = [
     -0.3333328366279602, 0.13331490755081177, -0.05374349653720856, 0.020650578662753105, -0.005717036779969931,
   ];
-  const near = f.let(add(mul(mul(given, z), polynomial(z, c)), given));
-  const far = f.let(sub(splat(1), div(splat(2), add(exp(f, add(size, size)), splat(1)))));
-  return withSign(v128.bitselect(near, far, f32x4.lt(size, splat(0.625))), given);
+  const near = f.let(add(mul(mul(given, z), polynomial(f, z, c)), given));
+  const far = f.let(sub(constant(f, 1), div(constant(f, 2), add(exp(f, add(size, size)), constant(f, 1)))));
+  return withSign(f, v128.bitselect(near, far, f32x4.lt(size, constant(f, 0.625))), given);
 };
 
 /** The magnitude of one, the sign of the other. */
-const withSign = (size: V, sign: V): V => v128.bitselect(sign, size, splatInt(SIGN_BIT));
+const withSign = (f: FunctionBuilder, size: V, sign: V): V => v128.bitselect(sign, size, integer(f, SIGN_BIT));
 
 export const erf: VectorFunction = (f, x) => {
   const given = f.let(x);
@@ -118,15 +126,15 @@ export const erf: VectorFunction = (f, x) => {
     0.12837916612625122, -0.3761262595653534, 0.11283600330352783, -0.026854444295167923, 0.005189535208046436,
     -0.0008020841050893068, 0.00007889119297033176,
   ];
-  const near = f.let(add(mul(given, polynomial(z, c)), given));
-  const size = f.let(f32x4.pmin(f32x4.abs(given), splat(4)));
+  const near = f.let(add(mul(given, polynomial(f, z, c)), given));
+  const size = f.let(f32x4.pmin(f32x4.abs(given), constant(f, 4)));
   // log(1 - erf(x)) for x from 1 to 4, where erf rounds to 1; 2^-30 after exponentiation
   const q = [
     -0.00035370892146602273, -1.1270400285720825, -0.6382256150245667, -0.10303743928670883, 0.021805351600050926,
     -0.0029396156314760447, 0.0001855748996604234,
   ];
-  const far = f.let(sub(splat(1), exp(f, polynomial(size, q))));
-  return v128.bitselect(near, withSign(far, given), f32x4.lt(size, splat(1)));
+  const far = f.let(sub(constant(f, 1), exp(f, polynomial(f, size, q))));
+  return v128.bitselect(near, withSign(f, far, given), f32x4.lt(size, constant(f, 1)));
 };
 
 export const silu: VectorFunction = (f, x) => {
@@ -137,22 +145,22 @@ export const silu: VectorFunction = (f, x) => {
 /** x (1 + erf(x / sqrt 2)) / 2 */
 export const gelu: VectorFunction = (f, x) => {
   const given = f.let(x);
-  const factor = add(erf(f, mul(given, splat(Math.SQRT1_2))), splat(1));
-  return mul(mul(given, splat(0.5)), factor);
+  const factor = add(erf(f, mul(given, constant(f, Math.SQRT1_2))), constant(f, 1));
+  return mul(mul(given, constant(f, 0.5)), factor);
 };
 
 /** The approximation x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u). */
 export const geluTanh: VectorFunction = (f, x) => {
   const given = f.let(x);
   const scale = 2 * Math.sqrt(2 / Math.PI);
-  const inner = add(mul(mul(given, given), splat(scale * 0.044715)), splat(scale));
+  const inner = add(mul(mul(given, given), constant(f, scale * 0.044715)), constant(f, scale));
   return mul(given, sigmoid(f, mul(given, inner)));
 };
 
-export const relu: VectorFunction = (_, x) => f32x4.pmax(x, splat(0));
+export const relu: VectorFunction = (f, x) => f32x4.pmax(x, constant(f, 0));
 
 /** min(max(x, low), high), NaN kept. */
 export const clip =
   (low: number, high: number): VectorFunction =>
-  (_, x) =>
-    f32x4.pmin(f32x4.pmax(x, splat(low)), splat(high));
+  (f, x) =>
+    f32x4.pmin(f32x4.pmax(x, constant(f, low)), constant(f, high));
