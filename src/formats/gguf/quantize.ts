@@ -3,14 +3,18 @@
  * candidates each block keeps the one with the least squared error.
  */
 import { InputError } from "../../tensor/errors.ts";
-import { encodeFloats, f16ToNumber, numberToF16, roundHalfEven } from "../../tensor/float.ts";
+import { encodeFloats, f16ToNumber, numberToF16 } from "../../tensor/float.ts";
 import { packK4 } from "./k-quants.ts";
 import { ggufBytes, ggufTypes } from "./types.ts";
 
 /** Encodes the block x[from..] into out[at..]. */
 type BlockEncoder = (x: Float32Array, from: number, out: Uint8Array, at: number) => void;
 
-const clamp = (v: number, low: number, high: number): number => Math.min(high, Math.max(low, v));
+/** Adding and taking away 1.5 * 2^52 leaves an integer, rounded half to even: much faster than Math.round. */
+const magic = 1.5 * 2 ** 52;
+
+/** The integer in [low, high] nearest to v. */
+const nearest = (v: number, low: number, high: number): number => Math.min(high, Math.max(low, v)) + magic - magic;
 
 /** Stores an f16 and returns the value it has become: what follows is rounded for that, not for the ideal scale. */
 function putF16(out: Uint8Array, at: number, value: number): number {
@@ -21,8 +25,7 @@ function putF16(out: Uint8Array, at: number, value: number): number {
 }
 
 /** The integer in [low, high] nearest to x / d; 0 when the scale is. */
-const level = (x: number, d: number, low: number, high: number): number =>
-  d === 0 ? 0 : clamp(roundHalfEven(x / d), low, high);
+const level = (x: number, d: number, low: number, high: number): number => (d === 0 ? 0 : nearest(x / d, low, high));
 
 /**
  * The scale d that makes d * q, with q in [low, high], closest to x in the least squares: for each of a set of inverse
@@ -39,7 +42,7 @@ function searchScale(x: Float32Array, from: number, n: number, low: number, high
     let xq = 0;
     let qq = 0;
     for (let i = from; i < from + n; i++) {
-      const q = clamp(roundHalfEven(x[i] * inverse), low, high);
+      const q = nearest(x[i] * inverse, low, high);
       xq += x[i] * q;
       qq += q * q;
     }
@@ -87,7 +90,7 @@ function searchLine(x: Float32Array, from: number, n: number): { scale: number; 
     let sxq = 0;
     let sxx = 0;
     for (let i = from; i < from + n; i++) {
-      const q = clamp(roundHalfEven((x[i] - low) * inverse), 0, 15);
+      const q = nearest((x[i] - low) * inverse, 0, 15);
       sq += q;
       sqq += q * q;
       sx += x[i];
@@ -118,13 +121,13 @@ const q4_k: BlockEncoder = (x, from, out, at) => {
   const scales = lines.map((l) => level(l.scale, d, 0, 63));
   const mins = lines.map((l) => level(l.min, dmin, 0, 63));
   packK4(scales, mins, out, at + 4);
-  for (let pair = 0; pair < 4; pair++)
-    for (let l = 0; l < 32; l++) {
-      const [q0, q1] = [2 * pair, 2 * pair + 1].map((sub) =>
-        level(x[from + sub * 32 + l] + dmin * mins[sub], d * scales[sub], 0, 15),
-      );
-      out[at + 16 + pair * 32 + l] = q0 | (q1 << 4);
-    }
+  const nibbles = out.subarray(at + 16, at + 144).fill(0);
+  for (let sub = 0; sub < 8; sub++) {
+    const scale = d * scales[sub];
+    const min = dmin * mins[sub];
+    for (let l = 0; l < 32; l++)
+      nibbles[(sub >> 1) * 32 + l] |= level(x[from + sub * 32 + l] + min, scale, 0, 15) << ((sub & 1) * 4);
+  }
 };
 
 const q6_k: BlockEncoder = (x, from, out, at) => {
