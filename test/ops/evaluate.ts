@@ -1,0 +1,36 @@
+/** An operator by its shape rule and its reference, for hand-checked values. */
+import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
+import { toF64 } from "../../src/tensor/convert.ts";
+import type { DType } from "../../src/tensor/dtype.ts";
+import { emptyTensor, type HostTensor, hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
+
+/** All outputs. */
+export function evaluateAll<O extends AnyOp>(
+  { op }: O,
+  inputs: readonly (HostTensor | undefined)[],
+  attrs?: AttrsOf<O>,
+): HostTensor[] {
+  const a = (attrs ?? {}) as Record<string, unknown>;
+  const types = op.infer!(
+    inputs.map((t) => t && { ...t, value: t }),
+    a,
+  );
+  const outputs = (Array.isArray(types) ? types : [types]).map(emptyTensor);
+  op.reference!(inputs, a, outputs);
+  return outputs;
+}
+
+/** The first output. */
+export const evaluate = <O extends AnyOp>(
+  op: O,
+  inputs: readonly (HostTensor | undefined)[],
+  attrs?: AttrsOf<O>,
+): HostTensor => evaluateAll(op, inputs, attrs)[0];
+
+export const tensor = (values: NestedArray, dtype?: DType): HostTensor => hostTensor(values, { dtype });
+
+/** Elements as plain values: numbers of any float format decoded, 64-bit integers as bigint. */
+export const elements = (t: HostTensor): unknown[] =>
+  Array.isArray(t.data) || t.data instanceof BigInt64Array || t.data instanceof BigUint64Array
+    ? Array.from(t.data as ArrayLike<unknown>)
+    : Array.from(toF64(t));
