@@ -140,6 +140,11 @@ export class OnnxNode {
     throw new UnsupportedOpError(`${this.type}: ${what} is not supported`, { op: this.type, missing }).at(this.name);
   }
 
+  /** Throws FormatError: a required attribute isn't there. */
+  missing(attribute: string): never {
+    throw new FormatError(`${this.type}: attribute "${attribute}" is missing`, { op: this.type }).at(this.name);
+  }
+
   private attribute<T extends OnnxAttribute["type"]>(
     name: string,
     type: T,

@@ -1,0 +1,147 @@
+/** ai.onnx.ml, the operators of scikit-learn and gradient boosting exports -> ours. */
+import type { SymbolicValue } from "../../../graph/builder.ts";
+import { arrayFeatureExtractor } from "../../../ops/array-feature-extractor.ts";
+import { categoryMapper } from "../../../ops/ml/category-mapper.ts";
+import type { Labels, PostTransform } from "../../../ops/ml/common.ts";
+import { featureVectorizer } from "../../../ops/ml/feature-vectorizer.ts";
+import { labelEncoder, oneHotEncoder } from "../../../ops/ml/label-encoder.ts";
+import { linearClassifier, linearRegressor } from "../../../ops/ml/linear.ts";
+import { binarizer, imputer, type NormalizerAttrs, normalizer, scaler } from "../../../ops/ml/scaler.ts";
+import { type SvmRegressorAttrs, svmClassifier, svmRegressor } from "../../../ops/ml/svm.ts";
+import { type TreeEnsembleAttrs, treeEnsemble, treeEnsembleClassifier } from "../../../ops/ml/tree-ensemble.ts";
+import type { HostTensor } from "../../../tensor/tensor.ts";
+import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
+import { forestByIds, forestByIndex, numbers } from "./trees.ts";
+
+const post = (n: OnnxNode): PostTransform => n.string("post_transform", "NONE") as PostTransform;
+
+/** The class labels, under the name that this operator gives the integers. */
+const labels = (n: OnnxNode, ints: string): Labels =>
+  n.strings("classlabels_strings") ?? n.ints(ints) ?? n.missing("classlabels_strings");
+
+/** `keys_*` or `values_*`, whichever is there, as a tensor. */
+function list(n: OnnxNode, prefix: string): HostTensor {
+  const tensor = n.tensor(`${prefix}_tensor`);
+  if (tensor) return tensor;
+  for (const kind of ["strings", "int64s", "floats"]) {
+    const a = n.attributes.get(`${prefix}_${kind}`);
+    if (a?.type === "strings") return { dtype: "string", shape: [a.value.length], data: a.value };
+    if (a?.type === "ints") return { dtype: "i64", shape: [a.value.length], data: BigInt64Array.from(a.value) };
+    if (a?.type === "floats") return { dtype: "f32", shape: [a.value.length], data: Float32Array.from(a.value) };
+  }
+  return n.missing(`${prefix}_tensor`);
+}
+
+/** What the encoder gives for unknown keys, by the dtype of its values. */
+function fallback(n: OnnxNode, { dtype }: HostTensor): HostTensor {
+  const tensor = n.tensor("default_tensor");
+  if (tensor) return tensor;
+  if (dtype === "string") return { dtype, shape: [], data: [n.string("default_string", "_Unused")] };
+  if (dtype === "i64") return { dtype, shape: [], data: BigInt64Array.of(BigInt(n.int("default_int64", -1))) };
+  if (dtype === "f32") return { dtype, shape: [], data: Float32Array.of(n.float("default_float", -0)) };
+  if (dtype === "f64") return { dtype, shape: [], data: Float64Array.of(-0) };
+  if (dtype === "i32") return { dtype, shape: [], data: Int32Array.of(-1) };
+  return dtype === "i16" ? { dtype, shape: [], data: Int16Array.of(-1) } : n.unsupported(`values of ${dtype}`);
+}
+
+const mapper = (names: string, n: OnnxNode, ints?: number[]): ReturnType<Lowering> => {
+  const list = n.strings(names) ?? n.missing(names);
+  return categoryMapper(n.input(0), {
+    names: list,
+    numbers: ints ?? list.map((_, i) => i),
+    defaultName: n.string("default_string", "_Unused"),
+    defaultNumber: n.int("default_int64", -1),
+  });
+};
+
+const svm = (n: OnnxNode) => ({
+  kernel: n.string("kernel_type", "LINEAR") as SvmRegressorAttrs["kernel"],
+  kernelParams: n.floats("kernel_params"),
+  supportVectors: n.floats("support_vectors") ?? [],
+  coefficients: n.floats("coefficients") ?? n.missing("coefficients"),
+  rho: n.floats("rho") ?? [],
+  post: post(n),
+});
+
+const aggregates = ["AVERAGE", "SUM", "MIN", "MAX"] as const;
+const transforms = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"] as const;
+
+const operators: Record<string, Lowering> = {
+  ArrayFeatureExtractor: (n) => arrayFeatureExtractor(n.input(0), n.input(1)),
+  Binarizer: (n) => binarizer(n.input(0), { threshold: n.float("threshold", 0) }),
+  CategoryMapper: (n) => mapper("cats_strings", n, n.ints("cats_int64s") ?? n.missing("cats_int64s")),
+  FeatureVectorizer: (n) => featureVectorizer<SymbolicValue>(...n.rest(), { widths: n.ints("inputdimensions") }),
+  Imputer: (n) => {
+    const floats = n.floats("imputed_value_floats");
+    return imputer(n.input(0), {
+      imputed: floats ?? n.ints("imputed_value_int64s") ?? n.missing("imputed_value_floats"),
+      replaced: floats ? n.float("replaced_value_float", 0) : n.int("replaced_value_int64", 0),
+    });
+  },
+  LabelEncoder: (n) => {
+    if (n.opset < 2) return mapper("classes_strings", n);
+    const values = list(n, "values");
+    return labelEncoder(n.input(0), { keys: list(n, "keys"), values, fallback: fallback(n, values) });
+  },
+  LinearClassifier: (n) =>
+    linearClassifier(n.input(0), {
+      coefficients: n.floats("coefficients") ?? n.missing("coefficients"),
+      intercepts: n.floats("intercepts"),
+      labels: labels(n, "classlabels_ints"),
+      post: post(n),
+    }),
+  LinearRegressor: (n) =>
+    linearRegressor(n.input(0), {
+      coefficients: n.floats("coefficients") ?? n.missing("coefficients"),
+      intercepts: n.floats("intercepts"),
+      targets: n.int("targets", 1),
+      post: post(n),
+    }),
+  Normalizer: (n) => normalizer(n.input(0), { norm: n.string("norm", "MAX") as NormalizerAttrs["norm"] }),
+  OneHotEncoder: (n) =>
+    oneHotEncoder(n.input(0), {
+      categories: n.strings("cats_strings") ?? n.ints("cats_int64s") ?? n.missing("cats_int64s"),
+      zeros: n.flag("zeros", true),
+    }),
+  Scaler: (n) => scaler(n.input(0), { offset: n.floats("offset"), scale: n.floats("scale") }),
+  SVMClassifier: (n) =>
+    svmClassifier(n.input(0), {
+      ...svm(n),
+      labels: labels(n, "classlabels_ints"),
+      vectorsPerClass: n.ints("vectors_per_class") ?? [],
+      probA: n.floats("prob_a"),
+      probB: n.floats("prob_b"),
+    }),
+  SVMRegressor: (n) => svmRegressor(n.input(0), { ...svm(n), oneClass: n.flag("one_class") }),
+  TreeEnsemble: (n) =>
+    treeEnsemble(n.input(0), {
+      forest: forestByIndex(n),
+      aggregate: aggregates[n.int("aggregate_function", 1)],
+      post: transforms[n.int("post_transform", 0)],
+    }),
+  TreeEnsembleClassifier: (n) => {
+    const names = labels(n, "classlabels_int64s");
+    return treeEnsembleClassifier(n.input(0), {
+      forest: forestByIds(n, "class", names.length),
+      base: numbers(n, "base_values"),
+      labels: names,
+      post: post(n),
+    });
+  },
+  TreeEnsembleRegressor: (n) => {
+    const targets = n.int("n_targets") ?? Math.max(0, ...(n.ints("target_ids") ?? [])) + 1;
+    return treeEnsemble(n.input(0), {
+      forest: forestByIds(n, "target", targets),
+      base: numbers(n, "base_values"),
+      aggregate: n.string("aggregate_function", "SUM") as TreeEnsembleAttrs["aggregate"],
+      post: post(n),
+      dtype: "f32",
+    });
+  },
+  // There are no maps here: the result is the table that the maps would be made of, one column for each class label.
+  ZipMap: (n) => n.input(0),
+};
+
+export const mlLowerings: LoweringTable = Object.fromEntries(
+  Object.entries(operators).map(([name, lower]) => [`ai.onnx.ml::${name}`, lower]),
+);

@@ -1,0 +1,33 @@
+/** ONNX string operators -> ours. */
+import { regexFullMatch } from "../../../ops/regex-full-match.ts";
+import { stringConcat } from "../../../ops/string-concat.ts";
+import { type StringNormalizerAttrs, stringNormalizer } from "../../../ops/string-normalizer.ts";
+import { stringSplit } from "../../../ops/string-split.ts";
+import { type TfidfVectorizerAttrs, tfidfVectorizer } from "../../../ops/tfidf-vectorizer.ts";
+import type { LoweringTable } from "../node.ts";
+
+export const stringLowerings: LoweringTable = {
+  StringConcat: (n) => stringConcat(n.input(0), n.input(1)),
+  StringSplit: (n) => stringSplit(n.input(0), { delimiter: n.string("delimiter"), maxSplit: n.int("maxsplit") }),
+  StringNormalizer: (n) =>
+    stringNormalizer(n.input(0), {
+      changeCase: n.string("case_change_action", "NONE").toLowerCase() as StringNormalizerAttrs["changeCase"],
+      stopwords: n.strings("stopwords"),
+      caseSensitive: n.flag("is_case_sensitive"),
+      locale: n.string("locale"),
+    }),
+  RegexFullMatch: (n) => regexFullMatch(n.input(0), { pattern: n.string("pattern") ?? n.missing("pattern") }),
+  TfIdfVectorizer: (n) => {
+    const int = (name: string): number => n.int(name) ?? n.missing(name);
+    return tfidfVectorizer(n.input(0), {
+      mode: (n.string("mode") ?? n.missing("mode")) as TfidfVectorizerAttrs["mode"],
+      minGramLength: int("min_gram_length"),
+      maxGramLength: int("max_gram_length"),
+      maxSkipCount: int("max_skip_count"),
+      ngramCounts: n.ints("ngram_counts") ?? n.missing("ngram_counts"),
+      ngramIndexes: n.ints("ngram_indexes") ?? n.missing("ngram_indexes"),
+      pool: n.strings("pool_strings") ?? n.ints("pool_int64s") ?? n.missing("pool_strings"),
+      weights: n.floats("weights"),
+    });
+  },
+};

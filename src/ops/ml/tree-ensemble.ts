@@ -1,0 +1,159 @@
+import { fromF64, toF64 } from "../../tensor/convert.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import { expectFloat, shapeError } from "../check.ts";
+import { defineOp, type Operand } from "../op.ts";
+import { argmax, type Labels, labelType, type PostTransform, postTransform, rowsOf, writeLabel } from "./common.ts";
+import type { Forest } from "./forest.ts";
+
+interface EnsembleAttrs {
+  forest: Forest;
+  /** Added to each target's result. */
+  base?: readonly number[];
+  /** Default "NONE". */
+  post?: PostTransform;
+}
+
+export interface TreeEnsembleAttrs extends EnsembleAttrs {
+  /** How a target's votes are put together. Default "SUM". */
+  aggregate?: "SUM" | "AVERAGE" | "MIN" | "MAX";
+  /** Default: the input's. */
+  dtype?: DType;
+}
+
+export interface TreeEnsembleClassifierAttrs extends EnsembleAttrs {
+  labels: Labels;
+}
+
+/** The leaf that a row reaches from a root. */
+function leafOf(f: Forest, root: number, x: Float64Array, row: number): number {
+  let node = root;
+  while (node >= 0) {
+    const v = x[row + f.feature[node]];
+    const goes = holds(f, node, v) || (f.missingYes[node] === 1 && Number.isNaN(v));
+    node = goes ? f.yes[node] : f.no[node];
+  }
+  return -1 - node;
+}
+
+function holds(f: Forest, node: number, v: number): boolean {
+  const t = f.threshold[node];
+  switch (f.mode[node]) {
+    case 0:
+      return v <= t;
+    case 1:
+      return v < t;
+    case 2:
+      return v >= t;
+    case 3:
+      return v > t;
+    case 4:
+      return v === t;
+    case 5:
+      return v !== t;
+    default:
+      return f.members[node]?.has(v) ?? false;
+  }
+}
+
+/** Calls `visit(target, weight)` for every vote of every tree for the row that starts at `row`. */
+function votes(f: Forest, x: Float64Array, row: number, visit: (target: number, weight: number) => void): void {
+  for (const root of f.roots) {
+    const leaf = leafOf(f, root, x, row);
+    for (let v = f.leafStart[leaf]; v < f.leafStart[leaf + 1]; v++) visit(f.target[v], f.weight[v]);
+  }
+}
+
+function check(op: string, x: Operand, { forest, base }: EnsembleAttrs): number {
+  const { rows, features } = rowsOf(op, x.dtype === "f16" ? { dtype: "f32", shape: x.shape } : x);
+  const needed = forest.feature.reduce((m, k) => Math.max(m, k + 1), 0);
+  if (needed > features) shapeError(op, `the trees look at ${needed} features`, x);
+  if (base && ![0, 1, forest.targets].includes(base.length))
+    shapeError(op, `${base.length} base values for ${forest.targets} targets`, x);
+  return rows;
+}
+
+const baseOf = (base: readonly number[] | undefined, t: number): number =>
+  base?.length ? (base.length === 1 ? base[0] : base[t]) : 0;
+
+/**
+ * Regression by decision trees: rows [N, F] give [N, targets]. A target without votes is its base value.
+ * (ai.onnx.ml TreeEnsemble and TreeEnsembleRegressor.)
+ */
+export const treeEnsemble = /* @__PURE__ */ defineOp({
+  name: "treeEnsemble",
+  inputs: ["x"],
+  infer([x], attrs: TreeEnsembleAttrs) {
+    const { dtype = x.dtype, forest } = attrs;
+    if (!attrs.dtype) expectFloat("treeEnsemble", x);
+    return { dtype, shape: [check("treeEnsemble", x, attrs), forest.targets] };
+  },
+  reference([x], { forest, base, aggregate = "SUM", post = "NONE" }, [y]) {
+    const features = x.shape.at(-1)!;
+    const [rows, targets] = y.shape;
+    const src = toF64(x);
+    const out = new Float64Array(rows * targets);
+    const seen = new Uint8Array(targets);
+    for (let r = 0; r < rows; r++) {
+      const scores = out.subarray(r * targets, (r + 1) * targets);
+      seen.fill(0);
+      votes(forest, src, r * features, (t, w) => {
+        if (aggregate === "SUM" || aggregate === "AVERAGE" || !seen[t]) scores[t] += w;
+        else scores[t] = aggregate === "MIN" ? Math.min(scores[t], w) : Math.max(scores[t], w);
+        seen[t] = 1;
+      });
+      if (aggregate === "AVERAGE")
+        scores.forEach((s, t) => {
+          scores[t] = s / forest.roots.length;
+        });
+      scores.forEach((s, t) => {
+        scores[t] = s + baseOf(base, t);
+      });
+      postTransform(post, scores);
+    }
+    fromF64(out, y);
+  },
+});
+
+/**
+ * Classification by decision trees: the best class of every row [N, F] and the scores, f32 [N, classes]. With two classes
+ * and votes for one of them only, the votes speak for the second class: as its probability where all weights are positive
+ * (above 1/2 wins, the first class has the rest), otherwise as its margin (above 0 wins, the first class has the
+ * opposite). (ai.onnx.ml TreeEnsembleClassifier.)
+ */
+export const treeEnsembleClassifier = /* @__PURE__ */ defineOp({
+  name: "treeEnsembleClassifier",
+  inputs: ["x"],
+  outputs: ["labels", "scores"],
+  infer([x], attrs: TreeEnsembleClassifierAttrs) {
+    const rows = check("treeEnsembleClassifier", x, attrs);
+    return [labelType(attrs.labels, [rows]), { dtype: "f32", shape: [rows, attrs.labels.length] }];
+  },
+  reference([x], { forest, base, labels, post = "NONE" }, [y, z]: readonly HostTensor[]) {
+    const { rows, features } = rowsOf("treeEnsembleClassifier", x);
+    const classes = labels.length;
+    const src = toF64(x);
+    const out = new Float64Array(rows * classes);
+    const single = classes === 2 && new Set(forest.target).size === 1;
+    const probability = forest.weight.every((w) => w >= 0);
+    for (let r = 0; r < rows; r++) {
+      const scores = out.subarray(r * classes, (r + 1) * classes);
+      votes(forest, src, r * features, (t, w) => {
+        scores[t] += w;
+      });
+      if (single) {
+        const s = scores[0] + scores[1] + baseOf(base, classes - 1);
+        const margin = !probability || post === "LOGISTIC";
+        scores.set([margin ? -s : 1 - s, s]);
+        writeLabel(y, r, labels[s > (probability ? 0.5 : 0) ? 1 : 0]);
+      } else {
+        scores.forEach((s, t) => {
+          scores[t] = s + baseOf(base, t);
+        });
+        writeLabel(y, r, labels[argmax(scores)]);
+      }
+      postTransform(post, scores);
+    }
+    fromF64(out, z);
+  },
+});
