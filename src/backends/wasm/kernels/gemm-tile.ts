@@ -105,7 +105,7 @@ function emitSums(f: FunctionBuilder, { a, b, k }: Params<typeof tileParams>, he
 /** Low tiles have fewer sums than additions in flight: spread k over several independent sets of them. */
 function kSplits(height: number, fma: boolean): number {
   if (fma) return height === 1 ? 4 : height <= 3 ? 2 : 1;
-  return height <= 2 ? 2 : 1;
+  return height === 1 ? 2 : 1; // two rows and two steps of k would not fit the registers
 }
 
 const multiplyAdd = (fma: boolean, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
