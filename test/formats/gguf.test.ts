@@ -300,9 +300,12 @@ describe("malformed files", () => {
       await expect(read(small.subarray(0, length))).rejects.toThrow(FormatError);
   });
 
-  test("20,000 mutations of the header give FormatError or a valid file, within the file's size", async () => {
-    const original = present ? new Uint8Array(readFileSync(new URL("sample.gguf", shared))) : small;
-    for (const valid of [original, small]) {
+  test.each([
+    ["sample", present ? new Uint8Array(readFileSync(new URL("sample.gguf", shared))) : small],
+    ["small", small],
+  ])(
+    "10,000 mutations of the header of %s give FormatError or a valid file, within the file's size",
+    async (_, valid) => {
       const dataStart = Math.min(...[...(await read(valid)).tensors.values()].map((t) => t.byteOffset));
       let rejected = 0;
       await fc.assert(
@@ -318,11 +321,13 @@ describe("malformed files", () => {
             try {
               const file = await read(bytes);
               let total = 0;
+              let wrong = 0;
               for (const t of file.tensors.values()) {
                 total += t.byteLength;
-                expect((await t.dequantize()).length).toBe(t.shape.reduce((a, b) => a * b, 1));
+                if ((await t.dequantize()).length !== t.shape.reduce((a, b) => a * b, 1)) wrong++;
               }
               expect(total).toBeLessThanOrEqual(length);
+              expect(wrong).toBe(0);
             } catch (error) {
               if (!(error instanceof FormatError)) throw error;
               rejected++;
@@ -332,8 +337,9 @@ describe("malformed files", () => {
         { numRuns: 10_000 },
       );
       expect(rejected).toBeGreaterThan(1000);
-    }
-  });
+    },
+    60_000,
+  );
 
   test("arrays of numbers take no more memory than the file", async () => {
     const bytes = make(

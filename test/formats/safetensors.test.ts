@@ -251,7 +251,7 @@ describe("properties", () => {
       { numRuns: 10_000 },
     );
     expect(rejected).toBeGreaterThan(1000);
-  });
+  }, 60_000);
 });
 
 describe("sharded", () => {

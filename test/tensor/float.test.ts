@@ -88,7 +88,7 @@ describe("layouts", () => {
       }
     for (let bits = 0; bits < 255; bits++) expect(encodeFloat("f8e8m0", decodeFloat("f8e8m0", bits))).toBe(bits);
     expect(encodeFloat("f8e8m0", decodeFloat("f8e8m0", 255))).toBe(255);
-  });
+  }, 60_000);
 
   test("the shortcuts agree with the general decoder for every pattern", () => {
     for (let bits = 0; bits < 65536; bits++)
@@ -125,7 +125,7 @@ describe("rounding", () => {
           throw new Error(`${format} between ${bits} and ${bits + 1}: ${got}, not ${want}`);
       }
     }
-  });
+  }, 60_000);
 
   test("any double rounds as a search over all values says", () => {
     for (const format of rounding) {
@@ -143,7 +143,7 @@ describe("rounding", () => {
         { numRuns: 2000 },
       );
     }
-  });
+  }, 60_000);
 
   test("known hard cases", () => {
     expect(numberToF16(65519.99)).toBe(0x7bff);
@@ -258,7 +258,7 @@ describe("arrays", () => {
       ),
       { numRuns: 3000 },
     );
-  });
+  }, 60_000);
 
   test("every f32 whose lower half matters, over all signs and exponents", () => {
     const bits = new Uint32Array(512 * 64);
