@@ -1,26 +1,32 @@
 /**
  * A barrier for a fixed number of threads in shared memory: a counter of arrivals, and a phase that the last one
  * advances. Others spin for a moment, since most steps take microseconds, then sleep. The main thread of a browser may
- * not sleep: `canWait` (a word beside the barrier, set by the host) is 0 there and it spins on.
- *
- * Words: +0 arrivals, +4 phase, +8 abort (set when a thread failed: everybody leaves), all i32.
+ * not sleep and spins on. A thread that failed sets `abort`, and everybody leaves.
  */
 import { type Func, i32, type ModuleBuilder, memory } from "./assembler.ts";
 
-export const barrierBytes = 64;
+// Words, by byte offset from the barrier's address.
 const arrivals = 0;
 const phase = 4;
-export const abortWord = 8;
+const abort = 8;
+export const barrierBytes = 64;
 
 /** About 20 microseconds: longer than the gaps between steps that are balanced, shorter than a time slice. */
 const spins = 4000;
+/** Sleeps of a millisecond after which a missing thread counts as dead. */
+const patience = 60_000;
 
-export function emitBarrier(
-  module: ModuleBuilder,
-  address: number,
-  threads: number,
-): Func<Record<never, never>, undefined> {
-  return module.func({ name: "barrier", params: {} }, (f) => {
+export interface BarrierOptions {
+  readonly address: number;
+  readonly threads: number;
+  /** Whether thread 0 may sleep. */
+  readonly mainMayWait: boolean;
+}
+
+export type BarrierFunction = Func<{ readonly thread: "i32" }, undefined>;
+
+export function emitBarrier(module: ModuleBuilder, { address, threads, mainMayWait }: BarrierOptions): BarrierFunction {
+  return module.func({ name: "barrier", params: { thread: "i32" } }, (f, { thread }) => {
     const before = f.let(i32["atomic.load"](address, phase));
     f.if(
       i32.eq(i32["atomic.rmw.add"](address, 1, arrivals), threads - 1),
@@ -30,20 +36,45 @@ export function emitBarrier(
         f.drop(memory["atomic.notify"](address, threads, phase));
       },
       () => {
-        const left = f.let(i32.mul(1, spins));
+        const left = f.local("i32");
+        const sleeps = f.local("i32");
+        f.set(left, spins);
         f.block((done) => {
           f.loop((again) => {
             f.brIf(done, i32.ne(i32["atomic.load"](address, phase), before));
-            f.brIf(done, i32["atomic.load"](address, abortWord));
+            f.brIf(done, i32["atomic.load"](address, abort));
             f.increment(left, -1);
             f.brIf(again, left);
-            // One millisecond at most, so that an abort is seen even if nobody notifies.
-            f.drop(memory["atomic.wait32"](address, before, 1_000_000n, phase));
             f.set(left, 1);
-            f.br(again);
+            if (!mainMayWait) {
+              f.if(i32.eqz(thread), () => f.set(left, spins));
+              f.brIf(again, i32.eqz(thread));
+            }
+            f.drop(memory["atomic.wait32"](address, before, 1_000_000n, phase));
+            f.increment(sleeps, 1);
+            f.brIf(again, i32.lt_s(sleeps, patience));
+            f.i32["atomic.store"](address, 1, abort);
           });
         });
       },
     );
   });
+}
+
+/** What the host sees of a barrier. */
+export class BarrierState {
+  private readonly words: Int32Array;
+  constructor(memory: WebAssembly.Memory, address: number) {
+    this.words = new Int32Array(memory.buffer, address, 4);
+  }
+  get aborted(): boolean {
+    return Atomics.load(this.words, abort / 4) !== 0;
+  }
+  abort(): void {
+    Atomics.store(this.words, abort / 4, 1);
+  }
+  /** Only while no thread is inside. */
+  reset(): void {
+    this.words.fill(0);
+  }
 }

@@ -1,19 +1,39 @@
 /** The wasm backend: SIMD kernels emitted from TypeScript, linked into one module for each plan. */
-import { DeviceError } from "../../tensor/errors.ts";
+import { DeviceError, InputError } from "../../tensor/errors.ts";
 import type { Backend, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
 import { cpu } from "../cpu/index.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
+import { matmulKernels } from "./matmul.ts";
+import { WorkerPool } from "./pool.ts";
 import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmKernels, WasmStep, WasmTarget } from "./step.ts";
 
 export interface WasmOptions {
   /** Overrides what the host was found to support: for tests of the plainer variants. */
   features?: Partial<WasmFeatures>;
+  /** Default: the cores, 8 at most; 1 where memory can't be shared (a page that is not cross-origin isolated). */
+  threads?: number;
+}
+
+const threadCap = 8;
+
+function threadCount(wanted: number | undefined, features: WasmFeatures): number {
+  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1))
+    throw new InputError(`wasm: threads must be a whole number from 1, got ${wanted}`);
+  const isolated = typeof window === "undefined" || globalThis.crossOriginIsolated === true;
+  if (!features.threads || !isolated) return 1;
+  return wanted ?? Math.min(globalThis.navigator?.hardwareConcurrency ?? cores(), threadCap);
+}
+
+/** Node before 21 has no navigator. */
+function cores(): number {
+  const os = typeof process !== "undefined" ? process.getBuiltinModule?.("node:os") : undefined;
+  return os?.availableParallelism() ?? 1;
 }
 
 /** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [];
+const families: readonly WasmKernels[] = [matmulKernels];
 
 /**
  * The `wasm` backend.
@@ -22,7 +42,9 @@ const families: readonly WasmKernels[] = [];
 export function wasm(
   options: WasmOptions = {},
 ): Backend<AnyStep> & { readonly ownKernels: readonly Kernel<WasmStep>[] } {
-  const target: WasmTarget = { features: wasmFeatures(options.features), threads: 1 };
+  const features = wasmFeatures(options.features);
+  const target: WasmTarget = { features, threads: threadCount(options.threads, features) };
+  const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
   const own = families.flatMap((family) => family(target));
   const plain = cpu();
@@ -33,6 +55,6 @@ export function wasm(
     ownKernels: own,
     kernelsFor: kernelTable(kernels),
     fallback: plain.fallback as Backend<AnyStep>["fallback"],
-    open: () => new WasmSession(target),
+    open: () => new WasmSession(target, pool),
   };
 }

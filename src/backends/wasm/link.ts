@@ -3,7 +3,8 @@
  * JavaScript for the whole forward pass. Every step is a function of its own, so that V8 optimises the hot ones early,
  * and profilers show them by node. Host steps are calls back into JavaScript.
  *
- * With threads, all of them run the same code and meet at a barrier after each step.
+ * With threads, all of them run the same code; steps that are divided begin and end at a barrier, the others are run
+ * by thread 0.
  */
 import { type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
 import { emitBarrier } from "./barrier.ts";
@@ -19,8 +20,10 @@ export interface LinkedStep {
 }
 
 export interface LinkOptions extends WasmTarget {
-  /** Address of the words that threads meet at; needed with more than one thread. */
+  /** Address of the words that threads meet at; used with more than one thread. */
   readonly barrier: number;
+  /** Whether thread 0 may sleep at the barrier. */
+  readonly mainMayWait: boolean;
   /** In pages of 64 KiB: must equal what the memory was made with. */
   readonly memory: { readonly min: number; readonly max?: number; readonly shared?: boolean };
 }
@@ -47,7 +50,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
     });
     return { split, call };
   });
-  const barrier = options.threads > 1 ? emitBarrier(module, options.barrier, options.threads) : undefined;
+  const barrier = options.threads > 1 ? emitBarrier(module, { ...options, address: options.barrier }) : undefined;
   module.func(
     { name: "run", params: { thread: "i32", from: "i32", to: "i32" }, export: true },
     (f, { thread, from, to }) => {
@@ -56,9 +59,12 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
           const invoke = (): void => (call ? f.call(call, { thread }) : f.call(host, { step: i }));
           if (split || !barrier) invoke();
           else f.if(i32.eqz(thread), invoke);
-          if (barrier) f.call(barrier, {});
+          // Steps of thread 0 alone follow each other without meeting.
+          if (barrier && (split || linked[i + 1]?.split)) f.call(barrier, { thread });
         });
       });
+      // A run ends for all at once, so that the next one finds every thread ready.
+      if (barrier) f.call(barrier, { thread });
     },
   );
   return module.toBytes();

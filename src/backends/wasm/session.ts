@@ -13,8 +13,10 @@ import type {
   RunControl,
   StagePlan,
 } from "../backend.ts";
+import { BarrierState, barrierBytes } from "./barrier.ts";
 import { type LinkedStep, link } from "./link.ts";
 import { LinearMemory } from "./memory.ts";
+import type { WorkerPool } from "./pool.ts";
 import { type AnyStep, isWasmStep, type WasmTarget } from "./step.ts";
 
 export class WasmSession implements DeviceSession<AnyStep> {
@@ -23,13 +25,22 @@ export class WasmSession implements DeviceSession<AnyStep> {
   private readonly programs = new Set<WasmProgram>();
   private readonly constants = new Map<TypedArray, Map<string, number>>();
 
-  constructor(readonly target: WasmTarget) {
-    this.memory = new LinearMemory(target.threads > 1);
+  readonly barrier: number;
+  private disposed = false;
+
+  constructor(
+    readonly target: WasmTarget,
+    readonly pool: WorkerPool | undefined,
+  ) {
+    this.memory = new LinearMemory(pool !== undefined);
+    this.barrier = this.memory.allocate(barrierBytes);
+    pool?.acquire();
   }
 
   prepare(plan: StagePlan<AnyStep>): Program {
     this.growArena(plan.arenaBytes);
-    const program = new WasmProgram(plan, this);
+    const parallel = this.pool !== undefined && workOf(plan) >= parallelWork;
+    const program = new WasmProgram(plan, this, parallel ? this.pool : undefined);
     this.programs.add(program);
     program.onDispose = () => this.programs.delete(program);
     return program;
@@ -44,8 +55,11 @@ export class WasmSession implements DeviceSession<AnyStep> {
   }
 
   dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
     for (const p of this.programs) p.dispose();
     this.constants.clear();
+    this.pool?.release();
   }
 
   /** Where a constant lies, packed or as it is. Copied in the first time. */
@@ -82,11 +96,30 @@ export class WasmSession implements DeviceSession<AnyStep> {
   }
 }
 
+/** Multiply-adds, or elements moved, from which a plan is worth the threads' meetings: about a tenth of a millisecond. */
+const parallelWork = 1_000_000;
+
+/** A rough count: a step's own, or the elements that it reads and writes. */
+function workOf(plan: StagePlan<AnyStep>): number {
+  return plan.steps.reduce((sum, s) => {
+    if (!isWasmStep(s.step)) return sum;
+    const elements = [...s.inputs, ...s.outputs].reduce((n, p) => n + (p ? sizeOf(p.shape) : 0), 0);
+    return sum + (s.step.work ?? elements);
+  }, 0);
+}
+
 type Run = (thread: number, from: number, to: number) => void;
+
+/** A browser's main thread may not sleep. Workers and servers may. */
+const mainMayWait = typeof window === "undefined";
 
 class WasmProgram implements Program {
   onDispose: (() => void) | undefined;
   private run_: Run | undefined;
+  /** Threads that it was linked for. */
+  private threads = 1;
+  /** The program's number in the pool. */
+  private id: number | undefined;
   private inputs: TypedArray[] = [];
   private outputs: TypedArray[] = [];
   private hostSteps: (() => void)[] = [];
@@ -96,19 +129,20 @@ class WasmProgram implements Program {
   constructor(
     private readonly plan: StagePlan<AnyStep>,
     private readonly session: WasmSession,
+    private readonly pool: WorkerPool | undefined,
   ) {}
 
   *run(inputs: readonly HostTensor[], control?: RunControl): Generator<undefined, HostTensor[]> {
-    const run = this.run_ ?? this.link();
+    const run = this.linked();
     if (this.viewed !== this.session.memory.memory.buffer) this.makeViews();
     for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
     const steps = this.plan.steps.length;
-    if (!control) run(0, 0, steps);
+    if (!control) this.execute(run, 0, steps);
     else
       for (let i = 0; i < steps; i++) {
         if (i > 0) yield undefined;
         const before = performance.now();
-        run(0, i, i + 1);
+        this.execute(run, i, i + 1);
         if (control.times) control.times[i] = performance.now() - before;
       }
     return this.plan.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: this.outputs[i].slice() }));
@@ -120,8 +154,44 @@ class WasmProgram implements Program {
   }
 
   unlink(): void {
+    if (this.id !== undefined) this.pool?.remove(this.id);
+    this.id = undefined;
     this.run_ = undefined;
     this.viewed = undefined;
+  }
+
+  /** Steps [from, to) on all threads. */
+  private execute(run: Run, from: number, to: number): void {
+    const { pool, session } = this;
+    if (!pool || this.id === undefined) {
+      run(0, from, to);
+      return;
+    }
+    const barrier = new BarrierState(session.memory.memory, session.barrier);
+    pool.begin(this.id, from, to);
+    try {
+      run(0, from, to);
+      if (barrier.aborted) throw new DeviceError("wasm: a worker thread failed or did not answer");
+    } catch (e) {
+      barrier.abort();
+      pool.settle();
+      barrier.reset();
+      throw e;
+    }
+  }
+
+  /**
+   * The linked program. Threads take longer to start than a small model to run, so they start with the first plan that
+   * has work for them, and its first runs go without.
+   */
+  private linked(): Run {
+    const { pool } = this;
+    if (pool && !pool.started) pool.startInBackground();
+    const threads = pool?.started ? pool.threads : 1;
+    if (this.run_ && this.threads === threads) return this.run_;
+    this.unlink();
+    this.threads = threads;
+    return this.link();
   }
 
   private link(): Run {
@@ -133,17 +203,25 @@ class WasmProgram implements Program {
       (s): LinkedStep => ({
         name: `${s.node}: ${s.kernel}`,
         step: s.step,
-        inputs: s.inputs.map(address),
+        // Trailing optional inputs may be left out of a node.
+        inputs: Array.from({ length: Math.max(s.op.inputs.length, s.inputs.length) }, (_, i) => address(s.inputs[i])),
         outputs: s.outputs.map(address),
         workspace: session.arenaAddress + s.workspaceOffset,
       }),
     );
-    const bytes = link(steps, { ...session.target, barrier: 0, memory: memory.limits });
+    const bytes = link(steps, {
+      ...session.target,
+      threads: this.threads,
+      barrier: session.barrier,
+      mainMayWait,
+      memory: memory.limits,
+    });
     try {
       const module = new WebAssembly.Module(bytes);
       const env = { memory: memory.memory, host: (i: number) => this.hostSteps[i]() };
       const instance = new WebAssembly.Instance(module, { env });
       this.run_ = instance.exports["run"] as Run;
+      if (this.threads > 1) this.id = this.pool?.add(module, memory.memory, session.barrier);
       return this.run_;
     } catch (cause) {
       throw new DeviceError(`wasm: the linked module was refused: ${(cause as Error).message}`, { cause });

@@ -42,6 +42,8 @@ export interface StepEmitter {
 }
 
 export interface WasmStep extends Step {
+  /** Multiply-adds, where they say more than the number of elements read and written. */
+  readonly work?: number;
   emit(e: StepEmitter): void;
 }
 

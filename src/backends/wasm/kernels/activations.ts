@@ -1,0 +1,116 @@
+/** The activations of an epilogue as vector functions: short ones inline, long ones as one function of the module. */
+import type { Activation } from "../../../ops/activation.ts";
+import { call, f32x4, v128 } from "../assembler.ts";
+import type { StepEmitter } from "../step.ts";
+import { exp, gelu, geluTanh, log, sigmoid, silu, splat, tanh, type VectorFunction } from "./math.ts";
+
+/** pmax(x, 0) is `x < 0 ? 0 : x`: NaN stays NaN, and one instruction does it, unlike max. */
+const relu: VectorFunction = (_, x) => f32x4.pmax(x, splat(0));
+
+const clip =
+  (min: number, max: number): VectorFunction =>
+  (_, x) => {
+    const low = min === -Infinity ? x : f32x4.pmax(x, splat(min));
+    return max === Infinity ? low : f32x4.pmin(low, splat(max));
+  };
+
+const leakyRelu =
+  (alpha: number): VectorFunction =>
+  (f, x) => {
+    const v = f.let(x);
+    return v128.bitselect(f32x4.mul(v, splat(alpha)), v, f32x4.lt(v, splat(0)));
+  };
+
+const hardSigmoid =
+  (alpha: number, beta: number): VectorFunction =>
+  (_, x) =>
+    f32x4.pmax(f32x4.pmin(f32x4.add(f32x4.mul(x, splat(alpha)), splat(beta)), splat(1)), splat(0));
+
+const hardSwish: VectorFunction = (f, x) => {
+  const v = f.let(x);
+  return f32x4.mul(v, hardSigmoid(1 / 6, 0.5)(f, v));
+};
+
+const swish =
+  (alpha: number): VectorFunction =>
+  (f, x) => {
+    const v = f.let(x);
+    return f32x4.mul(v, sigmoid(f, f32x4.mul(v, splat(alpha))));
+  };
+
+/** log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */
+const softplus: VectorFunction = (f, x) => {
+  const v = f.let(x);
+  const small = exp(f, f32x4.neg(f32x4.abs(v)));
+  return f32x4.add(f32x4.max(v, splat(0)), log(f, f32x4.add(small, splat(1))));
+};
+
+const mish: VectorFunction = (f, x) => {
+  const v = f.let(x);
+  return f32x4.mul(v, tanh(f, softplus(f, v)));
+};
+
+interface Entry {
+  readonly make: VectorFunction;
+  /** A handful of instructions: inlined. */
+  readonly short?: boolean;
+}
+
+function entryOf(a: Activation): Entry | undefined {
+  switch (a.kind) {
+    case "relu":
+      return { make: relu, short: true };
+    case "clip":
+      return { make: clip(a.min, a.max), short: true };
+    case "leakyRelu":
+      return { make: leakyRelu(a.alpha), short: true };
+    case "hardSigmoid":
+      return { make: hardSigmoid(a.alpha, a.beta), short: true };
+    case "hardSwish":
+      return { make: hardSwish, short: true };
+    case "sigmoid":
+      return { make: sigmoid };
+    case "tanh":
+      return { make: tanh };
+    case "silu":
+      return { make: silu };
+    case "swish":
+      return { make: swish(a.alpha) };
+    case "gelu":
+      return { make: gelu };
+    case "geluTanh":
+      return { make: geluTanh };
+    case "softplus":
+      return { make: softplus };
+    case "mish":
+      return { make: mish };
+    default:
+      return undefined;
+  }
+}
+
+/** Whether an epilogue can apply it. */
+export const hasActivation = (a: Activation | undefined): boolean => a === undefined || entryOf(a) !== undefined;
+
+/** Distinguishes specialised functions: `relu`, `clip(0,6)`. */
+export function activationKey(a: Activation | undefined): string {
+  if (!a) return "";
+  const { kind, ...rest } = a;
+  const values = Object.values(rest);
+  return values.length ? `${kind}(${values.join()})` : kind;
+}
+
+/** The activation as a vector function for code of this module. */
+export function activationFunction(
+  e: Pick<StepEmitter, "shared">,
+  a: Activation | undefined,
+): VectorFunction | undefined {
+  const entry = a && entryOf(a);
+  if (!entry) return undefined;
+  if (entry.short) return entry.make;
+  const name = activationKey(a);
+  const target = e.shared(name, (module) =>
+    module.func({ name, params: { x: "v128" }, result: "v128" }, (f, { x }) => f.return(entry.make(f, x))),
+  );
+  return (_, x) => call(target, { x });
+}

@@ -1,0 +1,219 @@
+/**
+ * matmul and gemm on the packed product of kernels/gemm.ts.
+ *
+ *   packed   B is constant: its panels are made at compile. Batches of A are more rows.
+ *   dynamic  B is made by the model (attention): each thread packs the columns or the batches that it works on.
+ */
+import type { Activation } from "../../ops/activation.ts";
+import { type GemmAttrs, gemm } from "../../ops/gemm.ts";
+import { type MatmulAttrs, type MatmulGeometry, matmul, matmulGeometry } from "../../ops/matmul.ts";
+import { sizeOf } from "../../tensor/shape.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import type { KernelInput, Prepack } from "../backend.ts";
+import { i32, type Operand } from "./assembler.ts";
+import { activationFunction, activationKey, hasActivation } from "./kernels/activations.ts";
+import { emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
+import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
+
+/** What the product function of a step is specialised for. */
+interface Form {
+  readonly bias: "none" | "row" | "column";
+  readonly residual: boolean;
+  readonly activation?: Activation;
+}
+
+/** The product function for this form, made once for each module. */
+export function gemmFunction(e: StepEmitter, { bias, residual, activation }: Form): GemmFunction {
+  const name = `gemm/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
+  const vector = activationFunction(e, activation);
+  return e.shared(name, (m) =>
+    emitGemm(m, { name, fma: e.target.features.relaxedSimd, bias, residual, activation: vector }),
+  );
+}
+
+/** Constant B in panels, with `alpha` folded in. */
+export function prepackB(
+  input: number,
+  g: Pick<MatmulGeometry, "k" | "n"> & { transposed: boolean; alpha?: number },
+): Prepack {
+  const { k, n, transposed, alpha = 1 } = g;
+  return {
+    input,
+    key: `panels/${transposed ? "t" : "n"}/${alpha}`,
+    type: { dtype: "f32", shape: [packedLength(k, n)] },
+    pack(source, packed) {
+      packB(source as Float32Array, packed as Float32Array, { k, n, transposed });
+      if (alpha !== 1) for (let i = 0; i < packed.length; i++) (packed as Float32Array)[i] *= alpha;
+    },
+  };
+}
+
+/** Rows one thread takes at a time, so that tiles stay whole. */
+const rowGranule = 4;
+/** With fewer rows than this for each thread, threads split the columns instead. */
+const fewRows = 24;
+
+interface Operands {
+  readonly a: Operand<"i32">;
+  readonly b: Operand<"i32">;
+  readonly c: Operand<"i32">;
+  readonly bias: number;
+  readonly residual: Operand<"i32">;
+}
+
+/** One m x n x k product with packed B, divided among the threads. */
+function emitProduct(e: StepEmitter, form: Form, size: { m: number; n: number; k: number }, at: Operands): void {
+  const { m, n, k } = size;
+  const fn = gemmFunction(e, form);
+  const lda = 4 * k;
+  const ldc = 4 * n;
+  const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k));
+  const byRows = m >= fewRows * e.target.threads;
+  const { from, to } = byRows ? e.share(m, rowGranule) : e.share(n, PANEL_COLUMNS);
+  const count = typeof from === "number" ? (to as number) - from : i32.sub(to, from);
+  const rowOffset = byRows ? from : 0;
+  const columnOffset = byRows ? 0 : from;
+  const move = (base: Operand<"i32">, rowBytes: number, columnBytes: number) =>
+    addressOf(addressOf(base, rowOffset, rowBytes), columnOffset, columnBytes);
+  const run = () =>
+    e.f.call(fn, {
+      a: move(at.a, lda, 0),
+      lda,
+      b: move(at.b, 0, 4 * k),
+      c: move(at.c, ldc, 4),
+      ldc,
+      m: byRows ? count : m,
+      n: byRows ? n : count,
+      k,
+      bias: form.bias === "column" ? move(at.bias, 0, 4) : form.bias === "row" ? move(at.bias, 4, 0) : 0,
+      residual: form.residual ? move(at.residual, ldc, 4) : 0,
+      ldr: ldc,
+      workspace,
+    });
+  if (typeof count === "number") run();
+  else e.f.if(i32.gt_s(count, 0), run);
+}
+
+function packedStep(target: WasmTarget, form: Form, g: MatmulGeometry & { rows: number }, prepack: Prepack): WasmStep {
+  const size = { m: g.rows, n: g.n, k: g.k };
+  return {
+    workspaceBytes: gemmWorkspaceBytes(g.rows, g.k) * target.threads,
+    prepack: [prepack],
+    emit(e) {
+      const [a, b, bias, residual] = e.inputs;
+      emitProduct(e, form, size, { a, b, c: e.outputs[0], bias, residual });
+    },
+  };
+}
+
+/** B is made at run time. Batches are divided among the threads, or the columns where there is one batch. */
+function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, transposed: boolean): WasmStep | undefined {
+  const { m, n, k } = g;
+  const batches = sizeOf(g.batch);
+  const aStep = uniformStep(g.batch, g.aBatch);
+  const bStep = uniformStep(g.batch, g.bBatch);
+  if (aStep === undefined || bStep === undefined) return undefined;
+  const packedBytes = Math.ceil((4 * packedLength(k, n)) / 64) * 64;
+  const own = packedBytes + gemmWorkspaceBytes(m, k);
+  return {
+    workspaceBytes: own * target.threads,
+    emit(e) {
+      const { f } = e;
+      const [a, b, bias, residual] = e.inputs;
+      const [c] = e.outputs;
+      const fn = gemmFunction(e, form);
+      const packName = `packB/${transposed ? "t" : "n"}`;
+      const pack = e.shared(packName, (module) => emitPackB(module, { name: packName, transposed }));
+      const packed = addressOf(e.workspace, e.thread, own);
+      const workspace = addressOf(packed, 1, packedBytes);
+      const product = (batch: Operand<"i32">, from: Operand<"i32">, count: Operand<"i32">) => {
+        const bAt = addressOf(addressOf(b, batch, 4 * k * n * bStep), from, transposed ? 4 * k : 4);
+        f.call(pack, { b: bAt, ldb: 4 * (transposed ? k : n), k, n: count, out: packed });
+        f.call(fn, {
+          a: addressOf(a, batch, 4 * m * k * aStep),
+          lda: 4 * k,
+          b: packed,
+          c: addressOf(addressOf(c, batch, 4 * m * n), from, 4),
+          ldc: 4 * n,
+          m,
+          n: count,
+          k,
+          bias: form.bias === "column" ? addressOf(bias, from, 4) : bias,
+          residual: form.residual ? addressOf(addressOf(residual, batch, 4 * m * n), from, 4) : 0,
+          ldr: 4 * n,
+          workspace,
+        });
+      };
+      if (batches === 1) {
+        const { from, to } = e.share(n, PANEL_COLUMNS);
+        if (typeof from === "number") product(0, from, (to as number) - from);
+        else f.if(i32.lt_s(from, to), () => product(0, from, i32.sub(to, from)));
+        return;
+      }
+      const { from, to } = e.share(batches);
+      const batch = f.local("i32");
+      f.forRange(batch, from, to, 1, () => product(batch, 0, n));
+    },
+  };
+}
+
+/** Matrices from one batch to the next if that is the same everywhere: 1 for dense batches, 0 for a repeated matrix. */
+function uniformStep(batch: readonly number[], strides: readonly number[]): number | undefined {
+  if (strides.every((s, i) => s === 0 || batch[i] === 1)) return 0;
+  let dense = 1;
+  for (let i = batch.length - 1; i >= 0; i--) {
+    if (batch[i] !== 1 && strides[i] !== dense) return undefined;
+    dense *= batch[i];
+  }
+  return 1;
+}
+
+const isF32 = (...types: (TensorType | undefined)[]): boolean => types.every((t) => !t || t.dtype === "f32");
+
+function planProduct(
+  target: WasmTarget,
+  [a, b, , residual]: readonly KernelInput[],
+  attrs: MatmulAttrs,
+  bias: Form["bias"],
+  hasResidual = residual !== undefined,
+): WasmStep | undefined {
+  const { alpha = 1, transposeA = false, transposeB = false, activation } = attrs;
+  const g = matmulGeometry("matmul", a, b, attrs);
+  if (!isF32(a, b) || !hasActivation(activation) || g.m * g.n * g.k === 0 || sizeOf(g.batch) === 0) return undefined;
+  if (transposeA && a.shape.length > 1 && Math.min(g.m, g.k) > 1) return undefined;
+  const form: Form = { bias, residual: hasResidual, activation };
+  const transposed = transposeB && b.shape.length > 1;
+  const oneB = sizeOf(b.shape) === g.k * g.n;
+  if (b.constant && oneB) {
+    const rows = g.m * sizeOf(g.batch);
+    // A broadcast over batches would have to be repeated.
+    if (sizeOf(a.shape) !== rows * g.k || (bias === "row" && rows !== g.m)) return undefined;
+    return packedStep(target, form, { ...g, rows }, prepackB(1, { k: g.k, n: g.n, transposed, alpha }));
+  }
+  return alpha === 1 ? dynamicStep(target, form, g, transposed) : undefined;
+}
+
+/** Where a gemm's C lies relative to the product, if one of the forms covers it. */
+function gemmBias(bias: TensorType | undefined, m: number, n: number): Form["bias"] | "residual" | undefined {
+  if (!bias) return "none";
+  const [rows, columns] = [...Array<number>(2 - bias.shape.length).fill(1), ...bias.shape];
+  if (rows === 1 && columns === n) return "column";
+  if (rows === m && columns === 1) return "row";
+  return rows === m && columns === n ? "residual" : undefined;
+}
+
+export const matmulKernels: WasmKernels = (target) => [
+  wasmKernel(matmul, "wasm/matmul", (inputs, _, attrs) =>
+    planProduct(target, inputs, attrs, inputs[2] ? "column" : "none"),
+  ),
+  wasmKernel(gemm, "wasm/gemm", (inputs, [y], attrs: GemmAttrs) => {
+    const [a, b, c, residual] = inputs;
+    const form = gemmBias(c, y.shape[0], y.shape[1]);
+    if (form === undefined || (c && (attrs.beta ?? 1) !== 1) || (form === "residual" && residual)) return undefined;
+    if (form !== "residual") return planProduct(target, inputs, attrs, form);
+    const step = planProduct(target, [a, b], attrs, "none", true);
+    // C is added as a residual: it stands at input 2 instead of 3.
+    return step && { ...step, emit: (e) => step.emit({ ...e, inputs: [e.inputs[0], e.inputs[1], 0, e.inputs[2]] }) };
+  }),
+];

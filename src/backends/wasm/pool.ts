@@ -1,0 +1,187 @@
+/**
+ * Worker threads that run linked programs. They sleep on a word of shared memory between runs, so starting a run costs
+ * microseconds and needs no message; modules and memories are posted to them once.
+ */
+import { DeviceError } from "../../tensor/errors.ts";
+
+// Words of the control block.
+const generation = 0;
+const mail = 1;
+const program = 2;
+const from = 3;
+const to = 4;
+const idle = 5;
+const words = 16;
+
+/**
+ * What a worker runs. A string, because there is no file to host: Node evaluates it, browsers load it from a Blob.
+ * It sleeps until the generation changes. Mail (a module to instantiate, or to forget) is only delivered while it does
+ * not sleep, so it counts what it has read and goes back to its event loop while some is due.
+ */
+const workerSource = `
+const port = typeof require === "function" ? require("node:worker_threads").parentPort : self;
+const listen = (f) => port.on ? port.on("message", f) : (port.onmessage = (e) => f(e.data));
+const programs = new Map();
+let control, thread, read = 0, seen = 0;
+listen((m) => {
+  if (m.control) { control = m.control; thread = m.thread; port.postMessage("ready"); return; }
+  read++;
+  if (m.module) {
+    const host = () => {};
+    const { exports } = new WebAssembly.Instance(m.module, { env: { memory: m.memory, host } });
+    programs.set(m.id, { run: exports.run, failed: new Int32Array(m.memory.buffer, m.barrier + 8, 1) });
+  } else programs.delete(m.id);
+  while (read === Atomics.load(control, ${mail})) {
+    Atomics.add(control, ${idle}, 1);
+    Atomics.wait(control, ${generation}, seen);
+    Atomics.sub(control, ${idle}, 1);
+    const now = Atomics.load(control, ${generation});
+    if (now === seen || read !== Atomics.load(control, ${mail})) continue;
+    seen = now;
+    const p = programs.get(control[${program}]);
+    if (!p) continue;
+    try { p.run(thread, control[${from}], control[${to}]); } catch { Atomics.store(p.failed, 0, 1); }
+  }
+});
+`;
+
+interface WorkerLike {
+  postMessage(message: unknown): void;
+  terminate(): unknown;
+}
+
+type Listen = { onMessage(message: unknown): void; onError(cause: unknown): void };
+
+const nodeWorkers = "node:worker_threads";
+
+/** Starts a worker that doesn't keep the process alive. */
+async function startWorker({ onMessage, onError }: Listen): Promise<WorkerLike> {
+  if (typeof process !== "undefined" && process.versions?.node) {
+    const { Worker } = (await import(
+      /* webpackIgnore: true */ /* @vite-ignore */ nodeWorkers
+    )) as typeof import("node:worker_threads");
+    const worker = new Worker(workerSource, { eval: true, name: "forwardpass" });
+    worker
+      .on("message", onMessage)
+      .on("error", onError)
+      .on("exit", (code) => onError(new Error(`exit code ${code}`)));
+    worker.unref();
+    return worker;
+  }
+  const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
+  const worker = new Worker(url, { name: "forwardpass" });
+  worker.onmessage = (e) => onMessage(e.data);
+  worker.onerror = (e) => onError(e.message);
+  return worker;
+}
+
+/** Long enough for a loaded machine to start a thread. */
+const startTimeout = 10_000;
+
+const newControl = (): Int32Array => new Int32Array(new SharedArrayBuffer(4 * words));
+
+export class WorkerPool {
+  private control = newControl();
+  private workers: WorkerLike[] = [];
+  private starting: Promise<void> | undefined;
+  private nextId = 1;
+  private users = 0;
+  /** Why a worker died, if one did. */
+  private failure: unknown;
+
+  /** @param threads in all: one of them is the caller's own */
+  constructor(readonly threads: number) {}
+
+  /** Counts users: the workers end with the last one. */
+  acquire(): void {
+    this.users++;
+  }
+
+  release(): void {
+    if (--this.users > 0) return;
+    const { workers } = this;
+    this.workers = [];
+    this.starting = undefined;
+    // Their exits are no failures.
+    for (const w of workers) w.terminate();
+    this.failure = undefined;
+    this.control.fill(0);
+  }
+
+  get started(): boolean {
+    return this.workers.length > 0;
+  }
+
+  /** Starts the workers; where that fails (a policy forbids it) the pool stays unstarted and one thread does all. */
+  startInBackground(): void {
+    this.starting ??= this.startAll().catch(() => {});
+  }
+
+  /** Resolves when the workers are there, or can't be. */
+  async ready(): Promise<void> {
+    this.startInBackground();
+    await this.starting;
+  }
+
+  /** Makes a program known to every worker. Returns its number. */
+  add(module: WebAssembly.Module, memory: WebAssembly.Memory, barrier: number): number {
+    const id = this.nextId++;
+    this.post({ id, module, memory, barrier });
+    return id;
+  }
+
+  remove(id: number): void {
+    if (this.started) this.post({ id });
+  }
+
+  /** Starts the workers on steps [first, last) of a program; the caller then runs its own share. */
+  begin(id: number, first: number, last: number): void {
+    const { control } = this;
+    if (this.failure) throw new DeviceError(`wasm: a worker thread died: ${this.failure}`, { cause: this.failure });
+    control[program] = id;
+    control[from] = first;
+    control[to] = last;
+    Atomics.add(control, generation, 1);
+    Atomics.notify(control, generation);
+  }
+
+  /** Waits until every worker sleeps again, after a run that failed. */
+  settle(): void {
+    const deadline = performance.now() + startTimeout;
+    while (Atomics.load(this.control, idle) < this.workers.length && performance.now() < deadline);
+  }
+
+  private post(message: object): void {
+    Atomics.add(this.control, mail, 1);
+    for (const w of this.workers) w.postMessage(message);
+    Atomics.add(this.control, generation, 1);
+    Atomics.notify(this.control, generation);
+  }
+
+  private async startAll(): Promise<void> {
+    const workers = await Promise.all(Array.from({ length: this.threads - 1 }, (_, i) => this.startOne(i + 1)));
+    this.workers = workers;
+  }
+
+  /** Resolves when the worker has answered. */
+  private startOne(thread: number): Promise<WorkerLike> {
+    return new Promise((resolve, reject) => {
+      const fail = (cause: unknown): void => {
+        clearTimeout(timer);
+        this.failure ??= cause;
+        reject(new DeviceError(`wasm: a worker thread failed: ${(cause as Error)?.message ?? cause}`, { cause }));
+      };
+      const timer = setTimeout(() => fail("it did not answer"), startTimeout);
+      // In Node: an unfinished start doesn't keep the process alive.
+      (timer as { unref?(): void }).unref?.();
+      const started = startWorker({
+        onError: fail,
+        onMessage() {
+          clearTimeout(timer);
+          started.then(resolve, reject);
+        },
+      });
+      started.then((w) => w.postMessage({ control: this.control, thread }), fail);
+    });
+  }
+}
