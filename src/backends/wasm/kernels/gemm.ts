@@ -6,34 +6,37 @@
  * multiplies one panel of A with one panel of B and keeps its tile of C in registers from the first k to the last; then
  * comes the epilogue (bias, residual, activation), so that C is written once and never read.
  *
- * Variants, GFLOP/s at 480^3 with A packed in the call, one core of an AMD EPYC (Zen 3), V8 of Node 24 | Node 20:
+ * Variants at 480^3 with A packed in the call, GFLOP/s of processor time, best of 25 runs in turn on one core of an AMD
+ * EPYC (Zen 3) shared with other work, Node 24 | Node 20:
  *
- *   4x8 tile, f32x4.mul + f32x4.add                36 | 33   8 sums, 2 of B, 4 of A: all 15 registers that V8 hands out
- *   5x8 / 6x8, mul + add                      28 / 24 | 18 / 22   one register too many spills
- *   4x8, mul + add, k unrolled by 4                28 | 17   V8 sinks the arithmetic of a loop body behind all its
- *                                                            loads, so every unrolled step adds live values: spills
- *   4x8, A as vectors, lanes spread by shuffles    31 | 19   same reason
- *   4x8, f32x4.relaxed_madd                        46 |  -
- *   6x8, relaxed_madd, k unrolled by 4             47 |  -   16 flop per cycle, what 128-bit registers can do; the
- *                                                            larger tile needs less of the caches for large k
- *   4x12, relaxed_madd                             22 |  -   12 sums, 3 of B, 1 of A: spills
+ *   4x8 tile, mul + add                       38 | 31   8 sums, 2 of B, 4 of A, 1 product: V8's 15 vector registers
+ *   5x8, mul + add                            39 | 20
+ *   6x8, mul + add                            24 | 22   16 values at once even in the best order
+ *   4x8, mul + add, k unrolled by 4           40 | 16
+ *   5x8, mul + add, k unrolled by 4           42 | 19
+ *   4x8, mul + add, A in place                36 | 29   a pointer for each row to advance
+ *   4x8, mul + add, A as vectors + shuffles   31 | 22
+ *   4x12, relaxed_madd                        23 |  -   16 values
+ *   4x8, 5x8, 6x8, relaxed_madd               47 |  -   16 flop a cycle, what 128-bit registers can do; unrolled or not
+ *   6x8, relaxed_madd, unrolled, A in place   48 |  -
  *
- * Hence 6x8 unrolled with relaxed SIMD, 4x8 without. Tried and not kept:
- *   - blocking k: no gain up to k = 8192, panels stream from the second-level cache as fast as they are consumed;
- *   - reading A in place: as fast for relaxed_madd, 27 instead of 33 for mul + add (a pointer for each row). Packing
- *     costs about 1% at n = 1024, and lets other producers (im2col) write panels directly.
+ * Node 20 behaves as if the loads of a loop body all came before its arithmetic: whatever has more sums and loads in
+ * one turn than registers is slow. Hence 4x8, not unrolled, for engines without relaxed SIMD, Node 20 among them, and
+ * 6x8, which loads least for each product, with it. A is packed for both: one code path, and other producers (im2col)
+ * can write panels directly. k is not blocked: products with k = 128 run no faster than with k = 8192.
+ *
  * Rows that don't fill a tile are dealt out evenly (32 rows are 6+6+5+5+5+5): any height of 4 to 6 keeps both
  * multipliers busy. Heights 1 to 3 have too few sums for that, and interleave several steps of k in separate sums, as
  * far as registers go: two steps of 2 rows spill without relaxed SIMD (12 instead of 18 GFLOP/s on Node 20).
  *
- * The whole product, GFLOP/s (m x k x n, medians of one run in turn on a loaded machine, processor time):
+ * The whole product, m x k x n, GFLOP/s of processor time, medians of 11 runs in turn on the same loaded machine:
  *
  *                       Node 24  relaxed  baseline  onnxruntime-web   Node 20  baseline  onnxruntime-web
  *   128 x 128 x 128                   35        24               13                  31               13
  *   512 x 512 x 512                   35        24               19                  22               14
  *   1024 x 1024 x 1024                38        26               19                  30               17
  *   2048 x 2048 x 2048                38        30               19                  26               17
- *   32 x 1024 x 1024                  34        24               18                  24               15
+ *   32 x 1024 x 1024                  34        24               18                  15               10
  *   1 x 1024 x 1024                   19        16               11                  15               11
  *   1 x 4096 x 4096                    6         6                6                   5                6   (memory)
  */
