@@ -9,7 +9,7 @@ import { DTypeError, FormatError, ForwardpassError, UnsupportedOpError } from ".
 import { type OpenExternal, readExternal } from "./external.ts";
 import { lowerings } from "./lower.ts";
 import { type ImportedGraph, type NestedGraph, type OnnxAttribute, OnnxNode } from "./node.ts";
-import { graphsOf, nodeLabel, schedule } from "./order.ts";
+import { graphsOf, nodeLabel, type Schedule, schedule } from "./order.ts";
 import {
   type AttributeProto,
   type FunctionProto,
@@ -68,7 +68,7 @@ interface Frame {
 }
 
 /** Functions that call functions multiply: more nodes than this is an attack, not a model. */
-const maxNodes = 1 << 20;
+const maxNodes = 1 << 17;
 
 const keyOf = (n: { domain: string; overload: string }, type: string): string =>
   `${n.domain}::${type}${n.overload ? `:${n.overload}` : ""}`;
@@ -79,6 +79,8 @@ const typeOf = (n: NodeProto): string => (n.domain ? `${n.domain}::${n.type}` : 
 class Importer {
   private readonly functions = new Map<string, FunctionProto>();
   private readonly missing = new Set<string>();
+  /** A function's body is ordered once, however often it is called. */
+  private readonly schedules = new Map<readonly NodeProto[], Schedule>();
   private nodes = 0;
 
   constructor(
@@ -123,7 +125,8 @@ class Importer {
 
   /** Lowers the nodes that `outputs` depend on. */
   private lowerAll(nodes: readonly NodeProto[], outputs: readonly string[], scope: Scope, frame: Frame): void {
-    const plan = schedule(nodes, outputs);
+    let plan = this.schedules.get(nodes);
+    if (!plan) this.schedules.set(nodes, (plan = schedule(nodes, outputs)));
     const outer = scope.builder.scope;
     for (const node of plan.nodes) {
       if (++this.nodes > maxNodes) throw new FormatError(`onnx: functions unfold to more than ${maxNodes} nodes`);

@@ -1,0 +1,32 @@
+/** Every ONNX conformance case beside this repository, on every device that hosts can have. */
+import { afterAll, describe, expect, test } from "vitest";
+import type { DeviceName } from "../src/index.ts";
+import { readManifest, runCase, skipped } from "./conformance/harness.ts";
+
+const devices: readonly DeviceName[] = ["cpu"];
+const cases = readManifest();
+if (!cases) console.log("conformance: skipped, no ../shared/conformance");
+
+describe.skipIf(!cases).each(devices)("conformance on %s", (device) => {
+  const passed = new Map<string, number>();
+  const total = new Map<string, number>();
+  const count = (of: Map<string, number>, key: string): Map<string, number> => of.set(key, (of.get(key) ?? 0) + 1);
+
+  for (const c of cases ?? [])
+    test.skipIf(skipped[c.id])(c.id, async () => {
+      const tiers = [c.tier, ...(c.coreF32 ? ["core f32"] : []), "all"];
+      for (const t of tiers) count(total, t);
+      expect(await runCase(c, device)).toBeUndefined();
+      for (const t of tiers) count(passed, t);
+    });
+
+  afterAll(() => {
+    const line = [...total].map(([tier, n]) => `${tier} ${passed.get(tier) ?? 0} of ${n}`);
+    console.log(`conformance on ${device}: ${line.join(", ")}; skipped ${Object.keys(skipped).length}`);
+  });
+});
+
+test("the skip list names cases that exist", () => {
+  const ids = new Set(cases?.map((c) => c.id));
+  if (cases) expect(Object.keys(skipped).filter((id) => !ids.has(id))).toEqual([]);
+});
