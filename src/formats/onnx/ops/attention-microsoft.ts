@@ -1,0 +1,142 @@
+/** ONNX Runtime's attention operators (domain com.microsoft), which exported language models use -> ours. */
+import type { SymbolicValue } from "../../../graph/builder.ts";
+import { type AttentionAttrs, attention, attentionScores } from "../../../ops/attention.ts";
+import { add, div, mul } from "../../../ops/binary.ts";
+import { castLike } from "../../../ops/cast.ts";
+import { concat } from "../../../ops/concat.ts";
+import { appendCache, cacheStart, keyPaddingMask } from "../../../ops/kv-cache.ts";
+import { matmul } from "../../../ops/matmul.ts";
+import { reshape } from "../../../ops/reshape.ts";
+import { rotaryEmbedding } from "../../../ops/rotary-embedding.ts";
+import { shape } from "../../../ops/shape.ts";
+import { split } from "../../../ops/split.ts";
+import { squeeze } from "../../../ops/squeeze.ts";
+import { where } from "../../../ops/where.ts";
+import type { LoweringTable, OnnxNode } from "../node.ts";
+import { fourDimensional } from "./attention.ts";
+
+type Three = [SymbolicValue, SymbolicValue, SymbolicValue];
+
+/** 0 stands for the default, 1 / sqrt(dim). */
+const scaleOf = (n: OnnxNode): number | undefined => n.float("scale", 0) || undefined;
+
+function headsOf(n: OnnxNode, name = "num_heads"): number {
+  return n.int(name) ?? n.unsupported(`a missing attribute "${name}"`);
+}
+
+/** Query, key and value of MultiHeadAttention: apart, or key and value or all three packed as [batch, seq, heads, n, dim]. */
+function unpacked(n: OnnxNode): Three {
+  const apart = (x: SymbolicValue, parts: number): SymbolicValue[] =>
+    split(x, { axis: 3, parts }).map((p) => reshape(squeeze(p, [3]), [0, 0, -1]));
+  const [q, k, v] = [n.input(0), n.optional(1), n.optional(2)];
+  if (!k) return apart(q, 3) as Three;
+  return v ? [q, k, v] : ([q, ...apart(k, 2)] as Three);
+}
+
+/** Adds each input's part of the packed bias. The parts are equal unless the inputs' sizes are known to differ. */
+function biased(n: OnnxNode, inputs: Three, bias: SymbolicValue | undefined): Three {
+  if (!bias) return inputs;
+  const sizes = inputs.map((x) => x.type?.shape.at(-1));
+  const known = sizes.every((s) => s !== undefined);
+  const parts = known
+    ? split(bias, n.i64(sizes as number[]), { axis: 0, parts: 3 })
+    : split(bias, { axis: 0, parts: 3 });
+  return inputs.map((x, i) => add(x, parts[i])) as Three;
+}
+
+/** One mask from a padding mask and an additive bias. */
+function combined(n: OnnxNode, padding: SymbolicValue | undefined, bias: SymbolicValue | undefined) {
+  if (!padding || !bias) return padding ?? bias;
+  const filter = n.builder.constant({
+    dtype: "f32",
+    shape: [],
+    data: Float32Array.of(n.float("mask_filter_value", -10000)),
+  });
+  return where(padding, bias, castLike(filter, bias));
+}
+
+function multiHeadAttention(n: OnnxNode): (SymbolicValue | undefined)[] {
+  const heads = headsOf(n);
+  if (n.optional(8) || n.optional(9)) n.unsupported("a key-value buffer that is shared between calls");
+  const [q, k, v] = biased(n, unpacked(n), n.optional(3));
+  const [padding, bias, pastKey, pastValue] = [4, 5, 6, 7].map((i) => n.optional(i));
+  const present = (past: SymbolicValue | undefined, x: SymbolicValue, wanted: boolean): SymbolicValue => {
+    if (past) return concat(past, fourDimensional(x, heads), { axis: 2 });
+    return wanted ? fourDimensional(x, heads) : x;
+  };
+  const keys = present(pastKey, k, n.wants(1));
+  const values = present(pastValue, v, n.wants(2));
+  const mask = combined(n, padding && keyPaddingMask(padding, keys), bias);
+  const offset = pastKey && shape(pastKey, { start: 2, end: 3 });
+  const attrs: AttentionAttrs = { heads, scale: scaleOf(n), causal: n.flag("unidirectional") };
+  const y = attention(q, keys, values, mask, undefined, offset, attrs);
+  const scores = n.wants(3) ? attentionScores(q, keys, values, mask, undefined, offset, attrs) : undefined;
+  return [y, keys, values, scores];
+}
+
+/** BERT's attention with the projections inside. */
+function fusedAttention(n: OnnxNode): SymbolicValue {
+  const [padding, past, bias] = [3, 4, 5].map((i) => n.optional(i));
+  if (past || n.wants(1)) n.unsupported("past and present keys and values");
+  if (n.flag("do_rotary")) n.unsupported("do_rotary");
+  const projected = matmul(n.input(0), n.input(1));
+  const [b, sizes] = [n.optional(2), n.ints("qkv_hidden_sizes")];
+  const x = b ? add(projected, b) : projected;
+  const [q, k, v] = split(x, sizes && n.i64(sizes), { axis: -1, parts: 3 });
+  const mask = combined(n, padding && keyPaddingMask(padding, k), bias);
+  return attention(q, k, v, mask, { heads: headsOf(n), scale: scaleOf(n), causal: n.flag("unidirectional") });
+}
+
+/** Query, key and value of GroupQueryAttention, apart or packed along the last axis. */
+function groupInputs(n: OnnxNode, heads: number, kvHeads: number): Three {
+  const q = n.input(0);
+  if (n.optional(1)) return [q, n.input(1), n.input(2)];
+  const dim = div(shape(q, { start: 2, end: 3 }), n.i64([heads + 2 * kvHeads]));
+  return split(q, mul(dim, n.i64([heads, kvHeads, kvHeads])), { axis: 2, parts: 3 }) as Three;
+}
+
+function groupQueryAttention(n: OnnxNode): SymbolicValue[] {
+  const [heads, kvHeads] = [headsOf(n), headsOf(n, "kv_num_heads")];
+  let [q, k, v] = groupInputs(n, heads, kvHeads);
+  const [pastKey, pastValue] = [n.optional(3), n.optional(4)];
+  // The input holds the lengths less one.
+  const one = n.builder.constant({ dtype: "i32", shape: [1], data: Int32Array.of(1) });
+  const lengths = add(reshape(n.input(5), [-1]), one);
+  const total = reshape(n.input(6), [1]);
+  const start = cacheStart(k, lengths, total);
+  if (n.flag("do_rotary")) {
+    const [cos, sin, positions] = [n.input(7), n.input(8), n.optional(9) ?? start];
+    const interleaved = n.flag("rotary_interleaved");
+    q = rotaryEmbedding(q, cos, sin, positions, { heads, interleaved });
+    k = rotaryEmbedding(k, cos, sin, positions, { heads: kvHeads, interleaved });
+  }
+  const keys = appendCache(k, lengths, total, pastKey, { heads: kvHeads });
+  const values = appendCache(v, lengths, total, pastValue, { heads: kvHeads });
+  const zeros = (): SymbolicValue =>
+    n.builder.constant({ dtype: "f32", shape: [heads], data: new Float32Array(heads) });
+  const sink = n.optional(11) ?? (n.flag("smooth_softmax") ? zeros() : undefined);
+  const window = n.int("local_window_size", -1);
+  const y = attention(q, keys, values, n.optional(10), lengths, start, sink, {
+    heads,
+    kvHeads,
+    scale: scaleOf(n),
+    causal: true,
+    softcap: n.float("softcap", 0),
+    leftWindow: window > 0 ? window : -1,
+  });
+  return [y, keys, values];
+}
+
+export const microsoftAttentionLowerings: LoweringTable = {
+  "com.microsoft::MultiHeadAttention": multiHeadAttention,
+  "com.microsoft::Attention": fusedAttention,
+  "com.microsoft::GroupQueryAttention": groupQueryAttention,
+  "com.microsoft::RotaryEmbedding": (n) => {
+    if (n.flag("is_packed_batching")) n.unsupported("is_packed_batching");
+    return rotaryEmbedding(n.input(0), n.input(2), n.input(3), n.input(1), {
+      heads: n.int("num_heads", 0) || undefined,
+      rotaryDim: n.int("rotary_embedding_dim", 0),
+      interleaved: n.flag("interleaved"),
+    });
+  },
+};

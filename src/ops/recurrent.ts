@@ -1,0 +1,145 @@
+/** What LSTM, GRU and RNN share: shapes, directions, activations. */
+
+import { isInteger } from "../tensor/dtype.ts";
+import { sameShape } from "../tensor/shape.ts";
+import type { TensorType } from "../tensor/tensor.ts";
+import { type Activation, applyActivation } from "./activation.ts";
+import { dtypeError, expectFloat, expectRank, sameDType, shapeError } from "./check.ts";
+
+/** The activations that ONNX allows in recurrent cells. */
+export type CellActivation =
+  | Activation
+  | { kind: "affine"; alpha: number; beta: number }
+  | { kind: "scaledTanh"; alpha: number; beta: number };
+
+export interface RecurrentAttrs {
+  /** Default "forward". */
+  direction?: "forward" | "reverse" | "bidirectional";
+  /** Limits what goes into activations to [-clip, clip]. Default: none. */
+  clip?: number;
+  /** One for each gate function, for each direction. Default: the paper's. */
+  activations?: readonly CellActivation[];
+  /** x and y are [batch, seq, ...] and states [batch, directions, hidden]. Default false: [seq, batch, ...]. */
+  batchFirst?: boolean;
+}
+
+export function applyCell(a: CellActivation, x: number): number {
+  if (a.kind === "affine") return a.alpha * x + a.beta;
+  if (a.kind === "scaledTanh") return a.alpha * Math.tanh(a.beta * x);
+  // ONNX keeps x = alpha in ThresholdedRelu inside cells.
+  if (a.kind === "thresholdedRelu") return x >= a.alpha ? x : 0;
+  return applyActivation(a, x);
+}
+
+export const clipped = (x: number, clip: number | undefined): number =>
+  clip === undefined ? x : Math.min(Math.max(x, -clip), clip);
+
+/** The `count` activations of direction `d`. */
+export function cellActivations(
+  { activations }: RecurrentAttrs,
+  d: number,
+  defaults: readonly CellActivation[],
+): readonly CellActivation[] {
+  if (!activations || activations.length === 0) return defaults;
+  const n = defaults.length;
+  return activations.slice(d * n, (d + 1) * n);
+}
+
+export interface RecurrentGeometry {
+  seq: number;
+  batch: number;
+  input: number;
+  hidden: number;
+  directions: number;
+  batchFirst: boolean;
+}
+
+/** Offset of x's row for step `t` of sample `b`. */
+export const inputRow = (g: RecurrentGeometry, t: number, b: number): number =>
+  (g.batchFirst ? b * g.seq + t : t * g.batch + b) * g.input;
+
+/** Offset of y's row. */
+export const outputRow = (g: RecurrentGeometry, t: number, d: number, b: number): number =>
+  (g.batchFirst ? (b * g.seq + t) * g.directions + d : (t * g.directions + d) * g.batch + b) * g.hidden;
+
+/** Offset of a state's row. */
+export const stateRow = (g: RecurrentGeometry, d: number, b: number): number =>
+  (g.batchFirst ? b * g.directions + d : d * g.batch + b) * g.hidden;
+
+/** Whether direction `d` runs from the end to the start. */
+export const runsBackward = ({ direction = "forward" }: RecurrentAttrs, d: number): boolean =>
+  direction === "reverse" || d === 1;
+
+/** The step of a sample that direction `d` takes as its `s`-th: padding after `length` is left alone. */
+export const stepAt = (backward: boolean, s: number, length: number): number => (backward ? length - 1 - s : s);
+
+/**
+ * Checks the inputs that all cells have and gives the sizes.
+ * @param gates rows of weights for each hidden unit
+ */
+export function recurrentGeometry(
+  op: string,
+  gates: number,
+  attrs: RecurrentAttrs,
+  x: TensorType,
+  w: TensorType,
+  r: TensorType,
+  bias?: TensorType,
+  lengths?: TensorType,
+  states: readonly (TensorType | undefined)[] = [],
+): RecurrentGeometry {
+  sameDType(op, x, w, r, bias, ...states);
+  expectFloat(op, x);
+  for (const t of [x, w, r]) expectRank(op, t, 3);
+  const { direction = "forward", batchFirst = false } = attrs;
+  const directions = direction === "bidirectional" ? 2 : 1;
+  const [seq, batch] = batchFirst ? [x.shape[1], x.shape[0]] : [x.shape[0], x.shape[1]];
+  const input = x.shape[2];
+  const hidden = r.shape[2];
+  if (!sameShape(w.shape, [directions, gates * hidden, input])) shapeError(op, "w does not match", x, w, r);
+  if (!sameShape(r.shape, [directions, gates * hidden, hidden])) shapeError(op, "r does not match", x, w, r);
+  if (bias && !sameShape(bias.shape, [directions, 2 * gates * hidden])) shapeError(op, "bias does not match", bias, r);
+  if (lengths && !isInteger(lengths.dtype)) dtypeError(op, "sequence lengths are integers", lengths);
+  if (lengths && !sameShape(lengths.shape, [batch])) shapeError(op, "takes one length a sample", lengths, x);
+  const g = { seq, batch, input, hidden, directions, batchFirst };
+  for (const s of states)
+    if (s && !sameShape(s.shape, stateShape(g))) shapeError(op, `states are [${stateShape(g)}]`, s);
+  return g;
+}
+
+export const stateShape = ({ batchFirst, batch, directions, hidden }: RecurrentGeometry): number[] =>
+  batchFirst ? [batch, directions, hidden] : [directions, batch, hidden];
+
+export const outputShape = ({ batchFirst, seq, batch, directions, hidden }: RecurrentGeometry): number[] =>
+  batchFirst ? [batch, seq, directions, hidden] : [seq, directions, batch, hidden];
+
+/** sum of a[i] b[i] over n elements. */
+export function dot(a: Float64Array, ai: number, b: Float64Array, bi: number, n: number): number {
+  let s = 0;
+  for (let i = 0; i < n; i++) s += a[ai + i] * b[bi + i];
+  return s;
+}
+
+/**
+ * Runs `cell` for every direction, sample and step, in the order in which states depend on each other. `cell` updates
+ * the state rows `h` (and `c`) in place; what it leaves in `h` becomes y's row. Padded steps of y stay zero.
+ */
+export function forEachStep(
+  g: RecurrentGeometry,
+  attrs: RecurrentAttrs,
+  lengths: readonly number[] | undefined,
+  h: Float64Array,
+  y: Float64Array,
+  cell: (d: number, b: number, xRow: number, state: number) => void,
+): void {
+  for (let d = 0; d < g.directions; d++)
+    for (let b = 0; b < g.batch; b++) {
+      const length = Math.min(lengths?.[b] ?? g.seq, g.seq);
+      const state = stateRow(g, d, b);
+      for (let s = 0; s < length; s++) {
+        const t = stepAt(runsBackward(attrs, d), s, length);
+        cell(d, b, inputRow(g, t, b), state);
+        y.set(h.subarray(state, state + g.hidden), outputRow(g, t, d, b));
+      }
+    }
+}
