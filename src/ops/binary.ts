@@ -118,7 +118,7 @@ export const mod = /* @__PURE__ */ defineOp({
 
 const truncatedRemainder: IntBinary = (a, b) => (b === 0n ? 0n : a % b);
 
-function flooredRemainder(a: number, b: number): number {
+export function flooredRemainder(a: number, b: number): number {
   const r = a % b;
   if (r === 0) return b < 0 || Object.is(b, -0) ? -0 : 0;
   return r < 0 !== b < 0 ? r + b : r;
@@ -147,7 +147,7 @@ export const pow = /* @__PURE__ */ defineOp({
 });
 
 /** IEEE 754 pow: unlike Math.pow, 1 to any power is 1, and so is -1 to an infinite one. */
-function powF64(x: number, e: number): number {
+export function powF64(x: number, e: number): number {
   return x === 1 || (x === -1 && (e === Infinity || e === -Infinity)) ? 1 : x ** e;
 }
 

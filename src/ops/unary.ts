@@ -8,7 +8,33 @@ import { erf as erfOf } from "./special.ts";
 
 type Unary<A = object> = Op<["x"], never, readonly ["y"], A>;
 
-function unary(name: string, float: FloatUnary, domain: Domain = "float", integer?: IntUnary): Unary {
+/** What the operators of these names do to a number. Kernels without a loop of their own use them too. */
+export const unaryFunctions = {
+  abs: Math.abs,
+  neg: (x) => -x,
+  sign: Math.sign,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  round: roundHalfEven,
+  sqrt: Math.sqrt,
+  reciprocal: (x) => 1 / x,
+  exp: Math.exp,
+  log: Math.log,
+  erf: erfOf,
+  sin: Math.sin,
+  cos: Math.cos,
+  tan: Math.tan,
+  asin: Math.asin,
+  acos: Math.acos,
+  atan: Math.atan,
+  sinh: Math.sinh,
+  cosh: Math.cosh,
+  asinh: Math.asinh,
+  acosh: Math.acosh,
+  atanh: Math.atanh,
+} satisfies Record<string, FloatUnary>;
+
+function unary(name: keyof typeof unaryFunctions, domain: Domain = "float", integer?: IntUnary): Unary {
   return defineOp({
     name,
     inputs: ["x"],
@@ -18,7 +44,7 @@ function unary(name: string, float: FloatUnary, domain: Domain = "float", intege
       return { dtype: x.dtype, shape: x.shape };
     },
     reference([x], _, [y]) {
-      mapUnary(x, y, float, integer);
+      mapUnary(x, y, unaryFunctions[name], integer);
     },
   });
 }
@@ -56,35 +82,30 @@ export const identity = /* @__PURE__ */ defineOp({
 const absBig: IntUnary = (x) => (x < 0n ? -x : x);
 const signBig: IntUnary = (x) => (x > 0n ? 1n : x < 0n ? -1n : 0n);
 
-export const abs = /* @__PURE__ */ unary("abs", Math.abs, "numeric", absBig);
-export const neg = /* @__PURE__ */ unary(
-  "neg",
-  (x) => -x,
-  "signed",
-  (x) => -x,
-);
+export const abs = /* @__PURE__ */ unary("abs", "numeric", absBig);
+export const neg = /* @__PURE__ */ unary("neg", "signed", (x) => -x);
 /** -1, 0 or 1; NaN stays NaN. */
-export const sign = /* @__PURE__ */ unary("sign", Math.sign, "numeric", signBig);
-export const floor = /* @__PURE__ */ unary("floor", Math.floor);
-export const ceil = /* @__PURE__ */ unary("ceil", Math.ceil);
+export const sign = /* @__PURE__ */ unary("sign", "numeric", signBig);
+export const floor = /* @__PURE__ */ unary("floor");
+export const ceil = /* @__PURE__ */ unary("ceil");
 /** To the nearest integer, halves to even. */
-export const round = /* @__PURE__ */ unary("round", roundHalfEven);
-export const sqrt = /* @__PURE__ */ unary("sqrt", Math.sqrt);
-export const reciprocal = /* @__PURE__ */ unary("reciprocal", (x) => 1 / x);
-export const exp = /* @__PURE__ */ unary("exp", Math.exp);
-export const log = /* @__PURE__ */ unary("log", Math.log);
-export const erf = /* @__PURE__ */ unary("erf", erfOf, "numeric");
-export const sin = /* @__PURE__ */ unary("sin", Math.sin);
-export const cos = /* @__PURE__ */ unary("cos", Math.cos);
-export const tan = /* @__PURE__ */ unary("tan", Math.tan);
-export const asin = /* @__PURE__ */ unary("asin", Math.asin);
-export const acos = /* @__PURE__ */ unary("acos", Math.acos);
-export const atan = /* @__PURE__ */ unary("atan", Math.atan);
-export const sinh = /* @__PURE__ */ unary("sinh", Math.sinh);
-export const cosh = /* @__PURE__ */ unary("cosh", Math.cosh);
-export const asinh = /* @__PURE__ */ unary("asinh", Math.asinh);
-export const acosh = /* @__PURE__ */ unary("acosh", Math.acosh);
-export const atanh = /* @__PURE__ */ unary("atanh", Math.atanh);
+export const round = /* @__PURE__ */ unary("round");
+export const sqrt = /* @__PURE__ */ unary("sqrt");
+export const reciprocal = /* @__PURE__ */ unary("reciprocal");
+export const exp = /* @__PURE__ */ unary("exp");
+export const log = /* @__PURE__ */ unary("log");
+export const erf = /* @__PURE__ */ unary("erf", "numeric");
+export const sin = /* @__PURE__ */ unary("sin");
+export const cos = /* @__PURE__ */ unary("cos");
+export const tan = /* @__PURE__ */ unary("tan");
+export const asin = /* @__PURE__ */ unary("asin");
+export const acos = /* @__PURE__ */ unary("acos");
+export const atan = /* @__PURE__ */ unary("atan");
+export const sinh = /* @__PURE__ */ unary("sinh");
+export const cosh = /* @__PURE__ */ unary("cosh");
+export const asinh = /* @__PURE__ */ unary("asinh");
+export const acosh = /* @__PURE__ */ unary("acosh");
+export const atanh = /* @__PURE__ */ unary("atanh");
 
 export interface AlphaAttrs {
   alpha?: number;

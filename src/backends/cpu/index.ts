@@ -1,10 +1,19 @@
 /** The plain backend: typed arrays and TypeScript loops, wherever JavaScript runs. */
 import type { Backend, HostStep, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
+import { elementwiseKernels } from "./elementwise.ts";
+import { indexingKernels } from "./indexing.ts";
+import { topkKernels } from "./indexing-topk.ts";
+import { movementKernels } from "./movement.ts";
 import { HostSession, referenceStep } from "./program.ts";
 
 /** In order of preference for each operator. */
-export const cpuKernels: readonly Kernel<HostStep>[] = [];
+export const cpuKernels: readonly Kernel<HostStep>[] = [
+  ...elementwiseKernels,
+  ...movementKernels,
+  ...indexingKernels,
+  ...topkKernels,
+];
 
 const kernelsFor = kernelTable(cpuKernels);
 
