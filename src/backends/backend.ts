@@ -64,6 +64,13 @@ export interface HostStep extends Step {
   run(inputs: TypedArray[], outputs: TypedArray[], workspace: ArrayBufferView<ArrayBufferLike>): void;
 }
 
+/** `kernel` for the host: its step needs no type annotations. */
+export const hostKernel = <O extends AnyOp>(
+  op: O,
+  name: string,
+  plan: (inputs: readonly KernelInput[], outputs: readonly TensorType[], attrs: AttrsOf<O>) => HostStep | undefined,
+): Kernel<HostStep> => kernel(op, name, plan);
+
 /** Where a value of a plan lives. Exactly one of `offset` and `constant` is set. */
 export interface Place extends TensorType {
   /** Bytes from the start of the plan's arena. */
