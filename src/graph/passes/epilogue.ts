@@ -7,6 +7,7 @@
  */
 import { type Activation, activationOf } from "../../ops/activation.ts";
 import { toNumbers } from "../../tensor/convert.ts";
+import { isFloat } from "../../tensor/dtype.ts";
 import { sameShape, sizeOf } from "../../tensor/shape.ts";
 import { type HostTensor, reshaped } from "../../tensor/tensor.ts";
 import type { Node, ValueId } from "../ir.ts";
@@ -47,6 +48,8 @@ export const fuseBias: Rule = (node, context) => {
     const constant = context.constant(node.inputs[other]!);
     const type = context.type(node.outputs[0]);
     if (!product || !constant || !type || !sameShape(type.shape, context.type(node.inputs[i]!)!.shape)) continue;
+    // A product with a vector has no column axis; a gemm's own factor would scale the new bias.
+    if (context.type(product.inputs[1]!)!.shape.length < 2 || ((product.attrs["beta"] as number) ?? 1) !== 1) continue;
     const channelAxis = product.op.name.startsWith("conv") ? 1 : type.shape.length - 1;
     const bias = alongAxis(constant, type.shape, channelAxis);
     if (bias) return [withInput(product, biasInput, context.addConstant(bias), node.outputs)];
@@ -83,7 +86,8 @@ export const fuseResidual: Rule = (node, context) => {
 /** activation(product) -> product with activation. */
 export const fuseActivation: Rule = (node, context) => {
   const activation = activationOfNode(node, context);
-  if (!activation) return undefined;
+  const type = context.type(node.outputs[0]);
+  if (!activation || !type || !isFloat(type.dtype)) return undefined;
   const product = open(node.inputs[0], context, "activation");
   return product && [{ ...product, attrs: { ...product.attrs, activation }, outputs: node.outputs }];
 };

@@ -4,15 +4,30 @@
  */
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { type Graph, isGraph, type Node, type ValueId } from "../ir.ts";
+import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
+import { fuseAttention, packAttention } from "./attention.ts";
+import { foldBatchNorm } from "./batchnorm.ts";
+import { fuseActivation, fuseBias, fuseResidual } from "./epilogue.ts";
 import { foldConstants } from "./fold.ts";
 import { removeIdentity } from "./identity.ts";
+import { fuseLayerNorm } from "./layernorm.ts";
 import { type Rule, rewrite } from "./rewrite.ts";
 
 /** In order; each sees what the one before left. */
-export const compileRules: readonly Rule[] = [removeIdentity, foldConstants];
+export const compileRules: readonly Rule[] = [removeIdentity, foldConstants, foldBatchNorm];
 
 /** Fusions, with shapes known. */
-export const planRules: readonly Rule[] = [];
+export const planRules: readonly Rule[] = [
+  fuseLayerNorm,
+  fuseGelu,
+  fuseGeluTanh,
+  fuseSwish,
+  fuseAttention,
+  packAttention,
+  fuseBias,
+  fuseResidual,
+  fuseActivation,
+];
 
 /** Applies the compile rules, also inside branches and loop bodies. */
 export function optimize(graph: Graph): Graph {

@@ -2,29 +2,32 @@
 import type { Activation } from "../../../ops/activation.ts";
 import { call, f32x4, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
-import { exp, gelu, geluTanh, log, sigmoid, silu, splat, tanh, type VectorFunction } from "./math.ts";
+import { constant, exp, gelu, geluTanh, log, sigmoid, silu, tanh, type VectorFunction } from "./math.ts";
 
 /** pmax(x, 0) is `x < 0 ? 0 : x`: NaN stays NaN, and one instruction does it, unlike max. */
-const relu: VectorFunction = (_, x) => f32x4.pmax(x, splat(0));
+const relu: VectorFunction = (f, x) => f32x4.pmax(x, constant(f, 0));
 
 const clip =
   (min: number, max: number): VectorFunction =>
-  (_, x) => {
-    const low = min === -Infinity ? x : f32x4.pmax(x, splat(min));
-    return max === Infinity ? low : f32x4.pmin(low, splat(max));
+  (f, x) => {
+    const low = min === -Infinity ? x : f32x4.pmax(x, constant(f, min));
+    return max === Infinity ? low : f32x4.pmin(low, constant(f, max));
   };
 
 const leakyRelu =
   (alpha: number): VectorFunction =>
   (f, x) => {
     const v = f.let(x);
-    return v128.bitselect(f32x4.mul(v, splat(alpha)), v, f32x4.lt(v, splat(0)));
+    return v128.bitselect(f32x4.mul(v, constant(f, alpha)), v, f32x4.lt(v, constant(f, 0)));
   };
 
 const hardSigmoid =
   (alpha: number, beta: number): VectorFunction =>
-  (_, x) =>
-    f32x4.pmax(f32x4.pmin(f32x4.add(f32x4.mul(x, splat(alpha)), splat(beta)), splat(1)), splat(0));
+  (f, x) =>
+    f32x4.pmax(
+      f32x4.pmin(f32x4.add(f32x4.mul(x, constant(f, alpha)), constant(f, beta)), constant(f, 1)),
+      constant(f, 0),
+    );
 
 const hardSwish: VectorFunction = (f, x) => {
   const v = f.let(x);
@@ -35,14 +38,14 @@ const swish =
   (alpha: number): VectorFunction =>
   (f, x) => {
     const v = f.let(x);
-    return f32x4.mul(v, sigmoid(f, f32x4.mul(v, splat(alpha))));
+    return f32x4.mul(v, sigmoid(f, f32x4.mul(v, constant(f, alpha))));
   };
 
 /** log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */
 const softplus: VectorFunction = (f, x) => {
   const v = f.let(x);
   const small = exp(f, f32x4.neg(f32x4.abs(v)));
-  return f32x4.add(f32x4.max(v, splat(0)), log(f, f32x4.add(small, splat(1))));
+  return f32x4.add(f32x4.max(v, constant(f, 0)), log(f, f32x4.add(small, constant(f, 1))));
 };
 
 const mish: VectorFunction = (f, x) => {
