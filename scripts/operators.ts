@@ -1,0 +1,44 @@
+/**
+ * Writes docs/operators.md: which operators of the ONNX standard have a lowering, and in which versions.
+ * `npx tsx scripts/operators.ts`. Needs the standard's schemas beside the repository.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { lowerings } from "../src/formats/onnx/lower.ts";
+
+const specs = new URL("../../shared/onnx-spec/ops/", import.meta.url);
+export const operatorsPath = fileURLToPath(new URL("../docs/operators.md", import.meta.url));
+export const haveSpecs = existsSync(fileURLToPath(specs));
+
+/** First opset of each version that counts from opset 7 on: the one in force then, and all later ones. */
+function versionsOf(file: string): number[] {
+  const versions = JSON.parse(readFileSync(new URL(file, specs), "utf8")) as { since: number; deprecated: unknown }[];
+  const since = versions.map((v) => v.since).sort((a, b) => a - b);
+  const first = file.includes("__") ? since[0] : Math.max(...since.filter((v) => v <= 7), since[0]);
+  return since.filter((v) => v >= first);
+}
+
+/** The page, from the lowering table and the schemas. */
+export function operatorsPage(): string {
+  const standard = new Map<string, number[]>();
+  for (const file of readdirSync(specs).sort())
+    standard.set(file.replace(/\.json$/, "").replace("__", "::"), versionsOf(file));
+  const known = Object.keys(lowerings).sort();
+  const rows = known.map((name) => `| ${name} | ${standard.get(name)?.join(", ") ?? "1"} |`);
+  const missing = [...standard.keys()].filter((name) => !Object.hasOwn(lowerings, name));
+  return `# ONNX operators
+
+Made by \`npx tsx scripts/operators.ts\`. A version is the opset that it came with; every opset from 7 on works, also later
+ones than are listed where the operator did not change. Functions in a model file need no entry here.
+
+${known.length} operators, ${known.filter((name) => standard.has(name)).length} of the ${standard.size} of the standard.
+
+| operator | versions |
+|---|---|
+${rows.join("\n")}
+
+Of the standard, these are not supported: ${missing.join(", ") || "none"}.
+`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(operatorsPath, operatorsPage());
