@@ -13,10 +13,7 @@ import type { TypedArray } from "../../tensor/dtype.ts";
 import { normalizeAxis, type Shape, sizeBetween, sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, hostKernel, type Kernel } from "../backend.ts";
-import { type Words, wordsPerElement, wordView } from "./movement-words.ts";
-
-/** Below this many words a loop beats the call of `set`. */
-const shortRow = 48;
+import { copyRow, wordsPerElement, wordView } from "./movement-words.ts";
 
 /** Fills `offsets` from the run's indices. */
 type Resolver = (indices: TypedArray, offsets: Int32Array) => void;
@@ -65,11 +62,6 @@ function tupleOffsets(op: string, t: TensorType, shape: Shape, batchDims: number
   };
 }
 
-function copyRow(src: Words, i: number, dst: Words, j: number, n: number): void {
-  if (n >= shortRow) dst.set(src.subarray(i, i + n), j);
-  else for (let c = 0; c < n; c++) dst[j + c] = src[i + c];
-}
-
 /** y = rows of `row` words of x at the offsets, for each of `outer` parts of `stride` words. */
 function gatherRows(resolve: Resolver, count: number, row: number, outer: number, stride: number): HostStep {
   const offsets = new Int32Array(count);
@@ -107,14 +99,16 @@ function elementOffsets(op: string, t: TensorType, shape: Shape, axis: number): 
   const strides = stridesOf(shape);
   const inAxis = axisOffsets(op, t, shape[axis], axis, strides[axis]);
   const others = strides.map((s, a) => (a === axis ? 0 : s));
-  const index = new Int32Array(shape.length);
+  const last = t.shape.length - 1;
+  const [width, step] = [t.shape[last], others[last]];
+  const index = new Int32Array(last);
   return (indices, offsets) => {
     inAxis(indices, offsets);
     index.fill(0);
     let base = 0;
-    for (let k = 0; k < offsets.length; k++) {
-      offsets[k] += base;
-      for (let d = index.length - 1; d >= 0; d--) {
+    for (let row = 0; row < offsets.length; row += width) {
+      for (let c = 0; c < width; c++) offsets[row + c] += base + c * step;
+      for (let d = last - 1; d >= 0; d--) {
         base += others[d];
         if (++index[d] < t.shape[d]) break;
         base -= others[d] * index[d];

@@ -21,7 +21,7 @@ import { sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, hostKernel, type Kernel, type KernelInput } from "../backend.ts";
 import { stridedCopy } from "./movement-copy.ts";
-import { wordsPerElement, wordView } from "./movement-words.ts";
+import { copyRow, wordsPerElement, wordView } from "./movement-words.ts";
 
 /** A step that copies input 0 to output 0 along the walk. */
 function copyStep(walk: StridedWalk, x: TensorType): HostStep {
@@ -60,7 +60,10 @@ function padConstant(x: KernelInput, y: TensorType, begin: readonly number[], en
   );
 }
 
-/** Every position along every axis comes from a known one: rows by a table of columns, outer axes by an odometer. */
+/**
+ * Every position along every axis comes from a known one: outer axes by an odometer, rows by a table of columns. The
+ * longest run of neighbouring columns, the unpadded part of a row, is copied at once.
+ */
 function padByTable(x: TensorType, y: TensorType, sources: readonly Int32Array[]): HostStep {
   const words = wordsPerElement(x.dtype);
   const strides = stridesOf(x.shape).map((s) => s * words);
@@ -68,6 +71,7 @@ function padByTable(x: TensorType, y: TensorType, sources: readonly Int32Array[]
   const columns = Int32Array.from({ length: (tables.at(-1)?.length ?? 1) * words }, (_, i) => {
     return (tables.at(-1)?.[Math.floor(i / words)] ?? 0) + (i % words);
   });
+  const [from, to] = longestRun(columns);
   const outer = tables.slice(0, -1);
   const rows = sizeOf(y.shape.slice(0, -1));
   const index = new Int32Array(outer.length);
@@ -79,11 +83,25 @@ function padByTable(x: TensorType, y: TensorType, sources: readonly Int32Array[]
       for (let r = 0, j = 0; r < rows; r++) {
         let base = 0;
         for (let d = 0; d < outer.length; d++) base += outer[d][index[d]];
-        for (let c = 0; c < columns.length; c++) dst[j++] = src[base + columns[c]];
+        for (let c = 0; c < from; c++) dst[j + c] = src[base + columns[c]];
+        copyRow(src, base + columns[from], dst, j + from, to - from);
+        for (let c = to; c < columns.length; c++) dst[j + c] = src[base + columns[c]];
+        j += columns.length;
         for (let d = outer.length - 1; d >= 0 && ++index[d] === outer[d].length; d--) index[d] = 0;
       }
     },
   };
+}
+
+/** [from, to) of the longest stretch where every entry is one more than the last. */
+function longestRun(table: Int32Array): [from: number, to: number] {
+  let [start, from, to] = [0, 0, 0];
+  for (let i = 1; i <= table.length; i++) {
+    if (i < table.length && table[i] === table[i - 1] + 1) continue;
+    if (i - start > to - from) [from, to] = [start, i];
+    start = i;
+  }
+  return [from, to];
 }
 
 function triangle(x: TensorType, k: number, upper: boolean): HostStep {
