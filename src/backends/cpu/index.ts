@@ -4,11 +4,13 @@ import { kernelTable } from "../backend.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { indexingKernels } from "./indexing.ts";
 import { topkKernels } from "./indexing-topk.ts";
+import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
 import { HostSession, referenceStep } from "./program.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
+  ...matmulKernels,
   ...elementwiseKernels,
   ...movementKernels,
   ...indexingKernels,
