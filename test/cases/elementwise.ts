@@ -39,10 +39,24 @@ const shrunk = (shape: readonly number[]): fc.Arbitrary<number[]> =>
 const operandShapes = (n: number): fc.Arbitrary<number[][]> =>
   anyShape.chain((shape) => fc.tuple(...Array.from({ length: n }, () => shrunk(shape))));
 
+/** Extremes among ordinary values, for operators that look at them. */
+const withSpecials = (t: HostTensor): HostTensor => {
+  if (!(t.data instanceof Float32Array || t.data instanceof Float64Array)) return t;
+  const specials = [Number.NaN, Infinity, -Infinity, -0];
+  for (let i = 0; i < t.data.length; i += 3) t.data[i] = specials[(i / 3) % 4];
+  return t;
+};
+
 const unaryCase = (op: AnyOp, dtypes: readonly DType[], range?: ValueRange, attrs = fc.constant({})) =>
   fc
     .tuple(anyShape, dtypeIn(dtypes), attrs)
     .chain(([shape, dtype, a]) => tensorOf(shape, dtype, range).map((x): OpCase => opCase(op, [x], a)));
+
+/** Now and then with infinities and NaN. */
+const withExtremes = (cases: fc.Arbitrary<OpCase>): fc.Arbitrary<OpCase> =>
+  fc
+    .tuple(cases, fc.boolean())
+    .map(([c, extreme]) => (extreme ? { ...c, inputs: c.inputs.map((t) => t && withSpecials(t)) } : c));
 
 const binaryCase = (op: AnyOp, dtypes: readonly DType[], range?: ValueRange, attrs = fc.constant({})) =>
   fc
@@ -54,14 +68,6 @@ const binaryCase = (op: AnyOp, dtypes: readonly DType[], range?: ValueRange, att
 const number = (min: number, max: number) => fc.double({ min, max, noNaN: true });
 const maybe = <T>(a: fc.Arbitrary<T>) => fc.option(a, { nil: undefined });
 const alpha = (min = -2, max = 2) => fc.record({ alpha: maybe(number(min, max)) });
-
-/** Extremes among ordinary values, for operators that look at them. */
-const withSpecials = (t: HostTensor): HostTensor => {
-  if (!(t.data instanceof Float32Array || t.data instanceof Float64Array)) return t;
-  const specials = [Number.NaN, Infinity, -Infinity, -0];
-  for (let i = 0; i < t.data.length; i += 3) t.data[i] = specials[(i / 3) % 4];
-  return t;
-};
 
 const slopeCase = fc
   .tuple(anyShape, dtypeIn([...floats, "i32", "i64"]))
@@ -150,8 +156,8 @@ const unit: ValueRange = { min: -0.99, max: 0.99 };
 
 export const elementwiseCases = {
   identity: unaryCase(ops.identity, anything),
-  abs: unaryCase(ops.abs, numeric),
-  neg: unaryCase(ops.neg, signed),
+  abs: withExtremes(unaryCase(ops.abs, numeric)),
+  neg: withExtremes(unaryCase(ops.neg, signed)),
   sign: unaryCase(ops.sign, numeric),
   floor: unaryCase(ops.floor, floats, wide),
   ceil: unaryCase(ops.ceil, floats, wide),
@@ -163,9 +169,9 @@ export const elementwiseCases = {
   }),
   sqrt: unaryCase(ops.sqrt, floats, { min: 0, max: 50 }),
   reciprocal: unaryCase(ops.reciprocal, floats, nonzero),
-  exp: unaryCase(ops.exp, floats, { min: -20, max: 8 }),
+  exp: withExtremes(unaryCase(ops.exp, floats, { min: -20, max: 8 })),
   log: unaryCase(ops.log, floats, { min: 0.01, max: 50 }),
-  erf: unaryCase(ops.erf, floats, { min: -5, max: 5 }),
+  erf: withExtremes(unaryCase(ops.erf, floats, { min: -5, max: 5 })),
   sin: unaryCase(ops.sin, floats, wide),
   cos: unaryCase(ops.cos, floats, wide),
   tan: unaryCase(ops.tan, floats, { min: -1.4, max: 1.4 }),
@@ -174,13 +180,13 @@ export const elementwiseCases = {
   atan: unaryCase(ops.atan, floats, wide),
   sinh: unaryCase(ops.sinh, floats),
   cosh: unaryCase(ops.cosh, floats),
-  tanh: unaryCase(ops.tanh, floats, wide),
+  tanh: withExtremes(unaryCase(ops.tanh, floats, wide)),
   asinh: unaryCase(ops.asinh, floats, wide),
   acosh: unaryCase(ops.acosh, floats, { min: 1, max: 20 }),
   atanh: unaryCase(ops.atanh, floats, unit),
-  relu: unaryCase(ops.relu, signed),
-  sigmoid: unaryCase(ops.sigmoid, floats, { min: -30, max: 30 }),
-  silu: unaryCase(ops.silu, floats, wide),
+  relu: withExtremes(unaryCase(ops.relu, signed)),
+  sigmoid: withExtremes(unaryCase(ops.sigmoid, floats, { min: -30, max: 30 })),
+  silu: withExtremes(unaryCase(ops.silu, floats, wide)),
   swish: unaryCase(ops.swish, floats, wide, alpha()),
   gelu: unaryCase(
     ops.gelu,
@@ -195,8 +201,8 @@ export const elementwiseCases = {
     fc.record({ alpha: maybe(number(-1, 1)), beta: maybe(number(-1, 1)) }),
   ),
   hardSwish: unaryCase(ops.hardSwish, floats, wide),
-  leakyRelu: unaryCase(ops.leakyRelu, floats, undefined, alpha()),
-  elu: unaryCase(ops.elu, floats, wide, alpha()),
+  leakyRelu: withExtremes(unaryCase(ops.leakyRelu, floats, undefined, alpha())),
+  elu: withExtremes(unaryCase(ops.elu, floats, wide, alpha())),
   celu: unaryCase(ops.celu, floats, wide, alpha(0.2, 3)),
   selu: unaryCase(ops.selu, floats, wide, fc.record({ alpha: maybe(number(0, 3)), gamma: maybe(number(0, 3)) })),
   thresholdedRelu: unaryCase(ops.thresholdedRelu, floats, undefined, alpha()),
@@ -211,13 +217,15 @@ export const elementwiseCases = {
   ),
   not: unaryCase(ops.not, ["bool"]),
   bitwiseNot: unaryCase(ops.bitwiseNot, integers, wide),
-  isNan: unaryCase(ops.isNan, floats).map((c) => ({ ...c, inputs: c.inputs.map((t) => withSpecials(t!)) })),
-  isInf: unaryCase(
-    ops.isInf,
-    floats,
-    undefined,
-    fc.record({ detectNegative: maybe(fc.boolean()), detectPositive: maybe(fc.boolean()) }),
-  ).map((c) => ({ ...c, inputs: c.inputs.map((t) => withSpecials(t!)) })),
+  isNan: withExtremes(unaryCase(ops.isNan, floats)),
+  isInf: withExtremes(
+    unaryCase(
+      ops.isInf,
+      floats,
+      undefined,
+      fc.record({ detectNegative: maybe(fc.boolean()), detectPositive: maybe(fc.boolean()) }),
+    ),
+  ),
   add: binaryCase(ops.add, numeric),
   sub: binaryCase(ops.sub, numeric),
   mul: binaryCase(ops.mul, numeric, wide),
@@ -249,7 +257,7 @@ export const elementwiseCases = {
   less: binaryCase(ops.less, numeric),
   lessOrEqual: binaryCase(ops.lessOrEqual, numeric),
   where: whereCase,
-  clip: clipCase,
+  clip: withExtremes(clipCase),
   cast: castCase,
   castLike: castLikeCase,
   bitCast: bitCastCase,

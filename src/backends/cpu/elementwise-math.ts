@@ -3,31 +3,27 @@
  * inline into a loop: two to four times as fast as Math.exp and Math.tanh, which are calls into C.
  */
 
-const LOG2E = Math.LOG2E;
-/** Adding and subtracting it rounds a double below 2^51 to the nearest integer. */
-const ROUND = 1.5 * 2 ** 52;
-
 /** 2^k at index k + 160: past both ends of what f32 can hold. */
 const pow2 = Float64Array.from({ length: 321 }, (_, i) => 2 ** (i - 160));
 
 /** exp(x). 0 below -104 and infinite above 104, where f32 is long since. */
 export function expF32(x: number): number {
-  if (x > 104) return Infinity;
+  if (!(x <= 104)) return x + Infinity; // NaN too.
   if (x < -104) return 0;
-  const t = x * LOG2E;
-  const k = t + ROUND - ROUND;
+  const t = x * Math.LOG2E;
+  // The nearest integer, by truncating something positive.
+  const k = ((t + 160.5) | 0) - 160;
   const f = t - k;
-  // 2^f for |f| <= 1/2, interpolated at Chebyshev nodes: relative error 2.6e-9.
+  // 2^f for |f| <= 1/2, interpolated at Chebyshev nodes: relative error 2.6e-9. In pairs, so that few wait for others.
+  const s = f * f;
   const p =
     1 +
-    f *
-      (0.6931472067028329 +
-        f *
-          (0.24022650922289554 +
-            f *
-              (0.05550327226669895 +
-                f * (0.00961805667843204 + f * (0.0013400428177711937 + f * 0.00015461444724808513)))));
-  return p * pow2[(k + 160) | 0];
+    f * 0.6931472067028329 +
+    s *
+      (0.24022650922289554 +
+        f * 0.05550327226669895 +
+        s * (0.00961805667843204 + f * 0.0013400428177711937 + s * 0.00015461444724808513));
+  return p * pow2[k + 160];
 }
 
 /** 1 / (1 + exp(-x)). */
