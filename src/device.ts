@@ -1,21 +1,37 @@
 /** Choosing a backend by name. Each is loaded when it is asked for, so that nobody downloads what they don't use. */
 import type { Backend } from "./backends/backend.ts";
-import { InputError } from "./tensor/errors.ts";
+import { DeviceError, InputError } from "./tensor/errors.ts";
 
-export type DeviceName = "cpu";
+export type DeviceName = "cpu" | "wasm";
 export type DeviceChoice = DeviceName | Backend;
 
-const loaders: Record<DeviceName, () => Promise<Backend>> = {
+export interface DeviceOptions {
+  /** Of the wasm device. Default: the cores, 8 at most. */
+  threads?: number;
+}
+
+const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> = {
+  wasm: async (options) => (await import("./backends/wasm/index.ts")).wasm(options) as Backend,
   cpu: async () => (await import("./backends/cpu/index.ts")).cpu(),
 };
 
 export const deviceNames = Object.keys(loaders) as DeviceName[];
-export const defaultDevice: DeviceName = "cpu";
 
-/** @throws InputError for an unknown name, DeviceError where the device can't be had */
-export async function openDevice(choice: DeviceChoice = defaultDevice): Promise<Backend> {
-  if (typeof choice !== "string") return choice;
-  const loader = loaders[choice];
+/**
+ * The device of that name; without one, `wasm` where the host allows it, else `cpu`.
+ * @throws InputError for an unknown name, DeviceError where the device can't be had
+ */
+export async function openDevice(choice?: DeviceChoice, options: DeviceOptions = {}): Promise<Backend> {
+  if (choice !== undefined && typeof choice !== "string") return choice;
+  if (choice === undefined) return await loaders.wasm(options).catch(orPlain(options));
+  const loader = Object.hasOwn(loaders, choice) ? loaders[choice] : undefined;
   if (!loader) throw new InputError(`unknown device "${choice}"; there are: ${deviceNames.join(", ")}`);
-  return await loader();
+  return await loader(options);
 }
+
+const orPlain =
+  (options: DeviceOptions) =>
+  (e: unknown): Promise<Backend> => {
+    if (e instanceof DeviceError) return loaders.cpu(options);
+    throw e;
+  };

@@ -15,6 +15,8 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** Default: the fastest that is there. */
   device?: DeviceChoice;
+  /** Threads of the wasm device. Default: the cores, 8 at most. */
+  threads?: number;
   onProgress?: (progress: LoadProgress) => void;
   signal?: AbortSignal;
   /** Where to find the files that hold a model's external weights, if not beside the model. */
@@ -35,7 +37,7 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
     signal,
     onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
   });
-  const device: Backend = await openDevice(options.device);
+  const device: Backend = await openDevice(options.device, options);
   const graph = await readGraph(source, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   const session = await compile(graph, { device, optimize: options.optimize });

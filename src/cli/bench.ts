@@ -1,0 +1,109 @@
+/** `forwardpass bench`: how fast a model runs here, and where the time goes. */
+import type { StepInfo } from "../graph/session.ts";
+import { fromF64 } from "../tensor/convert.ts";
+import { allocate } from "../tensor/dtype.ts";
+import { sizeOf } from "../tensor/shape.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
+import { loadModel } from "./model.ts";
+import { formatBytes, formatMs, table } from "./progress.ts";
+import { readInputs } from "./run.ts";
+
+export const bench: Command = {
+  name: "bench",
+  summary: "measure a model's speed: load, first run, median of many; --profile shows each step",
+  usage: "MODEL [--input NAME=FILE ...] [options]",
+  options: {
+    input: {
+      type: "string",
+      short: "i",
+      multiple: true,
+      value: "NAME=FILE",
+      help: "real inputs; random ones otherwise",
+    },
+    runs: { type: "string", value: "N", help: "timed runs; default 20" },
+    profile: { type: "boolean", help: "time each step and list them, slowest kernels first" },
+    ...deviceOptions,
+    json: { type: "boolean", help: "print as JSON" },
+  },
+  examples: ["forwardpass bench model.onnx --threads 1", "forwardpass bench model.onnx --profile"],
+  async run(args, io) {
+    const runs = wholeNumber(args, "runs", 20, 1);
+    const started = performance.now();
+    const model = await loadModel(positional(args, 0, "MODEL"), args, io);
+    const loadMs = performance.now() - started;
+    const given = await readInputs(model, args);
+    const inputs = Object.fromEntries(
+      model.inputs.filter((p) => p.dtype).map((p, i) => [p.name, given[p.name] ?? randomTensor(p as never, i + 1)]),
+    );
+    const time = async (): Promise<number> => {
+      const before = performance.now();
+      await model.run(inputs);
+      return performance.now() - before;
+    };
+    const firstMs = await time();
+    for (let i = 0; i < 3; i++) await time();
+    const times: number[] = [];
+    for (let i = 0; i < runs; i++) times.push(await time());
+    times.sort((a, b) => a - b);
+    const medianMs = times[runs >> 1];
+    let steps: StepInfo[] = [];
+    if (args.options["profile"]) {
+      await model.run(inputs, { profile: true });
+      steps = model.explain();
+    }
+    const result = { device: model.device.name, loadMs, firstMs, medianMs, minMs: times[0], runs, bytes: model.bytes };
+    model.dispose();
+    if (args.options["json"]) io.stdout.write(`${JSON.stringify({ ...result, steps })}\n`);
+    else {
+      io.stdout.write(
+        `${table([
+          ["load", formatMs(loadMs)],
+          ["first run", formatMs(firstMs)],
+          [
+            "median",
+            `${formatMs(medianMs)}  (${runs} runs, fastest ${formatMs(times[0])}, ${(1000 / medianMs).toFixed(1)} per second)`,
+          ],
+          ["memory", `${formatBytes(result.bytes)} on ${result.device}`],
+        ])}\n`,
+      );
+      if (steps.length) io.stdout.write(`\n${profileTable(steps)}\n`);
+    }
+    return 0;
+  },
+};
+
+function randomTensor(
+  { name: _, dtype, shape }: { name: string; dtype: HostTensor["dtype"]; shape: readonly (number | string)[] },
+  seed: number,
+): HostTensor {
+  const dims = (shape ?? []).map((d) => (typeof d === "number" ? d : 1));
+  const t: HostTensor = { dtype, shape: dims, data: allocate(dtype, sizeOf(dims)) };
+  let state = seed;
+  // Integers stay 0: as indices they are always inside.
+  if (dtype[0] === "f" || dtype === "bf16")
+    fromF64(
+      Float64Array.from({ length: sizeOf(dims) }, () => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        return state / 4294967296;
+      }),
+      t,
+    );
+  return t;
+}
+
+function profileTable(steps: readonly StepInfo[]): string {
+  const total = steps.reduce((sum, s) => sum + (s.ms ?? 0), 0);
+  const rows = [...steps]
+    .sort((a, b) => (b.ms ?? 0) - (a.ms ?? 0))
+    .slice(0, 40)
+    .map((s) => [
+      formatMs(s.ms ?? 0),
+      `${(((s.ms ?? 0) / total) * 100).toFixed(1)}%`,
+      s.kernel,
+      s.outputs.join(" "),
+      `${(s.bytes / 1e6 / (s.ms || 1)).toFixed(1)} GB/s`,
+      s.node.slice(0, 40),
+    ]);
+  return table([["time", "share", "kernel", "output", "moved", "node"], ...rows], [0, 1, 4]);
+}

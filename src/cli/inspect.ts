@@ -1,0 +1,108 @@
+/** `forwardpass inspect`: what is in a model and what it needs, before it runs. */
+import type { Graph, ValueInfo } from "../graph/ir.ts";
+import { subgraphsOf } from "../graph/ir.ts";
+import { previewPlan } from "../graph/preview.ts";
+import { bytesOf } from "../tensor/dtype.ts";
+import { UnsupportedOpError } from "../tensor/errors.ts";
+import { sizeOf } from "../tensor/shape.ts";
+import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
+import { loadModel } from "./model.ts";
+import { formatBytes, formatCount, table } from "./progress.ts";
+
+export const inspect: Command = {
+  name: "inspect",
+  summary: "show a model's inputs, outputs, operators, parameters and memory",
+  usage: "MODEL [options]",
+  options: {
+    shape: {
+      type: "string",
+      multiple: true,
+      value: "NAME=1,3,224,224",
+      help: "the shape of an input, for the memory estimate; free dimensions are 1 otherwise",
+    },
+    ...deviceOptions,
+    json: { type: "boolean", help: "print as JSON" },
+  },
+  examples: ["forwardpass inspect model.onnx", "forwardpass inspect model.onnx --shape x=8,3,224,224"],
+  async run(args, io) {
+    const path = positional(args, 0, "MODEL");
+    let model: Awaited<ReturnType<typeof loadModel>>;
+    try {
+      model = await loadModel(path, args, io);
+    } catch (e) {
+      if (!(e instanceof UnsupportedOpError)) throw e;
+      if (args.options["json"]) io.stdout.write(`${JSON.stringify({ unsupported: e.missing })}\n`);
+      else io.stdout.write(`This model cannot run yet. Not supported:\n${e.missing.map((m) => `  ${m}`).join("\n")}\n`);
+      return 1;
+    }
+    const { graph } = model;
+    const operators = countOperators(graph);
+    const parameters = constantsOf(graph).reduce((n, t) => n + sizeOf(t.shape), 0);
+    const weightBytes = constantsOf(graph).reduce((n, t) => n + sizeOf(t.shape) * bytesOf(t.dtype), 0);
+    const plan = previewPlan(model, shapesOf(args.options["shape"] as string[] | undefined, model.inputs));
+    const report = {
+      inputs: model.inputs,
+      outputs: model.outputs,
+      operators: Object.fromEntries(operators),
+      parameters,
+      weightBytes,
+      device: model.device.name,
+      activationBytes: plan.arenaBytes,
+      dependsOnData: plan.stopsAt ?? null,
+    };
+    model.dispose();
+    if (args.options["json"]) {
+      io.stdout.write(`${JSON.stringify(report)}\n`);
+      return 0;
+    }
+    const port = ({ name, dtype, shape }: ValueInfo): string[] => [
+      `  ${name}`,
+      dtype ? `${dtype}[${shape?.join(", ") ?? "?"}]` : "sequence",
+    ];
+    const stop = plan.stopsAt ? `, as far as node "${plan.stopsAt}", whose shape depends on data` : "";
+    const lines = [
+      `Inputs\n${table(report.inputs.map(port))}`,
+      `Outputs\n${table(report.outputs.map(port))}`,
+      `Operators after optimisation\n${table(
+        operators.map(([name, n]) => [`  ${name}`, String(n)]),
+        [1],
+      )}`,
+      `Parameters   ${formatCount(parameters)} (${formatBytes(weightBytes)})`,
+      `Activations  ${formatBytes(plan.arenaBytes)} on ${report.device} with ${plan.inputs.join(", ")}${stop}`,
+    ];
+    io.stdout.write(`${lines.join("\n\n")}\n`);
+    return 0;
+  },
+};
+
+function* graphsOf(graph: Graph): Generator<Graph> {
+  yield graph;
+  for (const node of graph.nodes) for (const inner of subgraphsOf(node)) yield* graphsOf(inner);
+}
+
+function countOperators(graph: Graph): [string, number][] {
+  const counts = new Map<string, number>();
+  for (const g of graphsOf(graph)) for (const { op } of g.nodes) counts.set(op.name, (counts.get(op.name) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
+}
+
+/** Constants of all graphs; a branch shares those of its surroundings. */
+function constantsOf(graph: Graph) {
+  const seen = new Map<unknown, { shape: readonly number[]; dtype: Parameters<typeof bytesOf>[0] }>();
+  for (const g of graphsOf(graph)) for (const t of g.constants.values()) seen.set(t.data, t);
+  return [...seen.values()];
+}
+
+function shapesOf(given: string[] | undefined, inputs: readonly ValueInfo[]): Record<string, number[]> {
+  const shapes: Record<string, number[]> = {};
+  for (const text of given ?? []) {
+    const [name, dims] = text.split("=");
+    const shape = dims?.split(",").map(Number);
+    if (!shape?.every((d) => Number.isInteger(d) && d >= 0) || !inputs.some((p) => p.name === name))
+      throw new UsageError(
+        `--shape ${text}: write NAME=1,3,224,224 with one of the inputs ${inputs.map((p) => p.name).join(", ")}`,
+      );
+    shapes[name] = shape;
+  }
+  return shapes;
+}

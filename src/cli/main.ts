@@ -1,0 +1,90 @@
+/**
+ * The command line. Exit codes: 0 done, 1 the model or its input is at fault, 2 the command line is, 130 interrupted.
+ */
+import { parseArgs } from "node:util";
+import { ForwardpassError } from "../tensor/errors.ts";
+import { type Arguments, type CliIO, type Command, helpText, parseOptions, UsageError } from "./command.ts";
+
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import("./run.ts")).run,
+  inspect: async () => (await import("./inspect.ts")).inspect,
+  bench: async () => (await import("./bench.ts")).bench,
+};
+
+const overview = async (): Promise<string> => {
+  const list = await Promise.all(Object.values(commands).map((load) => load()));
+  const width = Math.max(...list.map((c) => c.name.length));
+  return [
+    "forwardpass: run trained models",
+    "",
+    "Usage: forwardpass COMMAND MODEL [options]",
+    "",
+    "Commands:",
+    ...list.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
+    "",
+    "MODEL is a file or a URL. `forwardpass COMMAND --help` explains a command.",
+    "",
+  ].join("\n");
+};
+
+/** Runs one command line. Returns the exit code. */
+export async function main(argv: readonly string[], io: CliIO): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    io.stdout.write(await overview());
+    return name === undefined ? 2 : 0;
+  }
+  if (name === "--version" || name === "-v") {
+    io.stdout.write(`${await version()}\n`);
+    return 0;
+  }
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (!load) {
+    io.stderr.write(`forwardpass: there is no command "${name}"\n\n${await overview()}`);
+    return 2;
+  }
+  const command = await load();
+  try {
+    const args = parse(command, rest);
+    if (args.options["help"]) {
+      io.stdout.write(helpText(command));
+      return 0;
+    }
+    return (await command.run(args, io)) ?? 0;
+  } catch (e) {
+    return report(e, command, io);
+  }
+}
+
+function parse(command: Command, argv: string[]): Arguments {
+  try {
+    const { values, positionals } = parseArgs({ args: argv, options: parseOptions(command), allowPositionals: true });
+    return { options: values as Arguments["options"], positionals };
+  } catch (e) {
+    throw new UsageError((e as Error).message);
+  }
+}
+
+/** One line for what users can mend; the stack only for our own mistakes. */
+function report(e: unknown, command: Command, io: CliIO): number {
+  if (e instanceof UsageError) {
+    io.stderr.write(`forwardpass ${command.name}: ${e.message}\nTry: forwardpass ${command.name} --help\n`);
+    return 2;
+  }
+  if (e instanceof Error && e.name === "AbortError") {
+    io.stderr.write("interrupted\n");
+    return 130;
+  }
+  const text =
+    e instanceof ForwardpassError ? `${e.name}: ${e.message}` : e instanceof Error ? (e.stack ?? e.message) : e;
+  io.stderr.write(`${text}\n`);
+  return 1;
+}
+
+async function version(): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  const manifest = await readFile(new URL("../package.json", import.meta.url), "utf8").catch(() =>
+    readFile(new URL("../../package.json", import.meta.url), "utf8"),
+  );
+  return (JSON.parse(manifest) as { version: string }).version;
+}

@@ -1,0 +1,62 @@
+/** A progress bar on a terminal for what takes longer than a second. Silent in a pipe. */
+import type { LoadProgress } from "../load.ts";
+import type { CliIO } from "./command.ts";
+
+const showAfter = 1000;
+const barWidth = 24;
+
+export interface ProgressBar {
+  update(progress: LoadProgress): void;
+  done(): void;
+}
+
+export function progressBar(io: CliIO, label: string): ProgressBar {
+  const started = performance.now();
+  let shown = false;
+  return {
+    update({ phase, loaded, total }) {
+      if (!io.stderr.isTTY || performance.now() - started < showAfter) return;
+      shown = true;
+      const share = total > 0 ? Math.min(1, loaded / total) : 0;
+      const bar = "#".repeat(Math.round(share * barWidth)).padEnd(barWidth, ".");
+      const amount = phase === "read" ? `${formatBytes(loaded)}${total ? ` of ${formatBytes(total)}` : ""}` : phase;
+      io.stderr.write(`\r\x1b[K${label} [${bar}] ${amount}`);
+    },
+    done() {
+      if (shown) io.stderr.write("\r\x1b[K");
+    },
+  };
+}
+
+export function formatBytes(n: number): string {
+  if (n < 1000) return `${n} B`;
+  const units = ["kB", "MB", "GB", "TB"];
+  let i = -1;
+  do {
+    n /= 1000;
+    i++;
+  } while (n >= 999.5 && i < units.length - 1);
+  return `${n < 10 ? n.toFixed(1) : Math.round(n)} ${units[i]}`;
+}
+
+export function formatCount(n: number): string {
+  return n.toLocaleString("en-US");
+}
+
+export function formatMs(ms: number): string {
+  if (ms < 1) return `${(ms * 1000).toFixed(ms < 0.01 ? 1 : 0)} us`;
+  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 2 : 1)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}
+
+/** Columns that line up; numbers (given as `right`) to the right. */
+export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const widths = rows[0].map((_, c) => Math.max(...rows.map((r) => r[c].length)));
+  return rows
+    .map((r) =>
+      r
+        .map((cell, c) => (right.includes(c) ? cell.padStart(widths[c]) : cell.padEnd(widths[c])))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
