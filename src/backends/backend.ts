@@ -112,6 +112,8 @@ export interface Program {
    * the caller may stop it. Outputs are copies that belong to the caller.
    */
   run(inputs: readonly HostTensor[], control?: RunControl): Generator<Promise<unknown> | undefined, HostTensor[]>;
+  /** The same at once, on devices that run in this thread. */
+  runSync?(inputs: readonly HostTensor[]): HostTensor[];
   dispose(): void;
 }
 

@@ -6,6 +6,7 @@ import type { Backend, DeviceSession, Program, Step } from "../backends/backend.
 import type { EvaluateContext, Subgraph } from "../ops/op.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
@@ -24,6 +25,7 @@ export interface ExecuteOptions {
 interface Prepared<S extends Step> {
   readonly stage: Stage<S>;
   readonly program: Program | undefined;
+  readonly direct: DirectRun | undefined;
   /** Milliseconds of each step in the latest profiled run. */
   times?: Float64Array;
 }
@@ -75,6 +77,11 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     return graph.outputs.map((port) => env.get(port.id) ?? graph.constants.get(port.id) ?? null);
   }
 
+  /** The same at once, by the short way, where the latest plan fits and allows it. Undefined otherwise. */
+  executeDirectly(inputs: readonly HostValue[]): HostValue[] | undefined {
+    return this.stages.get(0)?.[0]?.direct?.(inputs);
+  }
+
   /** EvaluateContext: a branch or a loop body. */
   *run(graph: Subgraph, inputs: readonly HostValue[]): Generator<unknown, HostValue[]> {
     const g = graph as Graph;
@@ -109,7 +116,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
         stage.plan.steps.length || stage.plan.outputs.length
           ? yield* resolve(this.device.prepare(stage.plan))
           : undefined;
-      prepared = { stage, program };
+      prepared = { stage, program, direct: start === 0 ? directRun(this.graph, stage, program) : undefined };
     }
     list.unshift(prepared);
     if (list.length > plansKept) list.pop()!.program?.dispose();

@@ -52,6 +52,7 @@ export class Session {
   readonly graph: Graph;
   private readonly store: DeviceSession;
   private readonly runner: GraphRunner;
+  private readonly names: ReadonlySet<string>;
   private queue: Promise<unknown> = Promise.resolve();
   private pending = 0;
   private disposed = false;
@@ -63,6 +64,7 @@ export class Session {
     this.graph = graph;
     this.inputs = graph.inputs.map(describe);
     this.outputs = graph.outputs.map(describe);
+    this.names = new Set(graph.inputs.map((p) => p.name));
     this.store = device.open();
     this.runner = new GraphRunner(graph, device, this.store);
   }
@@ -74,7 +76,12 @@ export class Session {
   async run(inputs: Inputs, { signal, profile }: RunOptions = {}): Promise<Outputs> {
     this.assertUsable();
     signal?.throwIfAborted();
-    const values = await this.collect(inputs);
+    const collected = this.collect(inputs);
+    const values = collected instanceof Promise ? await collected : collected;
+    if (this.pending === 0 && !signal && !profile) {
+      const direct = this.runner.executeDirectly(values);
+      if (direct) return this.named(direct);
+    }
     const turn = this.queue;
     this.pending++;
     const result = (async () => {
@@ -97,9 +104,10 @@ export class Session {
   runSync(inputs: Inputs, { profile }: Pick<RunOptions, "profile"> = {}): Outputs {
     this.assertUsable();
     if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
-    const values = this.graph.inputs.map((port) => checkInput(port, inputs[port.name] as HostTensor | undefined));
     this.checkNames(inputs);
-    return driveSync(this.execute(values, { profile }));
+    const values = this.graph.inputs.map((port) => checkInput(port, inputs[port.name] as HostTensor | undefined));
+    const direct = profile ? undefined : this.runner.executeDirectly(values);
+    return direct ? this.named(direct) : driveSync(this.execute(values, { profile }));
   }
 
   /** The steps of every plan made so far, with the kernel that runs each. */
@@ -140,30 +148,31 @@ export class Session {
   }
 
   private *execute(values: readonly HostValue[], options: ExecuteOptions): Work<Outputs> {
-    const results = yield* this.runner.execute(values, options);
-    const named: Record<string, HostValue> = {};
-    this.graph.outputs.forEach((port, i) => {
-      named[port.name] = results[i];
-    });
-    return named as Outputs;
+    return this.named(yield* this.runner.execute(values, options));
   }
 
-  private async collect(inputs: Inputs): Promise<HostValue[]> {
+  private named(results: readonly HostValue[]): Outputs {
+    const outputs: Record<string, HostValue> = {};
+    const { outputs: ports } = this.graph;
+    for (let i = 0; i < ports.length; i++) outputs[ports[i].name] = results[i];
+    return outputs as Outputs;
+  }
+
+  /** Waits only for lazy tensors. */
+  private collect(inputs: Inputs): HostValue[] | Promise<HostValue[]> {
     this.checkNames(inputs);
-    const values: HostValue[] = [];
-    for (const port of this.graph.inputs) {
-      let v = inputs[port.name];
-      if (v && typeof v === "object" && "toHost" in v) v = await v.toHost();
-      values.push(checkInput(port, v as HostTensor | undefined));
-    }
-    return values;
+    const given = this.graph.inputs.map((port) => inputs[port.name]);
+    const check = (all: readonly InputValue[]): HostValue[] =>
+      this.graph.inputs.map((port, i) => checkInput(port, all[i] as HostTensor | undefined));
+    if (!given.some(isLazy)) return check(given as InputValue[]);
+    return Promise.all(given.map((v) => (isLazy(v) ? v.toHost() : (v as InputValue)))).then(check);
   }
 
   private checkNames(inputs: Inputs): void {
     if (typeof inputs !== "object" || inputs === null)
       throw new InputError(`run: takes an object of inputs by name: ${this.inputs.map((p) => p.name).join(", ")}`);
-    for (const name of Object.keys(inputs))
-      if (!this.inputs.some((p) => p.name === name))
+    for (const name in inputs)
+      if (!this.names.has(name))
         throw new InputError(
           `run: the model has no input "${name}"; it has ${this.inputs.map((p) => `"${p.name}"`).join(", ") || "none"}`,
         );
@@ -173,6 +182,9 @@ export class Session {
     if (this.disposed) throw new DisposedError("this session was disposed");
   }
 }
+
+const isLazy = (v: InputValue | undefined): v is { toHost(): Promise<HostTensor> } =>
+  typeof v === "object" && v !== null && "toHost" in v;
 
 const describe = ({ name, dtype, shape }: GraphPort): ValueInfo => ({ name, dtype, shape });
 

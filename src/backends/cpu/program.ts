@@ -70,17 +70,35 @@ class HostProgram implements Program {
   ) {}
 
   *run(inputs: readonly HostTensor[], control?: RunControl): Generator<undefined, HostTensor[]> {
-    if (this.boundTo !== this.session.arena) this.bind();
-    const { steps } = this;
-    const times = control?.times;
-    for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
-    for (let i = 0; i < steps.length; i++) {
-      if (control && i > 0) yield undefined;
-      const { step, inputs, outputs, workspace } = steps[i];
-      const before = times ? performance.now() : 0;
-      step.run(inputs, outputs, workspace);
+    if (!control) return this.runSync(inputs);
+    this.begin(inputs);
+    const { times } = control;
+    for (let i = 0; i < this.steps.length; i++) {
+      if (i > 0) yield undefined;
+      const before = performance.now();
+      this.execute(i);
       if (times) times[i] = performance.now() - before;
     }
+    return this.results();
+  }
+
+  runSync(inputs: readonly HostTensor[]): HostTensor[] {
+    this.begin(inputs);
+    for (let i = 0; i < this.steps.length; i++) this.execute(i);
+    return this.results();
+  }
+
+  private begin(inputs: readonly HostTensor[]): void {
+    if (this.boundTo !== this.session.arena) this.bind();
+    for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
+  }
+
+  private execute(i: number): void {
+    const { step, inputs, outputs, workspace } = this.steps[i];
+    step.run(inputs, outputs, workspace);
+  }
+
+  private results(): HostTensor[] {
     return this.plan.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: this.outputs[i].slice() }));
   }
 

@@ -133,18 +133,31 @@ class WasmProgram implements Program {
   ) {}
 
   *run(inputs: readonly HostTensor[], control?: RunControl): Generator<undefined, HostTensor[]> {
+    if (!control) return this.runSync(inputs);
+    const run = this.begin(inputs);
+    for (let i = 0; i < this.plan.steps.length; i++) {
+      if (i > 0) yield undefined;
+      const before = performance.now();
+      this.execute(run, i, i + 1);
+      if (control.times) control.times[i] = performance.now() - before;
+    }
+    return this.results();
+  }
+
+  runSync(inputs: readonly HostTensor[]): HostTensor[] {
+    const run = this.begin(inputs);
+    this.execute(run, 0, this.plan.steps.length);
+    return this.results();
+  }
+
+  private begin(inputs: readonly HostTensor[]): Run {
     const run = this.linked();
     if (this.viewed !== this.session.memory.memory.buffer) this.makeViews();
     for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
-    const steps = this.plan.steps.length;
-    if (!control) this.execute(run, 0, steps);
-    else
-      for (let i = 0; i < steps; i++) {
-        if (i > 0) yield undefined;
-        const before = performance.now();
-        this.execute(run, i, i + 1);
-        if (control.times) control.times[i] = performance.now() - before;
-      }
+    return run;
+  }
+
+  private results(): HostTensor[] {
     return this.plan.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: this.outputs[i].slice() }));
   }
 
