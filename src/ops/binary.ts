@@ -10,13 +10,11 @@ import {
   broadcastMap,
   expectDomain,
   type FloatBinary,
-  fromBigInts,
   type IntBinary,
   inferBroadcast,
   mapBinary,
-  toBigInts,
-  wrapBigInt,
 } from "./elementwise.ts";
+import { integersOf, storeIntegers, wrapInteger } from "./integers.ts";
 import { defineOp, type Op } from "./op.ts";
 import { sigmoid } from "./special.ts";
 
@@ -140,8 +138,8 @@ export const pow = /* @__PURE__ */ defineOp({
   },
   reference([x, exponent], _, [y]) {
     if (isInteger(x.dtype) && isInteger(exponent.dtype)) {
-      const power: IntBinary = (b, e) => integerPower(b, e, (v) => wrapBigInt(x.dtype, v));
-      fromBigInts(broadcastMap(x, exponent, y, toBigInts(x), toBigInts(exponent), power), y);
+      const power: IntBinary = (b, e) => integerPower(b, e, (v) => wrapInteger(x.dtype, v));
+      storeIntegers(broadcastMap(x, exponent, y, integersOf(x), integersOf(exponent), power), y);
     } else fromF64(broadcastMap(x, exponent, y, toF64(x), toF64(exponent), powF64), y);
   },
 });

@@ -6,7 +6,7 @@ import { encodeFloat } from "../tensor/float.ts";
 import { emptyTensor, type HostTensor } from "../tensor/tensor.ts";
 import { dtypeError } from "./check.ts";
 import { copyElements } from "./copy.ts";
-import { fromBigInts, toBigInts } from "./elementwise.ts";
+import { integersOf, storeIntegers } from "./integers.ts";
 import { formatNumber, parseInteger, parseNumber } from "./numerals.ts";
 import { defineOp } from "./op.ts";
 
@@ -55,7 +55,7 @@ function convert(x: HostTensor, y: HostTensor, rules: CastRules): void {
   if (x.dtype === y.dtype) copyElements(x, y);
   else if (x.dtype === "string") parseStrings(x.data as string[], y, rules);
   else if (y.dtype === "string") printElements(x, y.data as string[]);
-  else if (isBig(x.dtype) && isInteger(y.dtype)) fromBigInts(toBigInts(x), y);
+  else if (isBig(x.dtype) && isInteger(y.dtype)) storeIntegers(integersOf(x), y);
   else encodeNumbers(toF64(x), y, rules);
 }
 
@@ -96,7 +96,7 @@ function parseStrings(strings: readonly string[], y: HostTensor, rules: CastRule
     throw new InputError(`cast: ${JSON.stringify(s)} is not a number`, { op: "cast" });
   };
   if (isInteger(y.dtype))
-    fromBigInts(
+    storeIntegers(
       strings.map((s) => parseInteger(s) ?? fail(s)),
       y,
     );

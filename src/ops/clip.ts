@@ -3,7 +3,8 @@ import { isFloat } from "../tensor/dtype.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { dtypeError, shapeError } from "./check.ts";
-import { expectDomain, mapUnary, toBigInts } from "./elementwise.ts";
+import { expectDomain, mapUnary } from "./elementwise.ts";
+import { integersOf } from "./integers.ts";
 import { defineOp } from "./op.ts";
 
 /**
@@ -31,7 +32,7 @@ export const clip = /* @__PURE__ */ defineOp({
       const hi = max ? toF64(max)[0] : Infinity;
       mapUnary(x, y, (v) => Math.min(Math.max(v, lo), hi));
     } else {
-      const bound = (t: HostTensor | undefined): bigint | undefined => t && toBigInts(t)[0];
+      const bound = (t: HostTensor | undefined): bigint | undefined => t && integersOf(t)[0];
       const lo = bound(min);
       const hi = bound(max);
       const clamp = (v: bigint): bigint => {

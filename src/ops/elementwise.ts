@@ -3,10 +3,11 @@
  * dtypes and one on bigints for the integers, whose results wrap to the dtype as two's complement does.
  */
 import { fromF64, toF64 } from "../tensor/convert.ts";
-import { type DType, dtypes, isBig, isFloat, isInteger } from "../tensor/dtype.ts";
+import { type DType, dtypes, isFloat, isInteger } from "../tensor/dtype.ts";
 import { broadcastShapes, broadcastStrides, forEachOffset } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { dtypeError, sameDType } from "./check.ts";
+import { integersOf, storeIntegers } from "./integers.ts";
 
 export type FloatUnary = (x: number) => number;
 export type FloatBinary = (a: number, b: number) => number;
@@ -30,23 +31,6 @@ export function expectDomain(op: string, domain: Domain, ...types: (TensorType |
     if (t && !domains[domain](t.dtype)) dtypeError(op, `takes ${domain === "signed" ? "signed" : domain} tensors`, t);
 }
 
-/** The elements of an integer tensor as bigints. */
-export function toBigInts(t: HostTensor): ArrayLike<bigint> {
-  return isBig(t.dtype) ? (t.data as BigInt64Array) : Array.from(t.data as Int32Array, BigInt);
-}
-
-/** `v` wrapped to the width of an integer dtype. */
-export function wrapBigInt(dtype: DType, v: bigint): bigint {
-  const { bits, kind } = dtypes[dtype];
-  return kind === "int" ? BigInt.asIntN(bits, v) : BigInt.asUintN(bits, v);
-}
-
-/** Stores bigints, discarding the bits that the integer dtype does not have. */
-export function fromBigInts(values: ArrayLike<bigint>, y: HostTensor): void {
-  if (isBig(y.dtype)) for (let i = 0; i < values.length; i++) (y.data as BigInt64Array)[i] = values[i];
-  else for (let i = 0; i < values.length; i++) (y.data as Int32Array)[i] = Number(wrapBigInt(y.dtype, values[i]));
-}
-
 /** Type rule of binary operators: equal dtypes in the domain, broadcast shapes. */
 export function inferBroadcast(op: string, domain: Domain, a: TensorType, b: TensorType): TensorType {
   expectDomain(op, domain, a, b);
@@ -55,18 +39,13 @@ export function inferBroadcast(op: string, domain: Domain, a: TensorType, b: Ten
 
 /** y[i] = f(x[i]), by `integer` where the dtype is one. */
 export function mapUnary(x: HostTensor, y: HostTensor, float: FloatUnary, integer?: IntUnary): void {
-  if (integer && isInteger(x.dtype)) {
-    const src = toBigInts(x);
-    fromBigInts(
-      Array.from(src, (v) => integer(v)),
-      y,
-    );
-  } else fromF64(toF64(x).map(float), y);
+  if (integer && isInteger(x.dtype)) storeIntegers(integersOf(x).map(integer), y);
+  else fromF64(toF64(x).map(float), y);
 }
 
 /** y[i] = f(a[i], b[i]) with broadcasting, by `integer` where the dtype is one. */
 export function mapBinary(a: HostTensor, b: HostTensor, y: HostTensor, float: FloatBinary, integer?: IntBinary): void {
-  if (integer && isInteger(a.dtype)) fromBigInts(broadcastMap(a, b, y, toBigInts(a), toBigInts(b), integer), y);
+  if (integer && isInteger(a.dtype)) storeIntegers(broadcastMap(a, b, y, integersOf(a), integersOf(b), integer), y);
   else fromF64(broadcastMap(a, b, y, toF64(a), toF64(b), float), y);
 }
 

@@ -7,12 +7,17 @@ export function integersOf(x: HostTensor): bigint[] {
   return Array.from(source as ArrayLike<number | bigint>, BigInt);
 }
 
-/** Stores `values`, wrapping to the dtype of `y` as two's complement arithmetic does. */
+/** `v` without the bits that the integer dtype does not have, as two's complement arithmetic wraps. */
+export function wrapInteger(dtype: DType, v: bigint): bigint {
+  const { kind, bits } = dtypes[dtype];
+  return kind === "int" ? BigInt.asIntN(bits, v) : BigInt.asUintN(bits, v);
+}
+
+/** Stores `values`, wrapped to the dtype of `y`. */
 export function storeIntegers(values: readonly bigint[], y: HostTensor): void {
-  const { kind, bits } = dtypes[y.dtype];
-  const wrap = kind === "int" ? BigInt.asIntN : BigInt.asUintN;
-  if (isBig(y.dtype)) for (let i = 0; i < values.length; i++) (y.data as BigInt64Array)[i] = wrap(bits, values[i]);
-  else for (let i = 0; i < values.length; i++) (y.data as Int32Array)[i] = Number(wrap(bits, values[i]));
+  const { dtype } = y;
+  if (isBig(dtype)) (y.data as BigInt64Array).set(values);
+  else for (let i = 0; i < values.length; i++) (y.data as Int32Array)[i] = Number(wrapInteger(dtype, values[i]));
 }
 
 /** Smallest and largest element of an integer dtype. */

@@ -9,6 +9,7 @@ import { normalizeAxis, sameShape, sizeBetween, sizeOf } from "../tensor/shape.t
 import { emptyTensor, type TensorType } from "../tensor/tensor.ts";
 import { encodeNumbers } from "./cast.ts";
 import { dtypeError, expectDType, shapeError } from "./check.ts";
+import { integerRange } from "./integers.ts";
 import { defineOp } from "./op.ts";
 
 export interface GranularityAttrs {
@@ -85,12 +86,6 @@ function rounder(dtype: DType): (v: number) => number {
   };
 }
 
-/** The smallest and the largest value of an integer dtype of up to 32 bits. */
-export function integerRange(dtype: DType): [number, number] {
-  const { bits, kind } = dtypes[dtype];
-  return kind === "int" ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];
-}
-
 const isLowFloat = (dtype: DType): boolean => isFloat(dtype) && dtypes[dtype].bytes === 1 && dtype !== "f8e8m0";
 const quantizable = (dtype: DType): boolean => isLowFloat(dtype) || (isInteger(dtype) && dtypes[dtype].bits <= 16);
 
@@ -123,7 +118,7 @@ export const quantizeLinear = /* @__PURE__ */ defineOp({
     const zeros = zeroPoint && toF64(zeroPoint);
     const out = new Float64Array(xs.length);
     const integer = isInteger(y.dtype);
-    const [low, high] = integerRange(y.dtype);
+    const [low, high] = integerRange(y.dtype).map(Number);
     forEachScale(scaleLayout("quantizeLinear", x, scale, attrs), (e, s) => {
       const q = round(round(xs[e]) / round(scales[s]));
       const zero = zeros ? zeros[s] : 0;

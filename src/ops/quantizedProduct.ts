@@ -6,7 +6,7 @@ import { broadcastShapes, broadcastStrides, forEachOffset, type Shape, sameShape
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { encodeNumbers } from "./cast.ts";
 import { dtypeError, shapeError } from "./check.ts";
-import { integerRange } from "./quantize.ts";
+import { integerRange } from "./integers.ts";
 
 /**
  * Strides that read a zero point or scale as if it had the `target` shape. A vector goes along rows (the last axis but
@@ -53,6 +53,6 @@ export function requantize(sums: Float64Array, factor: (i: number) => number, ze
 }
 
 function clampTo(dtype: DType, v: number): number {
-  const [low, high] = integerRange(dtype);
+  const [low, high] = integerRange(dtype).map(Number);
   return Math.min(Math.max(v, low), high);
 }

@@ -2,11 +2,11 @@
  * Quantization of f32 in one pass over `[outer, axis, inner]`, with the scale of a row in registers. The blocked forms,
  * the small floats and 4-bit integers are left to the reference.
  */
+import { integerRange } from "../../ops/integers.ts";
 import {
   dequantizeLinear,
   dynamicQuantizeLinear,
   dynamicScale,
-  integerRange,
   quantizeLinear,
   scaleLayout,
 } from "../../ops/quantize.ts";
@@ -65,7 +65,7 @@ const quantizeF32 = kernel(quantizeLinear, "cpu/quantizeLinear/f32", ([x, scale]
   if (!integers.includes(y.dtype)) return undefined;
   const { outer, n, inner, kind } = scaleLayout("quantizeLinear", x, scale, attrs);
   if (kind === "block") return undefined;
-  const [low, high] = integerRange(y.dtype);
+  const [low, high] = integerRange(y.dtype).map(Number);
   return {
     run([a, s, z], [b]) {
       const src = a as Float32Array;
