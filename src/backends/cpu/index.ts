@@ -1,6 +1,7 @@
 /** The plain backend: typed arrays and TypeScript loops, wherever JavaScript runs. */
 import type { Backend, HostStep, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
+import { convKernels } from "./conv.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { indexingKernels } from "./indexing.ts";
 import { topkKernels } from "./indexing-topk.ts";
@@ -10,6 +11,7 @@ import { HostSession, referenceStep } from "./program.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
+  ...convKernels,
   ...matmulKernels,
   ...elementwiseKernels,
   ...movementKernels,

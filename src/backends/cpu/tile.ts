@@ -204,7 +204,7 @@ export class DenseSink implements Sink {
   finish(u: number, count: number): void {
     if (this.activation === undefined) return;
     const y = this.y as Float32Array;
-    if (this.vStride === 1)
+    if (this.vStride === 1 && this.uStride === this.count)
       activate(this.activation, y, this.at + u * this.uStride, this.at + (u + count) * this.uStride);
     else
       for (let v = 0; v < this.count; v++) {
