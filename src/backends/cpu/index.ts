@@ -3,11 +3,14 @@ import type { Backend, HostStep, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
 import { convKernels } from "./conv.ts";
 import { elementwiseKernels } from "./elementwise.ts";
+import { imageKernels } from "./image.ts";
 import { indexingKernels } from "./indexing.ts";
 import { topkKernels } from "./indexing-topk.ts";
 import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
 import { HostSession, referenceStep } from "./program.ts";
+import { resizeKernels } from "./resize.ts";
+import { signalKernels } from "./signal.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
@@ -17,6 +20,9 @@ export const cpuKernels: readonly Kernel<HostStep>[] = [
   ...movementKernels,
   ...indexingKernels,
   ...topkKernels,
+  ...resizeKernels,
+  ...imageKernels,
+  ...signalKernels,
 ];
 
 const kernelsFor = kernelTable(cpuKernels);
