@@ -34,12 +34,13 @@ const recurrent = (gates: number, functions: number) =>
       bias: sometimes,
       lengths: sometimes,
       state: sometimes,
-      peepholes: sometimes,
+      peepholes: fc.constantFrom(false, false, true),
       flag: sometimes,
-      clip: fc.constantFrom(undefined, undefined, 0.4),
-      activations: fc.option(fc.array(cell, { minLength: 2 * functions, maxLength: 2 * functions }), {
-        nil: undefined,
-      }),
+      clip: fc.constantFrom(undefined, undefined, undefined, 0.4),
+      activations: fc.oneof(
+        { weight: 3, arbitrary: fc.constant(undefined) },
+        fc.array(cell, { minLength: 2 * functions, maxLength: 2 * functions }),
+      ),
     })
     .map((c) => {
       const { seq, batch, input, hidden, batchFirst } = c;

@@ -1,6 +1,7 @@
 /** The plain backend: typed arrays and TypeScript loops, wherever JavaScript runs. */
 import type { Backend, HostStep, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
+import { attentionKernels } from "./attention.ts";
 import { convKernels } from "./conv.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { imageKernels } from "./image.ts";
@@ -8,9 +9,13 @@ import { indexingKernels } from "./indexing.ts";
 import { topkKernels } from "./indexing-topk.ts";
 import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
+import { normKernels } from "./norm.ts";
 import { HostSession, referenceStep } from "./program.ts";
+import { recurrentKernels } from "./recurrent.ts";
+import { reduceKernels } from "./reduce.ts";
 import { resizeKernels } from "./resize.ts";
 import { signalKernels } from "./signal.ts";
+import { softmaxKernels } from "./softmax.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
@@ -23,6 +28,11 @@ export const cpuKernels: readonly Kernel<HostStep>[] = [
   ...resizeKernels,
   ...imageKernels,
   ...signalKernels,
+  ...softmaxKernels,
+  ...reduceKernels,
+  ...normKernels,
+  ...attentionKernels,
+  ...recurrentKernels,
 ];
 
 const kernelsFor = kernelTable(cpuKernels);
