@@ -3,6 +3,7 @@ import type { Backend, HostStep, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
 import { attentionKernels } from "./attention.ts";
 import { convKernels } from "./conv.ts";
+import { convTransposeKernels } from "./convTranspose.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { imageKernels } from "./image.ts";
 import { indexingKernels } from "./indexing.ts";
@@ -10,6 +11,7 @@ import { topkKernels } from "./indexing-topk.ts";
 import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
 import { normKernels } from "./norm.ts";
+import { poolKernels } from "./pool.ts";
 import { HostSession, referenceStep } from "./program.ts";
 import { recurrentKernels } from "./recurrent.ts";
 import { reduceKernels } from "./reduce.ts";
@@ -19,6 +21,8 @@ import { softmaxKernels } from "./softmax.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
+  ...convTransposeKernels,
+  ...poolKernels,
   ...convKernels,
   ...matmulKernels,
   ...elementwiseKernels,
