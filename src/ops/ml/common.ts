@@ -40,7 +40,14 @@ export function postTransform(kind: PostTransform, scores: Float64Array): void {
   else if (kind === "SOFTMAX" || kind === "SOFTMAX_ZERO") softmaxRow(scores, kind === "SOFTMAX_ZERO");
 }
 
-export const logistic = (v: number): number => 1 / (1 + Math.exp(-v));
+/**
+ * The scores of two classes from one: that of the second, and for the first what `other` says. Only LOGISTIC transforms
+ * them, to complementary probabilities: a lone score has nothing to be normalized with.
+ */
+export const binaryScores = (score: number, other: number, post: PostTransform): [number, number] =>
+  post === "LOGISTIC" ? [logistic(-score), logistic(score)] : [other, score];
+
+const logistic = (v: number): number => 1 / (1 + Math.exp(-v));
 
 /** `keepZeros`: scores of exactly 0 stay 0 and take no part. */
 function softmaxRow(scores: Float64Array, keepZeros: boolean): void {

@@ -2,7 +2,16 @@ import { fromF64, toF64 } from "../../tensor/convert.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { shapeError } from "../check.ts";
 import { defineOp } from "../op.ts";
-import { argmax, type Labels, labelType, type PostTransform, postTransform, rowsOf, writeLabel } from "./common.ts";
+import {
+  argmax,
+  binaryScores,
+  type Labels,
+  labelType,
+  type PostTransform,
+  postTransform,
+  rowsOf,
+  writeLabel,
+} from "./common.ts";
 
 interface LinearAttrs {
   /** [targets, features], row-major. */
@@ -67,8 +76,8 @@ const targetsOf = ({ labels, coefficients }: LinearClassifierAttrs, features: nu
   labels.length === 2 && coefficients.length === features ? 1 : labels.length;
 
 /**
- * The class of every row [N, F] and its scores, f32 [N, classes]. With a single set of coefficients for two classes the
- * scores are those of the second class and its opposite. (ai.onnx.ml LinearClassifier.)
+ * The class of every row [N, F] and its scores, f32 [N, classes]. A single set of coefficients for two
+ * classes is the second one's: above 0 it wins, and the first one has the rest to 1. (ai.onnx.ml LinearClassifier.)
  */
 export const linearClassifier = /* @__PURE__ */ defineOp({
   name: "linearClassifier",
@@ -90,9 +99,7 @@ export const linearClassifier = /* @__PURE__ */ defineOp({
       if (targets < labels.length) {
         const [s] = scores;
         writeLabel(y, r, labels[s > 0 ? 1 : 0]);
-        const pair = Float64Array.of(-s, s);
-        postTransform(post, pair);
-        out.set(pair, r * 2);
+        out.set(binaryScores(s, 1 - s, post), r * 2);
       } else {
         writeLabel(y, r, labels[argmax(scores)]);
         postTransform(post, scores);

@@ -131,8 +131,7 @@ export const svmClassifier = /* @__PURE__ */ defineOp({
         const decided = vote(kernels, attrs);
         writeLabel(y, r, labels[argmax(decided.votes)]);
         scores = attrs.probA?.length ? probabilities(decided.values, attrs) : decided.values;
-        // Positive values speak for the first class of the pair.
-        if (scores.length === 1) scores = Float64Array.of(scores[0], -scores[0]);
+        if (scores.length === 1) scores = Float64Array.of(-scores[0], scores[0]);
       }
       postTransform(post, scores);
       out.set(scores, r * width);

@@ -3,7 +3,16 @@ import type { DType } from "../../tensor/dtype.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { expectFloat, shapeError } from "../check.ts";
 import { defineOp, type Operand } from "../op.ts";
-import { argmax, type Labels, labelType, type PostTransform, postTransform, rowsOf, writeLabel } from "./common.ts";
+import {
+  argmax,
+  binaryScores,
+  type Labels,
+  labelType,
+  type PostTransform,
+  postTransform,
+  rowsOf,
+  writeLabel,
+} from "./common.ts";
 import type { Forest } from "./forest.ts";
 
 interface EnsembleAttrs {
@@ -117,9 +126,9 @@ export const treeEnsemble = /* @__PURE__ */ defineOp({
 
 /**
  * Classification by decision trees: the best class of every row [N, F] and the scores, f32 [N, classes]. With two classes
- * and votes for one of them only, the votes speak for the second class: as its probability where all weights are positive
- * (above 1/2 wins, the first class has the rest), otherwise as its margin (above 0 wins, the first class has the
- * opposite). (ai.onnx.ml TreeEnsembleClassifier.)
+ * and votes for one of them only, the sum speaks for the second class: above 1/2 where no weight is negative, otherwise
+ * above 0. Votes for the first one are meant so too, and it gets the rest to 1, or the opposite.
+ * (ai.onnx.ml TreeEnsembleClassifier, which leaves the case of two classes open; this is what runtimes agreed on.)
  */
 export const treeEnsembleClassifier = /* @__PURE__ */ defineOp({
   name: "treeEnsembleClassifier",
@@ -134,7 +143,8 @@ export const treeEnsembleClassifier = /* @__PURE__ */ defineOp({
     const classes = labels.length;
     const src = toF64(x);
     const out = new Float64Array(rows * classes);
-    const single = classes === 2 && new Set(forest.target).size === 1;
+    const voted = new Set(forest.target);
+    const single = classes === 2 && voted.size === 1;
     const probability = forest.weight.every((w) => w >= 0);
     for (let r = 0; r < rows; r++) {
       const scores = out.subarray(r * classes, (r + 1) * classes);
@@ -143,9 +153,12 @@ export const treeEnsembleClassifier = /* @__PURE__ */ defineOp({
       });
       if (single) {
         const s = scores[0] + scores[1] + baseOf(base, classes - 1);
-        const margin = !probability || post === "LOGISTIC";
-        scores.set([margin ? -s : 1 - s, s]);
         writeLabel(y, r, labels[s > (probability ? 0.5 : 0) ? 1 : 0]);
+        if (voted.has(0)) {
+          scores.set(binaryScores(s, probability ? 1 - s : -s, post));
+          continue;
+        }
+        scores[1] = s;
       } else {
         scores.forEach((s, t) => {
           scores[t] = s + baseOf(base, t);
