@@ -8,7 +8,9 @@ import { elementwiseKernels } from "./elementwise.ts";
 import { imageKernels } from "./image.ts";
 import { indexingKernels } from "./indexing.ts";
 import { topkKernels } from "./indexing-topk.ts";
+import { integerKernels } from "./integer.ts";
 import { matmulKernels } from "./matmul.ts";
+import { matmulNBitsKernels } from "./matmulNBits.ts";
 import { movementKernels } from "./movement.ts";
 import { normKernels } from "./norm.ts";
 import { poolKernels } from "./pool.ts";
@@ -21,6 +23,8 @@ import { softmaxKernels } from "./softmax.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
+  ...matmulNBitsKernels,
+  ...integerKernels,
   ...convTransposeKernels,
   ...poolKernels,
   ...convKernels,
