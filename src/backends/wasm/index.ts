@@ -3,6 +3,7 @@ import { DeviceError, InputError } from "../../tensor/errors.ts";
 import type { Backend, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
 import { cpu } from "../cpu/index.ts";
+import { convKernels } from "./conv.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
@@ -33,7 +34,7 @@ function cores(): number {
 }
 
 /** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [matmulKernels];
+const families: readonly WasmKernels[] = [matmulKernels, convKernels];
 
 /**
  * The `wasm` backend.

@@ -30,10 +30,11 @@ export class LinearMemory {
     }
     const at = this.top;
     const end = at + size;
-    const missing = end - this.memory.buffer.byteLength;
+    // Vector loads may reach past the last value.
+    const missing = end + 64 - this.memory.buffer.byteLength;
     if (missing > 0) {
       try {
-        if (end > maxPages * pageBytes) throw new RangeError("beyond 4 GiB");
+        if (end + 64 > maxPages * pageBytes) throw new RangeError("beyond 4 GiB");
         this.memory.grow(Math.ceil(missing / pageBytes));
       } catch (cause) {
         throw new DeviceError(

@@ -103,7 +103,7 @@ function transposeRows(
 }
 
 /** The columns of a 4x4 block of f32 whose rows are given. */
-function transpose4(f: FunctionBuilder, rows: Expr<"v128">[]): Expr<"v128">[] {
+export function transpose4(f: FunctionBuilder, rows: Expr<"v128">[]): Expr<"v128">[] {
   const words = (...order: number[]) => order.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte));
   const [r0, r1, r2, r3] = rows.map((row) => f.let(row));
   const low = (x: Local<"v128">, y: Local<"v128">) => f.let(i8x16.shuffle(x, y, words(0, 4, 1, 5)));

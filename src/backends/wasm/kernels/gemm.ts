@@ -72,14 +72,20 @@ const gemmParams = {
 } as const;
 export type GemmFunction = Func<typeof gemmParams, undefined>;
 
-/** `a` is a packed block of `rows` rows, `b` one packed panel of which `columns` (if fewer than 8) are in C. */
-const panelParams = { ...tileParams, rows: "i32" } as const;
+/**
+ * `a` is a packed block whose rows are dealt out to `tiles` tiles (see `dealRows`), `b` one packed panel of which
+ * `columns` (if fewer than 8) are in C.
+ */
+const panelParams = { ...tileParams, tiles: "i32", height: "i32", taller: "i32" } as const;
 export type PanelFunction = Func<typeof panelParams, undefined>;
 
 /** Rows of A packed at a time: many enough to use a panel of B again and again, few enough for a small workspace. */
 const BLOCK_ROWS = 120;
 /** A tile of floats in front of the packed block, for the last, partly filled panel of B. */
-const SCRATCH_BYTES = 256;
+export const SCRATCH_BYTES = 256;
+
+/** Rows of a tile: see the header. */
+export const tileRowsOf = (fma: boolean): number => (fma ? 6 : 4);
 
 /** Size of the workspace for a product with these dimensions. */
 export function gemmWorkspaceBytes(m: number, k: number): number {
@@ -92,15 +98,19 @@ export function gemmWorkspaceBytes(m: number, k: number): number {
  * each panel, `c`, `residual` and a column bias).
  */
 export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
-  const tileRows = options.fma ? 6 : 4;
+  const tileRows = tileRowsOf(options.fma);
   const packA = emitPackRows(m, `${options.name}/packA`);
-  const panel = emitPanel(m, tileRows, options);
+  const panel = emitPanel(m, options);
 
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
     const [rows, block, b, c, bias, residual, columns, from, at] = f.locals("i32", 9);
+    const [tiles, height, taller] = f.locals("i32", 3);
     f.while(i32.gt_s(p.m, 0), () => {
       // Blocks of equal height, not full ones and a rest.
       f.set(rows, ceilDiv(p.m, ceilDiv(p.m, BLOCK_ROWS)));
+      f.set(tiles, ceilDiv(rows, tileRows));
+      f.set(height, i32.div_u(rows, tiles));
+      f.set(taller, i32.rem_u(rows, tiles));
       f.if(
         i32.eq(rows, 1),
         () => f.set(block, p.a), // a single row is its own panel
@@ -108,10 +118,10 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
           f.set(block, i32.add(p.workspace, SCRATCH_BYTES));
           f.set(at, block);
           f.set(from, p.a);
-          forTiles(f, tileRows, rows, (height) => {
-            f.call(packA, { from, stride: p.lda, rows: height, k: p.k, out: at, step: i32.shl(height, 2) });
-            f.increment(from, i32.mul(height, p.lda));
-            f.increment(at, i32.shl(i32.mul(height, p.k), 2));
+          forTiles(f, { tiles: f.let(tiles), height, taller: f.let(taller) }, (h) => {
+            f.call(packA, { from, stride: p.lda, rows: h, k: p.k, out: at, step: i32.shl(h, 2) });
+            f.increment(from, i32.mul(h, p.lda));
+            f.increment(at, i32.shl(i32.mul(h, p.k), 2));
           });
         },
       );
@@ -122,7 +132,7 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
       f.set(columns, p.n);
       f.while(i32.gt_s(columns, 0), () => {
         const { k, ldc, ldr, workspace: scratch } = p;
-        f.call(panel, { a: block, b, c, ldc, rows, columns, k, bias, residual, ldr, scratch });
+        f.call(panel, { a: block, b, c, ldc, columns, k, bias, residual, ldr, scratch, tiles, height, taller });
         f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
         f.increment(c, 4 * PANEL_COLUMNS);
         if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
@@ -142,10 +152,11 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
  * One panel of B times all panels of a block of A. A function of its own because V8 replaces a function by its optimised
  * code at the next call, not inside a running loop.
  */
-function emitPanel(m: ModuleBuilder, tileRows: number, options: GemmOptions): PanelFunction {
+export function emitPanel(m: ModuleBuilder, options: GemmOptions): PanelFunction {
+  const tileRows = tileRowsOf(options.fma);
   const tiles = Array.from({ length: tileRows }, (_, i) => emitTile(m, tileRows - i, options));
   return m.func({ name: `${options.name}/panel`, params: panelParams }, (f, p) => {
-    forTiles(f, tileRows, p.rows, (height) => {
+    forTiles(f, p, (height) => {
       callTile(f, tiles, height, p);
       f.increment(p.a, i32.shl(i32.mul(height, p.k), 2));
       f.increment(p.c, i32.mul(height, p.ldc));
@@ -174,21 +185,29 @@ function callTile(
   );
 }
 
-/** Deals `rows` out to the fewest tiles, of heights that differ by one at most. */
+/** How rows are dealt out to the fewest tiles: the first `taller` of them have `height` + 1 rows, the others `height`. */
+interface Deal<T> {
+  readonly tiles: T;
+  readonly height: T;
+  readonly taller: T;
+}
+
+export function dealRows(rows: number, tileRows: number): Deal<number> {
+  const tiles = Math.ceil(rows / tileRows);
+  return { tiles, height: Math.floor(rows / tiles), taller: rows % tiles };
+}
+
+/** Calls `body` with the height of each tile. Counts `tiles` and `taller` down. */
 function forTiles(
   f: FunctionBuilder,
-  tileRows: number,
-  rows: Local<"i32">,
+  { tiles, height, taller }: Deal<Local<"i32">>,
   body: (height: Local<"i32">) => void,
 ): void {
-  const tiles = f.let(ceilDiv(rows, tileRows));
-  const height = f.let(i32.div_u(rows, tiles));
-  const taller = f.let(i32.rem_u(rows, tiles));
-  f.increment(height, 1);
+  const h = f.local("i32");
   f.while(tiles, () => {
-    f.if(i32.eqz(taller), () => f.increment(height, -1));
+    f.set(h, i32.add(height, i32.gt_s(taller, 0)));
+    body(h);
     f.increment(taller, -1);
-    body(height);
     f.increment(tiles, -1);
   });
 }

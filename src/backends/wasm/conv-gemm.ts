@@ -1,0 +1,272 @@
+/**
+ * Convolution as a product: Y[channels out, outputs] = W[channels out, K] X'[K, outputs] with K = channels in x taps. X'
+ * (im2col) is never there as a whole: blocks of outputs are packed into panels that stay in the cache, used for all
+ * rows of W, and forgotten. A pointwise kernel with stride 1 packs x itself; others pack from staged rows.
+ */
+import { i32, type Local, type Operand } from "./assembler.ts";
+import { axisKey, type ConvForm, type ConvShape, depthOfProduct, planeSize, workOf } from "./conv-shape.ts";
+import { activationFunction, activationKey } from "./kernels/activations.ts";
+import { packFunction, packTaps } from "./kernels/conv-pack.ts";
+import {
+  clearStage,
+  directSource,
+  type Slices,
+  type Source,
+  stageBlock,
+  stageBytes,
+  stagedSource,
+} from "./kernels/conv-stage.ts";
+import { dealRows, SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
+import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
+import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
+import { splat } from "./kernels/math.ts";
+import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
+
+/** The product of packed operands with this epilogue, made once for each module. */
+export function productFunction(e: StepEmitter, { bias, residual, activation }: ConvForm): ProductFunction {
+  const name = `product${bias ? "+bias" : ""}${residual ? "+residual" : ""}/${activationKey(activation)}`;
+  const vector = activationFunction(e, activation);
+  return e.shared(name, (m) =>
+    emitProduct(m, {
+      name,
+      fma: e.target.features.relaxedSimd,
+      bias: bias ? "row" : "none",
+      residual,
+      activation: vector,
+    }),
+  );
+}
+
+/** Bytes of a packed block of outputs: half of a usual second-level cache, less what else is read. */
+const blockBytes = 160 * 1024;
+
+interface Layout {
+  readonly source: Source;
+  /** Panels in a block. */
+  readonly panels: number;
+  readonly stageBytes: number;
+  readonly bytes: number;
+}
+
+function layoutOf(s: ConvShape): Layout {
+  const k = depthOfProduct(s);
+  const outputs = planeSize(s);
+  const panelBytes = 4 * k * PANEL_COLUMNS;
+  const all = Math.ceil(outputs / PANEL_COLUMNS);
+  const panels = Math.max(1, Math.min(all, Math.floor(blockBytes / panelBytes)));
+  const outputRows = Math.min(s.rows.output, Math.ceil((panels * PANEL_COLUMNS - 1) / s.columns.output) + 1);
+  const plane = 4 * s.rows.input * s.columns.input;
+  const source =
+    (s.depth.kernel === 1 && s.depth.pad === 0 && s.depth.output === 1 && s.depth.input === 1
+      ? directSource(s.rows, s.columns, plane)
+      : undefined) ?? stagedSource(s.rows, s.columns, outputRows);
+  const staged = stageBytes(source, s.channelsIn * s.depth.kernel);
+  return { source, panels, stageBytes: staged, bytes: SCRATCH_BYTES + staged + panels * panelBytes };
+}
+
+const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
+/** @param constantWeights false: w is made by the model, and packed in each run */
+export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, constantWeights: boolean): WasmStep {
+  const k = depthOfProduct(s);
+  const layout = layoutOf(s);
+  const tileRows = tileRowsOf(target.features.relaxedSimd);
+  const rows = s.channelsOut;
+  const weights = s.groups * rows * k;
+  const weightBytes = constantWeights ? 0 : alignUp(4 * weights);
+  const own = alignUp(layout.bytes) + weightBytes;
+  return {
+    workspaceBytes: own * target.threads,
+    work: workOf(s),
+    prepack: constantWeights
+      ? [
+          {
+            input: 1,
+            key: `rows/${tileRows}/${s.groups}`,
+            type: { dtype: "f32", shape: [weights] },
+            pack(source, packed) {
+              const [from, to] = [source as Float32Array, packed as Float32Array];
+              for (let g = 0; g < s.groups; g++) {
+                const w = from.subarray(g * rows * k, (g + 1) * rows * k);
+                packRows(to.subarray(g * rows * k), { rows, k, tileRows }, (row, q) => w[row * k + q]);
+              }
+            },
+          },
+        ]
+      : undefined,
+    emit(e) {
+      const workspace = e.f.let(i32.add(addressOf(e.workspace, e.thread, own), 0));
+      let packed: Operand<"i32"> = e.inputs[1];
+      if (!constantWeights) {
+        packed = e.f.let(i32.add(workspace, alignUp(layout.bytes)));
+        packWeights(e, s, packed as Local<"i32">);
+      }
+      emitGemmConv(e, s, form, layout, workspace, packed);
+    },
+  };
+}
+
+/** Packs weights at run time as `packRows` does. Every thread makes its own copy. */
+function packWeights(e: StepEmitter, s: ConvShape, to: Local<"i32">): void {
+  const { f } = e;
+  const k = depthOfProduct(s);
+  const pack = e.shared("packRows", (m) => emitPackRows(m, "packRows"));
+  const { tiles, height, taller } = dealRows(s.channelsOut, tileRowsOf(e.target.features.relaxedSimd));
+  const [group, tile, h] = f.locals("i32", 3);
+  const from = f.let(i32.const(e.inputs[1]));
+  const out = f.let(to);
+  f.forRange(group, 0, s.groups, 1, () =>
+    f.forRange(tile, 0, tiles, 1, () => {
+      f.set(h, i32.add(height, i32.lt_s(tile, taller)));
+      f.call(pack, { from, stride: 4 * k, rows: h, k, out, step: i32.shl(h, 2) });
+      f.increment(from, i32.mul(h, 4 * k));
+      f.increment(out, i32.mul(h, 4 * k));
+    }),
+  );
+}
+
+/** Where the threads' shares come from. */
+type Split = "planes" | "outputs" | "channels";
+
+function splitOf(s: ConvShape, threads: number, tiles: number): Split {
+  if (threads === 1) return "outputs";
+  const planes = s.batch * s.groups * s.depth.output;
+  if (planes % threads === 0 || planes >= 4 * threads) return "planes";
+  const panels = Math.ceil(planeSize(s) / PANEL_COLUMNS);
+  if (panels % threads === 0 || panels >= 16 * threads || panels >= tiles) return "outputs";
+  return "channels";
+}
+
+function emitGemmConv(
+  e: StepEmitter,
+  s: ConvShape,
+  form: ConvForm,
+  layout: Layout,
+  workspace: Local<"i32">,
+  packed: Operand<"i32">,
+): void {
+  const { f } = e;
+  const [x, , bias, residual] = e.inputs;
+  const [y] = e.outputs;
+  const { source } = layout;
+  const k = depthOfProduct(s);
+  const outputs = planeSize(s);
+  const panels = Math.ceil(outputs / PANEL_COLUMNS);
+  const panelBytes = 4 * k * PANEL_COLUMNS;
+  const { depth, rows, columns } = s;
+  const deal = dealRows(s.channelsOut, tileRowsOf(e.target.features.relaxedSimd));
+  const product = productFunction(e, form);
+  const pack = packFunction(e, {
+    name: `im2col/${axisKey(rows)}/${axisKey(columns)}/${source.sliceBytes}${source.stage ? "" : "/direct"}`,
+    source,
+    width: columns.output,
+    height: rows.output,
+    slice: packTaps(source),
+  });
+  const stage = f.let(i32.add(workspace, SCRATCH_BYTES));
+  const block = f.let(i32.add(stage, layout.stageBytes));
+  if (source.stage) clearStage(e, stage, layout.stageBytes, splat(0));
+
+  const planes = s.batch * s.groups * depth.output;
+  const split = splitOf(s, e.target.threads, deal.tiles);
+  const shareOf = (wanted: Split, total: number) => (wanted === split ? e.share(total) : { from: 0, to: total });
+  const { from: firstPlane, to: lastPlane } = shareOf("planes", planes);
+  const { from: firstPanel, to: lastPanel } = shareOf("outputs", panels);
+  const { from: firstTile, to: lastTile } = shareOf("channels", deal.tiles);
+
+  const inputPlane = 4 * rows.input * columns.input;
+  const ldc = 4 * depth.output * outputs;
+  const [plane, panel, count, p] = f.locals("i32", 4);
+  f.forRange(plane, firstPlane, lastPlane, 1, () => {
+    // plane = (image, group, depth)
+    const z = f.let(i32.rem_u(plane, depth.output));
+    const channels = f.let(i32.div_u(plane, depth.output));
+    const group = f.let(i32.rem_u(channels, s.groups));
+    const from = f.let(i32.add(i32.mul(channels, s.channelsIn * depth.input * inputPlane), x));
+    const firstRow = rowsBefore(deal, firstTile);
+    const rowOffset = f.let(i32.add(i32.mul(channels, s.channelsOut), firstRow));
+    const weightsAt = f.let(i32.add(i32.mul(i32.add(i32.mul(group, s.channelsOut), firstRow), 4 * k), packed));
+    const resultAt = f.let(i32.add(i32.mul(rowOffset, ldc), i32.mul(z, 4 * outputs)));
+    const biasAt = f.let(i32.add(i32.shl(i32.add(i32.mul(group, s.channelsOut), firstRow), 2), bias));
+    f.forRange(panel, firstPanel, lastPanel, layout.panels, () => {
+      f.set(count, i32.sub(lastPanel, panel));
+      f.if(i32.gt_s(count, layout.panels), () => f.set(count, i32.const(layout.panels)));
+      const first = f.let(i32.mul(panel, PANEL_COLUMNS));
+      const wanted = f.let(i32.mul(count, PANEL_COLUMNS));
+      f.if(i32.gt_s(wanted, i32.sub(outputs, first)), () => f.set(wanted, i32.sub(outputs, first)));
+      const row = f.let(i32.div_u(first, columns.output));
+      const last = i32.div_u(i32.sub(i32.add(first, wanted), 1), columns.output);
+      const base = source.stage
+        ? stageBlock(
+            e,
+            source.stage,
+            stage,
+            { first: row, outputs: f.let(i32.add(i32.sub(last, row), 1)) },
+            depthSlices(e, s, from, z, source.sliceBytes),
+            source.sliceBytes,
+            splat(0),
+          )
+        : f.let(i32.add(from, i32.mul(row, source.outputRowBytes)));
+      f.forRange(p, 0, count, 1, () =>
+        f.call(pack, {
+          pixel: i32.add(first, i32.mul(p, PANEL_COLUMNS)),
+          base,
+          firstRow: row,
+          slices: s.channelsIn * depth.kernel,
+          out: i32.add(block, i32.mul(p, panelBytes)),
+        }),
+      );
+      const at = f.let(i32.add(resultAt, i32.shl(first, 2)));
+      f.call(product, {
+        a: weightsAt,
+        b: block,
+        c: i32.add(at, y),
+        ldc,
+        columns: wanted,
+        k,
+        bias: form.bias ? biasAt : 0,
+        residual: form.residual ? i32.add(at, residual) : 0,
+        ldr: ldc,
+        scratch: workspace,
+        tiles: i32.sub(lastTile, firstTile),
+        height: deal.height,
+        taller: clampedDifference(e, deal.taller, firstTile),
+        group: tileGroup(k, deal.height + 1),
+      });
+    });
+  });
+}
+
+/** Rows of the tiles in front of tile `t`. */
+function rowsBefore(deal: { height: number; taller: number }, t: Operand<"i32">): Operand<"i32"> {
+  if (t === 0) return 0;
+  const tile = typeof t === "number" ? i32.const(t) : t;
+  return i32.add(i32.mul(tile, deal.height), minimum(tile, deal.taller));
+}
+
+const minimum = (a: Operand<"i32">, b: number) => i32.sub(b, clamped(i32.sub(b, a)));
+/** max(x, 0) */
+const clamped = (x: Operand<"i32">) => {
+  const value = typeof x === "number" ? i32.const(x) : x;
+  return i32.and(value, i32.xor(i32.shr_s(value, 31), -1));
+};
+const clampedDifference = (_: StepEmitter, a: number, b: Operand<"i32">): Operand<"i32"> =>
+  b === 0 ? a : clamped(i32.sub(a, b));
+
+/** The depths of x that one depth of the kernel's outputs reads. */
+function depthSlices(e: StepEmitter, s: ConvShape, from: Local<"i32">, z: Local<"i32">, sliceBytes: number): Slices[] {
+  const { depth } = s;
+  const plane = 4 * s.rows.input * s.columns.input;
+  return Array.from({ length: depth.kernel }, (_, i) => {
+    const at = e.f.let(i32.sub(i32.add(i32.mul(z, depth.stride), i * depth.dilation), depth.pad));
+    const padded =
+      depth.pad > 0 || (depth.output - 1) * depth.stride + (depth.kernel - 1) * depth.dilation >= depth.input;
+    return {
+      from: i32.add(from, i32.mul(at, plane)),
+      fromSlice: depth.input * plane,
+      toSlice: depth.kernel * sliceBytes,
+      count: s.channelsIn,
+      inside: padded ? i32.lt_u(at, depth.input) : undefined,
+    };
+  });
+}

@@ -1,0 +1,79 @@
+/** Convolutions as kernels see them: groups of two-dimensional windows over slices. */
+import type { Activation } from "../../ops/activation.ts";
+import type { ConvGeometry } from "../../ops/conv.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import { type Axis, extentOf } from "./kernels/conv-stage.ts";
+
+export interface ConvShape {
+  readonly batch: number;
+  readonly groups: number;
+  /** Channels of x and y in one group. */
+  readonly channelsIn: number;
+  readonly channelsOut: number;
+  /** The axis of volumes: one output depth is a plane whose slices are the depths of x under the kernel. */
+  readonly depth: Axis;
+  readonly rows: Axis;
+  readonly columns: Axis;
+}
+
+const single: Axis = { input: 1, kernel: 1, stride: 1, dilation: 1, pad: 0, output: 1 };
+
+const isPointwise = (a: Axis): boolean => a.kernel === 1 && a.stride === 1 && a.input === a.output;
+const isSingle = (a: Axis): boolean => isPointwise(a) && a.input === 1;
+
+/** Undefined for more than three spatial axes. */
+export function convShape(g: ConvGeometry): ConvShape | undefined {
+  const w = g.window;
+  const axes = w.input.map(
+    (input, i): Axis => ({
+      input,
+      kernel: w.kernel[i],
+      stride: w.strides[i],
+      dilation: w.dilations[i],
+      pad: w.padBegin[i],
+      output: w.output[i],
+    }),
+  );
+  const counts = {
+    batch: g.batch,
+    groups: g.groups,
+    channelsIn: g.channelsIn / g.groups,
+    channelsOut: g.channelsOut / g.groups,
+  };
+  // A kernel of one element sees no neighbours: the plane is one long row.
+  if (axes.every(isPointwise)) {
+    const size = axes.reduce((n, a) => n * a.input, 1);
+    return { ...counts, depth: single, rows: single, columns: { ...single, input: size, output: size } };
+  }
+  // Axes of length one go first: work goes along the last axis.
+  const long = axes.filter((a) => !isSingle(a));
+  if (long.length > 3) return undefined;
+  const [depth, rows, columns] = [...new Array<Axis>(3 - long.length).fill(single), ...long];
+  return { ...counts, depth, rows, columns };
+}
+
+/** Multiplications of a row of weights: one for each channel and tap. */
+export const depthOfProduct = (s: ConvShape): number =>
+  s.channelsIn * s.depth.kernel * s.rows.kernel * s.columns.kernel;
+
+/** Outputs of one plane: of one channel, in one depth. */
+export const planeSize = (s: ConvShape): number => s.rows.output * s.columns.output;
+
+/** Multiply-adds of the whole convolution. */
+export const workOf = (s: ConvShape): number =>
+  s.batch * s.groups * s.channelsOut * s.depth.output * planeSize(s) * depthOfProduct(s);
+
+export const isF32 = (...types: (TensorType | undefined)[]): boolean => types.every((t) => !t || t.dtype === "f32");
+
+/** What follows the sums, as functions are specialised for it. */
+export interface ConvForm {
+  readonly bias: boolean;
+  readonly residual: boolean;
+  readonly activation?: Activation;
+}
+
+/** Names what code depends on. */
+export const axisKey = (a: Axis): string => `${a.input}k${a.kernel}s${a.stride}d${a.dilation}p${a.pad}o${a.output}`;
+
+/** Whether all windows lie in the input. */
+export const isUnpadded = (a: Axis): boolean => a.pad === 0 && (a.output - 1) * a.stride + extentOf(a) <= a.input;

@@ -1,0 +1,67 @@
+/**
+ * The product of kernels/gemm.ts where both sides are packed already: A, constant, in panels of rows; B by whoever made
+ * it (im2col, Winograd's transform). Convolutions have their weights as A, because tensors lie channels first.
+ *
+ * B is a block that stays in the second-level cache. A may be larger than that: it is taken in groups of tiles that stay
+ * there too while the panels of B pass by.
+ */
+import { type Func, i32, type ModuleBuilder, select } from "../assembler.ts";
+import { dealRows, emitPanel, type GemmOptions } from "./gemm.ts";
+import { PANEL_COLUMNS } from "./gemm-pack.ts";
+import { tileParams } from "./gemm-tile.ts";
+
+/** As a tile's, with all `columns` of C and all `tiles` of A, dealt by `dealRows`; `group`: tiles of A taken at a time. */
+const productParams = { ...tileParams, tiles: "i32", height: "i32", taller: "i32", group: "i32" } as const;
+export type ProductFunction = Func<typeof productParams, undefined>;
+
+/** Bytes of A that a group of tiles may take. */
+const groupBytes = 128 * 1024;
+
+/** How many tiles of depth k make a group. */
+export const tileGroup = (k: number, tileRows: number): number =>
+  Math.max(1, Math.floor(groupBytes / (4 * k * tileRows)));
+
+export function emitProduct(m: ModuleBuilder, options: GemmOptions): ProductFunction {
+  const panel = emitPanel(m, options);
+  return m.func({ name: options.name, params: productParams }, (f, p) => {
+    const [b, c, residual, columns, tiles, rows] = f.locals("i32", 6);
+    const { a, k, ldc, ldr, bias, scratch, height, taller } = p;
+    f.while(p.tiles, () => {
+      f.set(tiles, select(p.group, p.tiles, i32.lt_s(p.group, p.tiles)));
+      f.set(b, p.b);
+      f.set(c, p.c);
+      f.set(residual, p.residual);
+      f.set(columns, p.columns);
+      f.while(i32.gt_s(columns, 0), () => {
+        f.call(panel, { a, b, c, ldc, columns, k, bias, residual, ldr, scratch, tiles, height, taller });
+        f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
+        f.increment(c, 4 * PANEL_COLUMNS);
+        if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
+        f.increment(columns, -PANEL_COLUMNS);
+      });
+      f.set(rows, i32.add(i32.mul(tiles, height), select(tiles, taller, i32.lt_s(tiles, taller))));
+      f.set(taller, select(i32.sub(taller, tiles), i32.const(0), i32.gt_s(taller, tiles)));
+      f.increment(a, i32.shl(i32.mul(rows, k), 2));
+      f.increment(p.c, i32.mul(rows, ldc));
+      if (options.bias === "row") f.increment(bias, i32.shl(rows, 2));
+      if (options.residual) f.increment(p.residual, i32.mul(rows, ldr));
+      f.set(p.tiles, i32.sub(p.tiles, tiles));
+    });
+  });
+}
+
+/** Packs a constant matrix of `rows` x k values, given by `at`, in panels of rows as `dealRows` says. */
+export function packRows(
+  packed: Float32Array,
+  { rows, k, tileRows }: { rows: number; k: number; tileRows: number },
+  at: (row: number, k: number) => number,
+): void {
+  const { tiles, height, taller } = dealRows(rows, tileRows);
+  let first = 0;
+  let to = 0;
+  for (let tile = 0; tile < tiles; tile++) {
+    const h = height + (tile < taller ? 1 : 0);
+    for (let q = 0; q < k; q++) for (let i = 0; i < h; i++) packed[to++] = at(first + i, q);
+    first += h;
+  }
+}
