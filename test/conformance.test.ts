@@ -13,12 +13,17 @@ describe.skipIf(!cases).each(devices)("conformance on %s", (device) => {
   const count = (of: Map<string, number>, key: string): Map<string, number> => of.set(key, (of.get(key) ?? 0) + 1);
 
   for (const c of cases ?? [])
-    test.skipIf(skipped[c.id])(c.id, async () => {
-      const tiers = [c.tier, ...(c.coreF32 ? ["core f32"] : []), "all"];
-      for (const t of tiers) count(total, t);
-      expect(await runCase(c, device)).toBeUndefined();
-      for (const t of tiers) count(passed, t);
-    });
+    test.skipIf(skipped[c.id])(
+      c.id,
+      async () => {
+        const tiers = [c.tier, ...(c.coreF32 ? ["core f32"] : []), "all"];
+        for (const t of tiers) count(total, t);
+        expect(await runCase(c, device)).toBeUndefined();
+        for (const t of tiers) count(passed, t);
+        // Nearly all take milliseconds; VGG-19 is 20 billion multiplications.
+      },
+      120_000,
+    );
 
   afterAll(() => {
     const line = [...total].map(([tier, n]) => `${tier} ${passed.get(tier) ?? 0} of ${n}`);

@@ -17,7 +17,8 @@ export function directRun(graph: Graph, stage: Stage, program: Program | undefin
   if (!runSync || stage.end !== graph.nodes.length || stage.values.length || stage.folded.length) return undefined;
   const positions = stage.inputs.map((id) => graph.inputs.findIndex((p) => p.id === id));
   const results = graph.outputs.map((p) => stage.outputs.indexOf(p.id));
-  if (positions.includes(-1) || results.includes(-1)) return undefined;
+  const shared = new Set(results).size < results.length;
+  if (positions.includes(-1) || results.includes(-1) || shared) return undefined;
   const expected: { position: number; type: TensorType }[] = [];
   for (const [id, type] of stage.types) {
     const position = graph.inputs.findIndex((p) => p.id === id);

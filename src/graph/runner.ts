@@ -44,10 +44,25 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     this.lastUse = lastUses(graph);
   }
 
-  /** @param inputs one for each of the graph's inputs */
-  *execute(
+  /**
+   * Runs the graph. The results belong to the caller: none shares memory with an input, a constant or another result.
+   * @param inputs one for each of the graph's inputs
+   */
+  *execute(inputs: readonly HostValue[], options: ExecuteOptions = {}): Work<HostValue[]> {
+    const fresh = new WeakSet<object>();
+    const results = yield* this.interpret(inputs, options, fresh);
+    const own = (v: HostValue): HostValue => {
+      if (v === null || fresh.delete(v)) return v;
+      return isHostTensor(v) ? { ...v, data: v.data.slice() } : v.map(own);
+    };
+    return results.map(own);
+  }
+
+  /** @param fresh receives the tensors that this run made and nothing else holds */
+  private *interpret(
     inputs: readonly HostValue[],
-    { profile = false, stoppable = false }: ExecuteOptions = {},
+    { profile = false, stoppable = false }: ExecuteOptions,
+    fresh?: WeakSet<object>,
   ): Work<HostValue[]> {
     const { graph, lastUse } = this;
     const env = new Map<ValueId, HostValue>();
@@ -63,6 +78,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
         const given = stage.inputs.map((id) => env.get(id) as HostTensor);
         const results = yield* program.run(given, profile ? { times: prepared.times } : stoppable ? {} : undefined);
         stage.outputs.forEach((id, k) => {
+          fresh?.add(results[k]);
           env.set(id, results[k]);
         });
       }
@@ -87,7 +103,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     const g = graph as Graph;
     let runner = this.runners.get(g);
     if (!runner) this.runners.set(g, (runner = new GraphRunner(g, this.backend, this.device)));
-    return yield* runner.execute(inputs);
+    return yield* runner.interpret(inputs, {});
   }
 
   /** Plans and prepared programs that exist so far, in graph order, nested graphs included. */

@@ -67,6 +67,28 @@ describe("a model", () => {
     expect(old.graph.inputs.map((p) => p.name)).toEqual(["x"]);
   });
 
+  test("gives results that share memory with nothing", async () => {
+    using session = await load(
+      encodeModel({
+        nodes: [node("Identity", ["x"], ["y"]), node("Identity", ["w"], ["z"]), node("Identity", ["w"], ["z2"])],
+        inputs: [x],
+        outputs: [y, { name: "z" }, { name: "z2" }],
+        initializers: { w: f32(1, 2) },
+      }),
+      { device: "cpu" },
+    );
+    const given = f32(5, 6);
+    const first = await session.run({ x: given });
+    for (const t of Object.values(first)) (t.data as Float32Array).fill(99, 0, 1);
+    expect(given.data).toEqual(Float32Array.of(5, 6));
+    const second = await session.run({ x: given });
+    expect([second.y, second.z, second.z2].map((t) => Array.from(t.data as Float32Array))).toEqual([
+      [5, 6],
+      [1, 2],
+      [1, 2],
+    ]);
+  });
+
   test("keeps node names in errors", async () => {
     const nodes = [node("Add", ["a", "b"], ["y"], { name: "/layer/add" })];
     const e = await fails({ nodes, outputs: [y], initializers: { a: f32(1, 2), b: f32(1, 2, 3) } });
