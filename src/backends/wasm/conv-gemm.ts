@@ -16,7 +16,7 @@ import {
   stageBytes,
   stagedSource,
 } from "./kernels/conv-stage.ts";
-import { dealRows, SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
+import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./kernels/gemm.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
@@ -230,28 +230,12 @@ function emitGemmConv(
         scratch: workspace,
         tiles: i32.sub(lastTile, firstTile),
         height: deal.height,
-        taller: clampedDifference(e, deal.taller, firstTile),
+        taller: tallerFrom(deal, firstTile),
         group: tileGroup(k, deal.height + 1),
       });
     });
   });
 }
-
-/** Rows of the tiles in front of tile `t`. */
-function rowsBefore(deal: { height: number; taller: number }, t: Operand<"i32">): Operand<"i32"> {
-  if (t === 0) return 0;
-  const tile = typeof t === "number" ? i32.const(t) : t;
-  return i32.add(i32.mul(tile, deal.height), minimum(tile, deal.taller));
-}
-
-const minimum = (a: Operand<"i32">, b: number) => i32.sub(b, clamped(i32.sub(b, a)));
-/** max(x, 0) */
-const clamped = (x: Operand<"i32">) => {
-  const value = typeof x === "number" ? i32.const(x) : x;
-  return i32.and(value, i32.xor(i32.shr_s(value, 31), -1));
-};
-const clampedDifference = (_: StepEmitter, a: number, b: Operand<"i32">): Operand<"i32"> =>
-  b === 0 ? a : clamped(i32.sub(a, b));
 
 /** The depths of x that one depth of the kernel's outputs reads. */
 function depthSlices(e: StepEmitter, s: ConvShape, from: Local<"i32">, z: Local<"i32">, sliceBytes: number): Slices[] {

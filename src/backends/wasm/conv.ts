@@ -3,6 +3,7 @@ import { type ConvAttrs, conv, convGeometry } from "../../ops/conv.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput } from "../backend.ts";
+import { depthwiseConv } from "./conv-depthwise.ts";
 import { gemmConv } from "./conv-gemm.ts";
 import { type ConvForm, type ConvShape, convShape, isF32 } from "./conv-shape.ts";
 import { hasActivation } from "./kernels/activations.ts";
@@ -22,6 +23,10 @@ function planned(
 }
 
 export const convKernels: WasmKernels = (target) => [
+  wasmKernel(conv, "wasm/conv/depthwise", (inputs, outputs, attrs) => {
+    const p = planned(inputs, outputs, attrs);
+    return p && depthwiseConv(target, p.shape, p.form);
+  }),
   wasmKernel(conv, "wasm/conv/gemm", (inputs, outputs, attrs) => {
     const p = planned(inputs, outputs, attrs);
     return p && gemmConv(target, p.shape, p.form, inputs[1].constant !== undefined);

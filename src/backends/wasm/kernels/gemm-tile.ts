@@ -108,7 +108,7 @@ function kSplits(height: number, fma: boolean): number {
   return height === 1 ? 2 : 1; // two rows and two steps of k would not fit the registers
 }
 
-const multiplyAdd = (fma: boolean, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
+export const multiplyAdd = (fma: boolean, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
   fma ? f32x4.relaxed_madd(x, y, sum) : f32x4.add(sum, f32x4.mul(x, y));
 
 /** A function that finishes one full row of the tile and moves on to the next. */

@@ -40,7 +40,15 @@
  *   1 x 1024 x 1024                   19        16               11                  15               11
  *   1 x 4096 x 4096                    6         6                6                   5                6   (memory)
  */
-import { type Func, type FunctionBuilder, i32, type Local, type ModuleBuilder, type Operand } from "../assembler.ts";
+import {
+  type Expr,
+  type Func,
+  type FunctionBuilder,
+  i32,
+  type Local,
+  type ModuleBuilder,
+  type Operand,
+} from "../assembler.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
 
@@ -196,6 +204,19 @@ export function dealRows(rows: number, tileRows: number): Deal<number> {
   const tiles = Math.ceil(rows / tileRows);
   return { tiles, height: Math.floor(rows / tiles), taller: rows % tiles };
 }
+
+/** Rows of the tiles in front of tile `t`. */
+export function rowsBefore({ height, taller }: Omit<Deal<number>, "tiles">, t: Operand<"i32">): Operand<"i32"> {
+  if (typeof t === "number") return t * height + Math.min(t, taller);
+  return i32.add(i32.mul(t, height), i32.sub(taller, positive(i32.sub(taller, t))));
+}
+
+/** How many tiles are taller from tile `t` on. */
+export const tallerFrom = ({ taller }: Pick<Deal<number>, "taller">, t: Operand<"i32">): Operand<"i32"> =>
+  typeof t === "number" ? Math.max(0, taller - t) : positive(i32.sub(taller, t));
+
+/** max(x, 0) */
+const positive = (x: Expr<"i32">) => i32.and(x, i32.xor(i32.shr_s(x, 31), -1));
 
 /** Calls `body` with the height of each tile. Counts `tiles` and `taller` down. */
 function forTiles(
