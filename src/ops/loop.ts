@@ -32,7 +32,8 @@ export const loop = /* @__PURE__ */ defineOp({
     let go = condition === undefined || expectScalar("loop", "condition", condition) !== 0;
     for (let i = 0; i < limit && go; i++) {
       const results = yield* context.run(body, [i64Scalar(i), boolScalar(true), ...state, ...captures]);
-      // Without a condition input the body's own counts all the same: it is its way to stop early.
+      // The standard's text ignores the body's condition where there is no condition input. Runtimes honour it, and a
+      // loop without a count would have no other end.
       go = expectScalar("loop", "condition", results[0]) !== 0;
       state = results.slice(1, 1 + carried);
       turns.forEach((list, k) => {
