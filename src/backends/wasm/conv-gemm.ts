@@ -9,8 +9,8 @@ import { activationFunction, activationKey } from "./kernels/activations.ts";
 import { packFunction, packTaps } from "./kernels/conv-pack.ts";
 import {
   clearStage,
+  depthSlices,
   directSource,
-  type Slices,
   type Source,
   stageBlock,
   stageBytes,
@@ -202,7 +202,7 @@ function emitGemmConv(
             source.stage,
             stage,
             { first: row, outputs: f.let(i32.add(i32.sub(last, row), 1)) },
-            depthSlices(e, s, from, z, source.sliceBytes),
+            depthSlices(e.f, s, s.channelsIn, from, z, source.sliceBytes),
             source.sliceBytes,
             splat(0),
           )
@@ -234,23 +234,5 @@ function emitGemmConv(
         group: tileGroup(k, deal.height + 1),
       });
     });
-  });
-}
-
-/** The depths of x that one depth of the kernel's outputs reads. */
-function depthSlices(e: StepEmitter, s: ConvShape, from: Local<"i32">, z: Local<"i32">, sliceBytes: number): Slices[] {
-  const { depth } = s;
-  const plane = 4 * s.rows.input * s.columns.input;
-  return Array.from({ length: depth.kernel }, (_, i) => {
-    const at = e.f.let(i32.sub(i32.add(i32.mul(z, depth.stride), i * depth.dilation), depth.pad));
-    const padded =
-      depth.pad > 0 || (depth.output - 1) * depth.stride + (depth.kernel - 1) * depth.dilation >= depth.input;
-    return {
-      from: i32.add(from, i32.mul(at, plane)),
-      fromSlice: depth.input * plane,
-      toSlice: depth.kernel * sliceBytes,
-      count: s.channelsIn,
-      inside: padded ? i32.lt_u(at, depth.input) : undefined,
-    };
   });
 }

@@ -1,8 +1,10 @@
 /** Convolutions as kernels see them: groups of two-dimensional windows over slices. */
 import type { Activation } from "../../ops/activation.ts";
 import type { ConvGeometry } from "../../ops/conv.ts";
+import type { Window } from "../../ops/window.ts";
+import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import { type Axis, extentOf } from "./kernels/conv-stage.ts";
+import type { Axis } from "./kernels/conv-stage.ts";
 
 export interface ConvShape {
   readonly batch: number;
@@ -16,24 +18,32 @@ export interface ConvShape {
   readonly columns: Axis;
 }
 
-const single: Axis = { input: 1, kernel: 1, stride: 1, dilation: 1, pad: 0, output: 1 };
+const single: Axis = { input: 1, kernel: 1, stride: 1, dilation: 1, pad: 0, padEnd: 0, output: 1 };
 
 const isPointwise = (a: Axis): boolean => a.kernel === 1 && a.stride === 1 && a.input === a.output;
 const isSingle = (a: Axis): boolean => isPointwise(a) && a.input === 1;
 
+const axesOf = (w: Window): Axis[] =>
+  w.input.map((input, i) => ({
+    input,
+    kernel: w.kernel[i],
+    stride: w.strides[i],
+    dilation: w.dilations[i],
+    pad: w.padBegin[i],
+    padEnd: w.padEnd[i],
+    output: w.output[i],
+  }));
+
+/** The axes as a volume's. Those of length one go first: work goes along the last axis. Undefined for more than three. */
+export function volumeOf(w: Window): Pick<ConvShape, "depth" | "rows" | "columns"> | undefined {
+  const long = axesOf(w).filter((a) => !isSingle(a));
+  if (long.length > 3) return undefined;
+  const [depth, rows, columns] = [...new Array<Axis>(3 - long.length).fill(single), ...long];
+  return { depth, rows, columns };
+}
+
 /** Undefined for more than three spatial axes. */
 export function convShape(g: ConvGeometry): ConvShape | undefined {
-  const w = g.window;
-  const axes = w.input.map(
-    (input, i): Axis => ({
-      input,
-      kernel: w.kernel[i],
-      stride: w.strides[i],
-      dilation: w.dilations[i],
-      pad: w.padBegin[i],
-      output: w.output[i],
-    }),
-  );
   const counts = {
     batch: g.batch,
     groups: g.groups,
@@ -41,15 +51,12 @@ export function convShape(g: ConvGeometry): ConvShape | undefined {
     channelsOut: g.channelsOut / g.groups,
   };
   // A kernel of one element sees no neighbours: the plane is one long row.
-  if (axes.every(isPointwise)) {
-    const size = axes.reduce((n, a) => n * a.input, 1);
+  if (axesOf(g.window).every(isPointwise)) {
+    const size = sizeOf(g.window.input);
     return { ...counts, depth: single, rows: single, columns: { ...single, input: size, output: size } };
   }
-  // Axes of length one go first: work goes along the last axis.
-  const long = axes.filter((a) => !isSingle(a));
-  if (long.length > 3) return undefined;
-  const [depth, rows, columns] = [...new Array<Axis>(3 - long.length).fill(single), ...long];
-  return { ...counts, depth, rows, columns };
+  const volume = volumeOf(g.window);
+  return volume && { ...counts, ...volume };
 }
 
 /** Multiplications of a row of weights: one for each channel and tap. */
@@ -74,6 +81,3 @@ export interface ConvForm {
 
 /** Names what code depends on. */
 export const axisKey = (a: Axis): string => `${a.input}k${a.kernel}s${a.stride}d${a.dilation}p${a.pad}o${a.output}`;
-
-/** Whether all windows lie in the input. */
-export const isUnpadded = (a: Axis): boolean => a.pad === 0 && (a.output - 1) * a.stride + extentOf(a) <= a.input;

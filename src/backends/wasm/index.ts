@@ -7,6 +7,7 @@ import { convKernels } from "./conv.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
+import { poolKernels } from "./pooling.ts";
 import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmKernels, WasmStep, WasmTarget } from "./step.ts";
 
@@ -34,7 +35,7 @@ function cores(): number {
 }
 
 /** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [matmulKernels, convKernels];
+const families: readonly WasmKernels[] = [matmulKernels, convKernels, poolKernels];
 
 /**
  * The `wasm` backend.

@@ -16,12 +16,18 @@ export interface Axis {
   readonly kernel: number;
   readonly stride: number;
   readonly dilation: number;
+  /** In front. */
   readonly pad: number;
+  /** Behind: says how much of what windows cover there is padding, and what lies beyond it. */
+  readonly padEnd: number;
   readonly output: number;
 }
 
 /** From the first to the last tap, and one more. */
 export const extentOf = (a: Axis): number => (a.kernel - 1) * a.dilation + 1;
+
+/** Whether all windows lie in the input. */
+export const isInside = (a: Axis): boolean => a.pad === 0 && (a.output - 1) * a.stride + extentOf(a) <= a.input;
 
 /** Where taps and outputs find their elements in a source: staged, or x itself. */
 export interface Source {
@@ -89,8 +95,7 @@ export function stagedSource(rows: Axis, columns: Axis, outputRows: number): Sou
 
 /** Reading x in place: possible without padding, where neighbouring outputs have neighbouring elements. */
 export function directSource(rows: Axis, columns: Axis, sliceBytes: number): Source | undefined {
-  const inside = (a: Axis): boolean => a.pad === 0 && (a.output - 1) * a.stride + extentOf(a) <= a.input;
-  if (columns.stride !== 1 || !inside(rows) || !inside(columns)) return undefined;
+  if (columns.stride !== 1 || !isInside(rows) || !isInside(columns)) return undefined;
   const rowBytes = 4 * columns.input;
   return {
     taps: Array.from({ length: rows.kernel }, (_, i) =>
@@ -241,6 +246,28 @@ export interface Slices {
   readonly toSlice: number;
   readonly count: number;
   readonly inside?: Expr<"i32">;
+}
+
+/** The depths that output depth `z` reads in `channels` channels, the first of which starts at `from`. */
+export function depthSlices(
+  f: FunctionBuilder,
+  { depth, rows, columns }: { depth: Axis; rows: Axis; columns: Axis },
+  channels: number,
+  from: Expr<"i32">,
+  z: Expr<"i32">,
+  sliceBytes: number,
+): Slices[] {
+  const plane = 4 * rows.input * columns.input;
+  return Array.from({ length: depth.kernel }, (_, i) => {
+    const at = f.let(i32.sub(i32.add(i32.mul(z, depth.stride), i * depth.dilation), depth.pad));
+    return {
+      from: i32.add(from, i32.mul(at, plane)),
+      fromSlice: depth.input * plane,
+      toSlice: depth.kernel * sliceBytes,
+      count: channels,
+      inside: isInside(depth) ? undefined : i32.lt_u(at, depth.input),
+    };
+  });
 }
 
 /**
