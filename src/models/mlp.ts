@@ -1,0 +1,51 @@
+/** A multi-layer perceptron over `fc1 ... fcN` weights, with standardisation of the input if the weights have it. */
+import { graph } from "../graph/builder.ts";
+import type { Graph } from "../graph/ir.ts";
+import { div, sub } from "../ops/binary.ts";
+import { reshape } from "../ops/reshape.ts";
+import { relu, sigmoid, tanh } from "../ops/unary.ts";
+import { InputError } from "../tensor/errors.ts";
+import { layers } from "./layers.ts";
+import { type Weights, weightOf } from "./weights.ts";
+
+export interface MlpConfig {
+  /** Name of the input, f32 [batch, features], or [batch, ...inputShape]. Default "x". */
+  input?: string;
+  /** Dimensions after the batch, flattened at the start. Default: the first layer's inputs. */
+  inputShape?: readonly number[];
+  /** Default "y", [batch, outputs]. */
+  output?: string;
+  /** Between the layers. Default relu. */
+  activation?: "relu" | "tanh" | "sigmoid";
+  /** After the last. Default none. */
+  final?: "sigmoid";
+}
+
+const activations = { relu, tanh, sigmoid };
+
+/**
+ * @param weights `fc1.weight` [out, in], `fc1.bias`, ... in order; `mean` and `std` [features] standardise the input
+ * @throws InputError, ShapeError for weights that are missing or don't fit
+ */
+export function mlp(weights: Weights, config: MlpConfig = {}): Graph {
+  const { input = "x", output = "y", activation = "relu", final } = config;
+  const count = [...weights.keys()].filter((name) => /^fc\d+\.weight$/.test(name)).length;
+  if (count === 0) throw new InputError('mlp: the weights have no "fc1.weight"');
+  const features = weightOf(weights, "fc1.weight", [-1, -1]).shape[1];
+  const shape = config.inputShape ?? [features];
+  return graph(
+    (g) => {
+      const { linear } = layers(g, weights);
+      let x = g.input(input, "f32", ["batch", ...shape]);
+      if (shape.length > 1) x = reshape(x, [-1, features]);
+      if (weights.has("mean")) x = sub(x, g.weight(weightOf(weights, "mean", [features])));
+      if (weights.has("std")) x = div(x, g.weight(weightOf(weights, "std", [features])));
+      for (let i = 1; i <= count; i++) {
+        x = linear(`fc${i}`, x);
+        if (i < count) x = activations[activation](x);
+      }
+      return { [output]: final ? activations[final](x) : x };
+    },
+    { name: "mlp" },
+  );
+}
