@@ -1,0 +1,28 @@
+/**
+ * Models for benchmarks: real topologies, random weights from a fixed seed, so the same bytes everywhere.
+ * `npx tsx bench/models/generate.ts out/ [name...]` writes them as `.onnx` files.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { bert } from "./bert.ts";
+import { densenet, inception, resnet50, shufflenet, squeezenet } from "./cnn.ts";
+
+export const models: Readonly<Record<string, { make: () => Uint8Array; shape: readonly number[] }>> = {
+  squeezenet: { make: squeezenet, shape: [1, 3, 224, 224] },
+  shufflenet: { make: shufflenet, shape: [1, 3, 224, 224] },
+  inception: { make: inception, shape: [1, 3, 224, 224] },
+  densenet: { make: densenet, shape: [1, 3, 224, 224] },
+  resnet50: { make: resnet50, shape: [1, 3, 224, 224] },
+  bert: { make: bert, shape: [1, 128, 768] },
+};
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [folder = ".", ...names] = process.argv.slice(2);
+  mkdirSync(folder, { recursive: true });
+  for (const name of names.length ? names : Object.keys(models)) {
+    const bytes = models[name].make();
+    writeFileSync(join(folder, `${name}.onnx`), bytes);
+    console.log(`${name}.onnx ${(bytes.length / 1e6).toFixed(1)} MB`);
+  }
+}
