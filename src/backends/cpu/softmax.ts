@@ -37,29 +37,35 @@ function logSoftmaxRows(x: Float32Array, y: Float32Array, n: number): void {
   }
 }
 
-/** Maxima and sums of exponentials of `inner` columns from `at`. */
-function columnSums(x: Float32Array, at: number, n: number, max: Float64Array, sum: Float64Array): void {
+function columnMaxima(x: Float32Array, at: number, n: number, max: Float64Array): void {
   const inner = max.length;
   max.fill(-Infinity);
-  sum.fill(0);
   for (let k = 0, o = at; k < n; k++, o += inner)
     for (let i = 0; i < inner; i++) if (x[o + i] > max[i]) max[i] = x[o + i];
-  for (let k = 0, o = at; k < n; k++, o += inner) for (let i = 0; i < inner; i++) sum[i] += expF32(x[o + i] - max[i]);
 }
 
 function softmaxColumns(x: Float32Array, y: Float32Array, n: number, max: Float64Array, sum: Float64Array): void {
   const inner = max.length;
   for (let at = 0; at < x.length; at += n * inner) {
-    columnSums(x, at, n, max, sum);
+    columnMaxima(x, at, n, max);
+    sum.fill(0);
     for (let k = 0, o = at; k < n; k++, o += inner)
-      for (let i = 0; i < inner; i++) y[o + i] = expF32(x[o + i] - max[i]) / sum[i];
+      for (let i = 0; i < inner; i++) {
+        const e = expF32(x[o + i] - max[i]);
+        y[o + i] = e;
+        sum[i] += e;
+      }
+    for (let i = 0; i < inner; i++) sum[i] = 1 / sum[i];
+    for (let k = 0, o = at; k < n; k++, o += inner) for (let i = 0; i < inner; i++) y[o + i] *= sum[i];
   }
 }
 
 function logSoftmaxColumns(x: Float32Array, y: Float32Array, n: number, max: Float64Array, sum: Float64Array): void {
   const inner = max.length;
   for (let at = 0; at < x.length; at += n * inner) {
-    columnSums(x, at, n, max, sum);
+    columnMaxima(x, at, n, max);
+    sum.fill(0);
+    for (let k = 0, o = at; k < n; k++, o += inner) for (let i = 0; i < inner; i++) sum[i] += expF32(x[o + i] - max[i]);
     for (let i = 0; i < inner; i++) max[i] += Math.log(sum[i]);
     for (let k = 0, o = at; k < n; k++, o += inner) for (let i = 0; i < inner; i++) y[o + i] = x[o + i] - max[i];
   }

@@ -5,6 +5,7 @@ import { microsoftAttentionLowerings } from "./ops/attention-microsoft.ts";
 import { controlLowerings } from "./ops/control.ts";
 import { convLowerings } from "./ops/conv.ts";
 import { detectionLowerings } from "./ops/detection.ts";
+import { einsumLowerings } from "./ops/einsum.ts";
 import { elementwiseLowerings } from "./ops/elementwise.ts";
 import { imageLowerings } from "./ops/image.ts";
 import { indexingLowerings } from "./ops/indexing.ts";
@@ -33,6 +34,7 @@ export const lowerings: LoweringTable = {
   ...mlLowerings,
   ...indexingLowerings,
   ...reduceLowerings,
+  ...einsumLowerings,
   ...recurrentLowerings,
   ...normLowerings,
   ...lossLowerings,

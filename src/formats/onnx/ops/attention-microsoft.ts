@@ -122,7 +122,8 @@ function groupQueryAttention(n: OnnxNode): SymbolicValue[] {
     scale: scaleOf(n),
     causal: true,
     softcap: n.float("softcap", 0),
-    leftWindow: window > 0 ? window : -1,
+    // The window counts the current token.
+    leftWindow: window > 0 ? window - 1 : -1,
   });
   return [y, keys, values];
 }

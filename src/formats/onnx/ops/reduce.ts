@@ -2,7 +2,6 @@
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import { argMax, argMin } from "../../../ops/arg-reduce.ts";
 import { cumProd, cumSum } from "../../../ops/cumulative.ts";
-import { einsum } from "../../../ops/einsum.ts";
 import {
   type ReduceAttrs,
   reduceL1,
@@ -16,7 +15,6 @@ import {
   reduceSum,
   reduceSumSquare,
 } from "../../../ops/reduce.ts";
-import { FormatError } from "../../../tensor/errors.ts";
 import type { Lowering, LoweringTable } from "../node.ts";
 
 type Reduction = (x: SymbolicValue, axes: SymbolicValue | undefined, attrs: ReduceAttrs) => SymbolicValue;
@@ -61,10 +59,4 @@ export const reduceLowerings: LoweringTable = {
   ArgMin: argReduction(argMin),
   CumSum: cumulative(cumSum),
   CumProd: cumulative(cumProd),
-  Einsum: (n) => {
-    const equation = n.string("equation");
-    if (equation === undefined)
-      throw new FormatError('Einsum: attribute "equation" is missing', { op: n.type }).at(n.name);
-    return einsum(...n.rest(), { equation });
-  },
 };
