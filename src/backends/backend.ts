@@ -71,12 +71,14 @@ export const hostKernel = <O extends AnyOp>(
   plan: (inputs: readonly KernelInput[], outputs: readonly TensorType[], attrs: AttrsOf<O>) => HostStep | undefined,
 ): Kernel<HostStep> => kernel(op, name, plan);
 
-/** Where a value of a plan lives. Exactly one of `offset` and `constant` is set. */
+/** Where a value of a plan lives. Exactly one of `offset`, `constant` and `state` is set. */
 export interface Place extends TensorType {
   /** Bytes from the start of the plan's arena. */
   readonly offset?: number;
   readonly constant?: HostTensor;
   readonly prepack?: Prepack;
+  /** Number of the state that it is: where that lies, a run is told. */
+  readonly state?: number;
 }
 
 export interface PlannedStep<S extends Step = Step> {
@@ -117,6 +119,18 @@ export interface Program {
   dispose(): void;
 }
 
+/** The state of one sequence on a device: a block of memory for each state that the graph declares. */
+export interface DeviceState {
+  readonly bytes: number;
+  /** Programs of the session that run from now on read and change this one. */
+  activate(): void;
+  /** Makes room for `rows` of the first axis, at least; what is there stays, new rows are zero. */
+  reserve(rows: number): void;
+  /** A copy of the first rows. */
+  fork(rows: number): DeviceState;
+  dispose(): void;
+}
+
 export interface Backend<S extends Step = Step> {
   readonly name: string;
   /** Every kernel, in order of preference for each operator. */
@@ -137,6 +151,8 @@ export interface Backend<S extends Step = Step> {
 /** What one session holds on a device. */
 export interface DeviceSession<S extends Step = Step> {
   prepare(plan: StagePlan<S>): Program | Promise<Program>;
+  /** State of one more sequence, without rows. Missing on devices that can't hold any. */
+  openState?(types: readonly TensorType[]): DeviceState;
   /** Bytes held: packed weights and arenas. */
   readonly bytes: number;
   dispose(): void;

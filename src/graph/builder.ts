@@ -6,7 +6,7 @@ import { type Attrs, checkInputs, type Executor, isHostInput, type OpDef, output
 import type { DType } from "../tensor/dtype.ts";
 import { ForwardpassError, InputError } from "../tensor/errors.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
-import type { Dim, Graph, GraphPort, Node, ValueId } from "./ir.ts";
+import type { Dim, Graph, GraphPort, GraphState, Node, ValueId } from "./ir.ts";
 
 /** A value of a graph under construction. */
 export class SymbolicValue implements Value {
@@ -31,6 +31,7 @@ export class GraphBuilder implements Executor<SymbolicValue> {
   private readonly outputs: GraphPort[] = [];
   private readonly constants = new Map<ValueId, HostTensor>();
   private readonly nodes: Node[] = [];
+  private readonly states: GraphState[] = [];
   private next = 0;
   /** Given to the nodes recorded from here on. Importers set it to the source node's name. */
   scope = "";
@@ -43,6 +44,14 @@ export class GraphBuilder implements Executor<SymbolicValue> {
     this.inputs.push({ name, dtype, shape, id, default: fallback });
     const fixed = dtype && shape?.every((d) => typeof d === "number") && !fallback;
     return new SymbolicValue(this, id, fixed ? { dtype, shape: shape as readonly number[] } : undefined);
+  }
+
+  /** Memory that lasts from run to run. Rows of the first axis are reserved as they are needed. */
+  state(name: string, type: TensorType): SymbolicValue {
+    if (this.states.some((s) => s.name === name)) throw new InputError(`graph: two states are named "${name}"`);
+    const id = this.next++;
+    this.states.push({ ...type, name, id });
+    return new SymbolicValue(this, id, type);
   }
 
   constant(tensor: HostTensor): SymbolicValue {
@@ -74,8 +83,8 @@ export class GraphBuilder implements Executor<SymbolicValue> {
   }
 
   build(): Graph {
-    const { name, inputs, outputs, constants, nodes, next } = this;
-    return { name, inputs, outputs, constants, nodes, valueCount: next };
+    const { name, inputs, outputs, constants, nodes, states, next } = this;
+    return { name, inputs, outputs, constants, nodes, valueCount: next, ...(states.length ? { states } : {}) };
   }
 }
 
@@ -97,6 +106,8 @@ function inferIfKnown(
 export interface GraphDefinition {
   /** Declares an input. Named dimensions (`"batch"`) stay free until a run. */
   input(name: string, dtype: DType, shape: readonly Dim[]): SymbolicValue;
+  /** Declares state, which lasts from run to run: see `Session.openState`. */
+  state(name: string, dtype: DType, shape: readonly number[]): SymbolicValue;
   /** Embeds a constant: weights, tables. */
   weight(tensor: HostTensor): SymbolicValue;
 }
@@ -112,6 +123,7 @@ export function graph(
   const builder = new GraphBuilder(options.name);
   const outputs = define({
     input: (name, dtype, shape) => builder.input(name, dtype, shape),
+    state: (name, dtype, shape) => builder.state(name, { dtype, shape }),
     weight: (tensor) => builder.constant(tensor),
   });
   for (const [name, value] of Object.entries(outputs)) builder.output(name, value);

@@ -1,7 +1,7 @@
 /** The graph: what formats produce, passes rewrite and sessions run. Plain data; a node's operator is a reference. */
 import type { Attrs, OpDef } from "../ops/op.ts";
 import type { DType } from "../tensor/dtype.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 
 export type ValueId = number;
 
@@ -33,6 +33,8 @@ export interface Graph {
   readonly constants: ReadonlyMap<ValueId, HostTensor>;
   /** In an order in which every value is produced before it is used. */
   readonly nodes: readonly Node[];
+  /** Memory that lasts from run to run; see `GraphState`. */
+  readonly states?: readonly GraphState[];
   /** All ids are below this: passes take new ones from here. */
   readonly valueCount: number;
 }
@@ -41,6 +43,29 @@ export interface GraphPort extends ValueInfo {
   readonly id: ValueId;
   /** An input that may be left out, and its value then. */
   readonly default?: HostTensor;
+}
+
+/**
+ * Memory of a session that operators with `mutates` change in place: KV caches. Only as many rows (of the first axis) are
+ * there as the owner has reserved; plans do not depend on how many.
+ */
+export interface GraphState extends TensorType {
+  readonly name: string;
+  readonly id: ValueId;
+}
+
+/** The values that are state, by index in `graph.states`: the declared ones, and what mutating operators make of them. */
+export function stateValues(graph: Graph): Map<ValueId, number> {
+  const map = new Map<ValueId, number>();
+  if (!graph.states?.length) return map;
+  graph.states.forEach(({ id }, i) => {
+    map.set(id, i);
+  });
+  for (const { op, inputs, outputs } of graph.nodes) {
+    const state = op.mutates ? map.get(inputs[0]!) : undefined;
+    if (state !== undefined) map.set(outputs[0], state);
+  }
+  return map;
 }
 
 /** Attribute values that are graphs: branches and loop bodies. */

@@ -17,7 +17,7 @@ import {
   type TensorType,
 } from "../tensor/tensor.ts";
 import { inferNode } from "./infer.ts";
-import type { Graph, Node, ValueId } from "./ir.ts";
+import { type Graph, type Node, stateValues, type ValueId } from "./ir.ts";
 import { planRules } from "./passes/index.ts";
 import { type RewriteHost, rewrite } from "./passes/rewrite.ts";
 import { placeLinear, type Storage } from "./place.ts";
@@ -105,12 +105,16 @@ class ShapeWalk {
   /** Values computed from run-time values because a shape depends on them. */
   private readonly demanded = new Map<ValueId, HostTensor>();
   private readonly producer = new Map<ValueId, Node>();
+  /** Values that are state, by its number. */
+  readonly states: ReadonlyMap<ValueId, number>;
 
   constructor(
     readonly graph: Graph,
     readonly start: number,
     readonly env: Environment,
-  ) {}
+  ) {
+    this.states = stateValues(graph);
+  }
 
   walk(): number {
     const { nodes } = this.graph;
@@ -146,6 +150,8 @@ class ShapeWalk {
   typeOf(id: ValueId): TensorType | undefined {
     const own = this.types.get(id) ?? this.graph.constants.get(id);
     if (own) return own;
+    const state = this.states.get(id);
+    if (state !== undefined) return this.graph.states![state];
     const v = this.env.get(id);
     const type = isHostTensor(v) ? { dtype: v.dtype, shape: v.shape } : undefined;
     this.readTypes.set(id, type);
@@ -250,7 +256,7 @@ function chooseKernels<S extends Step>(
   const isNeeded = (id: ValueId): boolean => (needed.has(id) || isNeededLater(id)) && !shapes.known.has(id);
   const live: Node[] = [];
   for (const node of [...nodes].reverse()) {
-    if (!node.outputs.some(isNeeded)) continue;
+    if (!node.outputs.some(isNeeded) && !shapes.states.has(node.outputs[0])) continue;
     live.push(node);
     node.inputs.forEach((id, k) => {
       if (id !== undefined && !isHostInput(node.op, k)) needed.add(id);
@@ -265,8 +271,9 @@ function chooseKernels<S extends Step>(
       const { dtype, shape } = shapes.typeOf(id)!;
       return { dtype, shape, constant };
     });
+    checkStates(node, shapes.states);
     const all = node.outputs.map((id) => shapes.types.get(id)!);
-    const wanted = node.outputs.map((id, k) => (isNeeded(id) ? all[k] : undefined));
+    const wanted = node.outputs.map((id, k) => (isNeeded(id) || shapes.states.has(id) ? all[k] : undefined));
     const choice = choose(node, inputs, wanted, all, backend);
     if (choice) choices.push(choice);
     else missing.push(`${node.op.name} (node "${node.name}", ${inputs.map((t) => t && formatType(t)).join(", ")})`);
@@ -274,6 +281,14 @@ function chooseKernels<S extends Step>(
   if (missing.length)
     throw new UnsupportedOpError(`${backend.name} has no kernel for: ${missing.join("; ")}`, { missing });
   return choices;
+}
+
+/** Kernels expect values at fixed places; only those of operators that say so know state. */
+function checkStates({ op, name, inputs }: Node, states: ReadonlyMap<ValueId, number>): void {
+  inputs.forEach((id, k) => {
+    if (id === undefined || !states.has(id) || op.states?.includes(op.inputs[k])) return;
+    throw new UnsupportedOpError(`${op.name}: cannot read state directly`, { op: op.name, node: name });
+  });
 }
 
 function choose<S extends Step>(
@@ -339,7 +354,7 @@ class Layout<S extends Step> {
     const { node } = choice;
     const runtime = node.inputs.filter((id, k) => id !== undefined && !choice.inputs[k]!.constant) as ValueId[];
     for (const id of runtime) {
-      if (this.constants.has(id)) continue;
+      if (this.constants.has(id) || this.shapes.states.has(id)) continue;
       // Comes from before the stage: copied into the arena at the start.
       if (!this.storageOf.has(id)) {
         const type = this.shapes.typeOf(id)!;
@@ -351,7 +366,7 @@ class Layout<S extends Step> {
     }
     node.outputs.forEach((id, k) => {
       const type = choice.outputs[k];
-      if (id === undefined || !type) return;
+      if (id === undefined || !type || this.shapes.states.has(id)) return;
       const shared = k === 0 ? this.shareable(choice, i, type) : undefined;
       if (shared === "constant") return;
       const storage = shared ?? this.storage(type, i, i);
@@ -396,6 +411,8 @@ class Layout<S extends Step> {
     const { dtype, shape } = this.shapes.typeOf(id)!;
     const storage = this.storageOf.get(id);
     if (storage) return { dtype, shape, offset: storage.offset };
+    const state = this.shapes.states.get(id);
+    if (state !== undefined) return { dtype, shape, state };
     return { dtype, shape, constant: this.constants.get(id) ?? this.shapes.constantOf(id)! };
   }
 

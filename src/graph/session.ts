@@ -1,13 +1,21 @@
 /** A compiled model: checks inputs by name, runs the graph, gives named host tensors. */
 import type { Backend, DeviceSession } from "../backends/backend.ts";
 import { bytesOf, type DType, type TypedArray } from "../tensor/dtype.ts";
-import { DeviceError, DisposedError, DTypeError, InputError, ShapeError } from "../tensor/errors.ts";
+import {
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  InputError,
+  ShapeError,
+  UnsupportedOpError,
+} from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { checkHostTensor, dtypeOfArray, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
 import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
 import { optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
+import { SessionState } from "./state.ts";
 
 /** What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence. */
 export type InputValue = HostTensor | TypedArray | { toHost(): Promise<HostTensor> } | readonly HostValue[] | null;
@@ -19,6 +27,10 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** Measures each step; see `explain()`. */
   profile?: boolean;
+  /** The sequence that the run reads and changes, for graphs that declare state. */
+  state?: SessionState;
+  /** Rows of the state that the run needs. Default: those that there are. */
+  rows?: number;
 }
 
 export interface CompileOptions {
@@ -73,39 +85,47 @@ export class Session {
    * Runs the model. Calls may overlap: they take turns.
    * @throws InputError, DTypeError, ShapeError for inputs that don't fit; the signal's reason when aborted
    */
-  async run(inputs: Inputs, { signal, profile }: RunOptions = {}): Promise<Outputs> {
+  async run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs> {
+    const { signal, profile } = options;
     this.assertUsable();
     signal?.throwIfAborted();
     const collected = this.collect(inputs);
     const values = collected instanceof Promise ? await collected : collected;
     if (this.pending === 0 && !signal && !profile) {
+      this.enter(options);
       const direct = this.runner.executeDirectly(values);
       if (direct) return this.named(direct);
     }
-    const turn = this.queue;
-    this.pending++;
-    const result = (async () => {
-      if (this.pending > 1) await turn.catch(() => {});
-      this.assertUsable();
-      return await drive(this.execute(values, { profile, stoppable: signal !== undefined }), signal);
-    })();
-    this.queue = result.catch(() => {});
-    try {
-      return await result;
-    } finally {
-      this.pending--;
-    }
+    return this.inTurn(() => {
+      this.enter(options);
+      return drive(this.execute(values, { profile, stoppable: signal !== undefined }), signal);
+    });
+  }
+
+  /**
+   * State for one more sequence: the KV caches of a text, empty at first.
+   * @throws InputError for a graph without state, UnsupportedOpError on a device that can't hold any
+   */
+  openState(): SessionState {
+    this.assertUsable();
+    const { states } = this.graph;
+    if (!states?.length) throw new InputError("openState: this graph declares no state");
+    const state = this.store.openState?.(states);
+    if (!state) throw new UnsupportedOpError(`${this.device.name} cannot hold state`);
+    return new SessionState(state, (work) => this.inTurn(work));
   }
 
   /**
    * The same without a promise, where the device is this thread (`cpu`, `wasm`).
    * @throws DeviceError where the model has to wait for its device, or while a `run` is under way
    */
-  runSync(inputs: Inputs, { profile }: Pick<RunOptions, "profile"> = {}): Outputs {
+  runSync(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): Outputs {
+    const { profile } = options;
     this.assertUsable();
     if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
     this.checkNames(inputs);
     const values = this.graph.inputs.map((port) => checkInput(port, inputs[port.name] as HostTensor | undefined));
+    this.enter(options);
     const direct = profile ? undefined : this.runner.executeDirectly(values);
     return direct ? this.named(direct) : driveSync(this.execute(values, { profile }));
   }
@@ -145,6 +165,30 @@ export class Session {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** Runs and changes of state take turns. */
+  private async inTurn<T>(work: () => T | Promise<T>): Promise<T> {
+    const turn = this.queue;
+    this.pending++;
+    const result = (async () => {
+      if (this.pending > 1) await turn;
+      this.assertUsable();
+      return await work();
+    })();
+    this.queue = result.catch(() => {});
+    try {
+      return await result;
+    } finally {
+      this.pending--;
+    }
+  }
+
+  /** Makes the sequence of a run the one that programs work on. */
+  private enter({ state, rows }: RunOptions): void {
+    if (!this.graph.states?.length) return;
+    if (!state) throw new InputError("run: this graph has state: pass { state }, from openState()");
+    state.enter(rows);
   }
 
   private *execute(values: readonly HostValue[], options: ExecuteOptions): Work<Outputs> {

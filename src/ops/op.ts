@@ -55,6 +55,8 @@ export interface OpDef {
   readonly view?: boolean;
   readonly random?: boolean;
   readonly shapeOnly?: boolean;
+  readonly states?: readonly string[];
+  readonly mutates?: boolean;
 }
 
 type Tuple<I extends readonly string[], T> = I extends readonly [
@@ -130,6 +132,10 @@ export interface OpSpec<I extends readonly string[], H extends readonly string[]
   random?: boolean;
   /** The reference reads the types of its inputs and not their elements (`shape`, `size`): folded when types are known. */
   shapeOnly?: boolean;
+  /** Inputs that may be state of a session. Kernels find out where it is at every run. */
+  states?: readonly string[];
+  /** Where input 0 is state, output 0 is that state, changed. Elsewhere the operator is a function like all others. */
+  mutates?: boolean;
 }
 
 const optional = (name: string): boolean => name.endsWith("?");

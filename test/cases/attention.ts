@@ -95,7 +95,7 @@ const rotations = fc
     const headDim = 2 * half + rest;
     const rows = 20;
     const table = positions === "none" ? [batch, seq, half] : [rows, half];
-    const start = (n: number, max: number) => tensorFrom(seed + 3, "i64", [n], { min: 0, max });
+    const start = (n: number, max: number) => tensorFrom(seed + 3, seed % 2 ? "i64" : "i32", [n], { min: 0, max });
     const token = { ...start(batch * seq, rows - 1), shape: [batch, seq] };
     const given = { none: undefined, token, first: start(batch, rows - seq), one: start(1, rows - seq) };
     return opCase(

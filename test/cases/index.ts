@@ -3,6 +3,7 @@ import type fc from "fast-check";
 import { attentionCases } from "./attention.ts";
 import type { OpCase } from "./case.ts";
 import { convCases } from "./conv.ts";
+import { decoderCases } from "./decoder.ts";
 import { detectionCases } from "./detection.ts";
 import { elementwiseCases } from "./elementwise.ts";
 import { imageCases } from "./image.ts";
@@ -22,6 +23,7 @@ import { softmaxCases } from "./softmax.ts";
 export const cases: Readonly<Record<string, fc.Arbitrary<OpCase>>> = {
   ...attentionCases,
   ...convCases,
+  ...decoderCases,
   ...detectionCases,
   ...elementwiseCases,
   ...imageCases,

@@ -34,6 +34,17 @@ const gatherCase: fc.Arbitrary<OpCase> = fc
     ),
   );
 
+/** A few rows of a table, as token embeddings are looked up. */
+const lookupCase: fc.Arbitrary<OpCase> = fc
+  .tuple(int(8, 60), int(1, 20), fc.boolean())
+  .chain(([rows, width, batched]) =>
+    int(1, Math.floor(rows / 8)).chain((n) =>
+      fc
+        .tuple(tensorOf([rows, width]), indicesInto(rows, batched ? [1, n] : [n]))
+        .map(([x, indices]) => opCase(ops.gather, [x, indices], {})),
+    ),
+  );
+
 /** Shapes of indices along an axis: nowhere larger than the tensor but there. */
 const alongAxis = fc.tuple(filled(1, 3), anyDType, int(0, 9), fc.boolean()).chain(([shape, dtype, length, whole]) =>
   axisOf(shape.length).map((axis) => {
@@ -169,7 +180,7 @@ const reverseSequenceCase: fc.Arbitrary<OpCase> = fc
   });
 
 export const indexingCases = {
-  gather: gatherCase,
+  gather: fc.oneof({ arbitrary: gatherCase, weight: 2 }, { arbitrary: lookupCase, weight: 1 }),
   gatherElements: gatherElementsCase,
   gatherNd: gatherNdCase,
   scatterElements: scatterElementsCase,

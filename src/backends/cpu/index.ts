@@ -4,6 +4,7 @@ import { kernelTable } from "../backend.ts";
 import { attentionKernels } from "./attention.ts";
 import { convKernels } from "./conv.ts";
 import { convTransposeKernels } from "./convTranspose.ts";
+import { decoderKernels } from "./decoder.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { imageKernels } from "./image.ts";
 import { indexingKernels } from "./indexing.ts";
@@ -23,6 +24,7 @@ import { softmaxKernels } from "./softmax.ts";
 
 /** In order of preference for each operator. */
 export const cpuKernels: readonly Kernel<HostStep>[] = [
+  ...decoderKernels,
   ...matmulNBitsKernels,
   ...integerKernels,
   ...convTransposeKernels,

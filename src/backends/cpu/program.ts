@@ -7,6 +7,7 @@ import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { emptyTensor } from "../../tensor/tensor.ts";
 import type {
   DeviceSession,
+  DeviceState,
   HostStep,
   Place,
   PlannedStep,
@@ -19,10 +20,15 @@ import type {
 export class HostSession implements DeviceSession<HostStep> {
   arena = new ArrayBuffer(0);
   private packed = new Map<TypedArray, Map<string, TypedArray>>();
+  state: HostState | undefined;
 
   prepare(plan: StagePlan<HostStep>): Program {
     if (plan.arenaBytes > this.arena.byteLength) this.arena = new ArrayBuffer(plan.arenaBytes);
     return new HostProgram(plan, this);
+  }
+
+  openState(types: readonly TensorType[]): HostState {
+    return new HostState(this, types);
   }
 
   /** The packed copy of a constant, made once for each layout. */
@@ -51,6 +57,54 @@ export class HostSession implements DeviceSession<HostStep> {
   }
 }
 
+/** Arrays that grow by doubling. Programs compare `arrays` to see whether they have moved. */
+class HostState implements DeviceState {
+  arrays: readonly TypedArray[];
+  private rows = 0;
+
+  constructor(
+    private readonly session: HostSession,
+    private readonly types: readonly TensorType[],
+  ) {
+    this.arrays = types.map((t) => viewOf(t.dtype, new ArrayBuffer(0), 0, 0));
+  }
+
+  get bytes(): number {
+    return this.arrays.reduce((sum, a) => sum + a.byteLength, 0);
+  }
+
+  activate(): void {
+    this.session.state = this;
+  }
+
+  reserve(rows: number): void {
+    if (rows <= this.rows) return;
+    const wanted = Math.max(rows, 2 * this.rows);
+    this.rows = wanted;
+    this.arrays = this.types.map(({ dtype, shape }, i) => {
+      const grown = emptyTensor({ dtype, shape: [Math.min(wanted, shape[0]), ...shape.slice(1)] }).data as TypedArray;
+      grown.set(this.arrays[i] as never);
+      return grown;
+    });
+  }
+
+  fork(rows: number): HostState {
+    const copy = new HostState(this.session, this.types);
+    copy.reserve(rows);
+    copy.arrays.forEach((a, i) => {
+      const own = this.arrays[i];
+      a.set(own.subarray(0, Math.min(own.length, a.length)) as never);
+    });
+    return copy;
+  }
+
+  dispose(): void {
+    if (this.session.state === this) this.session.state = undefined;
+    this.rows = 0;
+    this.arrays = [];
+  }
+}
+
 interface BoundStep {
   step: HostStep;
   inputs: TypedArray[];
@@ -63,6 +117,7 @@ class HostProgram implements Program {
   private inputs: TypedArray[] = [];
   private outputs: TypedArray[] = [];
   private boundTo: ArrayBuffer | undefined;
+  private boundState: readonly TypedArray[] | undefined;
 
   constructor(
     private readonly plan: StagePlan<HostStep>,
@@ -89,7 +144,8 @@ class HostProgram implements Program {
   }
 
   private begin(inputs: readonly HostTensor[]): void {
-    if (this.boundTo !== this.session.arena) this.bind();
+    const { arena, state } = this.session;
+    if (this.boundTo !== arena || this.boundState !== state?.arrays) this.bind();
     for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
   }
 
@@ -107,15 +163,18 @@ class HostProgram implements Program {
     this.boundTo = undefined;
   }
 
-  /** Makes the views once; again only if a bigger plan made the arena grow. */
+  /** Makes the views once; again if a bigger plan made the arena grow, or for other state. */
   private bind(): void {
-    const { arena } = this.session;
-    const view = (p: Place): TypedArray =>
-      p.constant ? (p.constant.data as TypedArray) : viewOf(p.dtype, arena, p.offset!, sizeOf(p.shape));
+    const { arena, state } = this.session;
+    const view = (p: Place): TypedArray => {
+      if (p.state !== undefined) return state!.arrays[p.state];
+      return p.constant ? (p.constant.data as TypedArray) : viewOf(p.dtype, arena, p.offset!, sizeOf(p.shape));
+    };
     this.inputs = this.plan.inputs.map(view);
     this.outputs = this.plan.outputs.map(view);
     this.steps = this.plan.steps.map((s) => this.bindStep(s, view));
     this.boundTo = arena;
+    this.boundState = state?.arrays;
   }
 
   private bindStep(s: PlannedStep<HostStep>, view: (p: Place) => TypedArray): BoundStep {
@@ -148,6 +207,8 @@ export function referenceStep(
     run(ins, outs) {
       // References rely on zeroed outputs.
       outs.forEach((o, i) => {
+        // What it changes, it is given.
+        if (op.mutates && i === 0) return;
         if (isBig(outputs[i].dtype)) (o as BigInt64Array).fill(0n);
         else (o as Float32Array).fill(0);
       });

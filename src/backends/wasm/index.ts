@@ -4,6 +4,7 @@ import type { Backend, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
 import { cpu } from "../cpu/index.ts";
 import { convKernels } from "./conv.ts";
+import { decoderKernels } from "./decoder.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
@@ -35,7 +36,7 @@ function cores(): number {
 }
 
 /** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [matmulKernels, convKernels, poolKernels];
+const families: readonly WasmKernels[] = [decoderKernels, matmulKernels, convKernels, poolKernels];
 
 /**
  * The `wasm` backend.

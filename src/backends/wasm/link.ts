@@ -15,6 +15,8 @@ export interface LinkedStep {
   readonly name: string;
   readonly step: AnyStep;
   readonly inputs: readonly number[];
+  /** Which inputs are state: their addresses are those of entries in the state table. */
+  readonly states: ReadonlySet<number>;
   readonly outputs: readonly number[];
   readonly workspace: number;
 }
@@ -46,7 +48,9 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
         split = true;
         return shareOf(f, thread, options.threads, total, granule);
       };
-      step.emit({ ...s, f, target: options, thread, share, shared });
+      const state: StepEmitter["state"] = (i) =>
+        s.states.has(i) ? { at: i32.load(s.inputs[i]), rows: i32.load(s.inputs[i], 4) } : undefined;
+      step.emit({ ...s, f, target: options, thread, share, shared, state });
     });
     return { split, call };
   });

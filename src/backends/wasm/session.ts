@@ -1,8 +1,8 @@
 /** Programs of one session: linked modules over its linear memory. */
 import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
-import { DeviceError } from "../../tensor/errors.ts";
+import { DeviceError, InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import type { HostTensor } from "../../tensor/tensor.ts";
+import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import type {
   DeviceSession,
   HostStep,
@@ -17,6 +17,7 @@ import { BarrierState, barrierBytes } from "./barrier.ts";
 import { type LinkedStep, link } from "./link.ts";
 import { LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
+import { stateEntryBytes, WasmState } from "./state.ts";
 import { type AnyStep, isWasmStep, type WasmTarget } from "./step.ts";
 
 export class WasmSession implements DeviceSession<AnyStep> {
@@ -26,6 +27,9 @@ export class WasmSession implements DeviceSession<AnyStep> {
   private readonly constants = new Map<TypedArray, Map<string, number>>();
 
   readonly barrier: number;
+  /** Where the active state is: see state.ts. */
+  stateTable = 0;
+  state: WasmState | undefined;
   private disposed = false;
 
   constructor(
@@ -44,6 +48,11 @@ export class WasmSession implements DeviceSession<AnyStep> {
     this.programs.add(program);
     program.onDispose = () => this.programs.delete(program);
     return program;
+  }
+
+  openState(types: readonly TensorType[]): WasmState {
+    this.stateTable ||= this.memory.allocate(stateEntryBytes * types.length);
+    return new WasmState(this, types);
   }
 
   get arenaAddress(): number {
@@ -113,6 +122,12 @@ type Run = (thread: number, from: number, to: number) => void;
 /** A browser's main thread may not sleep. Workers and servers may. */
 const mainMayWait = typeof window === "undefined";
 
+/** Kernels stop at an index that would lead out of their memory. */
+const trapped = (e: unknown): unknown =>
+  e instanceof WebAssembly.RuntimeError
+    ? new InputError(`wasm: an index or position is outside of its tensor (${e.message})`, { cause: e })
+    : e;
+
 class WasmProgram implements Program {
   onDispose: (() => void) | undefined;
   private run_: Run | undefined;
@@ -125,12 +140,17 @@ class WasmProgram implements Program {
   private hostSteps: (() => void)[] = [];
   /** The buffer that the views are made on: growing memory makes another. */
   private viewed: ArrayBufferLike | undefined;
+  /** Where the state was, where host steps have views of it. */
+  private viewedState: readonly number[] | undefined;
+  private readonly viewsState: boolean;
 
   constructor(
     private readonly plan: StagePlan<AnyStep>,
     private readonly session: WasmSession,
     private readonly pool: WorkerPool | undefined,
-  ) {}
+  ) {
+    this.viewsState = plan.steps.some((s) => !isWasmStep(s.step) && s.inputs.some((p) => p?.state !== undefined));
+  }
 
   *run(inputs: readonly HostTensor[], control?: RunControl): Generator<undefined, HostTensor[]> {
     if (!control) return this.runSync(inputs);
@@ -152,7 +172,9 @@ class WasmProgram implements Program {
 
   private begin(inputs: readonly HostTensor[]): Run {
     const run = this.linked();
-    if (this.viewed !== this.session.memory.memory.buffer) this.makeViews();
+    const { memory, state } = this.session;
+    if (this.viewed !== memory.memory.buffer || (this.viewsState && this.viewedState !== state?.blocks))
+      this.makeViews();
     for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
     return run;
   }
@@ -177,7 +199,11 @@ class WasmProgram implements Program {
   private execute(run: Run, from: number, to: number): void {
     const { pool, session } = this;
     if (!pool || this.id === undefined) {
-      run(0, from, to);
+      try {
+        run(0, from, to);
+      } catch (e) {
+        throw trapped(e);
+      }
       return;
     }
     const barrier = new BarrierState(session.memory.memory, session.barrier);
@@ -189,7 +215,7 @@ class WasmProgram implements Program {
       barrier.abort();
       pool.settle();
       barrier.reset();
-      throw e;
+      throw trapped(e);
     }
   }
 
@@ -210,14 +236,18 @@ class WasmProgram implements Program {
   private link(): Run {
     const { session, plan } = this;
     const { memory } = session;
-    const address = (p: Place | undefined): number =>
-      !p ? 0 : p.constant ? session.constantAddress(p) : session.arenaAddress + p.offset!;
+    const address = (p: Place | undefined): number => {
+      if (!p) return 0;
+      if (p.state !== undefined) return session.stateTable + stateEntryBytes * p.state;
+      return p.constant ? session.constantAddress(p) : session.arenaAddress + p.offset!;
+    };
     const steps = plan.steps.map(
       (s): LinkedStep => ({
         name: `${s.node}: ${s.kernel}`,
         step: s.step,
         // Trailing optional inputs may be left out of a node.
         inputs: Array.from({ length: Math.max(s.op.inputs.length, s.inputs.length) }, (_, i) => address(s.inputs[i])),
+        states: new Set(s.inputs.flatMap((p, i) => (p?.state === undefined ? [] : [i]))),
         outputs: s.outputs.map(address),
         workspace: session.arenaAddress + s.workspaceOffset,
       }),
@@ -245,6 +275,7 @@ class WasmProgram implements Program {
     const { session, plan } = this;
     const { buffer } = session.memory.memory;
     const view = (p: Place): TypedArray => {
+      if (p.state !== undefined) return session.state!.view(p.state);
       const type = p.prepack?.type ?? p;
       const at = p.constant ? session.constantAddress(p) : session.arenaAddress + p.offset!;
       return viewOf(type.dtype, buffer, at, sizeOf(type.shape));
@@ -256,6 +287,7 @@ class WasmProgram implements Program {
       return this.hostStep(s as PlannedStep<HostStep>, view, buffer);
     });
     this.viewed = buffer;
+    this.viewedState = session.state?.blocks;
   }
 
   /** A step of the plain backend on views of linear memory. */

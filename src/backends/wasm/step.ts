@@ -5,7 +5,7 @@
 import type { AnyOp, AttrsOf } from "../../ops/op.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
-import { type FunctionBuilder, i32, type ModuleBuilder, type Operand } from "./assembler.ts";
+import { type Expr, type FunctionBuilder, i32, type ModuleBuilder, type Operand } from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
 
 /** What code is made for. */
@@ -25,9 +25,14 @@ export interface Share {
 export interface StepEmitter {
   readonly f: FunctionBuilder;
   readonly target: WasmTarget;
-  /** By the operator's order; 0 for a missing input or an unread output. Prepacked inputs point to the packed copy. */
+  /**
+   * By the operator's order; 0 for a missing input or an unread output. Prepacked inputs point to the packed copy, state to
+   * its entry in the state table.
+   */
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
+  /** For an input that is state: where it is now, and how many rows it has. */
+  state(input: number): { readonly at: Expr<"i32">; readonly rows: Expr<"i32"> } | undefined;
   /** The step's own workspace. With threads: shared by all of them; ask for `threads` times what one needs. */
   readonly workspace: number;
   /** This thread's number: 0 in a step that doesn't call `share`. */

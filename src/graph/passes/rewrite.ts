@@ -82,13 +82,13 @@ function redirect(node: Node, alias: ReadonlyMap<ValueId, ValueId>): Node {
   return { ...node, inputs: node.inputs.map((id) => (id === undefined ? id : (alias.get(id) ?? id))) };
 }
 
-/** Keeps the nodes whose outputs somebody reads. */
+/** Keeps the nodes whose outputs somebody reads, and those that change state. */
 export function dropDead(nodes: readonly Node[], isOutput: (id: ValueId) => boolean): Node[] {
   const read = new Set<ValueId>();
   const kept: Node[] = [];
   for (let i = nodes.length - 1; i >= 0; i--) {
     const node = nodes[i];
-    if (!node.outputs.some((id) => read.has(id) || isOutput(id))) continue;
+    if (!node.op.mutates && !node.outputs.some((id) => read.has(id) || isOutput(id))) continue;
     kept.push(node);
     for (const id of node.inputs) if (id !== undefined) read.add(id);
   }
