@@ -1,0 +1,241 @@
+/** Fusions: the session equals the graph run node by node, and the fused operator is what ran. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { type GraphDefinition, graph, type SymbolicValue } from "../../src/graph/builder.ts";
+import type { Graph } from "../../src/graph/ir.ts";
+import { optimize } from "../../src/graph/passes/index.ts";
+import { compile } from "../../src/graph/session.ts";
+import {
+  add,
+  batchNorm,
+  clip,
+  conv,
+  div,
+  dropout,
+  erf,
+  gemm,
+  hardSigmoid,
+  identity,
+  matmul,
+  mul,
+  pow,
+  reduceMean,
+  relu,
+  reshape,
+  sigmoid,
+  softmax,
+  sqrt,
+  sub,
+  tanh,
+  transpose,
+} from "../../src/ops/index.ts";
+import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { tensorFrom } from "../cases/case.ts";
+import { difference } from "../compare.ts";
+import { runRaw } from "./raw.ts";
+
+const devices = [cpu(), wasm({ threads: 1 })];
+const tolerance = { absolute: 1e-4, relative: 1e-4 };
+const scalar = (x: number): HostTensor => hostTensor(x);
+
+/** Runs `g` both ways. Returns the operators that the session ran. */
+async function check(g: Graph, inputs: Record<string, HostTensor>): Promise<string[]> {
+  const want = runRaw(g, inputs);
+  let ran: string[] = [];
+  for (const device of devices) {
+    using session = await compile(g, { device });
+    const got = await session.run(inputs);
+    for (const name of Object.keys(want)) {
+      const d = difference(got[name], want[name], tolerance);
+      if (d) throw new Error(`${device.name}, "${name}": ${d}`);
+    }
+    ran = session.explain().map((s) => s.op);
+  }
+  return ran;
+}
+
+/** A graph over one f32 input `x` of this shape. */
+const over = (
+  shape: readonly number[],
+  define: (x: SymbolicValue, w: (t: HostTensor) => SymbolicValue) => SymbolicValue,
+): Graph => graph((g: GraphDefinition) => ({ y: define(g.input("x", "f32", shape), g.weight) }));
+
+const random = (seed: number, shape: readonly number[], min = -2, max = 2): HostTensor =>
+  tensorFrom(seed, "f32", shape, { min, max });
+
+describe("fusions", () => {
+  test("matmul + bias + residual + activation", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer(),
+        async (m, n, seed) => {
+          const g = graph(({ input, weight }) => {
+            const product = matmul(input("x", "f32", [2, m, 5]), weight(random(seed, [5, n])));
+            return { y: relu(add(add(weight(random(seed + 1, [n])), product), input("r", "f32", [2, m, n]))) };
+          });
+          const ran = await check(g, { x: random(seed + 2, [2, m, 5]), r: random(seed + 3, [2, m, n]) });
+          expect(ran).toEqual(["matmul"]);
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
+  test("gemm with a factor on its bias keeps it apart", async () => {
+    const g = over([3, 4], (x, w) => add(gemm(x, w(random(1, [4, 2])), undefined, { beta: 3 }), w(random(2, [2]))));
+    expect(await check(g, { x: random(3, [3, 4]) })).toEqual(["gemm", "add"]);
+  });
+
+  test("a vector product has no columns: what is added is a residual", async () => {
+    const g = over([3, 4], (x, w) => add(matmul(x, w(random(1, [4]))), w(random(2, [3]))));
+    expect(await check(g, { x: random(3, [3, 4]) })).toEqual(["matmul"]);
+  });
+
+  test("conv + batch norm + residual + clip is one convolution", async () => {
+    const g = graph(({ input, weight }) => {
+      const x = input("x", "f32", [1, 3, 6, 6]);
+      const y = conv(x, weight(random(1, [4, 3, 3, 3])), { pads: [1, 1, 1, 1] });
+      const [scale, bias, mean] = [2, 3, 4].map((s) => weight(random(s, [4])));
+      const normal = batchNorm(y, scale, identity(bias), mean, weight(random(5, [4], 0.1, 2)), {});
+      return { y: clip(add(normal, input("r", "f32", [1, 4, 6, 6])), weight(scalar(0)), weight(scalar(6))) };
+    });
+    expect(await check(g, { x: random(6, [1, 3, 6, 6]), r: random(7, [1, 4, 6, 6]) })).toEqual(["conv"]);
+  });
+
+  test("a product with two readers stays", async () => {
+    const g = graph(({ input, weight }) => {
+      const p = matmul(input("x", "f32", [2, 3]), weight(random(1, [3, 3])));
+      return { a: relu(p), b: sigmoid(p) };
+    });
+    expect(await check(g, { x: random(2, [2, 3]) })).toContain("relu");
+  });
+
+  test.each([
+    [
+      "0.5 x (1 + erf)",
+      (x: SymbolicValue, c: (v: number) => SymbolicValue) => mul(mul(x, c(0.5)), add(erf(div(x, c(Math.SQRT2))), c(1))),
+    ],
+    [
+      "(x (1 + erf)) 0.5",
+      (x: SymbolicValue, c: (v: number) => SymbolicValue) =>
+        mul(mul(x, add(c(1), erf(mul(x, c(Math.SQRT1_2))))), c(0.5)),
+    ],
+    [
+      "x (0.5 (1 + erf))",
+      (x: SymbolicValue, c: (v: number) => SymbolicValue) => mul(x, mul(c(0.5), add(erf(div(x, c(Math.SQRT2))), c(1)))),
+    ],
+    [
+      "tanh form",
+      (x: SymbolicValue, c: (v: number) => SymbolicValue) => {
+        const inner = mul(add(x, mul(pow(x, c(3)), c(0.044715))), c(Math.sqrt(2 / Math.PI)));
+        return mul(mul(x, c(0.5)), add(tanh(inner), c(1)));
+      },
+    ],
+  ])("gelu written as %s", async (_, define) => {
+    const g = over([3, 5], (x, w) => define(x, (v) => w(scalar(v))));
+    expect(await check(g, { x: random(1, [3, 5]) })).toEqual(["gelu"]);
+  });
+
+  test("an erf with another factor is no gelu", async () => {
+    const g = over([3, 5], (x, w) => mul(mul(x, w(scalar(0.5))), add(erf(div(x, w(scalar(2)))), w(scalar(1)))));
+    expect(await check(g, { x: random(1, [3, 5]) })).not.toContain("gelu");
+  });
+
+  test("silu and hardSwish", async () => {
+    expect(
+      await check(
+        over([7], (x) => mul(sigmoid(x), x)),
+        { x: random(1, [7], -5, 5) },
+      ),
+    ).toEqual(["silu"]);
+    const hard = over([7], (x) => mul(x, hardSigmoid(x, { alpha: 1 / 6, beta: 0.5 })));
+    expect(await check(hard, { x: random(1, [7], -5, 5) })).toEqual(["hardSwish"]);
+    const other = over([7], (x) => mul(x, hardSigmoid(x, { alpha: 0.2, beta: 0.5 })));
+    expect(await check(other, { x: random(1, [7], -5, 5) })).not.toContain("hardSwish");
+  });
+
+  test("layer normalisation written out", async () => {
+    const g = over([2, 3, 8], (x, w) => {
+      const d = sub(x, reduceMean(x, [-1], { keepDims: true }));
+      const variance = reduceMean(pow(d, w(scalar(2))), [-1], { keepDims: true });
+      return add(mul(div(d, sqrt(add(variance, w(scalar(1e-5))))), w(random(1, [8]))), w(random(2, [8])));
+    });
+    expect(await check(g, { x: random(3, [2, 3, 8]) })).toEqual(["layerNorm"]);
+  });
+
+  test("a mean over another axis is no layer normalisation", async () => {
+    const g = over([2, 8, 8], (x, w) => {
+      const d = sub(x, reduceMean(x, [1], { keepDims: true }));
+      const variance = reduceMean(mul(d, d), [1], { keepDims: true });
+      return add(mul(div(d, sqrt(add(variance, w(scalar(1e-5))))), w(random(1, [8]))), w(random(2, [8])));
+    });
+    expect(await check(g, { x: random(3, [2, 8, 8]) })).not.toContain("layerNorm");
+  });
+});
+
+describe("attention", () => {
+  const [batch, seq, heads, dim] = [2, 5, 3, 4];
+  const split = (x: SymbolicValue, perm: number[]): SymbolicValue =>
+    transpose(reshape(x, [batch, seq, heads, dim]), { perm });
+  const inputs = (): Record<string, HostTensor> => ({
+    q: random(1, [batch, seq, heads * dim]),
+    k: random(2, [batch, seq, heads * dim]),
+    v: random(3, [batch, seq, heads * dim]),
+    mask: random(4, [batch, 1, 1, seq]),
+  });
+
+  const written = (scaleAt: "scores" | "q" | "both", masked: boolean, keyPerm: number[]): Graph =>
+    graph(({ input, weight }) => {
+      const [q, k, v] = ["q", "k", "v"].map((n) => input(n, "f32", [batch, seq, heads * dim]));
+      const factor = (x: number) => weight(scalar(x));
+      const root = Math.sqrt(dim);
+      let a = split(q, [0, 2, 1, 3]);
+      let b = keyPerm.length ? split(k, keyPerm) : transpose(split(k, [0, 2, 1, 3]), { perm: [0, 1, 3, 2] });
+      if (scaleAt === "q") a = div(a, factor(root));
+      if (scaleAt === "both") [a, b] = [mul(a, factor(1 / Math.sqrt(root))), mul(b, factor(1 / Math.sqrt(root)))];
+      let scores = matmul(a, b);
+      if (scaleAt === "scores") scores = div(scores, factor(root));
+      if (masked) scores = add(scores, input("mask", "f32", [batch, 1, 1, seq]));
+      const mixed = matmul(softmax(scores, { axis: -1 }), split(v, [0, 2, 1, 3]));
+      return { y: reshape(transpose(mixed, { perm: [0, 2, 1, 3] }), [batch, seq, heads * dim]) };
+    });
+
+  test.each([
+    ["scores", true, []],
+    ["scores", false, [0, 2, 3, 1]],
+    ["q", true, [0, 2, 3, 1]],
+    ["both", true, []],
+  ] as const)(
+    "scaled at %s, mask %s, keys turned by [%s]: one step on packed heads",
+    async (scaleAt, masked, keyPerm) => {
+      const given = inputs();
+      if (!masked) delete given["mask"];
+      expect(await check(written(scaleAt, masked, [...keyPerm]), given)).toEqual(["attention"]);
+    },
+  );
+
+  test("a softmax over another axis stays", async () => {
+    const g = graph(({ input }) => {
+      const [q, k, v] = ["q", "k", "v"].map((n) => input(n, "f32", [batch, heads, seq, dim]));
+      return { y: matmul(softmax(matmul(q, transpose(k, { perm: [0, 1, 3, 2] })), { axis: 2 }), v) };
+    });
+    const t = (s: number): HostTensor => random(s, [batch, heads, seq, dim]);
+    expect(await check(g, { q: t(1), k: t(2), v: t(3) })).not.toContain("attention");
+  });
+});
+
+describe("compile rules", () => {
+  test("constants fold, identities and dropout at inference disappear", () => {
+    const g = over([4], (x, w) => {
+      const [kept] = dropout(identity(x), undefined, undefined, {});
+      return add(kept, mul(w(scalar(2)), w(scalar(3))));
+    });
+    const optimized = optimize(g);
+    expect(optimized.nodes.map((n) => n.op.name)).toEqual(["add"]);
+    expect([...optimized.constants.values()].map((t) => t.data[0])).toEqual([6]);
+  });
+});

@@ -1,0 +1,206 @@
+/** What users hold: sessions and lazy tensors, their errors, turns and ends. */
+import { describe, expect, test } from "vitest";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { graph } from "../../src/graph/builder.ts";
+import { compile } from "../../src/graph/session.ts";
+import {
+  add,
+  concat,
+  DisposedError,
+  DTypeError,
+  InputError,
+  matmul,
+  mul,
+  nonZero,
+  relu,
+  reshape,
+  ShapeError,
+  shape,
+  softmax,
+  tensor,
+} from "../../src/index.ts";
+import { hostTensor } from "../../src/tensor/tensor.ts";
+
+const devices = {
+  cpu: () => cpu(),
+  wasm: () => wasm({ threads: 1 }),
+  "wasm on two threads": () => wasm({ threads: 2 }),
+};
+
+describe.each(Object.entries(devices))("a session on %s", (_, device) => {
+  const doubled = () =>
+    compile(
+      graph(({ input }) => {
+        const x = input("x", "f32", ["n", 3]);
+        return { y: add(x, x), rows: shape(x, {}) };
+      }),
+      { device: device() },
+    );
+
+  test("takes tensors, typed arrays and lazy tensors, and any number of rows", async () => {
+    using s = await doubled();
+    const want = [2, 4, 6];
+    expect(Array.from((await s.run({ x: Float32Array.of(1, 2, 3) }))["y"].data as Float32Array)).toEqual(want);
+    expect(Array.from((await s.run({ x: hostTensor([[1, 2, 3]]) }))["y"].data as Float32Array)).toEqual(want);
+    expect(Array.from((await s.run({ x: tensor([[1, 2, 3]]) }))["y"].data as Float32Array)).toEqual(want);
+    const two = await s.run({ x: new Float32Array(6).fill(1) });
+    expect(two["y"].shape).toEqual([2, 3]);
+    expect(two["rows"]).toEqual({ dtype: "i64", shape: [2], data: BigInt64Array.of(2n, 3n) });
+    expect(s.runSync({ x: Float32Array.of(1, 2, 3) })["y"].shape).toEqual([1, 3]);
+  });
+
+  test("outputs belong to the caller", async () => {
+    using s = await doubled();
+    const first = (await s.run({ x: Float32Array.of(1, 2, 3) }))["y"].data as Float32Array;
+    first.fill(9);
+    const second = (await s.run({ x: Float32Array.of(1, 2, 3) }))["y"].data;
+    expect(Array.from(second as Float32Array)).toEqual([2, 4, 6]);
+    expect(Array.from(first)).toEqual([9, 9, 9]);
+  });
+
+  test("names what is wrong with an input", async () => {
+    using s = await doubled();
+    await expect(s.run({})).rejects.toThrow(/input "x" \(f32\[n,3\]\) is missing/);
+    await expect(s.run({ x: Float32Array.of(1, 2, 3), z: Float32Array.of(1) })).rejects.toThrow(
+      /no input "z"; it has "x"/,
+    );
+    await expect(s.run({ x: Float32Array.of(1, 2) })).rejects.toThrow(ShapeError);
+    await expect(s.run({ x: hostTensor([1, 2, 3]) })).rejects.toThrow(/is f32\[n,3\], got f32\[3\]/);
+    await expect(s.run({ x: Int32Array.of(1, 2, 3) })).rejects.toThrow(DTypeError);
+    await expect(s.run({ x: { dtype: "f32", shape: [1, 3], data: Float32Array.of(1) } })).rejects.toThrow(
+      /needs 3 elements/,
+    );
+    await expect(s.run({ x: "text" as never })).rejects.toThrow(InputError);
+    await expect(s.run(null as never)).rejects.toThrow(InputError);
+    // And nothing else is lost.
+    expect((await s.run({ x: Float32Array.of(1, 2, 3) }))["y"].data[0]).toBe(2);
+  });
+
+  test("overlapping runs take turns and do not mix", async () => {
+    using s = await doubled();
+    const signal = new AbortController().signal;
+    const runs = Array.from({ length: 12 }, (_, i) =>
+      s.run({ x: new Float32Array(3 * (1 + (i % 3))).fill(i) }, i % 2 ? { signal } : {}),
+    );
+    const results = await Promise.all(runs);
+    results.forEach((r, i) => {
+      expect(r["y"].shape).toEqual([1 + (i % 3), 3]);
+      expect(Array.from(r["y"].data as Float32Array).every((v) => v === 2 * i)).toBe(true);
+    });
+  });
+
+  test("stops between steps when aborted, and runs again afterwards", async () => {
+    const w = hostTensor(new Float32Array(256 * 256).fill(0.001), { shape: [256, 256] });
+    using s = await compile(
+      graph(({ input, weight }) => {
+        let x = input("x", "f32", ["m", 256]);
+        for (let i = 0; i < 60; i++) x = relu(matmul(x, weight(w)));
+        return { y: x };
+      }),
+      { device: device() },
+    );
+    const x = new Float32Array(256 * 256).fill(0.01);
+    const controller = new AbortController();
+    const aborted = s.run({ x }, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 5);
+    await expect(aborted).rejects.toMatchObject({ name: "AbortError" });
+    await expect(s.run({ x }, { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
+    const y = await s.run({ x: x.subarray(0, 256) });
+    expect(y["y"].shape).toEqual([1, 256]);
+  });
+
+  test("explains its steps, with times when asked", async () => {
+    using s = await doubled();
+    await s.run({ x: Float32Array.of(1, 2, 3) }, { profile: true });
+    const rows = s.explain();
+    expect(rows.map((r) => r.op)).toEqual(["add"]);
+    expect(rows[0].outputs).toEqual(["f32[1,3]"]);
+    expect(rows[0].ms).toBeGreaterThanOrEqual(0);
+  });
+
+  test("is gone after dispose", async () => {
+    const s = await doubled();
+    await s.run({ x: Float32Array.of(1, 2, 3) });
+    s.dispose();
+    s.dispose();
+    await expect(s.run({ x: Float32Array.of(1, 2, 3) })).rejects.toThrow(DisposedError);
+    expect(() => s.runSync({ x: Float32Array.of(1, 2, 3) })).toThrow(DisposedError);
+  });
+
+  test("shapes that depend on data: planning goes on when they are known", async () => {
+    using s = await compile(
+      graph(({ input, weight }) => {
+        const at = nonZero(input("x", "f32", [4]));
+        const n = concat(weight(hostTensor(BigInt64Array.of(1n))), weight(hostTensor(BigInt64Array.of(-1n))), {
+          axis: 0,
+        });
+        return { y: reshape(add(at, at), n, {}) };
+      }),
+      { device: device() },
+    );
+    for (const x of [
+      [0, 1, 0, 2],
+      [1, 1, 1, 1],
+      [0, 0, 0, 0],
+      [0, 3, 0, 4],
+    ]) {
+      const want = x.flatMap((v, i) => (v ? [BigInt(2 * i)] : []));
+      const { y } = await s.run({ x: Float32Array.from(x) });
+      expect(y.shape).toEqual([1, want.length]);
+      expect(Array.from(y.data as BigInt64Array)).toEqual(want);
+    }
+  });
+
+  test("a shape computed from an input's value", async () => {
+    using s = await compile(
+      graph(({ input }) => ({ y: reshape(input("x", "f32", [6]), input("to", "i64", [2]), {}) })),
+      { device: device() },
+    );
+    const x = Float32Array.of(1, 2, 3, 4, 5, 6);
+    expect((await s.run({ x, to: BigInt64Array.of(2n, 3n) }))["y"].shape).toEqual([2, 3]);
+    expect((await s.run({ x, to: BigInt64Array.of(-1n, 1n) }))["y"].shape).toEqual([6, 1]);
+    await expect(s.run({ x, to: BigInt64Array.of(4n, 4n) })).rejects.toThrow(ShapeError);
+  });
+});
+
+describe("lazy tensors", () => {
+  test("compute what was recorded", async () => {
+    using a = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
+    const y = softmax(matmul(a, a), { axis: -1 });
+    expect(y.shape).toEqual([2, 2]);
+    const values = (await y.data()) as Float32Array;
+    expect(values[0]).toBeCloseTo(1 / (1 + Math.exp(3)), 6);
+    expect(await y.data()).toBe(values);
+  });
+
+  test("check shapes at once", () => {
+    expect(() => matmul(tensor([[1, 2, 3]]), tensor([[1, 2]]))).toThrow(
+      /matmul: inner dimensions differ: f32\[1,3\] and f32\[1,2\]/,
+    );
+    expect(() => tensor([[1, 2], [3]])).toThrow(ShapeError);
+  });
+
+  test("a long chain does not overflow the stack", async () => {
+    let x = tensor([1]);
+    const one = tensor([1]);
+    for (let i = 0; i < 20_000; i++) x = add(x, one);
+    expect(((await x.data()) as Float32Array)[0]).toBe(20_001);
+  }, 60_000);
+
+  test("a disposed tensor says so", async () => {
+    const a = tensor([1, 2]);
+    const b = mul(a, a);
+    a.dispose();
+    expect(() => mul(a, a)).toThrow(DisposedError);
+    await expect(a.data()).rejects.toThrow(DisposedError);
+    await expect(b.data()).rejects.toThrow(DisposedError);
+  });
+
+  test("tensors of two devices do not mix", () => {
+    expect(() => add(tensor([1]), tensor([1], { device: cpu() }))).toThrow(/different devices/);
+  });
+});
