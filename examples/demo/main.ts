@@ -3,7 +3,7 @@
  * what the framework that trained the model gave.
  */
 import { parseArgs } from "node:util";
-import type { DeviceName } from "../../src/index.ts";
+import { type DeviceName, ForwardpassError } from "../../src/index.ts";
 import { digits } from "./digits.ts";
 import { fraud } from "./fraud.ts";
 import { photos } from "./photos.ts";
@@ -17,8 +17,15 @@ const device = values.device as DeviceName;
 const before = performance.now();
 say(`${style("bold", "forwardpass")} on ${device}, Node ${process.versions.node}`);
 let passed = true;
-for (const section of [fraud, digits, photos, spam, speech]) passed = (await runSection(section, device)) && passed;
-say();
-const verdict = passed ? style("green", "All predictions as expected") : style("red", "Some predictions are wrong");
-say(`${verdict}; everything took ${ms(performance.now() - before)}.`);
+try {
+  for (const section of [fraud, digits, photos, spam, speech]) passed = (await runSection(section, device)) && passed;
+  say();
+  const verdict = passed ? style("green", "All predictions as expected") : style("red", "Some predictions are wrong");
+  say(`${verdict}; everything took ${ms(performance.now() - before)}.`);
+} catch (e) {
+  // What the engine refuses (an unknown device, say) it explains itself.
+  if (!(e instanceof ForwardpassError)) throw e;
+  say(style("red", `${e.name}: ${e.message}`));
+  passed = false;
+}
 process.exitCode = passed ? 0 : 1;

@@ -41,7 +41,8 @@ export function gridPosition(g: number, n: number, attrs: GridSampleAttrs, wide:
   const min = attrs.alignCorners ? 0 : -0.5;
   const max = attrs.alignCorners ? n - 1 : n - 0.5;
   if (v < min || v > max) {
-    if (attrs.paddingMode === "border") v = Math.max(0, Math.min(n - 1, v));
+    // Cubic samples keep their place, and the elements they miss repeat the border, as in PyTorch.
+    if (attrs.paddingMode === "border" && attrs.mode !== "cubic") v = Math.max(0, Math.min(n - 1, v));
     else if (attrs.paddingMode === "reflection") v = reflect(v, min, max);
   }
   return v;

@@ -74,7 +74,8 @@ function sourcePosition(mode: CoordinateMode, { input, output, num, den, roi }: 
     case "asymmetric":
       return (x * den) / num;
     case "tf_half_pixel_for_nn":
-      return ((x + 0.5) * den) / num;
+      // Axes that keep their length (batch, channels) stay as they are, though the formula moves them too.
+      return num === den && input === output ? x : ((x + 0.5) * den) / num;
     case "tf_crop_and_resize": {
       const [start, end] = roi;
       if (output <= 1) return 0.5 * (start + end) * (input - 1);
