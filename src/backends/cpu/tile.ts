@@ -189,10 +189,21 @@ export class DenseSink implements Sink {
 
   store(sums: Float64Array, u: number, us: number, v: number, vs: number): void {
     const { y, bias, residual, alpha, beta, uStride, vStride, biasByU, biasByV } = this;
-    for (let i = 0; i < us; i++) {
-      let at = this.at + (u + i) * uStride + v * vStride;
-      let b = this.biasAt + (u + i) * biasByU + v * biasByV;
-      for (let j = 0; j < vs; j++, at += vStride, b += biasByV) {
+    // Nearly all tiles: without this, storing costs a fifth of a product with an inner dimension of 16.
+    if (us === lanes && residual === undefined && biasByU === 0 && alpha === 1) {
+      let at = this.at + u * uStride + v * vStride;
+      for (let j = 0; j < vs; j++, at += vStride) {
+        const shift = bias === undefined ? 0 : beta * bias[this.biasAt + (v + j) * biasByV];
+        y[at] = sums[j] + shift;
+        y[at + uStride] = sums[3 + j] + shift;
+        y[at + 2 * uStride] = sums[6 + j] + shift;
+      }
+      return;
+    }
+    for (let j = 0; j < vs; j++) {
+      let at = this.at + u * uStride + (v + j) * vStride;
+      let b = this.biasAt + u * biasByU + (v + j) * biasByV;
+      for (let i = 0; i < us; i++, at += uStride, b += biasByU) {
         let s = alpha * sums[3 * i + j];
         if (bias !== undefined) s += beta * bias[b];
         if (residual !== undefined) s += residual[at];
