@@ -41,4 +41,42 @@ Of the standard, these are not supported: ${missing.join(", ") || "none"}.
 `;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(operatorsPath, operatorsPage());
+export const readmePath = fileURLToPath(new URL("../README.md", import.meta.url));
+const block = /(<!-- operators[^>]*-->\n)[\s\S]*(<!-- \/operators -->)/;
+
+const formats = [
+  ["ONNX", "opset 7 and up, external data, local functions, control flow, sequences, quantised operators"],
+  ["safetensors", "every dtype, sharded"],
+  ["GGUF", "versions 2 and 3, every block type"],
+  ["llama2.c", "version 0, with or without its tokenizer"],
+];
+
+/** The README with its table of formats and operators. */
+export function readmeWithOperators(readme: string): string {
+  const byDomain = (domain: string): string[] =>
+    Object.keys(lowerings)
+      .filter((name) => (name.includes("::") ? name.split("::")[0] : "ai.onnx") === domain)
+      .map((name) => name.split("::").at(-1)!)
+      .sort();
+  const domains = [
+    ...new Set(Object.keys(lowerings).map((n) => (n.includes("::") ? n.split("::")[0] : "ai.onnx"))),
+  ].sort();
+  const rows = domains.map((d) => `| ${d} | ${byDomain(d).length} | ${byDomain(d).join(" ")} |`);
+  const table = [
+    "| format | what of it |",
+    "|---|---|",
+    ...formats.map(([name, what]) => `| ${name} | ${what} |`),
+    "",
+    "| ONNX domain | operators | |",
+    "|---|---|---|",
+    ...rows,
+    "",
+    "With versions: [docs/operators.md](docs/operators.md).",
+  ];
+  return readme.replace(block, (_, open: string, close: string) => `${open}${table.join("\n")}\n${close}`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (haveSpecs) writeFileSync(operatorsPath, operatorsPage());
+  writeFileSync(readmePath, readmeWithOperators(readFileSync(readmePath, "utf8")));
+}
