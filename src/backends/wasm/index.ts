@@ -5,6 +5,7 @@ import { kernelTable } from "../backend.ts";
 import { cpu } from "../cpu/index.ts";
 import { convKernels } from "./conv.ts";
 import { decoderKernels } from "./decoder.ts";
+import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
@@ -36,7 +37,7 @@ function cores(): number {
 }
 
 /** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [decoderKernels, matmulKernels, convKernels, poolKernels];
+const families: readonly WasmKernels[] = [decoderKernels, matmulKernels, convKernels, poolKernels, elementwiseKernels];
 
 /**
  * The `wasm` backend.

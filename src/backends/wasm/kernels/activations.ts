@@ -53,13 +53,41 @@ const mish: VectorFunction = (f, x) => {
   return f32x4.mul(v, tanh(f, softplus(f, v)));
 };
 
+/** e^x - 1 for x <= 0 without cancellation: with t = tanh(x / 2), 2 t / (1 - t). */
+const expm1: VectorFunction = (f, x) => {
+  const t = f.let(tanh(f, f32x4.mul(x, constant(f, 0.5))));
+  return f32x4.div(f32x4.add(t, t), f32x4.sub(constant(f, 1), t));
+};
+
+/** alpha (e^(x / width) - 1) below zero, x above, all times gamma. */
+const elu =
+  (alpha: number, width = 1, gamma = 1): VectorFunction =>
+  (f, x) => {
+    const v = f.let(x);
+    const low = expm1(f, f32x4.mul(v, constant(f, 1 / width)));
+    const y = v128.bitselect(f32x4.mul(low, constant(f, alpha)), v, f32x4.lt(v, constant(f, 0)));
+    return gamma === 1 ? y : f32x4.mul(y, constant(f, gamma));
+  };
+
+const thresholdedRelu =
+  (alpha: number): VectorFunction =>
+  (f, x) => {
+    const v = f.let(x);
+    return v128.andnot(v, f32x4.le(v, constant(f, alpha)));
+  };
+
+const softsign: VectorFunction = (f, x) => {
+  const v = f.let(x);
+  return f32x4.div(v, f32x4.add(f32x4.abs(v), constant(f, 1)));
+};
+
 interface Entry {
   readonly make: VectorFunction;
   /** A handful of instructions: inlined. */
   readonly short?: boolean;
 }
 
-function entryOf(a: Activation): Entry | undefined {
+function entryOf(a: Activation): Entry {
   switch (a.kind) {
     case "relu":
       return { make: relu, short: true };
@@ -87,13 +115,27 @@ function entryOf(a: Activation): Entry | undefined {
       return { make: softplus };
     case "mish":
       return { make: mish };
-    default:
-      return undefined;
+    case "elu":
+      return { make: elu(a.alpha) };
+    case "celu":
+      return { make: elu(a.alpha, a.alpha) };
+    case "selu":
+      return { make: elu(a.alpha, 1, a.gamma) };
+    case "thresholdedRelu":
+      return { make: thresholdedRelu(a.alpha), short: true };
+    case "softsign":
+      return { make: softsign, short: true };
   }
 }
 
-/** Whether an epilogue can apply it. */
-export const hasActivation = (a: Activation | undefined): boolean => a === undefined || entryOf(a) !== undefined;
+/** The activation as a function to be inlined. */
+export function activationVector(a: Activation): { readonly make: VectorFunction; readonly short: boolean } {
+  const { make, short = false } = entryOf(a);
+  return { make, short };
+}
+
+/** Whether an epilogue can apply it. Not where the exponential would be of positive numbers. */
+export const hasActivation = (a: Activation | undefined): boolean => a?.kind !== "celu" || a.alpha > 0;
 
 /** Distinguishes specialised functions: `relu`, `clip(0,6)`. */
 export function activationKey(a: Activation | undefined): string {

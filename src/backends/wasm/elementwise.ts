@@ -1,0 +1,400 @@
+/**
+ * Elementwise operators: tables of one-line expressions on the template of kernels/vector.ts, over the runs that
+ * broadcasting leaves. Work is divided by elements where there is one run, by runs otherwise.
+ */
+import { type Activation, activationOf } from "../../ops/activation.ts";
+import { batchNorm, channelsFirst } from "../../ops/batch-norm.ts";
+import * as ops from "../../ops/binary.ts";
+import { cast, castLike } from "../../ops/cast.ts";
+import { clip } from "../../ops/clip.ts";
+import * as compare from "../../ops/compare.ts";
+import { and, not, or, xor } from "../../ops/logical.ts";
+import type { AnyOp, Attrs } from "../../ops/op.ts";
+import * as unary from "../../ops/unary.ts";
+import { where } from "../../ops/where.ts";
+import { toF64 } from "../../tensor/convert.ts";
+import { bytesOf, type DType } from "../../tensor/dtype.ts";
+import { broadcastStrides, type Shape, sizeOf } from "../../tensor/shape.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import { type Kernel, type KernelInput, kernel } from "../backend.ts";
+import { type Expr, f32x4, i32, i32x4, type Local, type Operand, v128 } from "./assembler.ts";
+import { activationKey, activationVector } from "./kernels/activations.ts";
+import { constant, erf, exp, log, sigmoid, type VectorFunction } from "./kernels/math.ts";
+import { bytesOfElement, type Element, type RunForm, runArgs, runFunction } from "./kernels/vector.ts";
+import { emitWalk, mergeAxes, type WalkAxis, walkSize } from "./kernels/vector-walk.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
+
+type V = Expr<"v128">;
+
+/** Elements from which other threads take part: a microsecond's work or so. */
+const shortShare = 16384;
+const longShare = 4096;
+/** A cache line of floats: threads don't write to the same one. */
+const granule = 16;
+
+/** What a step computes, before it is known how its operands advance. */
+export interface Elementwise {
+  readonly name: string;
+  /** By operand. */
+  readonly elements: readonly Element[];
+  readonly result: Element;
+  readonly short?: boolean;
+  readonly value: RunForm["value"];
+}
+
+/** y = value(operands) with the operands broadcast to `shape`. */
+export function emitElementwise(
+  e: StepEmitter,
+  how: Elementwise,
+  shape: Shape,
+  operands: readonly { readonly shape: Shape; readonly at: Operand<"i32"> }[],
+  y: Operand<"i32">,
+): void {
+  const { f } = e;
+  const { elements, result, short = false } = how;
+  const tensors = [...operands.map((o) => o.shape), shape];
+  const widths = [...elements, result].map((t) => bytesOfElement[t]);
+  const strides = tensors.map((t) => broadcastStrides(t, shape));
+  const axes = mergeAxes(shape.map((size, d): WalkAxis => ({ size, steps: strides.map((s, t) => s[d] * widths[t]) })));
+  const inner = axes.at(-1) ?? { size: 1, steps: tensors.map(() => 0) };
+  const outer = axes.slice(0, -1);
+  const repeated = operands.map((_, i) => inner.steps[i] === 0);
+  const fn = runFunction(e, {
+    name: how.name,
+    operands: elements.map((element, i) => ({ element, repeated: repeated[i] })),
+    result,
+    short,
+    value: how.value,
+  });
+  const bases = [...operands.map((o) => o.at), y];
+  const runs = walkSize(outer);
+  const worthSharing = e.target.threads > 1 && sizeOf(shape) >= (short ? shortShare : longShare);
+  // All runs, of each of which this thread may take a part; or whole runs.
+  const byElements = runs < 2 * e.target.threads;
+  const all = { from: 0, to: byElements ? inner.size : runs };
+  const share = worthSharing ? e.share(all.to, byElements ? granule : 1) : all;
+  const part = byElements ? share : { from: 0, to: inner.size };
+  const n = typeof part.from === "number" ? Number(part.to) - part.from : f.let(i32.sub(part.to, part.from));
+  emitWalk(f, outer, bases, byElements ? { from: 0, to: runs } : share, (pointers) => {
+    const at = pointers.map((p, i) => (inner.steps[i] === 0 ? p : addressOf(p, part.from, inner.steps[i])));
+    f.call(fn, runArgs(at.slice(0, -1), at[at.length - 1], n));
+  });
+}
+
+function elementwiseStep(how: Elementwise, operands: readonly TensorType[], y: TensorType, inplace: boolean): WasmStep {
+  return {
+    inplace,
+    work: sizeOf(y.shape) * (how.short ? 1 : 8),
+    emit: (e) =>
+      emitElementwise(
+        e,
+        how,
+        y.shape,
+        operands.map(({ shape }, i) => ({ shape, at: e.inputs[i] })),
+        e.outputs[0],
+      ),
+  };
+}
+
+const wasmName = (op: AnyOp, variant: string): string => `wasm/${op.op.name}/${variant}`;
+
+// ---- one operand -------------------------------------------------------------------------------------------------
+
+interface Unary {
+  readonly make: VectorFunction;
+  readonly short?: boolean;
+}
+
+const sign: VectorFunction = (f, x) => {
+  const v = f.let(x);
+  const one = v128.or(v128.and(v, constant(f, -0)), constant(f, 1));
+  // 0 and NaN stay what they are.
+  return v128.bitselect(one, v, f32x4.gt(f32x4.abs(v), constant(f, 0)));
+};
+
+const functions: readonly (readonly [AnyOp, Unary])[] = [
+  [unary.abs, { make: (_, x) => f32x4.abs(x), short: true }],
+  [unary.neg, { make: (_, x) => f32x4.neg(x), short: true }],
+  [unary.sign, { make: sign, short: true }],
+  [unary.floor, { make: (_, x) => f32x4.floor(x), short: true }],
+  [unary.ceil, { make: (_, x) => f32x4.ceil(x), short: true }],
+  [unary.round, { make: (_, x) => f32x4.nearest(x), short: true }],
+  [unary.sqrt, { make: (_, x) => f32x4.sqrt(x), short: true }],
+  [unary.reciprocal, { make: (f, x) => f32x4.div(constant(f, 1), x), short: true }],
+  [unary.exp, { make: exp }],
+  [unary.log, { make: log }],
+  [unary.erf, { make: erf }],
+];
+
+const activations: readonly AnyOp[] = [
+  unary.relu,
+  unary.sigmoid,
+  unary.tanh,
+  unary.silu,
+  unary.swish,
+  unary.gelu,
+  unary.hardSigmoid,
+  unary.hardSwish,
+  unary.leakyRelu,
+  unary.elu,
+  unary.celu,
+  unary.selu,
+  unary.thresholdedRelu,
+  unary.softplus,
+  unary.softsign,
+  unary.mish,
+];
+
+const mapped = (name: string, { make, short = false }: Unary): Elementwise => ({
+  name,
+  elements: ["f32"],
+  result: "f32",
+  short,
+  value: (f, [x]) => make(f, x),
+});
+
+const unaryKernel = (op: AnyOp, entry: (attrs: Attrs) => readonly [string, Unary] | undefined): Kernel<WasmStep> =>
+  kernel(op, wasmName(op, "f32"), ([x], [y], attrs) => {
+    const found = x.dtype === "f32" ? entry(attrs as Attrs) : undefined;
+    return found && elementwiseStep(mapped(...found), [x], y, true);
+  });
+
+const activationEntry = (a: Activation): readonly [string, Unary] | undefined =>
+  a.kind === "celu" && a.alpha <= 0 ? undefined : [activationKey(a), activationVector(a)];
+
+const clipKernel = kernel(clip, wasmName(clip, "f32"), ([x, min, max], [y]) => {
+  const bound = (t: KernelInput | undefined, open: number): number | undefined =>
+    t ? (t.constant && t.dtype === "f32" ? toF64(t.constant)[0] : undefined) : open;
+  const [low, high] = [bound(min, Number.NEGATIVE_INFINITY), bound(max, Number.POSITIVE_INFINITY)];
+  // NaN has no order: the plain kernel gives what ONNX says.
+  if (x.dtype !== "f32" || low === undefined || high === undefined || Number.isNaN(low) || Number.isNaN(high))
+    return undefined;
+  const entry = activationEntry({ kind: "clip", min: low, max: high });
+  return entry && elementwiseStep(mapped(...entry), [x], y, true);
+});
+
+// ---- two operands ------------------------------------------------------------------------------------------------
+
+type Combine = (a: V, b: V) => V;
+type CombineIn = (f: Parameters<VectorFunction>[0], a: Local<"v128">, b: Local<"v128">) => V;
+
+const combined = (name: string, element: Element, result: Element, value: CombineIn, short = true): Elementwise => ({
+  name,
+  elements: [element, element],
+  result,
+  short,
+  value: (f, [a, b]) => value(f, a, b),
+});
+
+const arithmetic: readonly (readonly [op: AnyOp, f32: Combine, i32?: Combine])[] = [
+  [ops.add, f32x4.add, i32x4.add],
+  [ops.sub, f32x4.sub, i32x4.sub],
+  [ops.mul, f32x4.mul, i32x4.mul],
+  [ops.div, f32x4.div],
+  [ops.min, f32x4.min, i32x4.min_s],
+  [ops.max, f32x4.max, i32x4.max_s],
+];
+
+const comparisons: readonly (readonly [op: AnyOp, f32: Combine, i32: Combine])[] = [
+  [compare.equal, f32x4.eq, i32x4.eq],
+  [compare.less, f32x4.lt, i32x4.lt_s],
+  [compare.lessOrEqual, f32x4.le, i32x4.le_s],
+  [compare.greater, f32x4.gt, i32x4.gt_s],
+  [compare.greaterOrEqual, f32x4.ge, i32x4.ge_s],
+];
+
+const logic: readonly (readonly [op: AnyOp, mask: Combine])[] = [
+  [and, v128.and],
+  [or, v128.or],
+  [xor, v128.xor],
+];
+
+const narrow: readonly DType[] = ["u8", "i8", "bool"];
+
+/** What lanes a tensor travels in where only its value as a 32-bit integer counts. */
+const integerElement = (dtype: DType): Element | undefined =>
+  dtype === "i32" ? "i32" : narrow.includes(dtype) ? (dtype as Element) : undefined;
+
+const binaryKernel = (op: AnyOp, variant: string, how: (a: DType) => Elementwise | undefined, inplace: boolean) =>
+  kernel(op, wasmName(op, variant), ([a, b], [y]): WasmStep | undefined => {
+    const form = a.dtype === b.dtype ? how(a.dtype) : undefined;
+    return form && elementwiseStep(form, [a, b], y, inplace);
+  });
+
+const arithmeticKernel = ([op, f32, int]: (typeof arithmetic)[number]): Kernel<WasmStep> =>
+  binaryKernel(
+    op,
+    "lanes",
+    (dtype) => {
+      const combine = dtype === "f32" ? f32 : dtype === "i32" ? int : undefined;
+      return combine && combined(op.op.name, dtype as Element, dtype as Element, (_, a, b) => combine(a, b));
+    },
+    true,
+  );
+
+const comparisonKernel = ([op, f32, int]: (typeof comparisons)[number]): Kernel<WasmStep> =>
+  binaryKernel(
+    op,
+    "lanes",
+    (dtype) => {
+      const element = dtype === "f32" ? "f32" : integerElement(dtype);
+      const test = dtype === "f32" ? f32 : int;
+      // True is -1 in its lane.
+      const ordered = dtype === "bool" ? op === compare.equal : true;
+      return element && ordered ? combined(op.op.name, element, "bool", (_, a, b) => test(a, b)) : undefined;
+    },
+    false,
+  );
+
+const prelu: CombineIn = (f, x, slope) => v128.bitselect(f32x4.mul(x, slope), x, f32x4.lt(x, constant(f, 0)));
+const swiglu =
+  (alpha: number): CombineIn =>
+  (f, a, b) =>
+    f32x4.mul(f32x4.mul(a, sigmoid(f, f32x4.mul(a, constant(f, alpha)))), b);
+
+const onlyF32 = (form: Elementwise) => (dtype: DType) => (dtype === "f32" ? form : undefined);
+
+/** The exponents that are a few multiplications. */
+const powers: ReadonlyMap<number, (f: Parameters<VectorFunction>[0], x: Local<"v128">) => V> = new Map([
+  [0.5, (_, x) => f32x4.sqrt(x)],
+  [-0.5, (f, x) => f32x4.div(constant(f, 1), f32x4.sqrt(x))],
+  [-1, (f, x) => f32x4.div(constant(f, 1), x)],
+  [2, (_, x) => f32x4.mul(x, x)],
+  [3, (_, x) => f32x4.mul(f32x4.mul(x, x), x)],
+]);
+
+const powKernel = kernel(ops.pow, wasmName(ops.pow, "constant"), ([x, e], [y]) => {
+  const exponent = e.constant && sizeOf(e.shape) === 1 ? toF64(e.constant)[0] : undefined;
+  const power = exponent === undefined ? undefined : powers.get(exponent);
+  if (!power || x.dtype !== "f32" || sizeOf(x.shape) !== sizeOf(y.shape)) return undefined;
+  const make: VectorFunction = (f, v) => power(f, f.let(v));
+  return elementwiseStep(mapped(`pow${exponent}`, { make, short: true }), [x], y, true);
+});
+
+// ---- others ------------------------------------------------------------------------------------------------------
+
+const whereKernel = kernel(where, wasmName(where, "words"), ([condition, x, y], [out]) => {
+  // Bits are moved, whatever they mean.
+  const width = bytesOf(x.dtype);
+  if (width !== 4 && width !== 1) return undefined;
+  const element = width === 4 ? "i32" : "u8";
+  const form: Elementwise = {
+    name: "where",
+    elements: ["bool", element, element],
+    result: element,
+    short: true,
+    value: (_, [c, p, q]) => v128.bitselect(p, q, c),
+  };
+  return elementwiseStep(form, [condition, x, y], out, true);
+});
+
+/** How a cast reads and writes its elements, and what it does to lanes in between. */
+function castForm(from: DType, to: DType): Elementwise | undefined {
+  const known = (d: DType): boolean => d === "f32" || d === "i32" || d === "i64" || narrow.includes(d);
+  if (!known(from) || !known(to) || from === to) return undefined;
+  const form = (element: Element, result: Element, value: VectorFunction): Elementwise => ({
+    name: "cast",
+    elements: [element],
+    result,
+    short: true,
+    value: (f, [x]) => value(f, x),
+  });
+  const same: VectorFunction = (_, x) => x;
+  const element = from as Element;
+  const result = to as Element;
+  if (from === "f32") {
+    if (to === "bool") return form("f32", "bool", (f, x) => f32x4.ne(x, constant(f, 0)));
+    return to === "i64" ? form("f32", "i64 as f32", same) : form("f32", result, (_, x) => i32x4.trunc_sat_f32x4_s(x));
+  }
+  if (to === "f32") {
+    if (from === "i64") return form("i64 as f32", "f32", same);
+    if (from === "bool") return form("bool", "f32", (f, x) => v128.and(x, constant(f, 1)));
+    return form(element, "f32", (_, x) => f32x4.convert_i32x4_s(x));
+  }
+  // The words of an i64 are needed both to see whether it is zero.
+  if (to === "bool") return from === "i64" ? undefined : form(element, "bool", (_, x) => i32x4.ne(x, i32x4.splat(0)));
+  return form(element, result, from === "bool" ? (_, x) => i32x4.neg(x) : same);
+}
+
+const castKernel = (op: AnyOp): Kernel<WasmStep> =>
+  kernel(op, wasmName(op, "lanes"), ([x], [y]) => {
+    const form = castForm(x.dtype, y.dtype);
+    return form && elementwiseStep(form, [x], y, true);
+  });
+
+/** Scale and deviation become one factor for each channel first. */
+const batchNormKernel = wasmKernel(batchNorm, wasmName(batchNorm, "f32"), (inputs, _, { epsilon = 1e-5 }) => {
+  if (inputs.some((t) => t.dtype !== "f32")) return undefined;
+  const { batch, channels, inner } = channelsFirst(inputs[0]);
+  const factors = Math.ceil((4 * channels) / 64) * 64;
+  const perChannel: Shape = [channels, 1];
+  const factor: Elementwise = {
+    name: `batchNorm/factor(${epsilon})`,
+    elements: ["f32", "f32"],
+    result: "f32",
+    value: (f, [s, variance]) => f32x4.div(s, f32x4.sqrt(f32x4.add(variance, constant(f, epsilon)))),
+  };
+  const apply: Elementwise = {
+    name: "batchNorm",
+    elements: ["f32", "f32", "f32", "f32"],
+    result: "f32",
+    short: true,
+    value: (_, [v, k, bias, mean]) => f32x4.add(f32x4.mul(f32x4.sub(v, mean), k), bias),
+  };
+  return {
+    inplace: true,
+    workspaceBytes: factors,
+    emit(e) {
+      const [at, scale, bias, mean, variance] = e.inputs;
+      // Every thread computes all factors: they write the same numbers.
+      emitElementwise(
+        { ...e, target: { ...e.target, threads: 1 } },
+        factor,
+        [channels],
+        [
+          { shape: [channels], at: scale },
+          { shape: [channels], at: variance },
+        ],
+        e.workspace,
+      );
+      const operand = (where: number) => ({ shape: perChannel, at: where });
+      emitElementwise(
+        e,
+        apply,
+        [batch, channels, inner],
+        [{ shape: [batch, channels, inner], at }, operand(e.workspace), operand(bias), operand(mean)],
+        e.outputs[0],
+      );
+    },
+  };
+});
+
+export const elementwiseKernels: WasmKernels = () => [
+  ...functions.map(([op, entry]) => unaryKernel(op, () => [op.op.name, entry])),
+  ...activations.map((op) => unaryKernel(op, (attrs) => activationEntry(activationOf(op.op.name, attrs)!))),
+  clipKernel,
+  ...arithmetic.map(arithmeticKernel),
+  ...comparisons.map(comparisonKernel),
+  ...logic.map(([op, mask]) =>
+    binaryKernel(op, "bool", () => combined(op.op.name, "bool", "bool", (_, a, b) => mask(a, b)), true),
+  ),
+  kernel(not, wasmName(not, "bool"), ([x], [y]) =>
+    elementwiseStep(
+      { name: "not", elements: ["bool"], result: "bool", short: true, value: (_, [v]) => v128.not(v) },
+      [x],
+      y,
+      true,
+    ),
+  ),
+  binaryKernel(ops.prelu, "f32", onlyF32(combined("prelu", "f32", "f32", prelu)), true),
+  kernel(ops.swiglu, wasmName(ops.swiglu, "f32"), ([a, b], [y], { alpha = 1 }) =>
+    a.dtype === "f32"
+      ? elementwiseStep(combined(`swiglu(${alpha})`, "f32", "f32", swiglu(alpha), false), [a, b], y, true)
+      : undefined,
+  ),
+  powKernel,
+  whereKernel,
+  castKernel(cast),
+  castKernel(castLike),
+  batchNormKernel,
+];
