@@ -1,7 +1,7 @@
 /** forwardpass: run trained models anywhere JavaScript runs. */
 
 import type { Backend } from "./backends/backend.ts";
-import { cpu } from "./backends/cpu/index.ts";
+import { openDevice } from "./device.ts";
 import { type Tensor, type TensorOptions, tensorOn } from "./graph/tensor.ts";
 import type { TypedArray } from "./tensor/dtype.ts";
 import type { NestedArray } from "./tensor/tensor.ts";
@@ -27,7 +27,9 @@ export type { DType, TensorData, TypedArray } from "./tensor/dtype.ts";
 export * from "./tensor/errors.ts";
 export { type HostTensor, hostTensor, type TensorType } from "./tensor/tensor.ts";
 
-let host: Backend | undefined;
+let opened: Promise<Backend> | undefined;
+/** One device for all tensors that name none: the fastest that is there, opened when the first is computed. */
+const defaultDevice = (): Promise<Backend> => (opened ??= openDevice());
 
 /**
  * A tensor to compute with: `softmax(matmul(tensor([[1, 2]]), w), { axis: -1 })`. Operators are recorded and checked at
@@ -36,6 +38,5 @@ let host: Backend | undefined;
  * @throws ShapeError for ragged nesting or a size that doesn't fit, DTypeError for elements that don't fit the dtype
  */
 export function tensor(values: NestedArray | TypedArray, options: TensorOptions & { device?: Backend } = {}): Tensor {
-  host ??= cpu();
-  return tensorOn(options.device ?? host, values, options);
+  return tensorOn(options.device ?? defaultDevice, values, options);
 }

@@ -104,7 +104,8 @@ export class Tensor implements Value {
 
 /** Records operators on tensors of one device and computes them on demand. */
 export class LazyExecutor implements Executor<Tensor> {
-  constructor(readonly device: Backend) {}
+  /** @param device opened when something is first computed, if it is a function */
+  constructor(private readonly device: Backend | (() => Promise<Backend>)) {}
 
   constant(t: HostTensor): Tensor {
     return new Tensor(this, { dtype: t.dtype, shape: t.shape }, t);
@@ -156,8 +157,9 @@ export class LazyExecutor implements Executor<Tensor> {
     source.outputs.forEach((t, i) => {
       builder.output(`out${i}`, symbols.get(t)!);
     });
-    const store = this.device.open();
-    const runner = new GraphRunner(optimize(builder.build()), this.device, store);
+    const device = typeof this.device === "function" ? await this.device() : this.device;
+    const store = device.open();
+    const runner = new GraphRunner(optimize(builder.build()), device, store);
     try {
       const values = await drive(runner.execute(leaves));
       source.outputs.forEach((t, i) => {
@@ -186,7 +188,7 @@ export class LazyExecutor implements Executor<Tensor> {
   }
 }
 
-const executors = new WeakMap<Backend, LazyExecutor>();
+const executors = new WeakMap<object, LazyExecutor>();
 
 export interface TensorOptions {
   /** Default: from the typed array; f32 for numbers, i64 for bigints, bool for booleans, string for strings. */
@@ -196,7 +198,11 @@ export interface TensorOptions {
 }
 
 /** A tensor on `device`. The public `tensor()` fills in the default device. */
-export function tensorOn(device: Backend, values: NestedArray | TypedArray, options: TensorOptions = {}): Tensor {
+export function tensorOn(
+  device: Backend | (() => Promise<Backend>),
+  values: NestedArray | TypedArray,
+  options: TensorOptions = {},
+): Tensor {
   let executor = executors.get(device);
   if (!executor) executors.set(device, (executor = new LazyExecutor(device)));
   return executor.constant(hostTensor(values, options));
