@@ -87,8 +87,10 @@ export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, const
             pack(source, packed) {
               const [from, to] = [source as Float32Array, packed as Float32Array];
               for (let g = 0; g < s.groups; g++) {
-                const w = from.subarray(g * rows * k, (g + 1) * rows * k);
-                packRows(to.subarray(g * rows * k), { rows, k, tileRows }, (row, q) => w[row * k + q]);
+                const base = g * rows * k;
+                packRows({ rows, k, tileRows }, (at, row, q) => {
+                  to[base + at] = from[base + row * k + q];
+                });
               }
             },
           },

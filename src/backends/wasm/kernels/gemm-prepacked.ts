@@ -50,18 +50,17 @@ export function emitProduct(m: ModuleBuilder, options: GemmOptions): ProductFunc
   });
 }
 
-/** Packs a constant matrix of `rows` x k values, given by `at`, in panels of rows as `dealRows` says. */
+/** Where row `row` and depth `k` of a constant matrix lie in panels of rows as `dealRows` says: calls `visit` for each. */
 export function packRows(
-  packed: Float32Array,
   { rows, k, tileRows }: { rows: number; k: number; tileRows: number },
-  at: (row: number, k: number) => number,
+  visit: (at: number, row: number, k: number) => void,
 ): void {
   const { tiles, height, taller } = dealRows(rows, tileRows);
   let first = 0;
-  let to = 0;
+  let at = 0;
   for (let tile = 0; tile < tiles; tile++) {
     const h = height + (tile < taller ? 1 : 0);
-    for (let q = 0; q < k; q++) for (let i = 0; i < h; i++) packed[to++] = at(first + i, q);
+    for (let q = 0; q < k; q++) for (let i = 0; i < h; i++) visit(at++, first + i, q);
     first += h;
   }
 }
