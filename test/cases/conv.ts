@@ -7,7 +7,7 @@ import { deformConv } from "../../src/ops/deformConv.ts";
 import { kernelExtent, resolveWindow, type WindowAttrs } from "../../src/ops/window.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { hostTensor } from "../../src/tensor/tensor.ts";
-import { opCase, tensorFrom } from "./case.ts";
+import { opCase, tensorFrom, type ValueRange } from "./case.ts";
 import { activation } from "./epilogue.ts";
 
 const times = (arbitrary: fc.Arbitrary<number>, n: number): fc.Arbitrary<number[]> =>
@@ -55,7 +55,42 @@ const layout = fc.record({
   bias: fc.boolean(),
 });
 
-const spatialConv = layout.map((c) => {
+/** As networks have them: square kernels, the same padding all round, more channels. */
+const networkLayer = fc
+  .record({
+    size: fc.tuple(up(4, 21), up(4, 21)),
+    kernel: fc.constantFrom(1, 3, 3, 3, 5),
+    stride: fc.constantFrom(1, 1, 2),
+    depthwise: fc.constantFrom(false, false, true),
+    counts: fc.tuple(up(6, 34), up(6, 34)),
+    batch: up(1, 2),
+    seed: fc.integer(),
+    bias: fc.boolean(),
+  })
+  .map(({ size, kernel, stride, depthwise, counts: [ins, outs], ...c }) => ({
+    ...c,
+    dtype: "f32" as DType,
+    // Many products are added up here: the table of tolerances is for sums of about this size.
+    range: { min: -1, max: 1 },
+    window: {
+      kernel: [kernel, kernel],
+      input: size,
+      attrs: { strides: [stride, stride], pads: new Array<number>(4).fill(Math.floor(kernel / 2)) } as WindowAttrs,
+    },
+    channels: depthwise
+      ? { groups: ins, inPerGroup: 1, outPerGroup: 1 }
+      : { groups: 1, inPerGroup: ins, outPerGroup: outs },
+  }));
+
+const withShapes = (c: {
+  range?: ValueRange;
+  window: WindowCase;
+  channels: { groups: number; inPerGroup: number; outPerGroup: number };
+  batch: number;
+  seed: number;
+  dtype: DType;
+  bias: boolean;
+}) => {
   const { groups, inPerGroup, outPerGroup } = c.channels;
   return {
     ...c,
@@ -69,7 +104,9 @@ const spatialConv = layout.map((c) => {
       ...resolveWindow("conv", c.window.input, c.window.kernel, c.window.attrs).output,
     ],
   };
-});
+};
+
+const spatialConv = layout.map(withShapes);
 
 const byte = fc.constantFrom<DType>("i8", "u8");
 const bytes = { min: -128, max: 127 };
@@ -142,13 +179,17 @@ const deformable = fc
 
 export const convCases = {
   conv: fc
-    .record({ c: spatialConv, residual: fc.boolean(), activation })
+    .record({
+      c: fc.oneof({ weight: 2, arbitrary: spatialConv }, networkLayer.map(withShapes)),
+      residual: fc.boolean(),
+      activation,
+    })
     .map(({ c, residual, activation }) =>
       opCase(
         conv,
         [
-          tensorFrom(c.seed, c.dtype, c.x),
-          tensorFrom(c.seed + 1, c.dtype, c.w),
+          tensorFrom(c.seed, c.dtype, c.x, c.range),
+          tensorFrom(c.seed + 1, c.dtype, c.w, c.range),
           c.bias ? tensorFrom(c.seed + 2, c.dtype, [c.outs]) : undefined,
           residual ? tensorFrom(c.seed + 3, c.dtype, c.y) : undefined,
         ],
