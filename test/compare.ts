@@ -9,12 +9,13 @@ export function difference(got: HostTensor, want: HostTensor, { absolute, relati
   if (got.dtype !== want.dtype || !sameShape(got.shape, want.shape))
     return `type ${formatType(got)} instead of ${formatType(want)}`;
   if (got.data.length !== want.data.length) return `${got.data.length} elements instead of ${want.data.length}`;
+  const allowed = (i: number): number => (typeof absolute === "number" ? absolute : absolute[i]);
   const at = (i: number): string => `element ${i} of ${formatType(want)} is ${got.data[i]} instead of ${want.data[i]}`;
   if (!isFloat(want.dtype) || isBig(want.dtype)) {
     for (let i = 0; i < want.data.length; i++) {
       const exact = got.data[i] === want.data[i];
       const close =
-        typeof want.data[i] === "number" && Math.abs((got.data[i] as number) - (want.data[i] as number)) <= absolute;
+        typeof want.data[i] === "number" && Math.abs((got.data[i] as number) - (want.data[i] as number)) <= allowed(i);
       if (!exact && !close) return at(i);
     }
     return undefined;
@@ -24,7 +25,7 @@ export function difference(got: HostTensor, want: HostTensor, { absolute, relati
   for (let i = 0; i < a.length; i++) {
     if (Object.is(a[i], b[i]) || a[i] === b[i]) continue;
     // Written so that NaN on one side fails.
-    if (!(Math.abs(a[i] - b[i]) <= absolute + relative * Math.abs(b[i]))) return `${at(i)} (${a[i]} and ${b[i]})`;
+    if (!(Math.abs(a[i] - b[i]) <= allowed(i) + relative * Math.abs(b[i]))) return `${at(i)} (${a[i]} and ${b[i]})`;
   }
   return undefined;
 }

@@ -43,7 +43,7 @@ export function testKernels<S extends Step>(label: string, backend: Backend<S>):
             const want = runReference(kernel.op, c);
             if (!want) throw new Error(`the reference of ${kernel.op.name} refuses what its kernel accepts`);
             got.forEach((g, i) => {
-              const d = difference(g, want[i], toleranceOf(kernel.op.name, want[i].dtype));
+              const d = difference(g, want[i], toleranceOf(kernel.op.name, want[i].dtype, c));
               if (d) throw new Error(`${kernel.name}, output ${i}: ${d}`);
             });
           }),

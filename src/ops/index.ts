@@ -64,6 +64,7 @@ export { oneHot } from "./one-hot.ts";
 export { pad } from "./pad.ts";
 export { averagePool, globalAveragePool, globalLpPool, globalMaxPool, lpPool, maxPool } from "./pool.ts";
 export { dequantizeLinear, dynamicQuantizeLinear, quantizeLinear } from "./quantize.ts";
+export { quantizedGather, quantizedMatmul } from "./quantized-matmul.ts";
 export { bernoulli, dropout, multinomial, randomNormal, randomUniform } from "./random.ts";
 export { range } from "./range.ts";
 export {

@@ -1,6 +1,7 @@
 /** The cases of all operators, by operator name. test/cases.test.ts fails when one is missing. */
 import type fc from "fast-check";
 import { attentionCases } from "./attention.ts";
+import { blockCases } from "./blocks.ts";
 import type { OpCase } from "./case.ts";
 import { convCases } from "./conv.ts";
 import { decoderCases } from "./decoder.ts";
@@ -22,6 +23,7 @@ import { softmaxCases } from "./softmax.ts";
 
 export const cases: Readonly<Record<string, fc.Arbitrary<OpCase>>> = {
   ...attentionCases,
+  ...blockCases,
   ...convCases,
   ...decoderCases,
   ...detectionCases,

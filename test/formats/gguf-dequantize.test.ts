@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { codebook, evenSigns } from "../../src/formats/gguf/codebooks.ts";
-import { dequantize } from "../../src/formats/gguf/dequantize.ts";
-import { type GgufType, ggufTypeOf, ggufTypes } from "../../src/formats/gguf/types.ts";
+import { codebook, evenSigns } from "../../src/tensor/blocks/codebooks.ts";
+import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
+import { type GgufType, ggufTypeOf, ggufTypes } from "../../src/tensor/blocks/types.ts";
 import { FormatError } from "../../src/tensor/errors.ts";
 
 const shared = new URL("../../../shared/formats/gguf-blocks/", import.meta.url);

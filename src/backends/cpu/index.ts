@@ -16,6 +16,7 @@ import { movementKernels } from "./movement.ts";
 import { normKernels } from "./norm.ts";
 import { poolKernels } from "./pool.ts";
 import { HostSession, referenceStep } from "./program.ts";
+import { quantizedBlockKernels } from "./quantized-blocks.ts";
 import { recurrentKernels } from "./recurrent.ts";
 import { reduceKernels } from "./reduce.ts";
 import { resizeKernels } from "./resize.ts";
@@ -26,6 +27,7 @@ import { softmaxKernels } from "./softmax.ts";
 export const cpuKernels: readonly Kernel<HostStep>[] = [
   ...decoderKernels,
   ...matmulNBitsKernels,
+  ...quantizedBlockKernels,
   ...integerKernels,
   ...convTransposeKernels,
   ...poolKernels,

@@ -1,16 +1,10 @@
-/**
- * Products with weights of 2, 4 or 8 bits, in f32. Columns are unpacked a few at a time into a scratch that stays in
- * cache; the unpacked matrix never exists. One row of a goes through the dot products of gemv, more through tile.ts.
- */
+/** Products with weights of 2, 4 or 8 bits, in f32. */
 import { type MatmulNBitsAttrs, matmulNBits, nBitsLayout } from "../../ops/matmulNBits.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostStep, Kernel } from "../backend.ts";
 import { kernel } from "../backend.ts";
-import { dots } from "./matmul.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, scratchLength } from "./tile.ts";
-
-/** Columns unpacked at a time: packing a's rows again for each chunk costs 1 / 48 of the products. */
-const chunk = 48;
+import { f32 } from "./tile.ts";
+import { unpackedProduct } from "./unpacked-product.ts";
 
 /** Column `c` of the weights as k floats at out[to]. */
 type Unpack = (
@@ -52,35 +46,16 @@ const unpacked = kernel<HostStep, typeof matmulNBits>(
     const m = sizeOf(a.shape) / k;
     if (y.dtype !== "f32" || groupIndex || m * n === 0) return undefined;
     const unpack = unpacker(attrs);
-    const single = m === 1;
-    const moving = { vectors: arithmetic(m, k), steps: arithmetic(k, 1) };
-    const space = carve(single ? k + chunk : scratchLength(m, k), chunk * k, single ? 0 : panelLength(chunk, k));
-    return {
-      workspaceBytes: space.bytes,
-      run([a, b, scales, zeros, , bias], [out], workspace) {
-        const { doubles, floats } = space.of(workspace);
-        const [columns, panels] = floats;
-        const y = f32(out);
-        const row = doubles.subarray(chunk);
-        if (single) row.set(f32(a));
-        const sink = new DenseSink(y, n, 1, chunk);
-        sink.bias = bias && f32(bias);
-        for (let c = 0; c < n; c += chunk) {
-          const count = Math.min(chunk, n - c);
-          for (let i = 0; i < count; i++)
-            unpack(b as Uint8Array, f32(scales), zeros as Float32Array | Uint8Array | undefined, c + i, columns, i * k);
-          if (single) {
-            dots(columns, 0, k, count, row, k, doubles);
-            for (let i = 0; i < count; i++) y[c + i] = doubles[i] + (bias ? f32(bias)[c + i] : 0);
-          } else {
-            packPanels(columns, 0, count, k, k, 1, panels, 0);
-            sink.at = c;
-            sink.biasAt = c;
-            product(f32(a), 0, moving, panels, 0, count, doubles, sink);
-          }
-        }
+    return unpackedProduct({
+      m,
+      n,
+      k,
+      bias: 5,
+      unpack([, b, scales, zeros], first, count, out) {
+        for (let i = 0; i < count; i++)
+          unpack(b as Uint8Array, f32(scales), zeros as Float32Array | Uint8Array | undefined, first + i, out, i * k);
       },
-    };
+    });
   },
 );
 

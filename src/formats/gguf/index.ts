@@ -1,6 +1,6 @@
-export { dequantize } from "./dequantize.ts";
+export { dequantize } from "../../tensor/blocks/dequantize.ts";
+export { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "../../tensor/blocks/types.ts";
 export { type QuantizableType, quantize } from "./quantize.ts";
 export { type GgufFile, type GgufTensor, isGguf, readGguf } from "./reader.ts";
-export { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "./types.ts";
 export type { GgufArray, GgufValue, GgufValueType } from "./values.ts";
 export { type GgufContents, writeGguf } from "./writer.ts";

@@ -2,10 +2,11 @@
  * Quantisers: f32 to the block types worth writing. Scales are searched, not just taken from the range: among some tens of
  * candidates each block keeps the one with the least squared error.
  */
+
+import { packK4 } from "../../tensor/blocks/k-quants.ts";
+import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import { InputError } from "../../tensor/errors.ts";
 import { encodeFloats, f16ToNumber, numberToF16 } from "../../tensor/float.ts";
-import { packK4 } from "./k-quants.ts";
-import { ggufBytes, ggufTypes } from "./types.ts";
 
 /** Encodes the block x[from..] into out[at..]. */
 type BlockEncoder = (x: Float32Array, from: number, out: Uint8Array, at: number) => void;

@@ -3,10 +3,11 @@
  * Source: the GGUF specification (ggml, docs/gguf.md). Every count is checked against the file's size before it is
  * believed, so that a corrupt file costs no more memory than it has bytes.
  */
+
+import { dequantize } from "../../tensor/blocks/dequantize.ts";
+import { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { ByteSource } from "../source.ts";
 import { Cursor, TruncatedView } from "./cursor.ts";
-import { dequantize } from "./dequantize.ts";
-import { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "./types.ts";
 import { type GgufValue, type GgufValueType, readValue } from "./values.ts";
 
 export interface GgufTensor {

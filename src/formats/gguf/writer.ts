@@ -1,7 +1,7 @@
+import { type GgufType, ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import { InputError, ShapeError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { defaultAlignment, ggufMagic } from "./reader.ts";
-import { type GgufType, ggufBytes, ggufTypes } from "./types.ts";
 import { Bytes, type GgufValue, type GgufValueType, writeValue } from "./values.ts";
 
 export interface GgufContents {

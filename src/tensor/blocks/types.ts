@@ -44,6 +44,14 @@ export const ggufTypes = {
 
 export type GgufType = keyof typeof ggufTypes;
 
+/** The same types as operators name them: `q4_0`. */
+export type BlockType = Lowercase<GgufType>;
+
+export const isBlockType = (name: string): name is BlockType =>
+  name === name.toLowerCase() && Object.hasOwn(ggufTypes, name.toUpperCase());
+
+export const ggufTypeNamed = (type: BlockType): GgufType => type.toUpperCase() as GgufType;
+
 const names = new Map(Object.entries(ggufTypes).map(([name, { id }]) => [id as number, name as GgufType]));
 
 /** The type of a number in a file; undefined if unknown or withdrawn. */

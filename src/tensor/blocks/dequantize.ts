@@ -1,5 +1,5 @@
-import { FormatError } from "../../tensor/errors.ts";
-import { f16Table } from "../../tensor/float.ts";
+import { FormatError } from "../errors.ts";
+import { f16Table } from "../float.ts";
 import type { BlockDecoder } from "./decoder.ts";
 import * as i from "./i-quants.ts";
 import * as k from "./k-quants.ts";
@@ -71,7 +71,12 @@ const blockDecoders: Record<Exclude<GgufType, PlainType>, BlockDecoder> = {
  * @param out where to put them, instead of a new array: at least `n` long
  * @throws FormatError unless `n` fills whole blocks and `bytes` holds exactly these
  */
-export function dequantize(type: GgufType, bytes: Uint8Array, n: number, out = new Float32Array(n)): Float32Array {
+export function dequantize(
+  type: GgufType,
+  bytes: Uint8Array,
+  n: number,
+  out: Float32Array = new Float32Array(n),
+): Float32Array {
   const { blockSize, blockBytes } = ggufTypes[type];
   const blocks = n / blockSize;
   if (!Number.isInteger(blocks) || bytes.length !== blocks * blockBytes || out.length < n)

@@ -1,4 +1,4 @@
-import { f16Table } from "../../tensor/float.ts";
+import { f16Table } from "../float.ts";
 
 /** Decodes the block at bytes[at] into out[o]. */
 export type BlockDecoder = (bytes: Uint8Array, at: number, out: Float32Array, o: number) => void;
