@@ -4,8 +4,9 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { lowerings } from "../src/formats/onnx/lower.ts";
+import { allLowerings } from "../src/formats/onnx/lower.ts";
 
+const lowerings = await allLowerings();
 const specs = new URL("../../shared/onnx-spec/ops/", import.meta.url);
 export const operatorsPath = fileURLToPath(new URL("../docs/operators.md", import.meta.url));
 export const haveSpecs = existsSync(fileURLToPath(specs));

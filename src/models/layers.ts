@@ -23,9 +23,10 @@ export function layers({ weight }: GraphDefinition, weights: Weights): Layers {
       const attrs = { strides: [stride, stride], pads: [padding, padding, padding, padding], groups };
       return conv(x, named(`${name}.weight`), optional(`${name}.bias`), attrs);
     },
-    batchNorm: (name, x, epsilon = 1e-5) =>
-      batchNorm(x, ...["weight", "bias", "running_mean", "running_var"].map((part) => named(`${name}.${part}`)), {
-        epsilon,
-      }),
-  } as Layers;
+    batchNorm(name, x, epsilon = 1e-5) {
+      const [scale, bias, mean, variance] = ["weight", "bias", "running_mean", "running_var"];
+      const part = (suffix: string): SymbolicValue => named(`${name}.${suffix}`);
+      return batchNorm(x, part(scale), part(bias), part(mean), part(variance), { epsilon });
+    },
+  };
 }

@@ -7,8 +7,8 @@ import type { Dim, Graph } from "../../graph/ir.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { DTypeError, FormatError, ForwardpassError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { type OpenExternal, readExternal } from "./external.ts";
-import { lowerings } from "./lower.ts";
-import { type ImportedGraph, type NestedGraph, type OnnxAttribute, OnnxNode } from "./node.ts";
+import { loweringsFor } from "./lower.ts";
+import { type ImportedGraph, type LoweringTable, type NestedGraph, type OnnxAttribute, OnnxNode } from "./node.ts";
 import { graphsOf, nodeLabel, type Schedule, schedule } from "./order.ts";
 import {
   type AttributeProto,
@@ -52,7 +52,7 @@ export async function importOnnx(bytes: Uint8Array, options: OnnxOptions = {}): 
   await readExternal(model, options.loadExternal, options.signal);
   const opset = Object.fromEntries([...model.opsets].map(([domain, version]) => [domain || "ai.onnx", version]));
   return {
-    graph: new Importer(model, options.name ?? model.graph.name).import(),
+    graph: new Importer(model, options.name ?? model.graph.name, await loweringsFor(typesOf(model))).import(),
     metadata: Object.fromEntries(model.metadata),
     opset,
     irVersion: model.irVersion,
@@ -76,6 +76,18 @@ const keyOf = (n: { domain: string; overload: string }, type: string): string =>
 /** What an operator is called in messages and tables. */
 const typeOf = (n: NodeProto): string => (n.domain ? `${n.domain}::${n.type}` : n.type);
 
+/** Every operator type that a model mentions, in nested graphs and functions too. */
+function typesOf({ graph, functions }: ModelProto): Set<string> {
+  const types = new Set<string>();
+  const lists = [graph.nodes, ...functions.map((f) => f.nodes)];
+  for (let nodes = lists.pop(); nodes; nodes = lists.pop())
+    for (const node of nodes) {
+      types.add(typeOf(node));
+      for (const nested of graphsOf(node)) lists.push(nested.nodes);
+    }
+  return types;
+}
+
 class Importer {
   private readonly functions = new Map<string, FunctionProto>();
   private readonly missing = new Set<string>();
@@ -86,6 +98,7 @@ class Importer {
   constructor(
     private readonly model: ModelProto,
     private readonly name: string,
+    private readonly lowerings: LoweringTable,
   ) {
     for (const f of model.functions) this.functions.set(keyOf(f, f.name), f);
   }
@@ -158,7 +171,7 @@ class Importer {
   /** Operators without a lowering in graphs that were not reached. */
   private findUnknown(nodes: readonly NodeProto[], frame: Frame): void {
     for (const node of nodes) {
-      if (!this.functions.has(keyOf(node, node.type)) && !Object.hasOwn(lowerings, typeOf(node)))
+      if (!this.functions.has(keyOf(node, node.type)) && !Object.hasOwn(this.lowerings, typeOf(node)))
         this.missing.add(unknown(node, frame));
       for (const g of graphsOf(node)) this.findUnknown(g.nodes, frame);
     }
@@ -167,7 +180,7 @@ class Importer {
   private lower(node: NodeProto, used: ReadonlySet<string>, scope: Scope, frame: Frame): void {
     const f = this.functions.get(keyOf(node, node.type));
     const type = typeOf(node);
-    const lowering = Object.hasOwn(lowerings, type) ? lowerings[type] : undefined;
+    const lowering = Object.hasOwn(this.lowerings, type) ? this.lowerings[type] : undefined;
     if (!f && !lowering) throw new UnsupportedOpError(type, { missing: [unknown(node, frame)] });
     const inputs = node.inputs.map((name) => (name === "" ? undefined : scope.find(name)));
     const attributes = this.attributesOf(node, scope, frame);
