@@ -96,9 +96,16 @@ export const normCases = {
   layerNormStatistics: layers.map(({ inputs, attrs }) => opCase(layerNormStatistics, inputs.slice(0, 1), attrs)),
   rmsNorm: layers.map(({ inputs, attrs }) => opCase(rmsNorm, inputs.slice(0, 2), attrs)),
   localResponseNorm: fc
-    .record({ shape: images, dtype, seed: fc.integer(), size: dim(7), bias: fc.constantFrom(undefined, 2) })
-    .map(({ shape, dtype, seed, size, bias }) =>
-      opCase(localResponseNorm, [tensorFrom(seed, dtype, shape)], { size, bias, alpha: 0.1, beta: 0.7 }),
+    .record({
+      shape: images,
+      dtype,
+      seed: fc.integer(),
+      size: dim(7),
+      bias: fc.constantFrom(undefined, 2),
+      beta: fc.constantFrom(undefined, 0.5, 0.7, 1),
+    })
+    .map(({ shape, dtype, seed, size, bias, beta }) =>
+      opCase(localResponseNorm, [tensorFrom(seed, dtype, shape)], { size, bias, alpha: 0.1, beta }),
     ),
   lpNorm: fc
     .record({

@@ -8,9 +8,12 @@ import { decoderKernels } from "./decoder.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
+import { normKernels } from "./norm.ts";
 import { WorkerPool } from "./pool.ts";
 import { poolKernels } from "./pooling.ts";
+import { reduceKernels } from "./reduce.ts";
 import { WasmSession } from "./session.ts";
+import { softmaxKernels } from "./softmax.ts";
 import type { AnyStep, WasmKernels, WasmStep, WasmTarget } from "./step.ts";
 
 export interface WasmOptions {
@@ -37,7 +40,16 @@ function cores(): number {
 }
 
 /** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [decoderKernels, matmulKernels, convKernels, poolKernels, elementwiseKernels];
+const families: readonly WasmKernels[] = [
+  decoderKernels,
+  matmulKernels,
+  convKernels,
+  poolKernels,
+  elementwiseKernels,
+  softmaxKernels,
+  normKernels,
+  reduceKernels,
+];
 
 /**
  * The `wasm` backend.

@@ -106,12 +106,7 @@ function emitRun(
     });
   }
   f.while(i32.gt_s(n, 0), () => {
-    const four = f.let(lanes(0));
-    f.if(
-      i32.ge_s(n, 4),
-      () => storeLanes(f, result, y, four, 0),
-      () => storeSome(f, result, y, four, n),
-    );
+    storeUpTo(f, result, y, lanes(0), n);
     advance(4);
   });
 }
@@ -173,6 +168,16 @@ function storeLanes(f: FunctionBuilder, element: Element, y: Local<"i32">, four:
 /** The low bytes of the lanes; true is 1. */
 const narrowed = (element: Element, four: Local<"v128">): V =>
   i8x16.shuffle(element === "bool" ? i32x4.neg(four) : four, four, lowBytes);
+
+/** Stores four lanes, or the first `n` of them where that is less. */
+export function storeUpTo(f: FunctionBuilder, element: Element, y: Local<"i32">, value: V, n: Local<"i32">): void {
+  const four = f.let(value);
+  f.if(
+    i32.ge_s(n, 4),
+    () => storeLanes(f, element, y, four, 0),
+    () => storeSome(f, element, y, four, n),
+  );
+}
 
 /** The first `n` < 4 lanes. */
 function storeSome(f: FunctionBuilder, element: Element, y: Local<"i32">, four: Local<"v128">, n: Local<"i32">): void {

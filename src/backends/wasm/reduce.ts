@@ -1,0 +1,174 @@
+/**
+ * Reductions over any axes, f32. Neighbouring axes that are both kept or both reduced become one, and what is left is
+ * read as [outer kept, outer reduced, kept, reduced], each possibly of size 1.
+ */
+import { type ArgReduceAttrs, argMax, argMin } from "../../ops/arg-reduce.ts";
+import * as ops from "../../ops/reduce.ts";
+import { aroundAxis } from "../../ops/softmax.ts";
+import { toNumbers } from "../../tensor/convert.ts";
+import { sizeOf } from "../../tensor/shape.ts";
+import type { Kernel } from "../backend.ts";
+import { type Expr, f32x4, i32, type Operand } from "./assembler.ts";
+import { log, splat } from "./kernels/math.ts";
+import {
+  emitArgColumns,
+  emitArgRow,
+  emitReduceColumns,
+  emitReduceRows,
+  maxFold,
+  type Reduction,
+  sumFold,
+} from "./kernels/vector-rows.ts";
+import { emitWalk, type WalkAxis, walkSize } from "./kernels/vector-walk.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
+
+/** Elements from which threads share the work. */
+const sharedElements = 16384;
+
+interface Blocks {
+  readonly outerKept: number;
+  readonly outerReduced: number;
+  readonly kept: number;
+  readonly reduced: number;
+}
+
+/** Undefined where more than four alternations are left, or nothing is there. */
+function blocksOf(shape: readonly number[], axes: readonly number[]): Blocks | undefined {
+  const gone = new Set(axes);
+  const sizes = [1, 1, 1, 1];
+  // From the last axis on: even places count reduced axes, odd ones kept.
+  let place = 0;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] === 0) return undefined;
+    if (shape[i] === 1) continue;
+    if (gone.has(i) !== (place % 2 === 0)) place++;
+    if (place > 3) return undefined;
+    sizes[place] *= shape[i];
+  }
+  const [reduced, kept, outerReduced, outerKept] = sizes;
+  return { outerKept, outerReduced, kept, reduced };
+}
+
+/** `body` for each cell of the axes, dealt out to the threads where that is worth it. */
+export function emitCells(
+  e: StepEmitter,
+  elements: number,
+  axes: readonly WalkAxis[],
+  bases: readonly number[],
+  body: (pointers: readonly Operand<"i32">[]) => void,
+): void {
+  const cells = walkSize(axes);
+  const all = { from: 0, to: cells };
+  const worthSharing = e.target.threads > 1 && cells > 1 && elements >= sharedElements;
+  emitWalk(e.f, axes, bases, worthSharing ? e.share(cells) : all, body);
+}
+
+/**
+ * `body` for columns of a stack of matrices: all of them for some of the matrices, or some for all where there are few.
+ * It gets the pointers moved to the first column, and how many columns there are.
+ */
+export function emitColumns(
+  e: StepEmitter,
+  elements: number,
+  outer: WalkAxis,
+  columns: { readonly size: number; readonly steps: readonly number[] },
+  bases: readonly number[],
+  body: (pointers: readonly Operand<"i32">[], count: Operand<"i32">) => void,
+): void {
+  const { f } = e;
+  if (outer.size >= 2 * e.target.threads || e.target.threads === 1 || elements < sharedElements)
+    return void emitCells(e, elements, [outer], bases, (pointers) => body(pointers, columns.size));
+  const { from, to } = e.share(columns.size, 16);
+  const count = f.let(i32.sub(to, from));
+  emitWalk(f, [outer], bases, { from: 0, to: outer.size }, (pointers) =>
+    body(
+      pointers.map((p, i) => addressOf(p, from, columns.steps[i])),
+      count,
+    ),
+  );
+}
+
+function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
+  const { outerKept, outerReduced, kept, reduced } = b;
+  const elements = outerKept * outerReduced * kept * reduced;
+  return {
+    emit(e) {
+      const { f } = e;
+      const bases = [e.inputs[0], e.outputs[0]];
+      const count = splat(outerReduced * reduced);
+      const stack = 4 * outerReduced * kept * reduced;
+      const stride = 4 * kept * reduced;
+      if (reduced === 1 && outerReduced > 1) {
+        const fn = e.shared(`${reduction.name}/columns`, (m) => emitReduceColumns(m, reduction));
+        const outer = { size: outerKept, steps: [stack, 4 * kept] };
+        emitColumns(e, elements, outer, { size: kept, steps: [4, 4] }, bases, ([x, y], columns) =>
+          f.call(fn, { x, y, columns, rows: outerReduced, stride, count }),
+        );
+        return;
+      }
+      const fn = e.shared(`${reduction.name}/rows`, (m) => emitReduceRows(m, reduction));
+      const axes = [
+        { size: outerKept, steps: [stack, 4 * kept] },
+        { size: kept, steps: [4 * reduced, 4] },
+      ];
+      emitCells(e, elements, axes, bases, ([x, y]) =>
+        f.call(fn, { x, y, n: reduced, rows: outerReduced, stride, count }),
+      );
+    },
+  };
+}
+
+type V = Expr<"v128">;
+const square = (f: Parameters<NonNullable<Reduction["map"]>>[0], x: V): V => {
+  const v = f.let(x);
+  return f32x4.mul(v, v);
+};
+
+const reductions: readonly (readonly [typeof ops.reduceSum, Omit<Reduction, "name">])[] = [
+  [ops.reduceSum, sumFold],
+  [ops.reduceMean, { ...sumFold, finish: (_, total, count) => f32x4.div(total, count) }],
+  [ops.reduceLogSum, { ...sumFold, finish: (f, total) => log(f, total) }],
+  [ops.reduceL1, { ...sumFold, map: (_, x) => f32x4.abs(x) }],
+  [ops.reduceSumSquare, { ...sumFold, map: square }],
+  [ops.reduceL2, { ...sumFold, map: square, finish: (_, total) => f32x4.sqrt(total) }],
+  [ops.reduceProd, { start: 1, combine: f32x4.mul }],
+  [ops.reduceMax, maxFold],
+  [ops.reduceMin, { start: Number.POSITIVE_INFINITY, combine: f32x4.min }],
+];
+
+const reduceKernel = ([op, reduction]: (typeof reductions)[number]): Kernel<WasmStep> =>
+  wasmKernel(op, `wasm/${op.op.name}/blocks`, ([x, axes], _, attrs) => {
+    const list = axes?.constant && toNumbers(axes.constant);
+    const b = blocksOf(x.shape, ops.reducedAxes(op.op.name, x.shape.length, list, attrs));
+    return b && x.dtype === "f32" ? reduceStep({ ...reduction, name: op.op.name }, b) : undefined;
+  });
+
+const argKernel = (op: typeof argMax, largest: boolean): Kernel<WasmStep> =>
+  wasmKernel(op, `wasm/${op.op.name}/axis`, ([x], _, { axis = 0, selectLastIndex = false }: ArgReduceAttrs) => {
+    const { outer, n, inner } = aroundAxis(op.op.name, x.shape, axis);
+    if (x.dtype !== "f32" || sizeOf(x.shape) === 0) return undefined;
+    const name = `${op.op.name}${selectLastIndex ? "/last" : ""}`;
+    const how = { name, largest, last: selectLastIndex };
+    return {
+      emit(e) {
+        const bases = [e.inputs[0], e.outputs[0]];
+        const cells = { size: outer, steps: [4 * n * inner, 8 * inner] };
+        const elements = sizeOf(x.shape);
+        if (inner === 1) {
+          const fn = e.shared(`${name}/row`, (m) => emitArgRow(m, how));
+          emitCells(e, elements, [cells], bases, ([at, y]) => e.f.call(fn, { x: at, y, n }));
+          return;
+        }
+        const fn = e.shared(`${name}/columns`, (m) => emitArgColumns(m, how));
+        emitColumns(e, elements, cells, { size: inner, steps: [4, 8] }, bases, ([at, y], columns) =>
+          e.f.call(fn, { x: at, y, columns, rows: n, stride: 4 * inner }),
+        );
+      },
+    };
+  });
+
+export const reduceKernels: WasmKernels = () => [
+  ...reductions.map(reduceKernel),
+  argKernel(argMax, true),
+  argKernel(argMin, false),
+];
