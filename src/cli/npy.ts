@@ -48,7 +48,8 @@ export function readNpy(bytes: Uint8Array, name = "npy"): HostTensor {
   const from = start + length;
   const width = Number(descr![2].slice(1));
   if (bytes.length - from < size * width) fail(`${size} elements do not fit in the file`, from);
-  const copy = bytes.slice(from, from + size * width);
+  // Not slice(): a Buffer's shares memory.
+  const copy = Uint8Array.from(bytes.subarray(from, from + size * width));
   const t: HostTensor = { dtype, shape, data: viewOf(dtype, copy.buffer, 0, size) };
   return order![1] === "True" ? rowMajor(t) : t;
 }

@@ -47,7 +47,9 @@ export function checkRange(source: { name: string; size: number }, offset: numbe
 
 /** A source over bytes in memory. Reads are views. */
 export function bytesSource(data: Uint8Array | ArrayBuffer, name = "bytes"): ByteSource {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  // A plain view, also of a Buffer, whose slice() would share memory.
+  const bytes =
+    data instanceof Uint8Array ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
   const source = {
     size: bytes.byteLength,
     name,

@@ -1,0 +1,168 @@
+/** The command line as a person meets it: what it prints, where, and its exit codes. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import type { CliIO } from "../../src/cli/command.ts";
+import { main } from "../../src/cli/main.ts";
+import { readNpy } from "../../src/cli/npy.ts";
+import { FormatError } from "../../src/index.ts";
+
+const model = (name: string): string =>
+  fileURLToPath(new URL(`../../examples/models/${name}/model.onnx`, import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "forwardpass-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function cli(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+  const text = { out: "", err: "" };
+  const sink = (key: "out" | "err"): Writable =>
+    new Writable({
+      write(chunk, _, done) {
+        text[key] += chunk;
+        done();
+      },
+    });
+  const io: CliIO = { stdout: sink("out"), stderr: sink("err"), stdin: process.stdin };
+  return { code: await main(argv, io), ...text };
+}
+
+/** A file in the test's folder. */
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+function npy(descr: string, shape: string, data: Uint8Array, fortran = "False"): Uint8Array {
+  const header = `${`{'descr': '${descr}', 'fortran_order': ${fortran}, 'shape': ${shape}, }`.padEnd(117)}\n`;
+  const head = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8]);
+  return Buffer.concat([head, Buffer.from(header, "latin1"), data]);
+}
+
+const row = Array.from({ length: 30 }, (_, i) => (i === 29 ? 10.57 : i === 0 ? 133741 : 0.1 * (i % 5)));
+
+describe("forwardpass", () => {
+  test("without a command, or with --help, lists the commands", async () => {
+    expect(await cli()).toMatchObject({ code: 2, out: expect.stringContaining("Commands:") });
+    const help = await cli("--help");
+    expect(help.code).toBe(0);
+    for (const name of ["run", "inspect", "bench"]) expect(help.out).toContain(`  ${name} `);
+  });
+
+  test("every command explains itself", async () => {
+    for (const name of ["run", "inspect", "bench"]) {
+      const { code, out } = await cli(name, "--help");
+      expect(code).toBe(0);
+      expect(out).toMatch(new RegExp(`^Usage: forwardpass ${name} `));
+    }
+  });
+
+  test("a wrong command line is exit code 2, with a hint", async () => {
+    expect(await cli("fly")).toMatchObject({ code: 2, err: expect.stringContaining('no command "fly"') });
+    expect(await cli("run", "--bogus")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("forwardpass run --help"),
+    });
+    expect(await cli("run")).toMatchObject({ code: 2, err: expect.stringContaining("MODEL is missing") });
+    expect(await cli("bench", model("fraud-mlp"), "--runs", "x")).toMatchObject({ code: 2 });
+    expect(await cli("inspect", model("fraud-mlp"), "--device", "abacus")).toMatchObject({ code: 2 });
+    expect(await cli("run", model("fraud-mlp"), "-i", "wrong=x.json")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("the model's inputs are features"),
+    });
+  });
+
+  test("a bad file is exit code 1, in one line", async () => {
+    const missing = await cli("inspect", join(folder, "no.onnx"));
+    expect(missing.code).toBe(1);
+    expect(missing.err.trim().split("\n")).toHaveLength(1);
+    expect(await cli("inspect", file("bad.onnx", "this is no model"))).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^FormatError: /),
+    });
+  });
+
+  test("run: json and npy inputs, text and JSON outputs", async () => {
+    const json = file("row.json", JSON.stringify([row]));
+    const flat = file("flat.json", JSON.stringify(row));
+    const array = file("row.npy", npy("<f4", "(1, 30)", new Uint8Array(Float32Array.from(row).buffer)));
+    const outputs = [];
+    for (const given of [json, flat, array]) {
+      const { code, out } = await cli("run", model("fraud-mlp"), "--input", `features=${given}`, "--json");
+      expect(code).toBe(0);
+      outputs.push(JSON.parse(out));
+    }
+    expect(outputs[0].risk).toMatchObject({ dtype: "f32", shape: [1, 1] });
+    expect(outputs[0].risk.data[0]).toBeGreaterThan(0);
+    expect(outputs[0].risk.data[0]).toBeLessThan(1);
+    expect(outputs[1]).toEqual(outputs[0]);
+    expect(outputs[2]).toEqual(outputs[0]);
+    const text = await cli("run", model("fraud-mlp"), "-i", json, "--device", "cpu");
+    expect(text.out).toMatch(/^risk: f32\[1,1\]\n {2}0\.\d+\n$/);
+    expect(text.err).toMatch(/ on cpu\n$/);
+  });
+
+  test("run: an image, where sharp is installed", async () => {
+    const png = fileURLToPath(new URL("../../examples/models/mnist-cnn/samples/mnist-t10k-0-7.png", import.meta.url));
+    const { code, out } = await cli("run", model("mnist-cnn"), "-i", png, "--json");
+    expect(code).toBe(0);
+    const { data } = JSON.parse(out).logits;
+    expect(data.indexOf(Math.max(...data))).toBe(7);
+  });
+
+  test("run: what is wrong with an input", async () => {
+    const short = file("short.json", JSON.stringify([[1, 2]]));
+    expect(await cli("run", model("fraud-mlp"), "-i", short)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('input "features" is f32[batch,30], got f32[1,2]'),
+    });
+    expect(await cli("run", model("fraud-mlp"), "-i", file("x.txt", "1"))).toMatchObject({ code: 1 });
+    expect(await cli("run", model("fraud-mlp"), "-i", file("x.json", "{"))).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("FormatError"),
+    });
+    expect(await cli("run", model("fraud-mlp"))).toMatchObject({ code: 1, err: expect.stringContaining('"features"') });
+  });
+
+  test("inspect: text and JSON", async () => {
+    const { out } = await cli("inspect", model("mnist-cnn"), "--shape", "image=8,1,28,28");
+    expect(out).toContain("image  f32[batch, 1, 28, 28]");
+    expect(out).toContain("logits  f32[batch, 10]");
+    expect(out).toMatch(/conv\s+2\n/);
+    expect(out).toContain("image f32[8,1,28,28]");
+    const report = JSON.parse((await cli("inspect", model("mnist-cnn"), "--json")).out);
+    expect(report.parameters).toBeGreaterThan(40_000);
+    expect(report.activationBytes).toBeGreaterThan(0);
+    expect(report.operators.conv).toBe(2);
+  });
+
+  test("bench: times and, with --profile, steps", async () => {
+    const { out } = await cli("bench", model("mnist-mlp"), "--runs", "3", "--profile");
+    expect(out).toMatch(/median +.* per second/);
+    expect(out).toMatch(/kernel .*\n/);
+    const report = JSON.parse((await cli("bench", model("mnist-mlp"), "--runs", "2", "--json")).out);
+    expect(report.medianMs).toBeGreaterThan(0);
+  });
+});
+
+describe(".npy files", () => {
+  test("column-major arrays are turned", () => {
+    const data = new Uint8Array(Float64Array.of(1, 4, 2, 5, 3, 6).buffer);
+    expect(readNpy(npy("<f8", "(2, 3)", data, "True"))).toEqual({
+      dtype: "f64",
+      shape: [2, 3],
+      data: Float64Array.of(1, 2, 3, 4, 5, 6),
+    });
+  });
+
+  test("what is cut off, foreign or unknown is refused", () => {
+    const good = npy("<i8", "(2,)", new Uint8Array(16));
+    expect(readNpy(good).shape).toEqual([2]);
+    for (let n = 0; n < good.length; n += 7) expect(() => readNpy(good.subarray(0, n))).toThrow(FormatError);
+    expect(() => readNpy(npy(">f4", "(1,)", new Uint8Array(4)))).toThrow(FormatError);
+    expect(() => readNpy(npy("<c8", "(1,)", new Uint8Array(8)))).toThrow(FormatError);
+    expect(() => readNpy(npy("<f4", "(-1,)", new Uint8Array(8)))).toThrow(FormatError);
+  });
+});
