@@ -84,6 +84,7 @@ export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, const
             input: 1,
             key: `rows/${tileRows}/${s.groups}`,
             type: { dtype: "f32", shape: [weights] },
+            moves: true,
             pack(source, packed) {
               const [from, to] = [source as Float32Array, packed as Float32Array];
               for (let g = 0; g < s.groups; g++) {
@@ -233,7 +234,7 @@ function emitGemmConv(
         tiles: i32.sub(lastTile, firstTile),
         height: deal.height,
         taller: tallerFrom(deal, firstTile),
-        group: tileGroup(k, deal.height + 1),
+        group: tileGroup(k, deal.height + 1, outputs),
       });
     });
   });

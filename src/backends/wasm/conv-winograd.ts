@@ -121,23 +121,28 @@ function winogradStep(target: WasmTarget, s: ConvShape, form: ConvForm, layout: 
   };
 }
 
+/** From one point to the next: an odd number of cache lines, so that the points of a tile don't share a set of the cache. */
+const pointStride = (bytes: number): number => (Math.ceil(bytes / 64) | 1) * 64;
+
 /** The workspace of one thread, part after part. */
 function memoryOf(s: ConvShape, l: Layout) {
   const points = (l.m + 2) ** 2;
   const tiles = l.blockPanels * PANEL_COLUMNS;
   const source = stagedSource(l.rows, l.columns, l.blockRows);
   const rowBytes = alignUp(4 * l.m * l.columns.output);
+  const inputPoint = pointStride(4 * s.channelsIn * tiles);
+  const sumPoint = pointStride(4 * s.channelsOut * tiles);
   const sizes = {
     scratch: SCRATCH_BYTES,
     offsets: alignUp(4 * tiles),
     /** Rows of outputs of one channel; then room for tiles that are none. */
     plane: (l.blockRows + 1) * l.m * rowBytes + 64,
     stage: stageBytes(source, s.channelsIn),
-    inputs: 4 * points * s.channelsIn * tiles,
-    sums: 4 * points * s.channelsOut * tiles,
+    inputs: points * inputPoint,
+    sums: points * sumPoint,
   };
   const bytes = Object.values(sizes).reduce((sum, n) => sum + n, 0);
-  return { source, tiles, rowBytes, sizes, bytes: alignUp(bytes) };
+  return { source, tiles, rowBytes, inputPoint, sumPoint, sizes, bytes: alignUp(bytes) };
 }
 
 type Split = "planes" | "rows" | "channels";
@@ -160,13 +165,11 @@ function emitWinograd(
   const [x, w, bias, residual] = e.inputs;
   const [y] = e.outputs;
   const { m, rows, columns, blockRows } = layout;
-  const { source, tiles, rowBytes, sizes } = memory;
+  const { source, tiles, rowBytes, inputPoint, sumPoint, sizes } = memory;
   const { channelsIn: k, channelsOut: outs } = s;
   const fma = e.target.features.relaxedSimd;
   const points = (m + 2) ** 2;
   const deal = dealRows(outs, tileRowsOf(fma));
-  const inputPoint = 4 * k * tiles;
-  const sumPoint = 4 * outs * tiles;
   const key = `winograd${m}/${axisKey(rows)}/${axisKey(columns)}/${k}x${outs}x${tiles}`;
   const product = productFunction(e, { bias: false, residual: false });
   const pack = packFunction(e, {
@@ -249,7 +252,7 @@ function emitWinograd(
           tiles: i32.sub(lastTile, firstTile),
           height: deal.height,
           taller: tallerFrom(deal, firstTile),
-          group: tileGroup(k, deal.height + 1),
+          group: tileGroup(k, deal.height + 1, tiles),
         }),
       );
       const top = f.let(i32.mul(row, m));
