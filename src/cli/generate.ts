@@ -1,0 +1,81 @@
+/** `forwardpass generate`: a language model continues a text. */
+import { type Generation, textGeneration, tokensPerSecond } from "../tasks/text-generation.ts";
+import { type Arguments, type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
+import { generationOptions, interruptible, samplingOf } from "./generation.ts";
+import { deviceOf } from "./model.ts";
+import { formatMs, progressBar } from "./progress.ts";
+
+export const generate: Command = {
+  name: "generate",
+  summary: "continue a text with a language model",
+  usage: 'MODEL "PROMPT" [options]',
+  options: {
+    ...generationOptions,
+    chat: { type: "boolean", help: "take the prompt as a user's message, in the model's chat template" },
+    ...deviceOptions,
+    json: { type: "boolean", help: "print text, tokens and statistics as JSON" },
+  },
+  examples: [
+    'forwardpass generate stories15M.bin "Once upon a time" --temperature 0',
+    'forwardpass generate model.gguf "The capital of France is" --max-tokens 20 --seed 1',
+  ],
+  async run(args, io) {
+    const path = positional(args, 0, "MODEL");
+    const prompt = args.positionals[1] ?? "";
+    const sampling = samplingOf(args);
+    const maxTokens = wholeNumber(args, "max-tokens", 256, 0);
+    using model = await openModel(path, args, io);
+    return await interruptible(async (signal) => {
+      const given = args.options["chat"] ? [{ role: "user", content: prompt }] : prompt;
+      const stream = model.stream(given, { ...sampling, maxTokens, signal });
+      if (args.options["json"]) {
+        for await (const _ of stream);
+        io.stdout.write(`${JSON.stringify({ prompt, ...jsonOf(stream.generation) })}\n`);
+        return 0;
+      }
+      // A continuation reads best after what it continues.
+      if (!args.options["chat"]) io.stdout.write(prompt);
+      try {
+        for await (const piece of stream) io.stdout.write(piece);
+      } finally {
+        io.stdout.write("\n");
+      }
+      io.stderr.write(`${statistics(stream.generation)} on ${model.decoder.session.device.name}\n`);
+      return 0;
+    });
+  },
+};
+
+/** A language model as the options say, with progress on a terminal. */
+export async function openModel(path: string, args: Arguments, io: CliIO) {
+  const bar = progressBar(io, "loading");
+  try {
+    const contextLength = args.options["context"] === undefined ? undefined : wholeNumber(args, "context", 0, 1);
+    return await textGeneration(path, {
+      device: await deviceOf(args),
+      contextLength,
+      onProgress: (p) => bar.update(p),
+    });
+  } finally {
+    bar.done();
+  }
+}
+
+export function statistics(g: Generation): string {
+  const rate = tokensPerSecond(g);
+  const reused = g.reusedTokens ? `, ${g.reusedTokens} of them known` : "";
+  return [
+    `${g.promptTokens} prompt tokens${reused}`,
+    `first token after ${formatMs(g.firstTokenMs)}`,
+    `${g.tokens.length} tokens${rate ? ` at ${rate.toFixed(rate < 10 ? 2 : 1)} tokens/s` : ""}`,
+  ].join(", ");
+}
+
+const jsonOf = (g: Generation): object => ({
+  text: g.text,
+  tokens: g.tokens,
+  finish: g.finish,
+  promptTokens: g.promptTokens,
+  firstTokenMs: g.firstTokenMs,
+  tokensPerSecond: tokensPerSecond(g),
+});

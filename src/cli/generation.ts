@@ -1,0 +1,47 @@
+/** What `generate` and `chat` share: sampling options, and Ctrl-C. */
+import type { SamplingOptions } from "../tasks/text-generation.ts";
+import { type Arguments, type Option, UsageError } from "./command.ts";
+
+export const generationOptions = {
+  temperature: { type: "string", value: "T", help: "0: always the likeliest token; default 0.8" },
+  "max-tokens": { type: "string", short: "n", value: "N", help: "length of the answer; default 256" },
+  seed: { type: "string", value: "N", help: "same seed, same text" },
+  "top-k": { type: "string", value: "K", help: "only the K likeliest tokens; default: all" },
+  "top-p": { type: "string", value: "P", help: "only the likeliest that together have probability P; default 0.95" },
+  "min-p": { type: "string", value: "P", help: "only tokens P times as likely as the likeliest; default 0" },
+  "repeat-penalty": { type: "string", value: "R", help: "divides the logits of recent tokens; default 1" },
+  context: { type: "string", value: "N", help: "tokens of prompt and answer; default: the model's, 8192 at most" },
+} as const satisfies Record<string, Option>;
+
+function decimal(args: Arguments, name: string, min: number, max = Infinity): number | undefined {
+  const text = args.options[name];
+  if (text === undefined) return undefined;
+  const n = Number(text);
+  if (text === "" || !(n >= min && n <= max))
+    throw new UsageError(`--${name} takes a number from ${min}${max === Infinity ? "" : ` to ${max}`}, got "${text}"`);
+  return n;
+}
+
+/** Throws UsageError for values out of range. */
+export function samplingOf(args: Arguments): SamplingOptions {
+  return {
+    temperature: decimal(args, "temperature", 0),
+    topK: decimal(args, "top-k", 0),
+    topP: decimal(args, "top-p", 0, 1),
+    minP: decimal(args, "min-p", 0, 1),
+    repetitionPenalty: decimal(args, "repeat-penalty", 1e-3),
+    seed: decimal(args, "seed", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+  };
+}
+
+/** Runs with a signal that Ctrl-C aborts; the second Ctrl-C ends the program as usual. */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  process.once("SIGINT", stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off("SIGINT", stop);
+  }
+}

@@ -1,0 +1,63 @@
+/** What a decoder-only transformer is made of. Adapters fill this in from a file's metadata. */
+import type { BlockType } from "../../tensor/blocks/types.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import type { RopeConfig } from "./rope.ts";
+
+export interface DecoderConfig {
+  /** `llama`, `gemma2`, ...: for people. */
+  readonly architecture: string;
+  readonly vocabSize: number;
+  /** Of the residual stream. */
+  readonly width: number;
+  readonly heads: number;
+  /** Divides `heads`. */
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Positions that the model was made for, or fewer where memory is short. */
+  readonly contextLength: number;
+  readonly norm: { readonly kind: "rms" | "layer"; readonly epsilon: number };
+  readonly activation: "silu" | "gelu" | "geluTanh" | "relu";
+  /** One entry a layer. */
+  readonly layers: readonly DecoderLayer[];
+  /** Rotary positions. Without them positions are learned: `position_embd.weight`. */
+  readonly rope?: RopeConfig;
+  /** Of layers with a window, where theirs differs. */
+  readonly localRope?: RopeConfig;
+  /** Of q.k. Default 1 / sqrt(headDim). */
+  readonly attentionScale?: number;
+  /** c tanh(score / c). */
+  readonly attentionSoftcap?: number;
+  readonly logitSoftcap?: number;
+  /** What token embeddings are multiplied by. */
+  readonly embeddingScale?: number;
+}
+
+export interface DecoderLayer {
+  /** Positions that a token sees, itself included. Default: all. */
+  readonly window?: number;
+}
+
+/** A matrix in the blocks of GGUF, row-major: [rows, columns]. */
+export interface BlockWeight {
+  readonly type: BlockType;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+export type Weight = (HostTensor & { readonly data: Float32Array }) | BlockWeight;
+
+/**
+ * Weights by the names that GGUF files use. Matrices are [outputs, inputs]. N is the layer's number; biases, and what is
+ * in brackets, are used where they are there.
+ *
+ * - `token_embd.weight` [vocab, width], [`position_embd.weight` [context, width]], `output_norm.weight`, [`output.weight`
+ *   [vocab, width]: without it the embedding is the output projection]
+ * - `blk.N.attn_norm`, `blk.N.attn_q`, `attn_k`, `attn_v`, `attn_output`, [`attn_q_norm`, `attn_k_norm` [headDim]],
+ *   [`post_attention_norm`]
+ * - `blk.N.ffn_norm`, [`ffn_gate`], `ffn_up`, `ffn_down`, [`post_ffw_norm`]
+ *
+ * each with `.weight` and, where the model has it, `.bias`.
+ */
+export type DecoderWeights = ReadonlyMap<string, Weight>;
+
+export const isBlockWeight = (w: Weight): w is BlockWeight => "bytes" in w;

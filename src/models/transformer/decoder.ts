@@ -1,0 +1,201 @@
+/**
+ * Decoder-only transformers from their configuration: Llama, Mistral, Qwen, SmolLM, Gemma, Phi-3, GPT-2 and the like. One
+ * graph serves prefill (many tokens) and decoding (one): keys and values of earlier tokens are state.
+ */
+import { type GraphDefinition, graph, type SymbolicValue } from "../../graph/builder.ts";
+import type { Graph } from "../../graph/ir.ts";
+import type { Activation } from "../../ops/activation.ts";
+import { add, mul } from "../../ops/binary.ts";
+import { cachedAttention } from "../../ops/cached-attention.ts";
+import { gather } from "../../ops/gather.ts";
+import { kvAppend } from "../../ops/kv-append.ts";
+import { layerNorm, rmsNorm } from "../../ops/layer-norm.ts";
+import { matmul } from "../../ops/matmul.ts";
+import { quantizedGather, quantizedMatmul } from "../../ops/quantized-matmul.ts";
+import { reshape } from "../../ops/reshape.ts";
+import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
+import { tanh } from "../../ops/unary.ts";
+import { FormatError } from "../../tensor/errors.ts";
+import { sameShape } from "../../tensor/shape.ts";
+import { hostTensor } from "../../tensor/tensor.ts";
+import { type DecoderConfig, type DecoderLayer, type DecoderWeights, isBlockWeight, type Weight } from "./config.ts";
+import { type RopeConfig, ropeTables } from "./rope.ts";
+
+/**
+ * Inputs: `tokens` i32 [1, tokens]; `position` i32 [1], that of the first one; `rows` i32 [rows], the tokens whose logits are
+ * wanted; `positions` i32 [1, tokens] where positions are learned. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N`
+ * and `v.N` [contextLength, kvHeads * headDim].
+ * @throws FormatError for a weight that is missing or of another shape
+ */
+export function decoder(config: DecoderConfig, weights: DecoderWeights): Graph {
+  return graph((g) => new Builder(g, config, weights).build(), { name: config.architecture });
+}
+
+type Rotate = (x: SymbolicValue, heads: number) => SymbolicValue;
+
+class Builder {
+  private readonly tokens: SymbolicValue;
+  private readonly position: SymbolicValue;
+  private readonly constants = new Map<string, SymbolicValue>();
+
+  constructor(
+    private readonly g: GraphDefinition,
+    private readonly config: DecoderConfig,
+    private readonly weights: DecoderWeights,
+  ) {
+    this.tokens = g.input("tokens", "i32", [1, "tokens"]);
+    this.position = g.input("position", "i32", [1]);
+  }
+
+  build(): Record<string, SymbolicValue> {
+    const { config, g } = this;
+    const { width, vocabSize, logitSoftcap } = config;
+    const rows = g.input("rows", "i32", ["rows"]);
+    const rotate = this.rotation(config.rope);
+    const rotateLocally = config.localRope ? this.rotation(config.localRope) : rotate;
+    let x = this.embed();
+    config.layers.forEach((layer, n) => {
+      x = this.layer(x, n, layer, layer.window === undefined ? rotate : rotateLocally);
+    });
+    const last = this.norm("output_norm", gather(x, rows, { axis: 1 }));
+    const output = this.weights.has("output.weight") ? "output" : "token_embd";
+    const logits = this.linear(output, last, [vocabSize, width]);
+    return { logits: logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits };
+  }
+
+  private embed(): SymbolicValue {
+    const { vocabSize, width, contextLength, embeddingScale, rope } = this.config;
+    const name = "token_embd.weight";
+    const w = this.expect(name, [vocabSize, width]);
+    const embedded = isBlockWeight(w)
+      ? quantizedGather(this.tokens, this.constant(name, w), { type: w.type, k: width, rows: vocabSize })
+      : gather(this.constant(name, w), this.tokens);
+    const x = embeddingScale ? this.scale(embedded, embeddingScale) : embedded;
+    if (rope) return x;
+    const learned = this.dense("position_embd.weight", [contextLength, width]);
+    return add(x, gather(learned, this.g.input("positions", "i32", [1, "tokens"])));
+  }
+
+  private layer(x: SymbolicValue, n: number, layer: DecoderLayer, rotate: Rotate): SymbolicValue {
+    const name = (part: string): string => `blk.${n}.${part}`;
+    const attended = this.attention(this.norm(name("attn_norm"), x), x, n, layer, rotate);
+    const fed = this.feedForward(this.norm(name("ffn_norm"), attended), attended, name);
+    return fed;
+  }
+
+  private attention(h: SymbolicValue, residual: SymbolicValue, n: number, layer: DecoderLayer, rotate: Rotate) {
+    const { g, config, position } = this;
+    const { width, heads, kvHeads, headDim, contextLength } = config;
+    const name = (part: string): string => `blk.${n}.${part}`;
+    const kvWidth = kvHeads * headDim;
+    const project = (part: string, features: number) => this.linear(name(part), h, [features, width]);
+    const q = rotate(this.headNorm(name("attn_q_norm"), project("attn_q", heads * headDim), heads), heads);
+    const k = rotate(this.headNorm(name("attn_k_norm"), project("attn_k", kvWidth), kvHeads), kvHeads);
+    const cache = (kind: string) => g.state(`${kind}.${n}`, "f32", [contextLength, kvWidth]);
+    const keys = kvAppend(cache("k"), k, position);
+    const values = kvAppend(cache("v"), project("attn_v", kvWidth), position);
+    const attended = cachedAttention(q, keys, values, position, {
+      heads,
+      kvHeads,
+      scale: config.attentionScale,
+      softcap: config.attentionSoftcap,
+      leftWindow: layer.window === undefined ? undefined : layer.window - 1,
+    });
+    return this.into(residual, name("attn_output"), attended, [width, heads * headDim], name("post_attention_norm"));
+  }
+
+  private feedForward(h: SymbolicValue, residual: SymbolicValue, name: (part: string) => string): SymbolicValue {
+    const { width, activation: kind } = this.config;
+    const up = this.weights.get(name("ffn_up.weight")) ?? this.missing(name("ffn_up.weight"));
+    const hidden = up.shape[0];
+    const activation = { kind } as Activation;
+    const shape = [hidden, width];
+    const inner = this.weights.has(name("ffn_gate.weight"))
+      ? mul(this.linear(name("ffn_gate"), h, shape, { activation }), this.linear(name("ffn_up"), h, shape))
+      : this.linear(name("ffn_up"), h, shape, { activation });
+    return this.into(residual, name("ffn_down"), inner, [width, hidden], name("post_ffw_norm"));
+  }
+
+  /** residual + linear(x), with a norm in between where the model has one. */
+  private into(residual: SymbolicValue, name: string, x: SymbolicValue, shape: number[], norm: string): SymbolicValue {
+    if (!this.weights.has(`${norm}.weight`)) return this.linear(name, x, shape, { residual });
+    return add(residual, this.norm(norm, this.linear(name, x, shape)));
+  }
+
+  private norm(name: string, x: SymbolicValue): SymbolicValue {
+    const { width, norm } = this.config;
+    const { epsilon } = norm;
+    const weight = this.dense(`${name}.weight`, [width]);
+    if (norm.kind === "rms") return rmsNorm(x, weight, { epsilon });
+    return layerNorm(x, weight, this.bias(name, width), { epsilon });
+  }
+
+  /** Queries or keys normalised head by head, where the model has weights for it. */
+  private headNorm(name: string, x: SymbolicValue, heads: number): SymbolicValue {
+    if (!this.weights.has(`${name}.weight`)) return x;
+    const { headDim, norm } = this.config;
+    const scale = this.dense(`${name}.weight`, [headDim]);
+    const split = rmsNorm(reshape(x, [1, -1, heads, headDim]), scale, { epsilon: norm.epsilon });
+    return reshape(split, [1, -1, heads * headDim]);
+  }
+
+  private rotation(rope: RopeConfig | undefined): Rotate {
+    if (!rope) return (x) => x;
+    const tables = ropeTables(rope, this.config.contextLength);
+    const [cos, sin] = [this.g.weight(tables.cos), this.g.weight(tables.sin)];
+    const { interleaved, dim: rotaryDim } = rope;
+    return (x, heads) => rotaryEmbedding(x, cos, sin, this.position, { heads, interleaved, rotaryDim });
+  }
+
+  /** act(x W^T + bias) + residual; at most one of the two options. */
+  private linear(
+    name: string,
+    x: SymbolicValue,
+    shape: readonly number[],
+    { residual, activation }: { residual?: SymbolicValue; activation?: Activation } = {},
+  ): SymbolicValue {
+    const [n, k] = shape;
+    const weight = this.expect(`${name}.weight`, shape);
+    const w = this.constant(`${name}.weight`, weight);
+    const bias = this.bias(name, n);
+    if (isBlockWeight(weight)) return quantizedMatmul(x, w, bias, residual, { type: weight.type, n, k, activation });
+    return matmul(x, w, bias, residual, { transposeB: true, activation });
+  }
+
+  private bias(name: string, n: number): SymbolicValue | undefined {
+    return this.weights.has(`${name}.bias`) ? this.dense(`${name}.bias`, [n]) : undefined;
+  }
+
+  private scale(x: SymbolicValue, by: number): SymbolicValue {
+    return mul(x, this.g.weight(hostTensor(Float32Array.of(by))));
+  }
+
+  /** A weight that has to be f32. */
+  private dense(name: string, shape: readonly number[]): SymbolicValue {
+    const weight = this.expect(name, shape);
+    if (isBlockWeight(weight))
+      throw new FormatError(`${this.config.architecture}: "${name}" is ${weight.type}, not f32`);
+    return this.constant(name, weight);
+  }
+
+  private expect(name: string, shape: readonly number[]): Weight {
+    const weight = this.weights.get(name) ?? this.missing(name);
+    if (!sameShape(weight.shape, shape))
+      throw new FormatError(`${this.config.architecture}: "${name}" is [${weight.shape}], expected [${shape}]`);
+    return weight;
+  }
+
+  private missing(name: string): never {
+    throw new FormatError(`${this.config.architecture}: weight "${name}" is missing`);
+  }
+
+  /** One constant for each weight, however often it is used. */
+  private constant(name: string, w: Weight): SymbolicValue {
+    let value = this.constants.get(name);
+    if (!value) {
+      value = this.g.weight(isBlockWeight(w) ? { dtype: "u8", shape: [w.bytes.length], data: w.bytes } : w);
+      this.constants.set(name, value);
+    }
+    return value;
+  }
+}

@@ -1,0 +1,90 @@
+/** Tables of rotary position embeddings (https://arxiv.org/abs/2104.09864) with the usual ways of stretching them. */
+import { InputError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+
+export interface RopeConfig {
+  /** Elements of a head that are rotated: even, the first ones. */
+  readonly dim: number;
+  /** Angles of pair i turn by base^(-2i / dim) from one position to the next. */
+  readonly base: number;
+  /** Pairs are neighbours (2i, 2i + 1), not (i, i + dim / 2). */
+  readonly interleaved: boolean;
+  readonly scaling?: RopeScaling;
+}
+
+export type RopeScaling =
+  /** Positions are divided by `factor` (https://arxiv.org/abs/2306.15595). */
+  | { readonly kind: "linear"; readonly factor: number }
+  /** Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between blended. */
+  | {
+      readonly kind: "llama3";
+      readonly factor: number;
+      readonly lowFrequency: number;
+      readonly highFrequency: number;
+      readonly originalContext: number;
+    }
+  /** YaRN (https://arxiv.org/abs/2309.00071). */
+  | {
+      readonly kind: "yarn";
+      readonly factor: number;
+      readonly originalContext: number;
+      /** Rotations over the original context above which a pair is kept, and below which it is stretched. */
+      readonly betaFast?: number;
+      readonly betaSlow?: number;
+      /** What cos and sin are multiplied by. Default 0.1 ln(factor) + 1. */
+      readonly magnitude?: number;
+    }
+  /** A divisor for each pair (LongRoPE, and GGUF's `rope_freqs`). */
+  | { readonly kind: "factors"; readonly factors: ArrayLike<number>; readonly magnitude?: number };
+
+/** Radians per position of each pair, and what cos and sin are multiplied by. */
+export function ropeFrequencies({ dim, base, scaling }: RopeConfig): { frequencies: Float64Array; magnitude: number } {
+  const plain = Float64Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
+  if (!scaling) return { frequencies: plain, magnitude: 1 };
+  switch (scaling.kind) {
+    case "linear":
+      return { frequencies: plain.map((f) => f / scaling.factor), magnitude: 1 };
+    case "llama3":
+      return { frequencies: plain.map((f) => llama3(f, scaling)), magnitude: 1 };
+    case "factors": {
+      const { factors, magnitude = 1 } = scaling;
+      if (factors.length !== plain.length)
+        throw new InputError(`rope: ${factors.length} factors for ${plain.length} pairs`);
+      return { frequencies: plain.map((f, i) => f / factors[i]), magnitude };
+    }
+    case "yarn": {
+      const { factor, originalContext, betaFast = 32, betaSlow = 1 } = scaling;
+      /** The pair that turns `rotations` times over the original context. */
+      const pairOf = (rotations: number): number =>
+        (dim * Math.log(originalContext / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
+      const low = Math.max(Math.floor(pairOf(betaFast)), 0);
+      const high = Math.min(Math.ceil(pairOf(betaSlow)), dim - 1);
+      const frequencies = plain.map((f, i) => {
+        const stretched = Math.min(1, Math.max(0, (i - low) / Math.max(high - low, 0.001)));
+        return (f / factor) * stretched + f * (1 - stretched);
+      });
+      return { frequencies, magnitude: scaling.magnitude ?? (factor > 1 ? 0.1 * Math.log(factor) + 1 : 1) };
+    }
+  }
+}
+
+function llama3(f: number, s: Extract<RopeScaling, { kind: "llama3" }>): number {
+  const wavelength = (2 * Math.PI) / f;
+  if (wavelength < s.originalContext / s.highFrequency) return f;
+  if (wavelength > s.originalContext / s.lowFrequency) return f / s.factor;
+  const smooth = (s.originalContext / wavelength - s.lowFrequency) / (s.highFrequency - s.lowFrequency);
+  return ((1 - smooth) * f) / s.factor + smooth * f;
+}
+
+/** cos and sin, f32 [positions, dim / 2]. */
+export function ropeTables(config: RopeConfig, positions: number): { cos: HostTensor; sin: HostTensor } {
+  const { frequencies, magnitude } = ropeFrequencies(config);
+  const half = frequencies.length;
+  const table = (of: (angle: number) => number): HostTensor => {
+    const data = new Float32Array(positions * half);
+    for (let p = 0; p < positions; p++)
+      for (let i = 0; i < half; i++) data[p * half + i] = of(p * frequencies[i]) * magnitude;
+    return { dtype: "f32", shape: [positions, half], data };
+  };
+  return { cos: table(Math.cos), sin: table(Math.sin) };
+}

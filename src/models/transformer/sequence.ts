@@ -1,0 +1,171 @@
+/** Running a decoder: texts as sequences of tokens, each with its own caches, all in one session. */
+import type { Backend } from "../../backends/backend.ts";
+import { compile, type Inputs, type Session } from "../../graph/session.ts";
+import type { SessionState } from "../../graph/state.ts";
+import { InputError } from "../../tensor/errors.ts";
+import type { DecoderConfig, DecoderWeights } from "./config.ts";
+import { decoder } from "./decoder.ts";
+
+/**
+ * Tokens of one run: few sizes, so that there are few plans. A rest is filled up with tokens that the next run overwrites:
+ * a product with 8 rows takes less than three with one.
+ */
+const chunkSizes = [128, 32, 8, 1] as const;
+
+export interface FeedOptions {
+  /** Stops between the steps of a run of several tokens. What was fed until then stays. */
+  signal?: AbortSignal;
+}
+
+export class Decoder {
+  private constructor(
+    readonly config: DecoderConfig,
+    readonly session: Session,
+  ) {}
+
+  static async open(config: DecoderConfig, weights: DecoderWeights, device: Backend): Promise<Decoder> {
+    return new Decoder(config, await compile(decoder(config, weights), { device }));
+  }
+
+  /** A text without tokens. */
+  sequence(): Sequence {
+    return new Sequence(this, this.session.openState(), []);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+export class Sequence {
+  private busy = false;
+
+  constructor(
+    private readonly decoder: Decoder,
+    private readonly state: SessionState,
+    private readonly fed: number[],
+  ) {}
+
+  /** Tokens whose keys and values are cached. */
+  get tokens(): readonly number[] {
+    return this.fed;
+  }
+
+  get length(): number {
+    return this.fed.length;
+  }
+
+  /** Bytes of the caches. */
+  get bytes(): number {
+    return this.state.bytes;
+  }
+
+  /**
+   * Appends tokens. Returns the logits [vocabSize] of what comes after the last of them.
+   * @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way; the
+   * signal's reason when aborted
+   */
+  async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
+    this.check(tokens);
+    return this.exclusively(async () => {
+      let logits = new Float32Array(0);
+      for (let at = 0; at < tokens.length; ) {
+        const n = this.chunk(tokens.length - at);
+        const part = tokens.slice(at, at + n.used);
+        logits = await this.run(part, n.size, Int32Array.of(n.used - 1), options.signal);
+        at += n.used;
+      }
+      return logits;
+    });
+  }
+
+  /** The same with the logits after each of the tokens: [tokens, vocabSize], for perplexities. */
+  async feedAll(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
+    this.check(tokens);
+    return this.exclusively(async () => {
+      const { vocabSize } = this.decoder.config;
+      const logits = new Float32Array(tokens.length * vocabSize);
+      for (let at = 0; at < tokens.length; ) {
+        const n = this.chunk(tokens.length - at);
+        const rows = Int32Array.from({ length: n.size }, (_, i) => i);
+        const all = await this.run(tokens.slice(at, at + n.used), n.size, rows, options.signal);
+        logits.set(all.subarray(0, n.used * vocabSize), at * vocabSize);
+        at += n.used;
+      }
+      return logits;
+    });
+  }
+
+  /** Forgets all but the first `length` tokens. Nothing is computed or moved. */
+  truncate(length: number): void {
+    this.assertIdle();
+    if (!Number.isInteger(length) || length < 0 || length > this.fed.length)
+      throw new InputError(`truncate: takes 0 to ${this.fed.length} tokens, got ${length}`);
+    this.fed.length = length;
+  }
+
+  /** A second text that begins with the same tokens, the first `length` of them. */
+  async fork(length = this.fed.length): Promise<Sequence> {
+    this.assertIdle();
+    return new Sequence(this.decoder, await this.state.fork(length), this.fed.slice(0, length));
+  }
+
+  /** Frees the caches. */
+  dispose(): void {
+    this.state.dispose();
+  }
+
+  /** How many tokens the next run takes, and how many of them are wanted. */
+  private chunk(rest: number): { size: number; used: number } {
+    const room = this.decoder.config.contextLength - this.fed.length;
+    const whole = chunkSizes.find((size) => size <= rest)!;
+    const filled = Math.min(...chunkSizes.filter((size) => size >= rest));
+    // 20 tokens run as 32, 40 as 32 and 8.
+    if (filled <= room && filled < 2 * rest) return { size: filled, used: rest };
+    if (whole === 1 && rest > 2 && chunkSizes[2] <= room) return { size: chunkSizes[2], used: rest };
+    return { size: whole, used: whole };
+  }
+
+  private async run(tokens: readonly number[], size: number, rows: Int32Array, signal?: AbortSignal) {
+    const { session, config } = this.decoder;
+    const position = this.fed.length;
+    const ids = new Int32Array(size);
+    ids.set(tokens);
+    const inputs: Record<string, Inputs[string]> = { tokens: ids, position: Int32Array.of(position), rows };
+    if (!config.rope) inputs["positions"] = ids.map((_, i) => position + i);
+    // One token is too short to be stopped half way: the plain run is faster.
+    const options = { state: this.state, rows: position + size, signal: size > 1 ? signal : undefined };
+    const { logits } = await session.run(inputs, options);
+    for (const t of tokens) this.fed.push(t);
+    return logits.data as Float32Array<ArrayBuffer>;
+  }
+
+  private check(tokens: readonly number[]): void {
+    const { vocabSize, contextLength } = this.decoder.config;
+    if (tokens.length === 0) throw new InputError("feed: needs at least one token");
+    const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= vocabSize);
+    if (wrong !== undefined) throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${vocabSize}`);
+    if (this.fed.length + tokens.length > contextLength)
+      throw new InputError(
+        `feed: ${this.fed.length} + ${tokens.length} tokens do not fit the context of ${contextLength}`,
+      );
+  }
+
+  private async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    this.assertIdle();
+    this.busy = true;
+    try {
+      return await work();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private assertIdle(): void {
+    if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
+  }
+}

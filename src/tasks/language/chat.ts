@@ -1,0 +1,43 @@
+/** Chat messages to a prompt, by the template that comes with the model. */
+import { InputError } from "../../tensor/errors.ts";
+import { loadPeer } from "../peer.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant" | (string & {});
+  readonly content: string;
+}
+
+interface Jinja {
+  Template: new (source: string) => { render(values: Record<string, unknown>): string };
+}
+
+/**
+ * The text that the model was trained to continue with the assistant's answer.
+ * @throws MissingPeerError without `@huggingface/jinja`, InputError where the template is wrong or refuses the messages
+ */
+export async function renderChat(
+  template: string,
+  messages: readonly ChatMessage[],
+  tokenizer: Tokenizer,
+): Promise<string> {
+  const { Template } = await loadPeer<Jinja>("@huggingface/jinja", "a chat template");
+  const name = (token: number | undefined): string => (token === undefined ? "" : (tokenizer.specialName(token) ?? ""));
+  const [end] = tokenizer.end;
+  try {
+    return new Template(template).render({
+      messages,
+      bos_token: name(tokenizer.begin),
+      eos_token: name(end),
+      add_generation_prompt: true,
+    });
+  } catch (cause) {
+    throw new InputError(`the model's chat template fails on these messages: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** @throws InputError unless `v` is a list of messages */
+export function checkMessages(v: readonly ChatMessage[]): void {
+  const good = Array.isArray(v) && v.every((m) => typeof m?.role === "string" && typeof m.content === "string");
+  if (!good || v.length === 0) throw new InputError("generate: takes a text, or messages [{ role, content }, ...]");
+}

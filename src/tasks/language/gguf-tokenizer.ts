@@ -1,0 +1,60 @@
+/** The vocabularies inside GGUF files. */
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { ByteLevelTokenizer } from "../tokenizers/byte-level.ts";
+import { type PieceKind, SentencePieceTokenizer } from "../tokenizers/sentencepiece.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import type { Metadata } from "./metadata.ts";
+
+/** By their numbers in `tokenizer.ggml.token_type`. */
+const kinds: readonly (PieceKind | undefined)[] = [undefined, "normal", "unknown", "control", "user", "unused", "byte"];
+
+/** Names of tokens that end an answer, besides the one that the metadata names: the end of a turn in chats. */
+const endNames = new Set([
+  "<|eot_id|>",
+  "<|im_end|>",
+  "<|end|>",
+  "<end_of_turn>",
+  "<|endoftext|>",
+  "<|eom_id|>",
+  "</s>",
+]);
+
+/** Undefined where the file has no vocabulary. Throws UnsupportedOpError for a kind of vocabulary that is not known. */
+export function ggufTokenizer(meta: Metadata): Tokenizer | undefined {
+  const model = meta.text("tokenizer.ggml.model");
+  const pieces = meta.texts("tokenizer.ggml.tokens");
+  if (model === undefined || model === "none" || !pieces) return undefined;
+  const types = meta.numbers("tokenizer.ggml.token_type");
+  const kindOf = (id: number): PieceKind => (types && kinds[types[id]]) ?? "normal";
+  const pieceKinds = pieces.map((_, id) => kindOf(id));
+  const named = (key: string): number | undefined => meta.number(`tokenizer.ggml.${key}_token_id`);
+  const end = new Set([named("eos"), named("eot"), named("eom")].filter((id) => id !== undefined));
+  pieces.forEach((piece, id) => {
+    if (endNames.has(piece) && pieceKinds[id] !== "normal") end.add(id);
+  });
+  const common = { pieces, kinds: pieceKinds, begin: named("bos"), end };
+  if (model === "llama") {
+    const scores = meta.numbers("tokenizer.ggml.scores");
+    if (!scores || scores.length !== pieces.length) throw new FormatError("the vocabulary has no scores");
+    return new SentencePieceTokenizer({
+      ...common,
+      scores,
+      unknown: named("unknown"),
+      addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? true,
+      addSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
+    });
+  }
+  if (model === "gpt2") {
+    const merges = meta.texts("tokenizer.ggml.merges");
+    if (!merges) throw new FormatError("the vocabulary has no merges");
+    return new ByteLevelTokenizer({
+      ...common,
+      merges,
+      pattern: meta.text("tokenizer.ggml.pre") ?? "default",
+      addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? false,
+    });
+  }
+  throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, gpt2 are)`, {
+    missing: [model],
+  });
+}

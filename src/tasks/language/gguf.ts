@@ -1,0 +1,185 @@
+/** GGUF files as decoders: what their metadata and tensor names mean, architecture by architecture. */
+import { type GgufFile, type GgufTensor, readGguf } from "../../formats/gguf/index.ts";
+import type { ByteSource } from "../../formats/source.ts";
+import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
+import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
+import type { BlockType } from "../../tensor/blocks/types.ts";
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { LanguageModelFile } from "./file.ts";
+import { ggufTokenizer } from "./gguf-tokenizer.ts";
+import { Metadata } from "./metadata.ts";
+import { defaultContextLimit, type ReadOptions } from "./read.ts";
+
+/** What metadata does not say. */
+interface Architecture {
+  /** Rotary pairs: neighbours, half a head apart, or none (learned positions). */
+  readonly rope: "neighbours" | "halves" | "none";
+  readonly norm?: "layer";
+  readonly activation?: DecoderConfig["activation"];
+  /** Embeddings are multiplied by the square root of the width. */
+  readonly scaledEmbedding?: boolean;
+  /** Of this many layers the last sees everything, those before it the window. Default: all have the window. */
+  readonly windowPattern?: number;
+  /** Rotary base of layers with a window. */
+  readonly localBase?: number;
+}
+
+const architectures: Readonly<Record<string, Architecture>> = {
+  llama: { rope: "neighbours" },
+  qwen2: { rope: "halves" },
+  qwen3: { rope: "halves" },
+  phi3: { rope: "halves" },
+  gemma: { rope: "halves", activation: "geluTanh", scaledEmbedding: true },
+  gemma2: { rope: "halves", activation: "geluTanh", scaledEmbedding: true, windowPattern: 2 },
+  gemma3: { rope: "halves", activation: "geluTanh", scaledEmbedding: true, windowPattern: 6, localBase: 10000 },
+  gpt2: { rope: "none", norm: "layer", activation: "geluTanh" },
+};
+
+/**
+ * @throws FormatError for metadata or tensors that are missing or contradict each other, UnsupportedOpError for an
+ * architecture that is not known
+ */
+export async function readGgufModel(source: ByteSource, options: ReadOptions = {}): Promise<LanguageModelFile> {
+  const file = await readGguf(source);
+  const meta = new Metadata(file, source.name);
+  const known = Object.hasOwn(architectures, meta.architecture) ? architectures[meta.architecture] : undefined;
+  if (!known)
+    throw new UnsupportedOpError(
+      `${source.name}: architecture "${meta.architecture}" is not known; known: ${Object.keys(architectures).join(", ")}`,
+      { missing: [meta.architecture] },
+    );
+  const scaling = await ropeScaling(file, meta, options);
+  const config = configOf(file, meta, known, scaling, options);
+  return {
+    format: "gguf",
+    config,
+    weights: await readWeights(file, config, options.signal),
+    tokenizer: ggufTokenizer(meta),
+    chatTemplate: meta.text("tokenizer.chat_template"),
+  };
+}
+
+function configOf(
+  file: GgufFile,
+  meta: Metadata,
+  known: Architecture,
+  scaling: RopeScaling | undefined,
+  options: ReadOptions,
+): DecoderConfig {
+  const width = meta.need("embedding_length");
+  const heads = meta.need("attention.head_count");
+  const headDim = meta.number("attention.key_length") ?? width / heads;
+  const vocabSize = file.tensors.get("token_embd.weight")?.shape[0] ?? meta.missing("token_embd.weight");
+  const trained = meta.need("context_length");
+  const base = meta.number("rope.freq_base") ?? 10000;
+  const dim = meta.number("rope.dimension_count") ?? headDim;
+  const rope: RopeConfig = { dim, base, interleaved: known.rope === "neighbours", scaling };
+  const layers = layersOf(meta, known);
+  return {
+    architecture: meta.architecture,
+    vocabSize,
+    width,
+    heads,
+    kvHeads: meta.number("attention.head_count_kv") ?? heads,
+    headDim,
+    // Tables of learned positions have their size.
+    contextLength: known.rope === "none" ? trained : (options.contextLength ?? Math.min(trained, defaultContextLimit)),
+    norm: known.norm
+      ? { kind: "layer", epsilon: meta.need("attention.layer_norm_epsilon") }
+      : { kind: "rms", epsilon: meta.need("attention.layer_norm_rms_epsilon") },
+    activation: known.activation ?? "silu",
+    layers,
+    rope: known.rope === "none" ? undefined : rope,
+    localRope:
+      known.localBase && layers.some((l) => l.window)
+        ? { ...rope, base: known.localBase, scaling: undefined }
+        : undefined,
+    attentionScale: attentionScale(meta, layers.length, width, heads, headDim),
+    attentionSoftcap: meta.number("attn_logit_softcapping"),
+    logitSoftcap: meta.number("final_logit_softcapping"),
+    embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : undefined,
+  };
+}
+
+/** The largest Gemmas scale by the width of an even share of the model, not of their heads. */
+function attentionScale(meta: Metadata, layers: number, width: number, heads: number, headDim: number) {
+  const largest =
+    (meta.architecture === "gemma2" && layers === 46) || (meta.architecture === "gemma3" && layers === 62);
+  return 1 / Math.sqrt(largest ? width / heads : headDim);
+}
+
+function layersOf(meta: Metadata, { windowPattern }: Architecture): DecoderLayer[] {
+  const window = meta.number("attention.sliding_window") || undefined;
+  return Array.from({ length: meta.need("block_count") }, (_, n) => {
+    const global = windowPattern !== undefined && n % windowPattern === windowPattern - 1;
+    return window === undefined || global ? {} : { window };
+  });
+}
+
+async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions): Promise<RopeScaling | undefined> {
+  const originalContext = meta.number("rope.scaling.original_context_length") ?? meta.need("context_length");
+  const context = options.contextLength ?? Math.min(meta.need("context_length"), defaultContextLimit);
+  const magnitude = meta.number("rope.scaling.attn_factor");
+  const stretched = context > originalContext ? "rope_factors_long.weight" : "rope_factors_short.weight";
+  const factors = file.tensors.get("rope_freqs.weight") ?? file.tensors.get(stretched);
+  if (factors) return { kind: "factors", factors: await factors.dequantize(options.signal), magnitude };
+  const factor = meta.number("rope.scaling.factor") ?? meta.number("rope.scale_linear");
+  const kind = meta.text("rope.scaling.type");
+  if (factor === undefined || factor === 1 || kind === "none") return undefined;
+  if (kind === "yarn")
+    return { kind, factor, originalContext, magnitude: (magnitude ?? 1) * (0.1 * Math.log(factor) + 1) };
+  if (kind === undefined || kind === "linear") return { kind: "linear", factor };
+  throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
+}
+
+/** Tensors that hold several of ours, one below the other: name, parts. */
+function partsOf(name: string, { heads, kvHeads, headDim }: DecoderConfig, rows: number): [string, number][] {
+  if (name.includes(".attn_qkv."))
+    return [
+      [name.replace("attn_qkv", "attn_q"), heads * headDim],
+      [name.replace("attn_qkv", "attn_k"), kvHeads * headDim],
+      [name.replace("attn_qkv", "attn_v"), kvHeads * headDim],
+    ];
+  return [
+    [name.replace("ffn_up", "ffn_gate"), rows / 2],
+    [name, rows / 2],
+  ];
+}
+
+async function readWeights(file: GgufFile, config: DecoderConfig, signal?: AbortSignal): Promise<Map<string, Weight>> {
+  const weights = new Map<string, Weight>();
+  for (const t of file.tensors.values()) {
+    signal?.throwIfAborted();
+    const weight = await readWeight(t, signal);
+    const merged =
+      t.name.includes(".attn_qkv.") || (config.architecture === "phi3" && t.name.endsWith("ffn_up.weight"));
+    if (!merged) weights.set(t.name, weight);
+    else splitRows(t.name, weight, partsOf(t.name, config, t.shape[0]), weights);
+  }
+  return weights;
+}
+
+async function readWeight(t: GgufTensor, signal?: AbortSignal): Promise<Weight> {
+  if (t.shape.length === 2 && t.type !== "F32")
+    return { type: t.type.toLowerCase() as BlockType, shape: t.shape, bytes: await t.bytes(signal) };
+  return { dtype: "f32", shape: t.shape, data: await t.dequantize(signal) };
+}
+
+/** Rows are whole blocks: parts are views. */
+function splitRows(name: string, w: Weight, parts: readonly [string, number][], into: Map<string, Weight>): void {
+  const rows = w.shape[0];
+  const total = parts.reduce((sum, [, n]) => sum + n, 0);
+  if (total !== rows) throw new FormatError(`"${name}" has ${rows} rows, expected ${total}`);
+  let at = 0;
+  for (const [part, n] of parts) {
+    const shape = [n, ...w.shape.slice(1)];
+    if ("bytes" in w) {
+      const row = w.bytes.length / rows;
+      into.set(part, { ...w, shape, bytes: w.bytes.subarray(at * row, (at + n) * row) });
+    } else {
+      const row = w.data.length / rows;
+      into.set(part, { ...w, shape, data: w.data.subarray(at * row, (at + n) * row) });
+    }
+    at += n;
+  }
+}

@@ -1,0 +1,87 @@
+/** llama2.c checkpoints as decoders: Llama 2 with neighbouring rotary pairs, SentencePiece pieces without kinds. */
+import { type Llama2cTokenizer, readLlama2c } from "../../formats/llama2c.ts";
+import type { ByteSource } from "../../formats/source.ts";
+import type { DecoderConfig, Weight } from "../../models/transformer/config.ts";
+import { type PieceKind, SentencePieceTokenizer } from "../tokenizers/sentencepiece.ts";
+import type { LanguageModelFile } from "./file.ts";
+import type { ReadOptions } from "./read.ts";
+
+/** Names of the tensors in a file: those of all layers lie in one. */
+const layerNames: Record<string, string> = {
+  attn_norm: "attention_norm",
+  attn_q: "wq",
+  attn_k: "wk",
+  attn_v: "wv",
+  attn_output: "wo",
+  ffn_norm: "ffn_norm",
+  ffn_gate: "w1",
+  ffn_down: "w2",
+  ffn_up: "w3",
+};
+const globalNames: Record<string, string> = {
+  token_embd: "token_embedding",
+  output_norm: "final_norm",
+  output: "output",
+};
+
+export async function readLlama2cModel(source: ByteSource, { signal }: ReadOptions = {}): Promise<LanguageModelFile> {
+  const file = await readLlama2c(source);
+  const { dim, heads, kvHeads, layers, maxLength, vocabSize } = file.config;
+  const headDim = dim / heads;
+  const config: DecoderConfig = {
+    architecture: "llama",
+    vocabSize,
+    width: dim,
+    heads,
+    kvHeads,
+    headDim,
+    contextLength: maxLength,
+    norm: { kind: "rms", epsilon: 1e-5 },
+    activation: "silu",
+    layers: Array.from({ length: layers }, () => ({})),
+    rope: { dim: headDim, base: 10000, interleaved: true },
+  };
+  const weights = new Map<string, Weight>();
+  for (const [name, stored] of Object.entries(globalNames)) {
+    const t = await file.tensors.get(stored)?.read(signal);
+    if (t) weights.set(`${name}.weight`, t);
+  }
+  for (const [name, stored] of Object.entries(layerNames)) {
+    const { shape, data } = await file.tensors.get(stored)!.read(signal);
+    const size = data.length / layers;
+    for (let n = 0; n < layers; n++)
+      weights.set(`blk.${n}.${name}.weight`, {
+        dtype: "f32",
+        shape: shape.slice(1),
+        data: data.subarray(n * size, (n + 1) * size),
+      });
+  }
+  return { format: "llama2c", config, weights, tokenizer: file.tokenizer && tokenizerOf(file.tokenizer) };
+}
+
+/** llama2.c's vocabularies are Llama's: 0 unknown, 1 begin, 2 end, 3 to 258 the bytes. */
+const firstByte = 3;
+const afterBytes = firstByte + 256;
+
+function tokenizerOf({ tokens, scores }: Llama2cTokenizer): SentencePieceTokenizer {
+  const decoder = new TextDecoder();
+  const kindOf = (id: number): PieceKind => {
+    if (id === 0) return "unknown";
+    if (id < firstByte) return "control";
+    return id < afterBytes ? "byte" : "normal";
+  };
+  const pieces = tokens.map((bytes, id) => {
+    const name = id >= firstByte && id < afterBytes;
+    // The exporter may have written the byte itself.
+    return name ? `<0x${(id - firstByte).toString(16).padStart(2, "0")}>` : decoder.decode(bytes);
+  });
+  return new SentencePieceTokenizer({
+    pieces,
+    scores,
+    kinds: tokens.map((_, id) => kindOf(id)),
+    begin: 1,
+    // run.c stops at 1 as well: stories follow each other in the training data, each with a begin token.
+    end: [1, 2],
+    unknown: 0,
+  });
+}

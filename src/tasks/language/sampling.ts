@@ -1,0 +1,184 @@
+/**
+ * Choosing the next token from logits: repetition penalty, temperature, top-k, top-p and min-p, in this order. Only the
+ * candidates that survive are sorted, and buffers are kept: a vocabulary of 128,000 is gone through a few times.
+ */
+import { InputError } from "../../tensor/errors.ts";
+
+export interface SamplingOptions {
+  /** 0: always the likeliest token. Default 0.8. */
+  temperature?: number;
+  /** Only the k likeliest. Default 0: all. */
+  topK?: number;
+  /** Only the likeliest that together have this probability. Default 0.95. */
+  topP?: number;
+  /** Only tokens at least this often as likely as the likeliest. Default 0. */
+  minP?: number;
+  /** Logits of tokens among the latest 64 are divided by it, or multiplied where negative. Default 1. */
+  repetitionPenalty?: number;
+  /** Same seed, same text. Default: random. */
+  seed?: number;
+}
+
+const penaltyWindow = 64;
+/** Candidates beyond which top-p works on the likeliest only: the rest is noise. */
+const sortLimit = 4096;
+
+/** Numbers in [0, 1) from a seed: splitmix32. */
+export function randomFrom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x9e3779b9) | 0;
+    let t = state ^ (state >>> 16);
+    t = Math.imul(t, 0x21f0aaad);
+    t ^= t >>> 15;
+    t = Math.imul(t, 0x735a2d97);
+    return ((t ^ (t >>> 15)) >>> 0) / 2 ** 32;
+  };
+}
+
+function check(name: string, v: number | undefined, min: number, max: number): void {
+  if (v !== undefined && !(v >= min && v <= max))
+    throw new InputError(`generate: ${name} takes ${min} to ${max === Infinity ? "any" : max}, got ${v}`);
+}
+
+export class Sampler {
+  private readonly temperature: number;
+  private readonly random: () => number;
+  private order = new Int32Array(0);
+  private weights = new Float64Array(0);
+
+  /** @throws InputError for options out of range */
+  constructor(private readonly options: SamplingOptions = {}) {
+    const { temperature = 0.8, topK, topP, minP, repetitionPenalty, seed } = options;
+    check("temperature", temperature, 0, Infinity);
+    check("topK", topK, 0, Infinity);
+    check("topP", topP, 0, 1);
+    check("minP", minP, 0, 1);
+    check("repetitionPenalty", repetitionPenalty, Number.MIN_VALUE, Infinity);
+    check("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    this.temperature = temperature;
+    this.random = randomFrom(seed ?? Math.floor(Math.random() * 2 ** 32));
+  }
+
+  /**
+   * The next token. Changes `logits` where tokens are penalised.
+   * @param recent the text so far
+   */
+  sample(logits: Float32Array, recent: readonly number[]): number {
+    this.penalise(logits, recent);
+    if (this.temperature === 0) return argMax(logits);
+    const count = this.candidates(logits);
+    return this.draw(logits, count);
+  }
+
+  private penalise(logits: Float32Array, recent: readonly number[]): void {
+    const { repetitionPenalty = 1 } = this.options;
+    if (repetitionPenalty === 1) return;
+    for (const t of new Set(recent.slice(-penaltyWindow)))
+      logits[t] = logits[t] > 0 ? logits[t] / repetitionPenalty : logits[t] * repetitionPenalty;
+  }
+
+  /** Fills `order` with the tokens that may be drawn, the likeliest first where that matters. Returns how many. */
+  private candidates(logits: Float32Array): number {
+    const { topK = 0, topP = 0.95, minP = 0 } = this.options;
+    const { temperature } = this;
+    if (this.order.length < logits.length) {
+      this.order = new Int32Array(logits.length);
+      this.weights = new Float64Array(logits.length);
+    }
+    const { order } = this;
+    const best = logits[argMax(logits)];
+    const wanted = Math.min(topK || Infinity, topP < 1 ? sortLimit : Infinity, logits.length);
+    let floor = minP > 0 ? best + temperature * Math.log(minP) : -Infinity;
+    if (wanted < logits.length) floor = Math.max(floor, nthLargest(logits, wanted, best));
+    let n = 0;
+    for (let t = 0; t < logits.length; t++) if (logits[t] >= floor) order[n++] = t;
+    if (n === 0) {
+      // All logits are NaN: an answer all the same.
+      order[0] = 0;
+      return 1;
+    }
+    if (topK === 0 && topP >= 1) return n;
+    order.subarray(0, n).sort((a, b) => logits[b] - logits[a] || a - b);
+    n = Math.min(n, wanted);
+    return topP < 1 ? this.nucleus(logits, n, topP) : n;
+  }
+
+  /** How many of the first `n` have the probability `topP`: at least one. */
+  private nucleus(logits: Float32Array, n: number, topP: number): number {
+    const total = this.weigh(logits, n);
+    let sum = 0;
+    for (let i = 0; i < n; i++) {
+      sum += this.weights[i];
+      if (sum >= topP * total) return i + 1;
+    }
+    return n;
+  }
+
+  /** Weights of the first `n` of `order`, up to a factor, and their sum. */
+  private weigh(logits: Float32Array, n: number): number {
+    const { order, weights, temperature } = this;
+    let best = -Infinity;
+    for (let i = 0; i < n; i++) best = Math.max(best, logits[order[i]]);
+    let total = 0;
+    for (let i = 0; i < n; i++) total += weights[i] = Math.exp((logits[order[i]] - best) / temperature);
+    return total;
+  }
+
+  private draw(logits: Float32Array, n: number): number {
+    let left = this.random() * this.weigh(logits, n);
+    for (let i = 0; i < n; i++) {
+      left -= this.weights[i];
+      if (left < 0) return this.order[i];
+    }
+    return this.order[n - 1];
+  }
+}
+
+/** The first of the largest. */
+export function argMax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
+}
+
+/** A bound that the `n` largest reach and few others: found by halving the range below the largest. */
+function nthLargest(values: Float32Array, n: number, best: number): number {
+  const countFrom = (bound: number): number => {
+    let count = 0;
+    for (let i = 0; i < values.length; i++) if (values[i] >= bound) count++;
+    return count;
+  };
+  let below = best;
+  for (let step = 1; countFrom(below) < n; step *= 2) {
+    below -= step;
+    if (below === -Infinity || Number.isNaN(below)) return -Infinity;
+  }
+  let above = best;
+  // A few steps: what is too many is sorted.
+  for (let i = 0; i < 12 && above > below; i++) {
+    const middle = (above + below) / 2;
+    const count = countFrom(middle);
+    if (count >= n && count < 2 * n) return middle;
+    if (count >= n) below = middle;
+    else above = middle;
+  }
+  return below;
+}
+
+/** Natural logarithms of the probabilities of `tokens`. */
+export function logProbabilities(logits: Float32Array, tokens: readonly number[]): number[] {
+  const best = logits[argMax(logits)];
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - best);
+  const total = best + Math.log(sum);
+  return tokens.map((t) => logits[t] - total);
+}
+
+/** The `n` likeliest tokens, in order. */
+export function topTokens(logits: Float32Array, n: number): number[] {
+  const bound = n < logits.length ? nthLargest(logits, n, logits[argMax(logits)]) : -Infinity;
+  const tokens: number[] = [];
+  for (let t = 0; t < logits.length; t++) if (logits[t] >= bound) tokens.push(t);
+  return tokens.sort((a, b) => logits[b] - logits[a] || a - b).slice(0, n);
+}

@@ -1,0 +1,351 @@
+/** Text generation: a language model from a file, and texts that it continues. */
+import { type DeviceChoice, openDevice } from "../device.ts";
+import { openSource, type SourceInput } from "../formats/source.ts";
+import { nextTurn } from "../graph/drive.ts";
+import type { LoadProgress } from "../load.ts";
+import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
+import { DisposedError, InputError } from "../tensor/errors.ts";
+import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
+import type { LanguageModelFile } from "./language/file.ts";
+import { readLanguageModel } from "./language/read.ts";
+import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
+import { StopStrings } from "./language/stop.ts";
+import { TextStream, type Tokenizer } from "./tokenizers/tokenizer.ts";
+
+export type { ChatMessage } from "./language/chat.ts";
+export type { SamplingOptions } from "./language/sampling.ts";
+
+export interface TextGenerationOptions {
+  /** Default: the fastest that is there. */
+  device?: DeviceChoice;
+  /** Threads of the wasm device. */
+  threads?: number;
+  /** In place of the model's own. */
+  tokenizer?: Tokenizer;
+  /** Longest text, prompt included, in tokens. Default: the model's, 8192 at most. */
+  contextLength?: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default 256. */
+  maxTokens?: number;
+  /** Texts that end the answer. They are not part of it. */
+  stop?: string | readonly string[];
+  /** Report the probability of each token, and of this many of the likeliest in its place. */
+  logprobs?: number;
+  signal?: AbortSignal;
+}
+
+export interface TokenInfo {
+  readonly token: number;
+  /** Its bytes as text, with U+FFFD where they are part of a character. */
+  readonly text: string;
+  /** Natural logarithm of its probability, at temperature 1. */
+  readonly logprob: number;
+}
+
+/** Why an answer ended: the model ended it, a stop string came, `maxTokens` or the context was full. */
+export type FinishReason = "end" | "stop" | "length" | "context";
+
+export interface Generation {
+  /** The continuation, without the prompt. */
+  text: string;
+  tokens: number[];
+  promptTokens: number;
+  /** Of the prompt, those whose keys and values an earlier call left. */
+  reusedTokens: number;
+  finish?: FinishReason;
+  /** Milliseconds until the first token. */
+  firstTokenMs: number;
+  /** Milliseconds of all tokens after the first. */
+  decodeMs: number;
+  logprobs?: (TokenInfo & { top: TokenInfo[] })[];
+}
+
+/** Tokens after the first, per second. */
+export const tokensPerSecond = (g: Generation): number =>
+  g.tokens.length > 1 ? ((g.tokens.length - 1) / g.decodeMs) * 1000 : 0;
+
+/**
+ * Loads a language model: GGUF, llama2.c, or a folder with safetensors and `config.json` (its path, or that of the
+ * safetensors file).
+ * @throws FormatError for a file that is corrupt or not a language model, UnsupportedOpError for an architecture that is not
+ * known, InputError when it can't be read
+ */
+export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
+  const { signal, onProgress } = options;
+  const source = await openSource(model, {
+    signal,
+    onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
+  });
+  const read = await readLanguageModel(source, options);
+  const file = { ...read, tokenizer: options.tokenizer ?? read.tokenizer };
+  const device = await openDevice(options.device, options);
+  onProgress?.({ phase: "compile", loaded: 0, total: 1 });
+  const generator = new TextGenerator(file, await Decoder.open(file.config, file.weights, device));
+  onProgress?.({ phase: "compile", loaded: 1, total: 1 });
+  return generator;
+}
+
+/** Idle texts that are kept, for prompts that begin like them. */
+const keptSequences = 2;
+/** Milliseconds of generation after which other tasks get a turn. */
+const turnAfter = 12;
+
+export class TextGenerator {
+  readonly tokenizer: Tokenizer | undefined;
+  readonly chatTemplate: string | undefined;
+  /** The most recently used last. */
+  private idle: Sequence[] = [];
+  private disposed = false;
+
+  constructor(
+    file: Pick<LanguageModelFile, "tokenizer" | "chatTemplate">,
+    readonly decoder: Decoder,
+  ) {
+    this.tokenizer = file.tokenizer;
+    this.chatTemplate = file.chatTemplate;
+  }
+
+  /**
+   * Continues a text, answers messages, or continues tokens.
+   * @throws InputError for a prompt that does not fit the context, a model without tokenizer or, for messages, template; the
+   * signal's reason when aborted
+   */
+  async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
+    const stream = this.stream(prompt, options);
+    for await (const _ of stream);
+    return stream.generation;
+  }
+
+  /** The same piece by piece. Generations of one model may run at once: they take turns, token by token. */
+  stream(prompt: Prompt, options: GenerateOptions = {}): TextPieces {
+    const generation: Generation = {
+      text: "",
+      tokens: [],
+      promptTokens: 0,
+      reusedTokens: 0,
+      firstTokenMs: 0,
+      decodeMs: 0,
+    };
+    if (options.logprobs !== undefined) generation.logprobs = [];
+    return new TextPieces(generation, this.run(prompt, options, generation));
+  }
+
+  /** The prompt as the model gets it. */
+  async tokensOf(prompt: Prompt): Promise<number[]> {
+    if (typeof prompt === "string") {
+      const tokens = this.needTokenizer().encode(prompt);
+      if (tokens.length === 0) throw new InputError("generate: the prompt is empty, and the model has no first token");
+      return tokens;
+    }
+    if (isTokens(prompt)) return [...prompt];
+    checkMessages(prompt);
+    const tokenizer = this.needTokenizer();
+    if (this.chatTemplate === undefined)
+      throw new InputError("generate: this model has no chat template; pass a text instead of messages");
+    const text = await renderChat(this.chatTemplate, prompt, tokenizer);
+    return tokenizer.encode(text, { begin: false, special: true });
+  }
+
+  /** Frees the model. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    for (const s of this.idle) s.dispose();
+    this.idle = [];
+    this.decoder.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private async *run(prompt: Prompt, options: GenerateOptions, g: Generation): AsyncGenerator<string, void> {
+    if (this.disposed) throw new DisposedError("this model was disposed");
+    const { maxTokens = 256, signal } = options;
+    if (!Number.isInteger(maxTokens) || maxTokens < 0)
+      throw new InputError(`generate: maxTokens takes a whole number from 0, got ${maxTokens}`);
+    const sampler = new Sampler(options);
+    const text = new PieceFilter(this.tokenizer, prompt === "", stopsOf(options.stop));
+    signal?.throwIfAborted();
+    const started = performance.now();
+    const tokens = await this.tokensOf(prompt);
+    g.promptTokens = tokens.length;
+    if (tokens.length > this.decoder.config.contextLength)
+      throw new InputError(
+        `generate: the prompt of ${tokens.length} tokens does not fit the context of ${this.decoder.config.contextLength}`,
+      );
+    const sequence = this.take(tokens);
+    try {
+      g.reusedTokens = sequence.length;
+      let logits = await sequence.feed(tokens.slice(sequence.length), { signal });
+      let lastTurn = performance.now();
+      while (g.finish === undefined) {
+        signal?.throwIfAborted();
+        if (g.tokens.length >= maxTokens) {
+          g.finish = "length";
+          break;
+        }
+        const token = this.next(sampler, logits, sequence.tokens, options, g);
+        const now = performance.now();
+        if (g.tokens.length === 1) g.firstTokenMs = now - started;
+        else g.decodeMs = now - started - g.firstTokenMs;
+        const piece = this.tokenizer?.end.has(token) ? this.finish(g, "end", text.end()) : text.push(token);
+        if (text.stopped) g.finish = "stop";
+        g.text += piece;
+        if (piece !== "") yield piece;
+        if (g.finish !== undefined) return;
+        if (sequence.length >= this.decoder.config.contextLength) {
+          g.finish = "context";
+          break;
+        }
+        if (g.tokens.length >= maxTokens) continue;
+        if (performance.now() - lastTurn > turnAfter) {
+          await nextTurn();
+          lastTurn = performance.now();
+        }
+        signal?.throwIfAborted();
+        logits = await sequence.feed([token]);
+      }
+      const rest = text.end();
+      g.text += rest;
+      if (rest !== "") yield rest;
+    } finally {
+      this.giveBack(sequence);
+    }
+  }
+
+  private finish(g: Generation, reason: FinishReason, rest: string): string {
+    g.finish = reason;
+    // The token that ends an answer is not part of it.
+    g.tokens.pop();
+    g.logprobs?.pop();
+    return rest;
+  }
+
+  private next(
+    sampler: Sampler,
+    logits: Float32Array,
+    recent: readonly number[],
+    { logprobs }: GenerateOptions,
+    g: Generation,
+  ): number {
+    const plain = g.logprobs && logits.slice();
+    const token = sampler.sample(logits, recent);
+    g.tokens.push(token);
+    if (plain) {
+      const likeliest = topTokens(plain, logprobs ?? 0);
+      const [own, ...others] = logProbabilities(plain, [token, ...likeliest]);
+      const top = likeliest.map((t, i) => this.describe(t, others[i]));
+      g.logprobs!.push({ ...this.describe(token, own), top });
+    }
+    return token;
+  }
+
+  private describe(token: number, logprob: number): TokenInfo {
+    const bytes = this.tokenizer?.bytes(token);
+    return { token, text: bytes ? new TextDecoder().decode(bytes) : "", logprob };
+  }
+
+  /** The idle sequence that shares most with the prompt, or an empty one. At least one token is left to feed. */
+  private take(tokens: readonly number[]): Sequence {
+    let best: Sequence | undefined;
+    let shared = 0;
+    for (const s of this.idle) {
+      const n = Math.min(commonPrefix(s.tokens, tokens), tokens.length - 1);
+      if (n > shared) [best, shared] = [s, n];
+    }
+    // A few tokens in common are no reason to give up a long text.
+    if (!best || shared < best.length / 4) return this.decoder.sequence();
+    this.idle = this.idle.filter((s) => s !== best);
+    best.truncate(shared);
+    return best;
+  }
+
+  private giveBack(sequence: Sequence): void {
+    if (this.disposed) {
+      sequence.dispose();
+      return;
+    }
+    this.idle.push(sequence);
+    if (this.idle.length > keptSequences) this.idle.shift()!.dispose();
+  }
+
+  private needTokenizer(): Tokenizer {
+    if (!this.tokenizer)
+      throw new InputError(
+        "generate: this model has no tokenizer; pass { tokenizer } when loading, or tokens as prompt",
+      );
+    return this.tokenizer;
+  }
+}
+
+/** A text to continue, messages to answer, or tokens. */
+export type Prompt = string | readonly ChatMessage[] | readonly number[];
+
+const isTokens = (prompt: readonly unknown[]): prompt is readonly number[] =>
+  Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] === "number";
+
+const stopsOf = (stop: GenerateOptions["stop"]): string[] =>
+  (typeof stop === "string" ? [stop] : [...(stop ?? [])]).filter((s) => s !== "");
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let n = 0;
+  while (n < a.length && n < b.length && a[n] === b[n]) n++;
+  return n;
+}
+
+/** Tokens to text that may be given out: whole characters, no stop strings. */
+class PieceFilter {
+  stopped = false;
+  private readonly stream: TextStream | undefined;
+  private readonly stops: StopStrings;
+
+  constructor(tokenizer: Tokenizer | undefined, begins: boolean, stops: readonly string[]) {
+    this.stream = tokenizer && new TextStream(tokenizer, begins);
+    this.stops = new StopStrings(stops);
+  }
+
+  push(token: number): string {
+    const { text, stopped } = this.stops.push(this.stream?.push(token) ?? "");
+    this.stopped = stopped;
+    return text;
+  }
+
+  end(): string {
+    if (this.stopped) return "";
+    const { text, stopped } = this.stops.push(this.stream?.end() ?? "");
+    return stopped ? text : text + this.stops.end();
+  }
+}
+
+/** A text as it is generated. Read it once, as an async iterable or as a stream. */
+export class TextPieces implements AsyncIterable<string> {
+  constructor(
+    /** Filled in as the text goes on. */
+    readonly generation: Generation,
+    private readonly pieces: AsyncGenerator<string, void>,
+  ) {}
+
+  [Symbol.asyncIterator](): AsyncGenerator<string, void> {
+    return this.pieces;
+  }
+
+  /** Cancelling it stops the generation. */
+  toReadableStream(): ReadableStream<string> {
+    const { pieces } = this;
+    return new ReadableStream<string>({
+      async pull(controller) {
+        const { value, done } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await pieces.return();
+      },
+    });
+  }
+}

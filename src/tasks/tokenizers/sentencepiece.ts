@@ -1,0 +1,100 @@
+/**
+ * SentencePiece's BPE (https://arxiv.org/abs/1808.06226), as Llama 1 and 2, Mistral and Gemma use it: characters are merged
+ * to the piece with the best score, again and again; what is no piece becomes byte tokens.
+ */
+import { MergeQueue } from "./merge.ts";
+import { SpecialTokens } from "./special.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
+
+export type PieceKind = "normal" | "unknown" | "control" | "user" | "byte" | "unused";
+
+export interface SentencePieceVocabulary {
+  /** With "▁" or a space for spaces. Byte pieces: `<0x0A>`. */
+  readonly pieces: readonly string[];
+  readonly scores: ArrayLike<number>;
+  readonly kinds: readonly PieceKind[];
+  readonly begin?: number;
+  readonly end: Iterable<number>;
+  readonly unknown?: number;
+  /** Put `begin` in front. Default true. */
+  readonly addBegin?: boolean;
+  /** Put a space in front of the text. Default true. */
+  readonly addSpace?: boolean;
+}
+
+const none = new Uint8Array(0);
+const encoder = new TextEncoder();
+const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
+
+export class SentencePieceTokenizer implements Tokenizer {
+  readonly size: number;
+  readonly begin: number | undefined;
+  readonly leadingSpace: boolean;
+  readonly end: ReadonlySet<number>;
+  private readonly ids = new Map<string, number>();
+  private readonly byteIds = new Map<number, number>();
+  private readonly text: readonly Uint8Array[];
+  private readonly specials: SpecialTokens;
+
+  constructor(private readonly v: SentencePieceVocabulary) {
+    this.size = v.pieces.length;
+    this.begin = v.begin;
+    this.leadingSpace = v.addSpace ?? true;
+    this.end = new Set(v.end);
+    const specials: [string, number][] = [];
+    this.text = v.pieces.map((piece, id) => {
+      const kind = v.kinds[id];
+      if (kind === "byte") {
+        this.byteIds.set(byteValue(piece), id);
+        return Uint8Array.of(byteValue(piece));
+      }
+      if (kind === "control" || kind === "unknown" || kind === "user") specials.push([piece, id]);
+      if (kind === "control") return none;
+      const spaced = piece.replaceAll("▁", " ");
+      if (kind === "normal" && !this.ids.has(spaced)) this.ids.set(spaced, id);
+      return encoder.encode(spaced);
+    });
+    // What users define is matched in any text, control tokens only where the caller asks.
+    this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
+  }
+
+  bytes(token: number): Uint8Array {
+    return this.text[token] ?? none;
+  }
+
+  specialName(token: number): string | undefined {
+    return this.v.kinds[token] === "control" ? this.v.pieces[token] : undefined;
+  }
+
+  encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {
+    const { addBegin = true, addSpace = true } = this.v;
+    const out: number[] = begin && addBegin && this.begin !== undefined ? [this.begin] : [];
+    let first = true;
+    for (const part of this.specials.split(text, special)) {
+      if (typeof part === "number") out.push(part);
+      else this.encodePlain(first && addSpace ? ` ${part}` : part, out);
+      first = false;
+    }
+    return out;
+  }
+
+  private encodePlain(text: string, out: number[]): void {
+    const symbols = Array.from(text);
+    const queue = new MergeQueue(symbols, (a, b) => {
+      const id = this.ids.get(a + b);
+      return id === undefined ? undefined : -this.v.scores[id];
+    });
+    for (const symbol of queue.merged()) {
+      const id = this.ids.get(symbol);
+      if (id !== undefined) out.push(id);
+      else this.encodeBytes(symbol, out);
+    }
+  }
+
+  private encodeBytes(symbol: string, out: number[]): void {
+    for (const byte of encoder.encode(symbol)) {
+      const id = this.byteIds.get(byte) ?? this.v.unknown;
+      if (id !== undefined) out.push(id);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/** Text to token numbers and back. */
+
+export interface EncodeOptions {
+  /** Put the model's first token in front, where it has one and wants it. Default true. */
+  readonly begin?: boolean;
+  /** Take `<|name|>` and the like for the special tokens of that name. Default false: users may write what they like. */
+  readonly special?: boolean;
+}
+
+export interface Tokenizer {
+  readonly size: number;
+  /** The token a text begins with. */
+  readonly begin: number | undefined;
+  /** Whether texts get a space in front that is not theirs. */
+  readonly leadingSpace?: boolean;
+  /** The tokens an answer ends with. */
+  readonly end: ReadonlySet<number>;
+  encode(text: string, options?: EncodeOptions): number[];
+  /** The bytes a token stands for: none for special tokens. They may be part of a character. */
+  bytes(token: number): Uint8Array;
+  /** The name of a special token, `<|eot_id|>`. */
+  specialName(token: number): string | undefined;
+}
+
+/** The text of tokens. Bytes that are not UTF-8 become U+FFFD. */
+export function decode(tokenizer: Tokenizer, tokens: Iterable<number>): string {
+  const stream = new TextStream(tokenizer, true);
+  let text = "";
+  for (const t of tokens) text += stream.push(t);
+  return text + stream.end();
+}
+
+/** Tokens to text as they come: never half a character. */
+export class TextStream {
+  private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  private strip: boolean;
+
+  /** @param begins whether these tokens begin a text, and do not continue one */
+  constructor(
+    private readonly tokenizer: Pick<Tokenizer, "bytes" | "leadingSpace">,
+    begins: boolean,
+  ) {
+    this.strip = begins && tokenizer.leadingSpace === true;
+  }
+
+  /** The text that is complete now, possibly none. */
+  push(token: number): string {
+    const text = this.decoder.decode(this.tokenizer.bytes(token), { stream: true });
+    if (!this.strip || text === "") return text;
+    this.strip = false;
+    return text.startsWith(" ") ? text.slice(1) : text;
+  }
+
+  /** What is left of a character that was never finished. */
+  end(): string {
+    return this.decoder.decode();
+  }
+}
