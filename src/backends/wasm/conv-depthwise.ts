@@ -1,6 +1,6 @@
 /** Depthwise convolution, also with several outputs for each channel: planes in blocks of rows, strip by strip. */
 import { i32 } from "./assembler.ts";
-import { axisKey, type ConvForm, type ConvShape, planeSize, workOf } from "./conv-shape.ts";
+import { axisKey, type ConvForm, type ConvShape, isSingle, planeSize, workOf } from "./conv-shape.ts";
 import { activationFunction, activationKey } from "./kernels/activations.ts";
 import { clearStage, directSource, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
 import { emitStrip } from "./kernels/depthwise.ts";
@@ -28,8 +28,7 @@ function layoutOf({ rows, columns }: ConvShape) {
 
 export function depthwiseConv(target: WasmTarget, s: ConvShape, form: ConvForm): WasmStep | undefined {
   const taps = s.rows.kernel * s.columns.kernel;
-  const flat = s.depth.input === 1 && s.depth.kernel === 1 && s.depth.output === 1;
-  if (s.channelsIn !== 1 || s.groups === 1 || !flat || taps > maxTaps) return undefined;
+  if (s.channelsIn !== 1 || s.groups === 1 || !isSingle(s.depth) || taps > maxTaps) return undefined;
   const layout = layoutOf(s);
   return {
     workspaceBytes: layout.bytes * target.threads,

@@ -4,7 +4,7 @@
  * rows of W, and forgotten. A pointwise kernel with stride 1 packs x itself; others pack from staged rows.
  */
 import { i32, type Local, type Operand } from "./assembler.ts";
-import { axisKey, type ConvForm, type ConvShape, depthOfProduct, planeSize, workOf } from "./conv-shape.ts";
+import { axisKey, type ConvForm, type ConvShape, depthOfProduct, isSingle, planeSize, workOf } from "./conv-shape.ts";
 import { activationFunction, activationKey } from "./kernels/activations.ts";
 import { packFunction, packTaps } from "./kernels/conv-pack.ts";
 import {
@@ -57,9 +57,8 @@ function layoutOf(s: ConvShape): Layout {
   const outputRows = Math.min(s.rows.output, Math.ceil((panels * PANEL_COLUMNS - 1) / s.columns.output) + 1);
   const plane = 4 * s.rows.input * s.columns.input;
   const source =
-    (s.depth.kernel === 1 && s.depth.pad === 0 && s.depth.output === 1 && s.depth.input === 1
-      ? directSource(s.rows, s.columns, plane)
-      : undefined) ?? stagedSource(s.rows, s.columns, outputRows);
+    (isSingle(s.depth) ? directSource(s.rows, s.columns, plane) : undefined) ??
+    stagedSource(s.rows, s.columns, outputRows);
   const staged = stageBytes(source, s.channelsIn * s.depth.kernel);
   return { source, panels, stageBytes: staged, bytes: SCRATCH_BYTES + staged + panels * panelBytes };
 }

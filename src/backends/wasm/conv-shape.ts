@@ -21,7 +21,8 @@ export interface ConvShape {
 const single: Axis = { input: 1, kernel: 1, stride: 1, dilation: 1, pad: 0, padEnd: 0, output: 1 };
 
 const isPointwise = (a: Axis): boolean => a.kernel === 1 && a.stride === 1 && a.input === a.output;
-const isSingle = (a: Axis): boolean => isPointwise(a) && a.input === 1;
+/** An axis of one element, that nothing needs to be done about. */
+export const isSingle = (a: Axis): boolean => a.input === 1 && a.kernel === 1 && a.output === 1 && a.pad === 0;
 
 const axesOf = (w: Window): Axis[] =>
   w.input.map((input, i) => ({

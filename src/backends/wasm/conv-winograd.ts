@@ -5,7 +5,7 @@
  */
 import { i32, type Local } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";
-import { axisKey, type ConvForm, type ConvShape, planeSize, workOf } from "./conv-shape.ts";
+import { axisKey, type ConvForm, type ConvShape, isSingle, planeSize, workOf } from "./conv-shape.ts";
 import { activationFunction, activationKey } from "./kernels/activations.ts";
 import { packFunction } from "./kernels/conv-pack.ts";
 import { type Axis, clearStage, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
@@ -76,15 +76,8 @@ function gemmCycles(s: ConvShape): number {
 
 /** Whether F(m x m, 3x3) applies, and is the fastest way. */
 export function winogradConv(target: WasmTarget, s: ConvShape, form: ConvForm, m: TileSize): WasmStep | undefined {
-  const { depth } = s;
-  const fits =
-    [s.rows, s.columns].every((a) => a.kernel === 3 && a.stride === 1 && a.dilation === 1) &&
-    depth.kernel === 1 &&
-    depth.stride === 1 &&
-    depth.input === 1 &&
-    depth.pad === 0 &&
-    depth.output === 1;
-  if (!fits) return undefined;
+  const fits = [s.rows, s.columns].every((a) => a.kernel === 3 && a.stride === 1 && a.dilation === 1);
+  if (!fits || !isSingle(s.depth)) return undefined;
   const layout = layoutOf(s, m);
   const cycles = winogradCycles(s, layout);
   const other = layoutOf(s, m === 2 ? 4 : 2);

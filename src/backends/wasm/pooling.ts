@@ -11,7 +11,7 @@ import {
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { f32, f32x4, i32, v128 } from "./assembler.ts";
-import { axisKey, type ConvShape, isF32, volumeOf } from "./conv-shape.ts";
+import { axisKey, type ConvShape, isF32, isSingle, volumeOf } from "./conv-shape.ts";
 import {
   type Axis,
   clearStage,
@@ -43,8 +43,7 @@ function counts(a: Axis, padded: boolean): number[] {
 }
 
 function layoutOf({ depth, rows, columns }: Volume) {
-  const flat = depth.kernel === 1 && depth.input === 1 && depth.output === 1;
-  const direct = flat ? directSource(rows, columns, 0) : undefined;
+  const direct = isSingle(depth) ? directSource(rows, columns, 0) : undefined;
   const slices = depth.kernel;
   const staged = (n: number) => stagedSource(rows, columns, n);
   let blockRows = direct ? rows.output : 1;
