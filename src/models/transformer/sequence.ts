@@ -1,6 +1,5 @@
 /** Running a decoder: texts as sequences of tokens, each with its own caches, all in one session. */
-import type { Backend } from "../../backends/backend.ts";
-import { compile, type Inputs, type Session } from "../../graph/session.ts";
+import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
 import { InputError } from "../../tensor/errors.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
@@ -23,7 +22,11 @@ export class Decoder {
     readonly session: Session,
   ) {}
 
-  static async open(config: DecoderConfig, weights: DecoderWeights, device: Backend): Promise<Decoder> {
+  static async open(
+    config: DecoderConfig,
+    weights: DecoderWeights,
+    device: CompileOptions["device"],
+  ): Promise<Decoder> {
     return new Decoder(config, await compile(decoder(config, weights), { device }));
   }
 

@@ -1,0 +1,195 @@
+/**
+ * Decoder-only transformers, a second time: plain loops in float64 over one token after the other, written from the papers
+ * and model cards without the engine's operators. What the engine computes is compared with this.
+ */
+import type { DecoderConfig } from "../../src/models/transformer/config.ts";
+import type { RopeConfig } from "../../src/models/transformer/rope.ts";
+
+export interface Matrix {
+  readonly shape: readonly number[];
+  readonly data: ArrayLike<number>;
+}
+export type Matrices = ReadonlyMap<string, Matrix>;
+
+/** Feeds tokens one by one; gives the logits after each. */
+export class NaiveDecoder {
+  private readonly keys: Float64Array[][];
+  private readonly values: Float64Array[][];
+  private position = 0;
+
+  constructor(
+    private readonly c: DecoderConfig,
+    private readonly w: Matrices,
+  ) {
+    this.keys = c.layers.map(() => []);
+    this.values = c.layers.map(() => []);
+  }
+
+  next(token: number): Float64Array {
+    const { c } = this;
+    const x = row(this.need("token_embd.weight"), token);
+    for (let i = 0; i < x.length; i++) x[i] *= c.embeddingScale ?? 1;
+    if (!c.rope) {
+      const learned = row(this.need("position_embd.weight"), this.position);
+      for (let i = 0; i < x.length; i++) x[i] += learned[i];
+    }
+    for (let n = 0; n < c.layers.length; n++) {
+      this.addInto(x, this.attention(n, this.norm(`blk.${n}.attn_norm`, x)), `blk.${n}.post_attention_norm`);
+      this.addInto(x, this.feedForward(n, this.norm(`blk.${n}.ffn_norm`, x)), `blk.${n}.post_ffw_norm`);
+    }
+    this.position++;
+    const h = this.norm("output_norm", x);
+    const logits = this.w.has("output.weight") ? this.linear("output", h) : this.linear("token_embd", h);
+    const cap = c.logitSoftcap;
+    return cap ? logits.map((v) => cap * Math.tanh(v / cap)) : logits;
+  }
+
+  private attention(n: number, h: Float64Array): Float64Array {
+    const { c, position } = this;
+    const rope = c.layers[n].window !== undefined && c.localRope ? c.localRope : c.rope;
+    const q = heads(this.linear(`blk.${n}.attn_q`, h), c.heads);
+    const k = heads(this.linear(`blk.${n}.attn_k`, h), c.kvHeads);
+    for (const [name, list] of [
+      ["attn_q_norm", q],
+      ["attn_k_norm", k],
+    ] as const) {
+      const scale = this.w.get(`blk.${n}.${name}.weight`);
+      if (scale) for (const v of list) rms(v, scale, c.norm.epsilon);
+    }
+    if (rope) for (const v of [...q, ...k]) rotate(v, position, rope);
+    this.keys[n].push(concat(k));
+    this.values[n].push(this.linear(`blk.${n}.attn_v`, h));
+    const first = Math.max(0, position - (c.layers[n].window ?? Number.POSITIVE_INFINITY) + 1);
+    const scale = c.attentionScale ?? 1 / Math.sqrt(c.headDim);
+    const outputs = q.map((query, head) => {
+      const shared = Math.floor((head * c.kvHeads) / c.heads) * c.headDim;
+      const scores: number[] = [];
+      for (let p = first; p <= position; p++) {
+        let dot = 0;
+        for (let d = 0; d < c.headDim; d++) dot += query[d] * this.keys[n][p][shared + d];
+        dot *= scale;
+        scores.push(c.attentionSoftcap ? c.attentionSoftcap * Math.tanh(dot / c.attentionSoftcap) : dot);
+      }
+      const largest = Math.max(...scores);
+      const weights = scores.map((s) => Math.exp(s - largest));
+      const total = weights.reduce((a, b) => a + b, 0);
+      const out = new Float64Array(c.headDim);
+      weights.forEach((weight, i) => {
+        for (let d = 0; d < c.headDim; d++) out[d] += (weight / total) * this.values[n][first + i][shared + d];
+      });
+      return out;
+    });
+    return this.linear(`blk.${n}.attn_output`, concat(outputs));
+  }
+
+  private feedForward(n: number, h: Float64Array): Float64Array {
+    const act = activations[this.c.activation];
+    const up = this.linear(`blk.${n}.ffn_up`, h);
+    if (!this.w.has(`blk.${n}.ffn_gate.weight`)) return this.linear(`blk.${n}.ffn_down`, up.map(act));
+    const gate = this.linear(`blk.${n}.ffn_gate`, h);
+    return this.linear(
+      `blk.${n}.ffn_down`,
+      gate.map((g, i) => act(g) * up[i]),
+    );
+  }
+
+  private addInto(x: Float64Array, y: Float64Array, norm: string): void {
+    const added = this.w.has(`${norm}.weight`) ? this.norm(norm, y) : y;
+    for (let i = 0; i < x.length; i++) x[i] += added[i];
+  }
+
+  private norm(name: string, x: Float64Array): Float64Array {
+    const weight = this.need(`${name}.weight`);
+    const { kind, epsilon } = this.c.norm;
+    const y = x.slice();
+    if (kind === "rms") return rms(y, weight, epsilon);
+    const mean = y.reduce((a, b) => a + b, 0) / y.length;
+    const variance = y.reduce((a, b) => a + (b - mean) ** 2, 0) / y.length;
+    const bias = this.w.get(`${name}.bias`);
+    return y.map((v, i) => ((v - mean) / Math.sqrt(variance + epsilon)) * weight.data[i] + (bias?.data[i] ?? 0));
+  }
+
+  private linear(name: string, x: Float64Array): Float64Array {
+    const { shape, data } = this.need(`${name}.weight`);
+    const bias = this.w.get(`${name}.bias`);
+    const [n, k] = shape;
+    const y = new Float64Array(n);
+    for (let i = 0; i < n; i++) {
+      let sum = bias?.data[i] ?? 0;
+      for (let j = 0; j < k; j++) sum += x[j] * data[i * k + j];
+      y[i] = sum;
+    }
+    return y;
+  }
+
+  private need(name: string): Matrix {
+    const m = this.w.get(name);
+    if (!m) throw new Error(`no weight ${name}`);
+    return m;
+  }
+}
+
+const activations = {
+  relu: (x: number) => Math.max(0, x),
+  silu: (x: number) => x / (1 + Math.exp(-x)),
+  gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  geluTanh: (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+};
+
+/** By its series, which is exact for the small arguments of tests. */
+function erf(x: number): number {
+  if (Math.abs(x) > 5) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; n < 120; n++) {
+    term *= (-x * x) / n;
+    sum += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum;
+}
+
+const row = ({ shape, data }: Matrix, i: number): Float64Array =>
+  Float64Array.from({ length: shape[1] }, (_, j) => data[i * shape[1] + j]);
+
+const heads = (x: Float64Array, n: number): Float64Array[] =>
+  Array.from({ length: n }, (_, h) => x.slice((h * x.length) / n, ((h + 1) * x.length) / n));
+
+const concat = (parts: readonly Float64Array[]): Float64Array => Float64Array.from(parts.flatMap((p) => [...p]));
+
+function rms(x: Float64Array, weight: Matrix, epsilon: number): Float64Array {
+  const mean = x.reduce((a, b) => a + b * b, 0) / x.length;
+  for (let i = 0; i < x.length; i++) x[i] = (x[i] / Math.sqrt(mean + epsilon)) * weight.data[i];
+  return x;
+}
+
+function rotate(x: Float64Array, position: number, { dim, base, interleaved, scaling }: RopeConfig): void {
+  const half = dim / 2;
+  let magnitude = 1;
+  for (let i = 0; i < half; i++) {
+    let frequency = 1 / base ** ((2 * i) / dim);
+    if (scaling?.kind === "linear") frequency /= scaling.factor;
+    if (scaling?.kind === "factors") {
+      frequency /= scaling.factors[i];
+      magnitude = scaling.magnitude ?? 1;
+    }
+    if (scaling?.kind === "llama3") {
+      const { factor, lowFrequency, highFrequency, originalContext } = scaling;
+      const turns = (originalContext * frequency) / (2 * Math.PI);
+      // How many times a pair turns over the original context decides: often, it is kept; seldom, stretched.
+      const keep = Math.min(1, Math.max(0, (turns - lowFrequency) / (highFrequency - lowFrequency)));
+      frequency = keep * frequency + ((1 - keep) * frequency) / factor;
+    }
+    if (scaling?.kind === "yarn") {
+      const { factor, originalContext, betaFast = 32, betaSlow = 1 } = scaling;
+      const pair = (turns: number) => (dim * Math.log(originalContext / (turns * 2 * Math.PI))) / (2 * Math.log(base));
+      const low = Math.max(0, Math.floor(pair(betaFast)));
+      const high = Math.min(dim - 1, Math.ceil(pair(betaSlow)));
+      const ramp = Math.min(1, Math.max(0, (i - low) / (high - low || 0.001)));
+      frequency = frequency * (1 - ramp) + (frequency / factor) * ramp;
+      magnitude = scaling.magnitude ?? 0.1 * Math.log(factor) + 1;
+    }
+    const [p, q] = interleaved ? [2 * i, 2 * i + 1] : [i, i + half];
+    const [c, s] = [Math.cos(position * frequency) * magnitude, Math.sin(position * frequency) * magnitude];
+    [x[p], x[q]] = [x[p] * c - x[q] * s, x[p] * s + x[q] * c];
+  }
+}
