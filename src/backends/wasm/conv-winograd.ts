@@ -7,13 +7,14 @@ import { i32, type Local } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";
 import { axisKey, type ConvForm, type ConvShape, isSingle, planeSize, workOf } from "./conv-shape.ts";
 import { activationFunction, activationKey } from "./kernels/activations.ts";
+import { emitFinishRows } from "./kernels/conv-finish.ts";
 import { packFunction } from "./kernels/conv-pack.ts";
 import { type Axis, clearStage, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
 import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
-import { emitFinishRows, emitUntile, packTiles, type TileSize, transformKernel } from "./kernels/winograd.ts";
+import { emitUntile, packTiles, type TileSize, transformKernel } from "./kernels/winograd.ts";
 import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;

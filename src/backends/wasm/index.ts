@@ -3,7 +3,9 @@ import { DeviceError, InputError } from "../../tensor/errors.ts";
 import type { Backend, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
 import { cpu } from "../cpu/index.ts";
+import { attentionKernels } from "./attention.ts";
 import { convKernels } from "./conv.ts";
+import { convTransposeKernels } from "./conv-transpose.ts";
 import { decoderKernels } from "./decoder.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
@@ -11,6 +13,7 @@ import { matmulKernels } from "./matmul.ts";
 import { normKernels } from "./norm.ts";
 import { WorkerPool } from "./pool.ts";
 import { poolKernels } from "./pooling.ts";
+import { quantizedKernels } from "./quantized.ts";
 import { reduceKernels } from "./reduce.ts";
 import { WasmSession } from "./session.ts";
 import { softmaxKernels } from "./softmax.ts";
@@ -43,12 +46,15 @@ function cores(): number {
 const families: readonly WasmKernels[] = [
   decoderKernels,
   matmulKernels,
+  quantizedKernels,
   convKernels,
+  convTransposeKernels,
   poolKernels,
   elementwiseKernels,
   softmaxKernels,
   normKernels,
   reduceKernels,
+  attentionKernels,
 ];
 
 /**

@@ -7,7 +7,6 @@
  * Both transforms work on four tiles at a time, one in each lane.
  */
 import {
-  type Expr,
   type Func,
   type FunctionBuilder,
   f32x4,
@@ -21,7 +20,7 @@ import type { PackSlice } from "./conv-pack.ts";
 import type { Source } from "./conv-stage.ts";
 import { transpose4 } from "./gemm-pack.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
-import { constant, type VectorFunction } from "./math.ts";
+import { constant } from "./math.ts";
 
 export type TileSize = 2 | 4;
 type Lanes = Local<"v128">;
@@ -175,45 +174,5 @@ function storeRow(f: FunctionBuilder, row: readonly Lanes[], tiles: readonly Loc
   const pairs = [words(0, 4, 1, 5), words(2, 6, 3, 7)].map((order) => f.let(i8x16.shuffle(row[0], row[1], order)));
   tiles.forEach((tile, i) => {
     f.v128.store64_lane(tile, pairs[i >> 1], i & 1, offset);
-  });
-}
-
-const rowsParams = { from: "i32", to: "i32", residual: "i32", bias: "i32", rows: "i32" } as const;
-
-/** Copies rows of sums to y, with the epilogue on the way. */
-export function emitFinishRows(
-  module: ModuleBuilder,
-  o: { name: string; width: number; rowBytes: number; bias: boolean; residual: boolean; activation?: VectorFunction },
-): Func<typeof rowsParams, undefined> {
-  const { width } = o;
-  return module.func({ name: o.name, params: rowsParams }, (f, p) => {
-    const bias = o.bias ? f.let(v128.load32_splat(p.bias)) : undefined;
-    const at = f.local("i32");
-    const four = () => {
-      let y: Expr<"v128"> = v128.load(i32.add(p.from, at));
-      if (bias) y = f32x4.add(y, bias);
-      if (o.residual) y = f32x4.add(y, v128.load(i32.add(p.residual, at)));
-      return o.activation ? o.activation(f, y) : y;
-    };
-    f.while(p.rows, () => {
-      f.set(at, i32.const(0));
-      if (width < 4) {
-        const lanes = f.let(four());
-        for (let i = 0; i < width; i++) f.v128.store32_lane(p.to, lanes, i, 4 * i);
-      } else
-        f.loop((again) => {
-          f.v128.store(i32.add(p.to, at), four());
-          f.increment(at, 16);
-          // The last four may overlap those before.
-          f.if(i32.and(i32.gt_s(at, 4 * width - 16), i32.lt_s(at, 4 * width)), () =>
-            f.set(at, i32.const(4 * width - 16)),
-          );
-          f.brIf(again, i32.lt_s(at, 4 * width));
-        });
-      f.increment(p.from, o.rowBytes);
-      f.increment(p.to, 4 * width);
-      if (o.residual) f.increment(p.residual, 4 * width);
-      f.increment(p.rows, -1);
-    });
   });
 }
