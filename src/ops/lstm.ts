@@ -1,6 +1,6 @@
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import { sameShape } from "../tensor/shape.ts";
-import { numbersOf, shapeError } from "./check.ts";
+import { expectDType, numbersOf, shapeError } from "./check.ts";
 import { defineOp } from "./op.ts";
 import {
   applyCell,
@@ -12,12 +12,18 @@ import {
   outputShape,
   type RecurrentAttrs,
   recurrentGeometry,
+  roundToBytes,
   stateShape,
 } from "./recurrent.ts";
 
 export interface LstmAttrs extends RecurrentAttrs {
   /** The forget gate is 1 - the input gate. Default false. */
   inputForget?: boolean;
+  /**
+   * Before it is multiplied with `r`, the state of the batch is rounded to what u8 with one scale can hold, at every step
+   * (com.microsoft DynamicQuantizeLSTM). f32 only. Default false.
+   */
+  quantizeState?: boolean;
 }
 
 export const lstmActivations: readonly CellActivation[] = [{ kind: "sigmoid" }, { kind: "tanh" }, { kind: "tanh" }];
@@ -34,6 +40,7 @@ export const lstm = /* @__PURE__ */ defineOp({
   outputs: ["y", "lastH", "lastC"],
   infer([x, w, r, bias, lengths, h, c, peepholes], attrs: LstmAttrs) {
     const g = recurrentGeometry("lstm", 4, attrs, x, w, r, bias, lengths, [h, c]);
+    if (attrs.quantizeState) expectDType("lstm", x, "f32");
     if (peepholes && !sameShape(peepholes.shape, [g.directions, 3 * g.hidden]))
       shapeError("lstm", "peepholes do not match", peepholes, r);
     const state = { dtype: x.dtype, shape: stateShape(g) };
@@ -49,13 +56,16 @@ export const lstm = /* @__PURE__ */ defineOp({
     const cs = c ? toF64(c).slice() : new Float64Array(lastC.data.length);
     const out = new Float64Array(y.data.length);
     const next = new Float64Array(n);
-    forEachStep(g, attrs, lengths && numbersOf(lengths), hs, out, (d, _, xRow, state) => {
+    // What r multiplies.
+    const given = attrs.quantizeState ? new Float64Array(hs.length) : hs;
+    const prepare = attrs.quantizeState && ((states: readonly number[]) => roundToBytes(hs, states, n, given));
+    const step = (d: number, _: number, xRow: number, state: number): void => {
       const [f, act, outAct] = cellActivations(attrs, d, lstmActivations);
       for (let u = 0; u < n; u++) {
         const gate = (k: number): number => {
           const row = d * 4 * n + k * n + u;
           const shift = bs ? bs[d * 8 * n + k * n + u] + bs[d * 8 * n + (4 + k) * n + u] : 0;
-          return dot(xs, xRow, ws, row * g.input, g.input) + dot(hs, state, rs, row * n, n) + shift;
+          return dot(xs, xRow, ws, row * g.input, g.input) + dot(given, state, rs, row * n, n) + shift;
         };
         const peep = (k: number, cell: number): number => (ps ? ps[d * 3 * n + k * n + u] * cell : 0);
         const before = cs[state + u];
@@ -67,7 +77,8 @@ export const lstm = /* @__PURE__ */ defineOp({
         next[u] = output * applyCell(outAct, cell);
       }
       hs.set(next, state);
-    });
+    };
+    forEachStep(g, attrs, lengths && numbersOf(lengths), hs, out, step, prepare || undefined);
     fromF64(out, y);
     fromF64(hs, lastH);
     fromF64(cs, lastC);

@@ -1,10 +1,12 @@
 /** What LSTM, GRU and RNN share: shapes, directions, activations. */
 
 import { isInteger } from "../tensor/dtype.ts";
+import { roundHalfEven } from "../tensor/float.ts";
 import { sameShape } from "../tensor/shape.ts";
 import type { TensorType } from "../tensor/tensor.ts";
 import { type Activation, applyActivation } from "./activation.ts";
 import { dtypeError, expectFloat, expectRank, sameDType, shapeError } from "./check.ts";
+import { dynamicScale } from "./quantize.ts";
 
 /** The activations that ONNX allows in recurrent cells. */
 export type CellActivation =
@@ -121,8 +123,35 @@ export function dot(a: Float64Array, ai: number, b: Float64Array, bi: number, n:
 }
 
 /**
- * Runs `cell` for every direction, sample and step, in the order in which states depend on each other. `cell` updates
- * the state rows `h` (and `c`) in place; what it leaves in `h` becomes y's row. Padded steps of y stay zero.
+ * Copies the rows of `n` elements that start at `rows`, each value rounded to the nearest one that u8 can hold with the
+ * scale and zero point that cover all of these rows.
+ */
+export function roundToBytes<A extends Float32Array | Float64Array>(
+  h: A,
+  rows: ArrayLike<number>,
+  n: number,
+  out: A,
+): void {
+  let low = 0;
+  let high = 0;
+  for (let r = 0; r < rows.length; r++)
+    for (let i = rows[r]; i < rows[r] + n; i++) {
+      const v = Math.fround(h[i]);
+      if (v < low) low = v;
+      if (v > high) high = v;
+    }
+  const { step, zero } = dynamicScale(low, high);
+  for (let r = 0; r < rows.length; r++)
+    for (let i = rows[r]; i < rows[r] + n; i++) {
+      const q = roundHalfEven(Math.fround(Math.fround(h[i]) / step)) + zero;
+      out[i] = (Math.min(Math.max(q, 0), 255) - zero) * step;
+    }
+}
+
+/**
+ * Runs `cell` for every direction, step and sample, in an order in which states exist when they are needed. `cell`
+ * updates the state rows `h` (and `c`) in place; what it leaves in `h` becomes y's row. Padded steps of y stay zero.
+ * @param before called ahead of each step with the state rows of the samples that take it
  */
 export function forEachStep(
   g: RecurrentGeometry,
@@ -131,13 +160,17 @@ export function forEachStep(
   h: Float64Array,
   y: Float64Array,
   cell: (d: number, b: number, xRow: number, state: number) => void,
+  before?: (states: readonly number[]) => void,
 ): void {
+  const samples = Array.from({ length: g.batch }, (_, b) => b);
+  const lengthOf = (b: number): number => Math.min(lengths?.[b] ?? g.seq, g.seq);
   for (let d = 0; d < g.directions; d++)
-    for (let b = 0; b < g.batch; b++) {
-      const length = Math.min(lengths?.[b] ?? g.seq, g.seq);
-      const state = stateRow(g, d, b);
-      for (let s = 0; s < length; s++) {
-        const t = stepAt(runsBackward(attrs, d), s, length);
+    for (let s = 0; s < g.seq; s++) {
+      const live = samples.filter((b) => s < lengthOf(b));
+      before?.(live.map((b) => stateRow(g, d, b)));
+      for (const b of live) {
+        const state = stateRow(g, d, b);
+        const t = stepAt(runsBackward(attrs, d), s, lengthOf(b));
         cell(d, b, inputRow(g, t, b), state);
         y.set(h.subarray(state, state + g.hidden), outputRow(g, t, d, b));
       }

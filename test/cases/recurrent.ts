@@ -71,8 +71,12 @@ const recurrent = (gates: number, functions: number) =>
     });
 
 export const recurrentCases = {
-  lstm: recurrent(4, 3).map(({ inputs, cellState, peepholes, attrs, flag }) =>
-    opCase(lstm, [...inputs, cellState, peepholes], { ...attrs, inputForget: flag }),
+  lstm: fc.tuple(recurrent(4, 3), sometimes).map(([{ inputs, cellState, peepholes, attrs, flag }, quantize]) =>
+    opCase(lstm, [...inputs, cellState, peepholes], {
+      ...attrs,
+      inputForget: flag,
+      quantizeState: quantize && inputs[0]?.dtype === "f32",
+    }),
   ),
   gru: recurrent(3, 2).map(({ inputs, attrs, flag }) => opCase(gru, inputs, { ...attrs, linearBeforeReset: flag })),
   rnn: recurrent(1, 1).map(({ inputs, attrs }) => opCase(rnn, inputs, attrs)),

@@ -11,6 +11,7 @@ import {
   type RecurrentAttrs,
   type RecurrentGeometry,
   recurrentGeometry,
+  roundToBytes,
   runsBackward,
   stateRow,
   stepAt,
@@ -113,6 +114,8 @@ interface Plan {
   /** Between the products and the cells, for the whole batch: GRU's second product. */
   between?: (cell: Cell, g: RecurrentGeometry, r: Float32Array, rAt: number, xRows: Int32Array) => void;
   splitHiddenBias?: boolean;
+  /** Makes what the state's product reads, from the state and the rows of it that take the step. */
+  prepare?: (h: Float32Array, rows: readonly number[]) => Float32Array;
 }
 
 /** Both halves of direction `d`'s bias added; with `split` the last gate's state half is kept apart, after them. */
@@ -128,10 +131,17 @@ function addBiases(bias: Float32Array | undefined, d: number, gates: number, n: 
   return out;
 }
 
+/** Where the states begin of the samples that take a step. */
+function liveRows(xRows: Int32Array, n: number): number[] {
+  const rows: number[] = [];
+  for (let b = 0; b < xRows.length; b++) if (xRows[b] >= 0) rows.push(b * n);
+  return rows;
+}
+
 function run(
   g: RecurrentGeometry,
   attrs: RecurrentAttrs,
-  { gates, recurrentGates, step, between, splitHiddenBias = false }: Plan,
+  { gates, recurrentGates, step, between, splitHiddenBias = false, prepare }: Plan,
   inputs: (TypedArray | undefined)[],
   outputs: (TypedArray | undefined)[],
   cell: Cell,
@@ -154,13 +164,14 @@ function run(
     }
     const backward = runsBackward(attrs, d);
     for (let s = 0; s < seq; s++) {
-      productOfRows(cell.h, batch, r!, d * gates * n * n, recurrentGates * n, n, cell.fromState);
       const at = (b: number): number => stepAt(backward, s, lengths ? Math.min(Number(lengths[b]), seq) : seq);
       for (let b = 0; b < batch; b++) {
         const t = at(b);
         const live = t >= 0 && (!lengths || s < Number(lengths[b]));
         xRows[b] = live ? (g.batchFirst ? b * seq + t : t * batch + b) : -1;
       }
+      const h = prepare?.(cell.h, liveRows(xRows, n)) ?? cell.h;
+      productOfRows(h, batch, r!, d * gates * n * n, recurrentGates * n, n, cell.fromState);
       between?.(cell, g, r!, d * gates * n * n, xRows);
       for (let b = 0; b < batch; b++) {
         if (xRows[b] < 0) continue;
@@ -232,15 +243,25 @@ const resetFirst = (g: RecurrentGeometry): Plan => {
   };
 };
 
+/** The state as u8 holds it. */
+const rounded = ({ batch, hidden }: RecurrentGeometry): Plan["prepare"] => {
+  const out = new Float32Array(batch * hidden);
+  return (h, rows) => {
+    roundToBytes(h, rows, hidden, out);
+    return out;
+  };
+};
+
 const whole =
   (cell: (cell: Cell, n: number, x: number, b: number) => void): StepCell =>
   (c, g, x, b) =>
     cell(c, g.hidden, x, b);
 
 export const recurrentKernels: readonly Kernel<HostStep>[] = [
-  recurrentKernel(lstm, "cpu/lstm/batched", 4, (inputs, { inputForget = false }) =>
-    inputs[7] || inputForget ? undefined : { gates: 4, recurrentGates: 4, step: whole(lstmCell) },
-  ),
+  recurrentKernel(lstm, "cpu/lstm/batched", 4, (inputs, { inputForget = false, quantizeState = false }, g) => {
+    if (inputs[7] || inputForget) return undefined;
+    return { gates: 4, recurrentGates: 4, step: whole(lstmCell), prepare: quantizeState ? rounded(g) : undefined };
+  }),
   recurrentKernel(gru, "cpu/gru/linearBeforeReset", 3, (_, { linearBeforeReset = false }) =>
     linearBeforeReset ? { gates: 3, recurrentGates: 3, step: whole(gruCell), splitHiddenBias: true } : undefined,
   ),

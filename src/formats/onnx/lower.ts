@@ -34,6 +34,7 @@ const others: readonly (() => Promise<LoweringTable>)[] = [
   async () => (await import("./ops/quantize.ts")).quantizeLowerings,
   async () => (await import("./ops/attention-microsoft.ts")).microsoftAttentionLowerings,
   async () => (await import("./ops/recurrent.ts")).recurrentLowerings,
+  async () => (await import("./ops/recurrent-microsoft.ts")).microsoftRecurrentLowerings,
   async () => (await import("./ops/detection.ts")).detectionLowerings,
   async () => (await import("./ops/sequence.ts")).sequenceLowerings,
   async () => (await import("./ops/einsum.ts")).einsumLowerings,

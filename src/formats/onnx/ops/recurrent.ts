@@ -22,7 +22,8 @@ const activations: Record<string, (alpha: Parameter, beta: Parameter) => CellAct
   elu: (alpha) => ({ kind: "elu", alpha: alpha(1) }),
 };
 
-function attributes(n: OnnxNode): RecurrentAttrs {
+/** The attributes that all cells have. */
+export function recurrentAttributes(n: OnnxNode): RecurrentAttrs {
   const direction = n.string("direction", "forward");
   if (direction !== "forward" && direction !== "reverse" && direction !== "bidirectional")
     n.unsupported(`direction "${direction}"`);
@@ -50,12 +51,13 @@ export const recurrentLowerings: LoweringTable = {
       n.optional(5),
       n.optional(6),
       n.optional(7),
-      { ...attributes(n), inputForget: n.flag("input_forget") },
+      { ...recurrentAttributes(n), inputForget: n.flag("input_forget") },
     ),
   GRU: (n) =>
     gru(n.input(0), n.input(1), n.input(2), n.optional(3), n.optional(4), n.optional(5), {
-      ...attributes(n),
+      ...recurrentAttributes(n),
       linearBeforeReset: n.flag("linear_before_reset"),
     }),
-  RNN: (n) => rnn(n.input(0), n.input(1), n.input(2), n.optional(3), n.optional(4), n.optional(5), attributes(n)),
+  RNN: (n) =>
+    rnn(n.input(0), n.input(1), n.input(2), n.optional(3), n.optional(4), n.optional(5), recurrentAttributes(n)),
 };
