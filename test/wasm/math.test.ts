@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { i32, ModuleBuilder, v128 } from "../../src/backends/wasm/assembler.ts";
+import { f32x4, i32, ModuleBuilder, v128 } from "../../src/backends/wasm/assembler.ts";
 import * as math from "../../src/backends/wasm/kernels/math.ts";
 
 const CHUNK = 1 << 14;
@@ -61,6 +61,13 @@ const cases: {
   edges: [number, number, number, number];
 }[] = [
   { name: "exp", fn: math.exp, reference: Math.exp, bound: (y) => 1 * ulp(y), edges: [0, 1, 1, Infinity] },
+  {
+    name: "expNonPositive",
+    fn: (f, x) => math.expNonPositive(f, f32x4.neg(f32x4.abs(x))),
+    reference: (x) => (Math.abs(x) > 86 ? 0 : Math.exp(-Math.abs(x))),
+    bound: (y) => 1 * ulp(y),
+    edges: [0, 1, 1, 0],
+  },
   {
     name: "log",
     fn: math.log,

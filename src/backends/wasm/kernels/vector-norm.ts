@@ -15,7 +15,7 @@ import {
   type ModuleBuilder,
   v128,
 } from "../assembler.ts";
-import { constant, exp, log } from "./math.ts";
+import { constant, expNonPositive, log } from "./math.ts";
 import { storeUpTo } from "./vector.ts";
 import { acrossLanes, firstLanes, foldRow, maxFold, sumFold } from "./vector-rows.ts";
 
@@ -45,10 +45,11 @@ export type RowFunction = Func<typeof rowParams, undefined>;
 
 export function emitSoftmaxRow(m: ModuleBuilder, name: string, logarithm: boolean): RowFunction {
   return m.func({ name, params: rowParams }, (f, { x, y, n }) => {
-    const max = f.let(foldRow(f, maxFold, x, n));
+    // One instruction, where a maximum that sees NaN takes seven. NaN comes to the sum with the exponentials.
+    const max = f.let(foldRow(f, { ...maxFold, combine: f32x4.pmax }, x, n));
     const sum = f.let(constant(f, 0));
     const addExp = (v: V, left: I32): V => {
-      const e = f.let(exp(f, f32x4.sub(v, max)));
+      const e = f.let(expNonPositive(f, f32x4.sub(v, max)));
       f.set(sum, f32x4.add(sum, v128.and(e, firstLanes(f, left))));
       return e;
     };
@@ -86,9 +87,9 @@ export function emitSoftmaxColumns(m: ModuleBuilder, name: string, logarithm: bo
     f.while(i32.gt_s(columns, 0), () => {
       f.set(max, constant(f, Number.NEGATIVE_INFINITY));
       f.set(sum, constant(f, 0));
-      down(() => f.set(max, f32x4.max(max, v128.load(at))));
+      down(() => f.set(max, f32x4.pmax(max, v128.load(at))));
       down(() => {
-        const e = f.let(exp(f, f32x4.sub(v128.load(at), max)));
+        const e = f.let(expNonPositive(f, f32x4.sub(v128.load(at), max)));
         f.set(sum, f32x4.add(sum, e));
         if (!logarithm) storeUpTo(f, "f32", to, e, columns);
       });
