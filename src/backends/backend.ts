@@ -4,6 +4,7 @@
  */
 import type { AnyOp, Attrs, AttrsOf, OpDef } from "../ops/op.ts";
 import type { TypedArray } from "../tensor/dtype.ts";
+import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 
 /** An input as a kernel sees it when it decides whether it applies. */
@@ -20,7 +21,52 @@ export interface Prepack {
   readonly key: string;
   /** What the packed copy looks like to the kernel. */
   readonly type: TensorType;
+  /** Whether `pack` only moves f32 elements, and fills with zeros: the packed copy can then serve as the only one. */
+  readonly moves?: boolean;
   pack(source: TypedArray, packed: TypedArray): void;
+}
+
+/** The `size` elements that were packed by a layout that `moves`. Found by packing their positions: slow, and rare. */
+export function unpack({ pack, type }: Prepack, packed: TypedArray, size: number): Float32Array {
+  // Positions from 1 in two parts, each of which f32 holds exactly; what is 0 was filled in.
+  const part = 1 << 20;
+  const source = Float32Array.from({ length: size }, (_, i) => (i + 1) % part);
+  const low = new Float32Array(sizeOf(type.shape));
+  const high = new Float32Array(low.length);
+  pack(source, low);
+  for (let i = 0; i < size; i++) source[i] = Math.floor((i + 1) / part);
+  pack(source, high);
+  for (let i = 0; i < low.length; i++) {
+    const position = low[i] + part * high[i];
+    if (position > 0) source[position - 1] = packed[i] as number;
+  }
+  return source;
+}
+
+/** Copies of constants, by whose elements they are and by layout: "" is the plain one. */
+export class Copies<T> {
+  private readonly bySource = new Map<object, Map<string, T>>();
+
+  /** @param make called the first time; receives the copies in other layouts that there are */
+  get(source: object, key: string, make: (others: ReadonlyMap<string, T>) => T): T {
+    let copies = this.bySource.get(source);
+    if (!copies) this.bySource.set(source, (copies = new Map()));
+    let copy = copies.get(key);
+    if (copy === undefined) copies.set(key, (copy = make(copies)));
+    return copy;
+  }
+
+  set(source: object, key: string, copy: T): void {
+    this.bySource.get(source)?.set(key, copy);
+  }
+
+  *all(): Generator<T> {
+    for (const copies of this.bySource.values()) yield* copies.values();
+  }
+
+  clear(): void {
+    this.bySource.clear();
+  }
 }
 
 /** What a kernel returns when it takes the job. Backends extend it by how the step runs. */

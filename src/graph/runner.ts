@@ -53,7 +53,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     const results = yield* this.interpret(inputs, options, fresh);
     const own = (v: HostValue): HostValue => {
       if (v === null || fresh.delete(v)) return v;
-      return isHostTensor(v) ? { ...v, data: v.data.slice() } : v.map(own);
+      return isHostTensor(v) ? { dtype: v.dtype, shape: v.shape, data: v.data.slice() } : v.map(own);
     };
     return results.map(own);
   }

@@ -16,6 +16,7 @@ import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
 import { optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
+import { withWeights } from "./weights.ts";
 
 /** What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence. */
 export type InputValue = HostTensor | TypedArray | { toHost(): Promise<HostTensor> } | readonly HostValue[] | null;
@@ -61,9 +62,9 @@ export class Session {
   /** Names, dtypes and shapes of the inputs; named dimensions are free. */
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
-  readonly graph: Graph;
+  graph: Graph;
   private readonly store: DeviceSession;
-  private readonly runner: GraphRunner;
+  private runner: GraphRunner;
   private readonly names: ReadonlySet<string>;
   private queue: Promise<unknown> = Promise.resolve();
   private pending = 0;
@@ -73,6 +74,7 @@ export class Session {
     graph: Graph,
     readonly device: Backend,
   ) {
+    graph = withWeights(graph);
     this.graph = graph;
     this.inputs = graph.inputs.map(describe);
     this.outputs = graph.outputs.map(describe);
@@ -161,6 +163,9 @@ export class Session {
     this.disposed = true;
     this.runner.dispose();
     this.store.dispose();
+    // Who keeps the session keeps no weights.
+    this.graph = { ...this.graph, nodes: [], constants: new Map() };
+    this.runner = new GraphRunner(this.graph, this.device, this.store);
   }
 
   [Symbol.dispose](): void {

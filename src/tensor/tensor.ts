@@ -2,6 +2,7 @@ import { fromF64 } from "./convert.ts";
 import { allocate, type DType, dtypes, holds, isDType, type TensorData, type TypedArray } from "./dtype.ts";
 import { DTypeError, InputError, ShapeError } from "./errors.ts";
 import { formatType, type Shape, sizeOf } from "./shape.ts";
+import { Weight } from "./weight.ts";
 
 /** Element type and dimensions. */
 export interface TensorType {
@@ -36,6 +37,7 @@ export const emptyTensor = ({ dtype, shape }: TensorType): HostTensor => ({
 export function reshaped(t: HostTensor, shape: Shape): HostTensor {
   if (sizeOf(shape) !== sizeOf(t.shape))
     throw new ShapeError(`reshape: ${formatType(t)} has ${sizeOf(t.shape)} elements, [${shape}] has ${sizeOf(shape)}`);
+  if (t instanceof Weight) return new Weight(t.dtype, shape, t.elements);
   return { dtype: t.dtype, shape, data: t.data };
 }
 

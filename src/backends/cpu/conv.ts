@@ -336,6 +336,7 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
             input: 1,
             key: `panels3/conv/${plan.g.groups}/${plan.outPerGroup}`,
             type: { dtype: "f32", shape: [length] },
+            moves: true,
             pack: (source, packed) => packWeights(plan, f32(source), f32(packed)),
           }
         : undefined;

@@ -75,7 +75,7 @@ const tiled = kernel<HostStep, typeof convTranspose>(
     const space = carve(scratchLength(xPlane, channels), outPerGroup * padded, prepacked ? 0 : groups * size);
     return {
       workspaceBytes: space.bytes,
-      prepack: prepacked ? [{ input: 1, key, type, pack }] : undefined,
+      prepack: prepacked ? [{ input: 1, key, type, moves: true, pack }] : undefined,
       run([x, w, bias], [out], workspace) {
         const { doubles, floats } = space.of(workspace);
         const y = f32(out);

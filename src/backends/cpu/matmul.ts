@@ -57,6 +57,7 @@ export function prepackB(input: number, b: TensorType, { n, k, bStrides }: Matmu
     input,
     key: `panels3/${n}x${k}/${bStrides.row}x${bStrides.column}`,
     type: { dtype: "f32", shape: [matrices * size] },
+    moves: true,
     pack(source, packed) {
       for (let i = 0; i < matrices; i++)
         packPanels(f32(source), i * n * k, n, bStrides.column, k, bStrides.row, f32(packed), i * size);

@@ -5,21 +5,27 @@ import { isBig, type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { emptyTensor } from "../../tensor/tensor.ts";
-import type {
-  DeviceSession,
-  DeviceState,
-  HostStep,
-  Place,
-  PlannedStep,
-  Prepack,
-  Program,
-  RunControl,
-  StagePlan,
+import { type Elements, Weight } from "../../tensor/weight.ts";
+import {
+  Copies,
+  type DeviceSession,
+  type DeviceState,
+  type HostStep,
+  type Place,
+  type PlannedStep,
+  type Prepack,
+  type Program,
+  type RunControl,
+  type StagePlan,
+  unpack,
 } from "../backend.ts";
 
 export class HostSession implements DeviceSession<HostStep> {
   arena = new ArrayBuffer(0);
-  private packed = new Map<TypedArray, Map<string, TypedArray>>();
+  /** Weights as steps read them. */
+  private readonly copies = new Copies<TypedArray>();
+  /** Weights that are read where the file has them. */
+  private readonly inFile = new Map<Elements, TypedArray>();
   state: HostState | undefined;
 
   prepare(plan: StagePlan<HostStep>): Program {
@@ -31,30 +37,64 @@ export class HostSession implements DeviceSession<HostStep> {
     return new HostState(this, types);
   }
 
-  /** The packed copy of a constant, made once for each layout. */
-  pack(constant: HostTensor, prepack: Prepack): TypedArray {
-    const source = constant.data as TypedArray;
-    let copies = this.packed.get(source);
-    if (!copies) this.packed.set(source, (copies = new Map()));
-    let copy = copies.get(prepack.key);
-    if (!copy) {
-      copy = emptyTensor(prepack.type).data as TypedArray;
-      prepack.pack(source, copy);
-      copies.set(prepack.key, copy);
+  /**
+   * The elements of a constant, packed or as they are. A copy is made once for each layout: by the session for weights,
+   * by the program (`own`) for what planning found.
+   */
+  elementsOf({ constant, prepack }: Place, own: Copies<TypedArray>): TypedArray {
+    if (!(constant instanceof Weight)) {
+      const data = constant!.data as TypedArray;
+      return prepack ? own.get(data, prepack.key, () => packedCopy(data, prepack)) : data;
     }
-    return copy;
+    const { elements } = constant;
+    return this.copies.get(elements, prepack?.key ?? "", (others) => {
+      if (!prepack) return this.plain(elements);
+      const { length } = elements.data;
+      const copy = packedCopy(elements.data, prepack);
+      // This closure outlives the original: it must not hold it.
+      if (prepack.moves && !others.has("")) elements.handOver(() => unpack(prepack, copy, length));
+      return copy;
+    });
+  }
+
+  /** A weight that is read as it is. */
+  private plain(elements: Elements): TypedArray {
+    const { data } = elements;
+    elements.handOver(() => data);
+    if (data.buffer.byteLength > data.byteLength) this.inFile.set(elements, data);
+    return data;
+  }
+
+  /** Where little of a file is read in place, because the rest is packed, copies that, so that the file can go. */
+  releaseFiles(): void {
+    const used = new Map<ArrayBufferLike, number>();
+    for (const { buffer, byteLength } of this.inFile.values()) used.set(buffer, (used.get(buffer) ?? 0) + byteLength);
+    for (const [elements, data] of this.inFile) {
+      if (used.get(data.buffer)! > data.buffer.byteLength / 2) continue;
+      const copy = data.slice();
+      this.copies.set(elements, "", copy);
+      elements.handOver(() => copy);
+      this.inFile.delete(elements);
+    }
   }
 
   get bytes(): number {
     let sum = this.arena.byteLength;
-    for (const copies of this.packed.values()) for (const c of copies.values()) sum += c.byteLength;
+    for (const copy of this.copies.all()) sum += copy.byteLength;
     return sum;
   }
 
   dispose(): void {
     this.arena = new ArrayBuffer(0);
-    this.packed.clear();
+    this.copies.clear();
+    this.inFile.clear();
   }
+}
+
+function packedCopy(source: TypedArray, prepack: Prepack): TypedArray {
+  const copy = emptyTensor(prepack.type).data as TypedArray;
+  prepack.pack(source, copy);
+  return copy;
 }
 
 /** Arrays that grow by doubling. Programs compare `arrays` to see whether they have moved. */
@@ -116,6 +156,7 @@ class HostProgram implements Program {
   private steps: BoundStep[] = [];
   private inputs: TypedArray[] = [];
   private outputs: TypedArray[] = [];
+  private readonly copies = new Copies<TypedArray>();
   private boundTo: ArrayBuffer | undefined;
   private boundState: readonly TypedArray[] | undefined;
 
@@ -166,9 +207,12 @@ class HostProgram implements Program {
   /** Makes the views once; again if a bigger plan made the arena grow, or for other state. */
   private bind(): void {
     const { arena, state } = this.session;
+    for (const { inputs } of this.plan.steps)
+      for (const p of inputs) if (p?.constant) this.session.elementsOf(p, this.copies);
+    this.session.releaseFiles();
     const view = (p: Place): TypedArray => {
       if (p.state !== undefined) return state!.arrays[p.state];
-      return p.constant ? (p.constant.data as TypedArray) : viewOf(p.dtype, arena, p.offset!, sizeOf(p.shape));
+      return p.constant ? this.session.elementsOf(p, this.copies) : viewOf(p.dtype, arena, p.offset!, sizeOf(p.shape));
     };
     this.inputs = this.plan.inputs.map(view);
     this.outputs = this.plan.outputs.map(view);
@@ -178,11 +222,9 @@ class HostProgram implements Program {
   }
 
   private bindStep(s: PlannedStep<HostStep>, view: (p: Place) => TypedArray): BoundStep {
-    const read = (p: Place | undefined): TypedArray | undefined =>
-      p && (p.prepack ? this.session.pack(p.constant!, p.prepack) : view(p));
     return {
       step: s.step,
-      inputs: s.inputs.map(read) as TypedArray[],
+      inputs: s.inputs.map((p) => p && view(p)) as TypedArray[],
       outputs: s.outputs.map((p) => p && view(p)) as TypedArray[],
       workspace: new Uint8Array(this.session.arena, s.workspaceOffset, s.step.workspaceBytes ?? 0),
     };

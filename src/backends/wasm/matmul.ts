@@ -42,6 +42,7 @@ export function prepackB(
     input,
     key: `panels/${transposed ? "t" : "n"}/${alpha}`,
     type: { dtype: "f32", shape: [packedLength(k, n)] },
+    moves: alpha === 1,
     pack(source, packed) {
       packB(source as Float32Array, packed as Float32Array, { k, n, transposed });
       if (alpha !== 1) for (let i = 0; i < packed.length; i++) (packed as Float32Array)[i] *= alpha;

@@ -6,7 +6,7 @@ const pageBytes = 65536;
 const maxPages = 65536;
 
 export class LinearMemory {
-  readonly memory: WebAssembly.Memory;
+  memory: WebAssembly.Memory;
   readonly limits: { min: number; max?: number; shared?: boolean };
   /** Address 0 stays unused: it stands for "no input". */
   private top = 64;
@@ -52,6 +52,11 @@ export class LinearMemory {
     const size = Math.ceil(bytes / 64) * 64;
     if (at + size === this.top) this.top = at;
     else if (size > 0) this.free.push({ at, bytes: size });
+  }
+
+  /** Lets go of the memory: it is collected when no program holds it. */
+  dispose(): void {
+    this.memory = new WebAssembly.Memory({ initial: 0 });
   }
 
   get bytes(): number {

@@ -1,17 +1,20 @@
 /** Programs of one session: linked modules over its linear memory. */
-import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
-import { DeviceError, InputError } from "../../tensor/errors.ts";
+import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { DeviceError, DisposedError, InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
-import type {
-  DeviceSession,
-  HostStep,
-  Place,
-  PlannedStep,
-  Prepack,
-  Program,
-  RunControl,
-  StagePlan,
+import { Weight } from "../../tensor/weight.ts";
+import {
+  Copies,
+  type DeviceSession,
+  type HostStep,
+  type Place,
+  type PlannedStep,
+  type Prepack,
+  type Program,
+  type RunControl,
+  type StagePlan,
+  unpack,
 } from "../backend.ts";
 import { BarrierState, barrierBytes } from "./barrier.ts";
 import { type LinkedStep, link } from "./link.ts";
@@ -20,11 +23,18 @@ import type { WorkerPool } from "./pool.ts";
 import { stateEntryBytes, WasmState } from "./state.ts";
 import { type AnyStep, isWasmStep, type WasmTarget } from "./step.ts";
 
+/** A range of linear memory. */
+interface Block {
+  readonly at: number;
+  readonly bytes: number;
+}
+
 export class WasmSession implements DeviceSession<AnyStep> {
   readonly memory: LinearMemory;
   private arena = { at: 0, bytes: 0 };
   private readonly programs = new Set<WasmProgram>();
-  private readonly constants = new Map<TypedArray, Map<string, number>>();
+  /** Weights, packed or as they are. */
+  private readonly constants = new Copies<Block>();
 
   readonly barrier: number;
   /** Where the active state is: see state.ts. */
@@ -69,31 +79,43 @@ export class WasmSession implements DeviceSession<AnyStep> {
     for (const p of this.programs) p.dispose();
     this.constants.clear();
     this.pool?.release();
+    this.memory.dispose();
   }
 
-  /** Where a constant lies, packed or as it is. Copied in the first time. */
-  constantAddress({ constant, prepack }: Place): number {
-    const source = constant!.data as TypedArray;
+  /**
+   * Where a constant lies, packed or as it is. Copied in the first time: for the session where it is a weight, whose
+   * original may go then; for the program (`own`) where planning found it.
+   */
+  constantAddress({ constant, prepack }: Place, own: Copies<Block>): number {
     const key = prepack?.key ?? "";
-    let copies = this.constants.get(source);
-    if (!copies) this.constants.set(source, (copies = new Map()));
-    let at = copies.get(key);
-    if (at === undefined) {
-      at = this.copyIn(constant!, prepack);
-      copies.set(key, at);
-    }
-    return at;
+    if (!(constant instanceof Weight))
+      return own.get(constant!.data as TypedArray, key, () => this.copyIn(constant!, prepack)).at;
+    const { elements } = constant;
+    const copy = this.constants.get(elements, key, (others) => {
+      const { length } = elements.data;
+      const block = this.copyIn(constant, prepack);
+      const view = (type: TensorType): TypedArray => {
+        if (this.disposed) throw new DisposedError("this session was disposed, and its weights with it");
+        return viewOf(type.dtype, this.memory.memory.buffer, block.at, sizeOf(type.shape));
+      };
+      // Not the view itself: memory that grows takes views away.
+      if (!prepack) elements.handOver(() => view(constant).slice());
+      else if (prepack.moves && !others.has("")) elements.handOver(() => unpack(prepack, view(prepack.type), length));
+      return block;
+    });
+    return copy.at;
   }
 
-  private copyIn(constant: HostTensor, prepack: Prepack | undefined): number {
+  private copyIn(constant: HostTensor, prepack: Prepack | undefined): Block {
     const type = prepack?.type ?? constant;
     const size = sizeOf(type.shape);
+    const bytes = Math.max(1, size) * bytesOf(type.dtype);
+    const at = this.memory.allocate(bytes);
     const source = constant.data as TypedArray;
-    const at = this.memory.allocate(Math.max(1, size) * source.BYTES_PER_ELEMENT);
     const target = viewOf(type.dtype, this.memory.memory.buffer, at, size);
     if (prepack) prepack.pack(source, target);
     else target.set(source as never);
-    return at;
+    return { at, bytes };
   }
 
   /** All programs share one arena: they never run at the same time. When it moves they link anew. */
@@ -143,6 +165,8 @@ class WasmProgram implements Program {
   /** Where the state was, where host steps have views of it. */
   private viewedState: readonly number[] | undefined;
   private readonly viewsState: boolean;
+  /** Constants that planning found. */
+  private readonly constants = new Copies<Block>();
 
   constructor(
     private readonly plan: StagePlan<AnyStep>,
@@ -185,6 +209,8 @@ class WasmProgram implements Program {
 
   dispose(): void {
     this.unlink();
+    for (const { at, bytes } of this.constants.all()) this.session.memory.release(at, bytes);
+    this.constants.clear();
     this.onDispose?.();
   }
 
@@ -239,7 +265,7 @@ class WasmProgram implements Program {
     const address = (p: Place | undefined): number => {
       if (!p) return 0;
       if (p.state !== undefined) return session.stateTable + stateEntryBytes * p.state;
-      return p.constant ? session.constantAddress(p) : session.arenaAddress + p.offset!;
+      return p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
     };
     const steps = plan.steps.map(
       (s): LinkedStep => ({
@@ -277,7 +303,7 @@ class WasmProgram implements Program {
     const view = (p: Place): TypedArray => {
       if (p.state !== undefined) return session.state!.view(p.state);
       const type = p.prepack?.type ?? p;
-      const at = p.constant ? session.constantAddress(p) : session.arenaAddress + p.offset!;
+      const at = p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
       return viewOf(type.dtype, buffer, at, sizeOf(type.shape));
     };
     this.inputs = plan.inputs.map(view);
