@@ -10,6 +10,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   inspect: async () => (await import("./inspect.ts")).inspect,
   bench: async () => (await import("./bench.ts")).bench,
   generate: async () => (await import("./generate.ts")).generate,
+  chat: async () => (await import("./chat.ts")).chat,
+  embed: async () => (await import("./embed.ts")).embed,
 };
 
 const overview = async (): Promise<string> => {

@@ -59,7 +59,8 @@ const standIns: readonly string[] = (() => {
   let next = 256;
   return Array.from({ length: 256 }, (_, b) => String.fromCharCode(printable(b) ? b : next++));
 })();
-const byteOf = new Map(standIns.map((c, b) => [c, b]));
+/** The byte that a character of a piece stands for. */
+export const byteOf: ReadonlyMap<string, number> = new Map(standIns.map((c, b) => [c, b]));
 
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();

@@ -1,0 +1,80 @@
+/** Tokenizers from `tokenizer.json`, through the optional peer `@huggingface/tokenizers`. */
+import { FormatError } from "../../tensor/errors.ts";
+import type { Json } from "../folder.ts";
+import { loadPeer } from "../peer.ts";
+import { byteOf } from "./byte-level.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
+
+interface PeerTokenizer {
+  encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] };
+  id_to_token(id: number): string | undefined;
+  token_to_id(token: string): number | undefined;
+  get_added_tokens_decoder(): Map<number, { content: string; special: boolean }>;
+}
+interface Peer {
+  Tokenizer: new (tokenizer: object, config: object) => PeerTokenizer;
+}
+
+const none = new Uint8Array(0);
+const encoder = new TextEncoder();
+
+export class HuggingFaceTokenizer implements Tokenizer {
+  readonly leadingSpace: boolean;
+  private readonly added: ReadonlyMap<number, { content: string; special: boolean }>;
+  private readonly byteLevel: boolean;
+
+  private constructor(
+    private readonly peer: PeerTokenizer,
+    source: Json,
+    readonly size: number,
+    readonly begin: number | undefined,
+    readonly end: ReadonlySet<number>,
+  ) {
+    const decoder = JSON.stringify(source["decoder"] ?? null);
+    this.byteLevel = decoder.includes('"ByteLevel"');
+    this.leadingSpace = decoder.includes('"Strip"') || decoder.includes('"Metaspace"');
+    this.added = peer.get_added_tokens_decoder();
+  }
+
+  /**
+   * @param source the content of `tokenizer.json`; `config` that of `tokenizer_config.json`
+   * @param names of the first token, and of those that end an answer
+   * @throws MissingPeerError, FormatError for a file that is no tokenizer
+   */
+  static async open(
+    source: Json,
+    config: Json = {},
+    names: { begin?: string; end?: Iterable<string> } = {},
+  ): Promise<HuggingFaceTokenizer> {
+    const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
+    try {
+      const peer = new Tokenizer(source, config);
+      const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
+      const end = new Set([...(names.end ?? [])].map(idOf).filter((id) => id !== undefined));
+      const vocabulary = (source["model"] as { vocab?: object })?.vocab ?? {};
+      return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, idOf(names.begin), end);
+    } catch (cause) {
+      throw new FormatError(`tokenizer.json is not a tokenizer: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  /** Special tokens are taken for what they say in any text: the peer knows no other way. */
+  encode(text: string, { begin = true }: EncodeOptions = {}): number[] {
+    return this.peer.encode(text, { add_special_tokens: begin }).ids;
+  }
+
+  bytes(token: number): Uint8Array {
+    const added = this.added.get(token);
+    if (added) return added.special ? none : encoder.encode(added.content);
+    const piece = this.peer.id_to_token(token);
+    if (piece === undefined) return none;
+    if (this.byteLevel) return Uint8Array.from(Array.from(piece), (c) => byteOf.get(c) ?? 0x3f);
+    if (/^<0x[0-9A-F]{2}>$/i.test(piece)) return Uint8Array.of(Number.parseInt(piece.slice(3, 5), 16));
+    return encoder.encode(piece.replaceAll("▁", " "));
+  }
+
+  specialName(token: number): string | undefined {
+    const added = this.added.get(token);
+    return added?.special ? added.content : undefined;
+  }
+}
