@@ -3,7 +3,7 @@
  * shapes are all known; the session makes one for each combination of input shapes and keeps the latest few.
  */
 import type { AnyOp, Attrs, AttrsOf, OpDef } from "../ops/op.ts";
-import type { TypedArray } from "../tensor/dtype.ts";
+import type { DType, TypedArray } from "../tensor/dtype.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 
@@ -190,6 +190,8 @@ export interface Backend<S extends Step = Step> {
     outputs: readonly TensorType[],
     attrs: Attrs,
   ): S | undefined;
+  /** Loads what graphs of these operators and input dtypes take beyond what is there. Called before `open`. */
+  load?(ops: readonly OpDef[], dtypes: readonly DType[]): Promise<void>;
   /** A store for constants and programs of one session. */
   open(): DeviceSession<S>;
 }

@@ -93,3 +93,15 @@ export function producers(graph: Graph): Map<ValueId, Node> {
   for (const node of graph.nodes) for (const id of node.outputs) map.set(id, node);
   return map;
 }
+
+/** The operators of a graph and of those nested in it. */
+export function operatorsOf(graph: Graph): Set<OpDef> {
+  const ops = new Set<OpDef>();
+  const graphs = [graph];
+  for (let g = graphs.pop(); g; g = graphs.pop())
+    for (const node of g.nodes) {
+      ops.add(node.op);
+      graphs.push(...subgraphsOf(node));
+    }
+  return ops;
+}

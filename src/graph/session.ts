@@ -12,7 +12,7 @@ import {
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { checkHostTensor, dtypeOfArray, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
-import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
+import { type Graph, type GraphPort, operatorsOf, type ValueInfo } from "./ir.ts";
 import { optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
@@ -55,7 +55,11 @@ export interface StepInfo {
 
 /** Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes. */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
-  return new Session(options.optimize === false ? graph : optimize(graph), options.device);
+  const { device } = options;
+  const ready = options.optimize === false ? graph : optimize(graph);
+  const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
+  await device.load?.([...operatorsOf(ready)], dtypes);
+  return new Session(ready, device);
 }
 
 export class Session {

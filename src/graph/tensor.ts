@@ -17,6 +17,7 @@ import {
 } from "../tensor/tensor.ts";
 import { GraphBuilder, type SymbolicValue } from "./builder.ts";
 import { drive } from "./drive.ts";
+import { operatorsOf } from "./ir.ts";
 import { optimize } from "./passes/index.ts";
 import { GraphRunner } from "./runner.ts";
 
@@ -158,8 +159,13 @@ export class LazyExecutor implements Executor<Tensor> {
       builder.output(`out${i}`, symbols.get(t)!);
     });
     const device = typeof this.device === "function" ? await this.device() : this.device;
+    const graph = optimize(builder.build());
+    await device.load?.(
+      [...operatorsOf(graph)],
+      graph.inputs.map((p) => p.dtype!),
+    );
     const store = device.open();
-    const runner = new GraphRunner(optimize(builder.build()), device, store);
+    const runner = new GraphRunner(graph, device, store);
     try {
       const values = await drive(runner.execute(leaves));
       source.outputs.forEach((t, i) => {

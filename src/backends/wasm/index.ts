@@ -1,8 +1,8 @@
 /** The wasm backend: SIMD kernels emitted from TypeScript, linked into one module for each plan. */
 import { DeviceError, InputError } from "../../tensor/errors.ts";
-import type { Backend, Kernel } from "../backend.ts";
+import type { Backend, HostStep, Kernel } from "../backend.ts";
 import { kernelTable } from "../backend.ts";
-import { cpu } from "../cpu/index.ts";
+import { referenceStep } from "../cpu/program.ts";
 import { attentionKernels } from "./attention.ts";
 import { convKernels } from "./conv.ts";
 import { convTransposeKernels } from "./conv-transpose.ts";
@@ -57,26 +57,40 @@ const families: readonly WasmKernels[] = [
   attentionKernels,
 ];
 
+export interface WasmBackend extends Backend<AnyStep> {
+  readonly ownKernels: readonly Kernel<WasmStep>[];
+}
+
+/** The plain backend's kernels, for what has none here. Many models need none of them, and then nobody loads them. */
+let plain: Backend<HostStep> | undefined;
+
+/** Operators whose kernels here leave out forms that the plain backend's cover. */
+const partial: ReadonlySet<string> = new Set(["attention"]);
+
 /**
- * The `wasm` backend.
+ * The `wasm` backend. What its kernels don't cover runs plain kernels on the same memory.
  * @throws DeviceError where WebAssembly or its SIMD instructions are missing, or compiling is forbidden
  */
-export function wasm(
-  options: WasmOptions = {},
-): Backend<AnyStep> & { readonly ownKernels: readonly Kernel<WasmStep>[] } {
+export function wasm(options: WasmOptions = {}): WasmBackend {
   const features = wasmFeatures(options.features);
   const target: WasmTarget = { features, threads: threadCount(options.threads, features) };
-  const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
-  const own = families.flatMap((family) => family(target));
-  const plain = cpu();
-  const kernels: readonly Kernel<AnyStep>[] = [...own, ...plain.kernels];
+  const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
+  const ownKernels = families.flatMap((family) => family(target));
+  const own = kernelTable(ownKernels);
   return {
     name: "wasm",
-    kernels,
-    ownKernels: own,
-    kernelsFor: kernelTable(kernels),
-    fallback: plain.fallback as Backend<AnyStep>["fallback"],
+    ownKernels,
+    get kernels() {
+      return plain ? [...ownKernels, ...plain.kernels] : ownKernels;
+    },
+    kernelsFor: (op) => (plain ? [...own(op), ...plain.kernelsFor(op)] : own(op)),
+    fallback: referenceStep as Backend<AnyStep>["fallback"],
+    async load(ops, dtypes) {
+      const covered = ops.every((op) => own(op).length > 0 && !partial.has(op.name));
+      if (covered && dtypes.every((t) => t === "f32")) return;
+      plain ??= (await import("../cpu/index.ts")).cpu();
+    },
     open: () => new WasmSession(target, pool),
   };
 }
