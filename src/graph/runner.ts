@@ -3,7 +3,7 @@
  * flow, results whose shape depends on data). Branches and loop bodies are graphs with runners of their own.
  */
 import type { Backend, DeviceSession, Program, Step } from "../backends/backend.ts";
-import type { EvaluateContext, Subgraph } from "../ops/op.ts";
+import type { EvaluateContext } from "../ops/op.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { type DirectRun, directRun } from "./direct.ts";
@@ -26,11 +26,11 @@ interface Prepared<S extends Step> {
   readonly stage: Stage<S>;
   readonly program: Program | undefined;
   readonly direct: DirectRun | undefined;
-  /** Milliseconds of each step in the latest profiled run. */
+  /** Milliseconds of each step in the latest profiled run, all turns of a loop together. */
   times?: Float64Array;
 }
 
-export class GraphRunner<S extends Step = Step> implements EvaluateContext {
+export class GraphRunner<S extends Step = Step> {
   private readonly lastUse: ReadonlyMap<ValueId, number>;
   /** By position in the graph; the most recently used first. */
   private readonly stages = new Map<number, Prepared<S>[]>();
@@ -49,6 +49,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
    * @param inputs one for each of the graph's inputs
    */
   *execute(inputs: readonly HostValue[], options: ExecuteOptions = {}): Work<HostValue[]> {
+    if (options.profile) for (const p of this.prepared()) p.times = undefined;
     const fresh = new WeakSet<object>();
     const results = yield* this.interpret(inputs, options, fresh);
     const own = (v: HostValue): HostValue => {
@@ -61,29 +62,33 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
   /** @param fresh receives the tensors that this run made and nothing else holds */
   private *interpret(
     inputs: readonly HostValue[],
-    { profile = false, stoppable = false }: ExecuteOptions,
+    options: ExecuteOptions,
     fresh?: WeakSet<object>,
   ): Work<HostValue[]> {
     const { graph, lastUse } = this;
+    const { profile = false, stoppable = false } = options;
+    const context: EvaluateContext = { run: (g, values) => this.runNested(g as Graph, values, options) };
     const env = new Map<ValueId, HostValue>();
     graph.inputs.forEach((port, i) => {
       env.set(port.id, inputs[i]);
     });
     const { nodes } = graph;
     for (let i = 0; i < nodes.length; ) {
+      if (stoppable) yield undefined;
       const prepared = yield* this.prepare(i, env);
       const { stage, program } = prepared;
       if (program) {
-        if (profile) prepared.times = new Float64Array(stage.plan.steps.length);
+        const times = profile ? new Float64Array(stage.plan.steps.length) : undefined;
         const given = stage.inputs.map((id) => env.get(id) as HostTensor);
-        const results = yield* program.run(given, profile ? { times: prepared.times } : stoppable ? {} : undefined);
+        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined);
+        if (times) prepared.times = prepared.times?.map((t, k) => t + times[k]) ?? times;
         stage.outputs.forEach((id, k) => {
           fresh?.add(results[k]);
           env.set(id, results[k]);
         });
       }
       for (const [id, value] of stage.folded) env.set(id, value);
-      if (stage.end === i) yield* this.runOnHost(nodes[i], env);
+      if (stage.end === i) yield* this.runOnHost(nodes[i], env, context);
       const next = Math.max(stage.end, i + 1);
       // What nobody reads any more may be collected while the run goes on.
       for (let k = i; k < next; k++)
@@ -98,16 +103,15 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     return this.stages.get(0)?.[0]?.direct?.(inputs);
   }
 
-  /** EvaluateContext: a branch or a loop body. */
-  *run(graph: Subgraph, inputs: readonly HostValue[]): Generator<unknown, HostValue[]> {
-    const g = graph as Graph;
-    let runner = this.runners.get(g);
-    if (!runner) this.runners.set(g, (runner = new GraphRunner(g, this.backend, this.device)));
-    return yield* runner.interpret(inputs, {});
+  /** A branch or a loop body. */
+  private runNested(graph: Graph, inputs: readonly HostValue[], options: ExecuteOptions): Work<HostValue[]> {
+    let runner = this.runners.get(graph);
+    if (!runner) this.runners.set(graph, (runner = new GraphRunner(graph, this.backend, this.device)));
+    return runner.interpret(inputs, options);
   }
 
   /** Plans and prepared programs that exist so far, in graph order, nested graphs included. */
-  *prepared(): Generator<{ stage: Stage<S>; times?: Float64Array }> {
+  *prepared(): Generator<Prepared<S>> {
     for (const list of this.stages.values()) yield* list;
     for (const runner of this.runners.values()) yield* runner.prepared();
   }
@@ -139,7 +143,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     return prepared;
   }
 
-  private *runOnHost(node: Node, env: Map<ValueId, HostValue>): Work<void> {
+  private *runOnHost(node: Node, env: Map<ValueId, HostValue>, context: EvaluateContext): Work<void> {
     const inputs = node.inputs.map((id) => {
       if (id === undefined) return undefined;
       const v = env.get(id);
@@ -147,7 +151,7 @@ export class GraphRunner<S extends Step = Step> implements EvaluateContext {
     });
     try {
       const results = node.op.evaluate
-        ? yield* finish(node.op.evaluate(inputs, node.attrs, this))
+        ? yield* finish(node.op.evaluate(inputs, node.attrs, context))
         : reference(node, inputs);
       node.outputs.forEach((id, k) => {
         env.set(id, results[k] ?? null);

@@ -86,8 +86,10 @@ export class ShapeWalk {
     if (found) return found;
     const v = this.env.get(id);
     if (isHostTensor(v)) {
-      this.readValues.set(id, v);
-      return v;
+      // A copy: the caller may write over its array before the next run.
+      const kept = this.readValues.get(id) ?? { dtype: v.dtype, shape: v.shape, data: v.data.slice() };
+      this.readValues.set(id, kept);
+      return kept;
     }
     const node = this.producer.get(id);
     if (!node || node.op.infer === undefined) return undefined;
