@@ -10,6 +10,7 @@ import { decoderKernels } from "./decoder.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
+import { movementKernels } from "./movement.ts";
 import { normKernels } from "./norm.ts";
 import { WorkerPool } from "./pool.ts";
 import { poolKernels } from "./pooling.ts";
@@ -55,6 +56,7 @@ const families: readonly WasmKernels[] = [
   normKernels,
   reduceKernels,
   attentionKernels,
+  movementKernels,
 ];
 
 export interface WasmBackend extends Backend<AnyStep> {
@@ -65,7 +67,7 @@ export interface WasmBackend extends Backend<AnyStep> {
 let plain: Backend<HostStep> | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["attention"]);
+const partial: ReadonlySet<string> = new Set(["attention", "quantizedMatmul"]);
 
 /**
  * The `wasm` backend. What its kernels don't cover runs plain kernels on the same memory.

@@ -7,7 +7,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { KernelInput } from "../backend.ts";
 import { splat } from "./kernels/math.ts";
 import { emitNormGroup, emitNormRow, emitResponseNorm } from "./kernels/vector-norm.ts";
-import { emitCells } from "./reduce.ts";
+import { emitCells } from "./kernels/vector-walk.ts";
 import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 const allF32 = (inputs: readonly (KernelInput | undefined)[]): boolean => inputs.every((x) => !x || x.dtype === "f32");

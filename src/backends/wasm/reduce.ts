@@ -8,7 +8,7 @@ import { aroundAxis } from "../../ops/softmax.ts";
 import { toNumbers } from "../../tensor/convert.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { Kernel } from "../backend.ts";
-import { type Expr, f32x4, i32, type Operand } from "./assembler.ts";
+import { type Expr, f32x4 } from "./assembler.ts";
 import { log, splat } from "./kernels/math.ts";
 import {
   emitArgColumns,
@@ -19,11 +19,8 @@ import {
   type Reduction,
   sumFold,
 } from "./kernels/vector-rows.ts";
-import { emitWalk, type WalkAxis, walkSize } from "./kernels/vector-walk.ts";
-import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
-
-/** Elements from which threads share the work. */
-const sharedElements = 16384;
+import { emitCells, emitColumns } from "./kernels/vector-walk.ts";
+import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 interface Blocks {
   readonly outerKept: number;
@@ -49,45 +46,6 @@ function blocksOf(shape: readonly number[], axes: readonly number[]): Blocks | u
   return { outerKept, outerReduced, kept, reduced };
 }
 
-/** `body` for each cell of the axes, dealt out to the threads where that is worth it. */
-export function emitCells(
-  e: StepEmitter,
-  elements: number,
-  axes: readonly WalkAxis[],
-  bases: readonly number[],
-  body: (pointers: readonly Operand<"i32">[]) => void,
-): void {
-  const cells = walkSize(axes);
-  const all = { from: 0, to: cells };
-  const worthSharing = e.target.threads > 1 && cells > 1 && elements >= sharedElements;
-  emitWalk(e.f, axes, bases, worthSharing ? e.share(cells) : all, body);
-}
-
-/**
- * `body` for columns of a stack of matrices: all of them for some of the matrices, or some for all where there are few.
- * It gets the pointers moved to the first column, and how many columns there are.
- */
-export function emitColumns(
-  e: StepEmitter,
-  elements: number,
-  outer: WalkAxis,
-  columns: { readonly size: number; readonly steps: readonly number[] },
-  bases: readonly number[],
-  body: (pointers: readonly Operand<"i32">[], count: Operand<"i32">) => void,
-): void {
-  const { f } = e;
-  if (outer.size >= 2 * e.target.threads || e.target.threads === 1 || elements < sharedElements)
-    return void emitCells(e, elements, [outer], bases, (pointers) => body(pointers, columns.size));
-  const { from, to } = e.share(columns.size, 16);
-  const count = f.let(i32.sub(to, from));
-  emitWalk(f, [outer], bases, { from: 0, to: outer.size }, (pointers) =>
-    body(
-      pointers.map((p, i) => addressOf(p, from, columns.steps[i])),
-      count,
-    ),
-  );
-}
-
 function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
   const { outerKept, outerReduced, kept, reduced } = b;
   const elements = outerKept * outerReduced * kept * reduced;
@@ -100,7 +58,7 @@ function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
       const stride = 4 * kept * reduced;
       if (reduced === 1 && outerReduced > 1) {
         const fn = e.shared(`${reduction.name}/columns`, (m) => emitReduceColumns(m, reduction));
-        const outer = { size: outerKept, steps: [stack, 4 * kept] };
+        const outer = [{ size: outerKept, steps: [stack, 4 * kept] }];
         emitColumns(e, elements, outer, { size: kept, steps: [4, 4] }, bases, ([x, y], columns) =>
           f.call(fn, { x, y, columns, rows: outerReduced, stride, count }),
         );
@@ -160,7 +118,7 @@ const argKernel = (op: typeof argMax, largest: boolean): Kernel<WasmStep> =>
           return;
         }
         const fn = e.shared(`${name}/columns`, (m) => emitArgColumns(m, how));
-        emitColumns(e, elements, cells, { size: inner, steps: [4, 8] }, bases, ([at, y], columns) =>
+        emitColumns(e, elements, [cells], { size: inner, steps: [4, 8] }, bases, ([at, y], columns) =>
           e.f.call(fn, { x: at, y, columns, rows: n, stride: 4 * inner }),
         );
       },

@@ -3,7 +3,7 @@ import { aroundAxis, logSoftmax, softmax } from "../../ops/softmax.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { Kernel } from "../backend.ts";
 import { emitSoftmaxColumns, emitSoftmaxRow } from "./kernels/vector-norm.ts";
-import { emitCells, emitColumns } from "./reduce.ts";
+import { emitCells, emitColumns } from "./kernels/vector-walk.ts";
 import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 /** Multiply-adds that an exponential costs. */
@@ -29,7 +29,7 @@ const softmaxKernel = (op: typeof softmax, logarithm: boolean): Kernel<WasmStep>
         const name = `${op.op.name}/columns`;
         const fn = e.shared(name, (m) => emitSoftmaxColumns(m, name, logarithm));
         const columns = { size: inner, steps: [4, 4] };
-        emitColumns(e, expWork * elements, cells, columns, bases, ([at, y], count) =>
+        emitColumns(e, expWork * elements, [cells], columns, bases, ([at, y], count) =>
           e.f.call(fn, { x: at, y, columns: count, rows: n, stride: 4 * inner }),
         );
       },

@@ -1,6 +1,6 @@
 /** An odometer in wasm: visits the cells of a few nested axes in order, with a pointer for each tensor. */
 import { type FunctionBuilder, i32, type Local, type Operand } from "../assembler.ts";
-import { addressOf, type Share } from "../step.ts";
+import { addressOf, type Share, type StepEmitter } from "../step.ts";
 
 export interface WalkAxis {
   readonly size: number;
@@ -78,4 +78,48 @@ function move(f: FunctionBuilder, pointers: readonly Local<"i32">[], steps: read
   pointers.forEach((p, t) => {
     if (steps[t] !== 0) f.increment(p, steps[t] * times);
   });
+}
+
+/** Elements from which threads share the work: some microseconds. */
+const sharedElements = 16384;
+
+/** `body` for each cell of the axes, dealt out to the threads where `work`, in elements, is worth it. */
+export function emitCells(
+  e: StepEmitter,
+  work: number,
+  axes: readonly WalkAxis[],
+  bases: readonly Operand<"i32">[],
+  body: (pointers: readonly Operand<"i32">[]) => void,
+): void {
+  const cells = walkSize(axes);
+  const worthSharing = e.target.threads > 1 && cells > 1 && work >= sharedElements;
+  emitWalk(e.f, axes, bases, worthSharing ? e.share(cells) : { from: 0, to: cells }, body);
+}
+
+/**
+ * `body` for columns of a stack of matrices: all of them for some of the matrices, or some for all where there are few.
+ * It gets the pointers moved to the first column, and how many columns there are.
+ */
+export function emitColumns(
+  e: StepEmitter,
+  work: number,
+  outer: readonly WalkAxis[],
+  columns: WalkAxis,
+  bases: readonly Operand<"i32">[],
+  body: (pointers: readonly Operand<"i32">[], count: Operand<"i32">) => void,
+): void {
+  const { f } = e;
+  const cells = walkSize(outer);
+  if (cells >= 2 * e.target.threads || e.target.threads === 1 || work < sharedElements) {
+    emitCells(e, work, outer, bases, (pointers) => body(pointers, columns.size));
+    return;
+  }
+  const { from, to } = e.share(columns.size, 16);
+  const count = f.let(i32.sub(to, from));
+  emitWalk(f, outer, bases, { from: 0, to: cells }, (pointers) =>
+    body(
+      pointers.map((p, i) => addressOf(p, from, columns.steps[i])),
+      count,
+    ),
+  );
 }
