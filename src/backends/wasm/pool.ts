@@ -102,10 +102,10 @@ export class WorkerPool {
     const { workers } = this;
     this.workers = [];
     this.starting = undefined;
-    // Their exits are no failures.
-    for (const w of workers) w.terminate();
     this.failure = undefined;
-    this.control.fill(0);
+    // The next workers get a block of their own: these end a little later, and their exits are no failures.
+    this.control = newControl();
+    for (const w of workers) w.terminate();
   }
 
   get started(): boolean {
@@ -159,16 +159,20 @@ export class WorkerPool {
   }
 
   private async startAll(): Promise<void> {
-    const workers = await Promise.all(Array.from({ length: this.threads - 1 }, (_, i) => this.startOne(i + 1)));
-    this.workers = workers;
+    const { control } = this;
+    const workers = await Promise.all(
+      Array.from({ length: this.threads - 1 }, (_, i) => this.startOne(i + 1, control)),
+    );
+    if (control === this.control) this.workers = workers;
+    else for (const w of workers) w.terminate();
   }
 
   /** Resolves when the worker has answered. */
-  private startOne(thread: number): Promise<WorkerLike> {
+  private startOne(thread: number, control: Int32Array): Promise<WorkerLike> {
     return new Promise((resolve, reject) => {
       const fail = (cause: unknown): void => {
         clearTimeout(timer);
-        this.failure ??= cause;
+        if (control === this.control) this.failure ??= cause;
         reject(new DeviceError(`wasm: a worker thread failed: ${(cause as Error)?.message ?? cause}`, { cause }));
       };
       const timer = setTimeout(() => fail("it did not answer"), startTimeout);
@@ -181,7 +185,7 @@ export class WorkerPool {
           started.then(resolve, reject);
         },
       });
-      started.then((w) => w.postMessage({ control: this.control, thread }), fail);
+      started.then((w) => w.postMessage({ control, thread }), fail);
     });
   }
 }
