@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { col2im } from "../../src/ops/col2im.ts";
 import { conv } from "../../src/ops/conv.ts";
-import { convInteger, qlinearConv } from "../../src/ops/convInteger.ts";
-import { convTranspose, convTransposeGeometry } from "../../src/ops/convTranspose.ts";
-import { deformConv } from "../../src/ops/deformConv.ts";
+import { convInteger, qlinearConv } from "../../src/ops/conv-integer.ts";
+import { convTranspose, convTransposeGeometry } from "../../src/ops/conv-transpose.ts";
+import { deformConv } from "../../src/ops/deform-conv.ts";
 import { kernelExtent, resolveWindow, type WindowAttrs } from "../../src/ops/window.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { hostTensor } from "../../src/tensor/tensor.ts";

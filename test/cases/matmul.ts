@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { gemm } from "../../src/ops/gemm.ts";
 import { matmul } from "../../src/ops/matmul.ts";
-import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../src/ops/matmulInteger.ts";
-import { matmulNBits, nBitsLayout } from "../../src/ops/matmulNBits.ts";
+import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../src/ops/matmul-integer.ts";
+import { matmulNBits, nBitsLayout } from "../../src/ops/matmul-n-bits.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { opCase, tensorFrom } from "./case.ts";
 import { activation, extent } from "./epilogue.ts";

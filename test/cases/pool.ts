@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { maxUnpool } from "../../src/ops/maxUnpool.ts";
+import { maxUnpool } from "../../src/ops/max-unpool.ts";
 import {
   averagePool,
   globalAveragePool,

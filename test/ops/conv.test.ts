@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { col2im } from "../../src/ops/col2im.ts";
 import { conv } from "../../src/ops/conv.ts";
-import { convInteger, qlinearConv } from "../../src/ops/convInteger.ts";
-import { convTranspose } from "../../src/ops/convTranspose.ts";
-import { deformConv } from "../../src/ops/deformConv.ts";
+import { convInteger, qlinearConv } from "../../src/ops/conv-integer.ts";
+import { convTranspose } from "../../src/ops/conv-transpose.ts";
+import { deformConv } from "../../src/ops/deform-conv.ts";
 import { resolveWindow } from "../../src/ops/window.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { ShapeError } from "../../src/tensor/errors.ts";

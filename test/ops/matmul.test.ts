@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { gemm } from "../../src/ops/gemm.ts";
 import { matmul } from "../../src/ops/matmul.ts";
-import { matmulInteger, qlinearMatmul } from "../../src/ops/matmulInteger.ts";
-import { matmulNBits } from "../../src/ops/matmulNBits.ts";
+import { matmulInteger, qlinearMatmul } from "../../src/ops/matmul-integer.ts";
+import { matmulNBits } from "../../src/ops/matmul-n-bits.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";
 import { hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { maxUnpool } from "../../src/ops/maxUnpool.ts";
+import { maxUnpool } from "../../src/ops/max-unpool.ts";
 import { averagePool, globalAveragePool, globalLpPool, globalMaxPool, lpPool, maxPool } from "../../src/ops/pool.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";

@@ -6,7 +6,7 @@ import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { GraphBuilder, type SymbolicValue } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import { conv } from "../../src/ops/conv.ts";
-import { convTranspose } from "../../src/ops/convTranspose.ts";
+import { convTranspose } from "../../src/ops/conv-transpose.ts";
 import type { AnyOp, Attrs } from "../../src/ops/op.ts";
 import { averagePool, globalAveragePool, maxPool } from "../../src/ops/pool.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";

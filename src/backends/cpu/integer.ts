@@ -6,9 +6,9 @@
  */
 
 import { type ConvWindowAttrs, convGeometry } from "../../ops/conv.ts";
-import { convInteger, qlinearConv } from "../../ops/convInteger.ts";
+import { convInteger, qlinearConv } from "../../ops/conv-integer.ts";
 import { matmulGeometry } from "../../ops/matmul.ts";
-import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../ops/matmulInteger.ts";
+import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../ops/matmul-integer.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { roundHalfEven } from "../../tensor/float.ts";
 import { sizeOf } from "../../tensor/shape.ts";

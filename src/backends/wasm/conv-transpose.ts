@@ -2,7 +2,7 @@
  * Transposed convolution: a product S[channel of y and tap, element of x] = W' X with x packed once for each image, a
  * few channels of y at a time, whose sums are then added up where they belong (kernels/conv-scatter.ts).
  */
-import { convTranspose, convTransposeGeometry } from "../../ops/convTranspose.ts";
+import { convTranspose, convTransposeGeometry } from "../../ops/conv-transpose.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { i32 } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";

@@ -1,9 +1,9 @@
 /** ONNX convolutions -> ours. */
 import { col2im } from "../../../ops/col2im.ts";
 import { conv } from "../../../ops/conv.ts";
-import { convInteger, qlinearConv } from "../../../ops/convInteger.ts";
-import { convTranspose } from "../../../ops/convTranspose.ts";
-import { deformConv } from "../../../ops/deformConv.ts";
+import { convInteger, qlinearConv } from "../../../ops/conv-integer.ts";
+import { convTranspose } from "../../../ops/conv-transpose.ts";
+import { deformConv } from "../../../ops/deform-conv.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
 import { windowAttrs } from "./window.ts";
 

@@ -1,8 +1,8 @@
 /** ONNX matrix products -> ours. */
 import { gemm } from "../../../ops/gemm.ts";
 import { matmul } from "../../../ops/matmul.ts";
-import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../../ops/matmulInteger.ts";
-import { matmulNBits } from "../../../ops/matmulNBits.ts";
+import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../../ops/matmul-integer.ts";
+import { matmulNBits } from "../../../ops/matmul-n-bits.ts";
 import { dynamicQuantizeLinear } from "../../../ops/quantize.ts";
 import type { LoweringTable } from "../node.ts";
 import { requiredInt } from "./window.ts";

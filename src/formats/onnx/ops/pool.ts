@@ -1,5 +1,5 @@
 /** ONNX pooling -> ours. */
-import { maxUnpool } from "../../../ops/maxUnpool.ts";
+import { maxUnpool } from "../../../ops/max-unpool.ts";
 import { averagePool, globalAveragePool, globalLpPool, globalMaxPool, lpPool, maxPool } from "../../../ops/pool.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
 import { requiredInts, windowAttrs } from "./window.ts";

@@ -5,7 +5,7 @@ import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { expectDType, expectFloat, shapeError } from "./check.ts";
 import { type ConvGeometry, type ConvWindowAttrs, convGeometry, convolve } from "./conv.ts";
 import { defineOp } from "./op.ts";
-import { checkZeroDType, requantize } from "./quantizedProduct.ts";
+import { checkZeroDType, requantize } from "./quantized-product.ts";
 
 function expectOne(op: string, what: string, t: TensorType | undefined): void {
   if (t && sizeOf(t.shape) !== 1) shapeError(op, `${what} must be one number`, t);

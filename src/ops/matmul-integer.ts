@@ -5,7 +5,7 @@ import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { expectDType, expectFloat, sameDType, shapeError } from "./check.ts";
 import { matmulGeometry, multiply } from "./matmul.ts";
 import { defineOp } from "./op.ts";
-import { checkZeroDType, parameterStrides, requantize, withoutZero } from "./quantizedProduct.ts";
+import { checkZeroDType, parameterStrides, requantize, withoutZero } from "./quantized-product.ts";
 
 /** Output shape of a b, with everything checked that the operators here share. */
 function inferProduct(

@@ -1,5 +1,5 @@
 /** Products with weights of 2, 4 or 8 bits, in f32. */
-import { type MatmulNBitsAttrs, matmulNBits, nBitsLayout } from "../../ops/matmulNBits.ts";
+import { type MatmulNBitsAttrs, matmulNBits, nBitsLayout } from "../../ops/matmul-n-bits.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostStep, Kernel } from "../backend.ts";
 import { kernel } from "../backend.ts";

@@ -3,7 +3,7 @@
  * positions of x (one element per channel), the staying ones w's columns (output channel, tap), and each finished tile
  * is added into a padded copy of the output, where every tap of every position has a place. The copy is then cropped.
  */
-import { convTranspose, convTransposeGeometry } from "../../ops/convTranspose.ts";
+import { convTranspose, convTransposeGeometry } from "../../ops/conv-transpose.ts";
 import { sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
