@@ -73,7 +73,7 @@ export class Copies<T> {
 export interface Step {
   readonly workspaceBytes?: number;
   readonly prepack?: readonly Prepack[];
-  /** Output 0 may share memory with an input that is dead afterwards. */
+  /** Output 0 may be written over input 0, if that is dead afterwards and of the same size. */
   readonly inplace?: boolean;
 }
 

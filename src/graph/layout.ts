@@ -89,7 +89,9 @@ export class Layout<S extends Step> {
       return "constant";
     }
     if (choice.fallback || !(node.op.inplace || step?.inplace)) return undefined;
-    for (const [k, id] of node.inputs.entries()) {
+    // An elementwise operator may take over any input; a kernel that says so on its own, its first.
+    const candidates = node.op.inplace ? node.inputs : node.inputs.slice(0, 1);
+    for (const [k, id] of candidates.entries()) {
       if (id === undefined || choice.inputs[k]!.constant) continue;
       const s = this.storageOf.get(id);
       const t = choice.inputs[k]!;
