@@ -135,10 +135,9 @@ export const iq4_nl: BlockDecoder = (bytes, at, out, o) => levels(bytes, at + 2,
 /** 8 sub-blocks with 6-bit scales: lower nibbles in 4 bytes, upper two bits in a u16. */
 export const iq4_xs: BlockDecoder = (bytes, at, out, o) => {
   const d = f16At(bytes, at);
-  const high = u16At(bytes, at + 2);
-  for (let sub = 0; sub < 8; sub++) {
-    const low = (bytes[at + 4 + (sub >> 1)] >> (sub & 1 ? 4 : 0)) & 15;
-    const scale = d * ((low | (((high >> (2 * sub)) & 3) << 4)) - 32);
-    levels(bytes, at + 8 + sub * 16, scale, out, o + sub * 32);
-  }
+  for (let sub = 0; sub < 8; sub++) levels(bytes, at + 8 + sub * 16, d * scaleIq4Xs(bytes, at, sub), out, o + sub * 32);
 };
+
+/** The scale of sub-block j of the block at bytes[at], less 32. */
+export const scaleIq4Xs = (bytes: Uint8Array, at: number, j: number): number =>
+  (((bytes[at + 4 + (j >> 1)] >> (j & 1 ? 4 : 0)) & 15) | (((u16At(bytes, at + 2) >> (2 * j)) & 3) << 4)) - 32;

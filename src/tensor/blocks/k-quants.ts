@@ -18,13 +18,15 @@ export const q2_k: BlockDecoder = (bytes, at, out, o) => {
   }
 };
 
+/** 6-bit scale of sub-block j of 16, less 32: lower nibbles in 8 bytes, then upper two bits in 4. */
+export const scaleQ3 = (bytes: Uint8Array, at: number, j: number): number =>
+  (((bytes[at + (j & 7)] >> (j >> 3 ? 4 : 0)) & 15) | (((bytes[at + 8 + (j & 3)] >> ((j >> 2) * 2)) & 3) << 4)) - 32;
+
 /** Third bits (32 bytes; set means not minus 4), 2-bit elements (64), 16 scales of 6 bits in 12 bytes, d. */
 export const q3_k: BlockDecoder = (bytes, at, out, o) => {
   const d = f16At(bytes, at + 108);
   for (let sub = 0; sub < 16; sub++) {
-    const low = bytes[at + 96 + (sub & 7)] >> (sub >> 3 ? 4 : 0);
-    const high = bytes[at + 104 + (sub & 3)] >> ((sub >> 2) * 2);
-    const scale = d * (((low & 15) | ((high & 3) << 4)) - 32);
+    const scale = d * scaleQ3(bytes, at + 96, sub);
     const qs = at + 32 + (sub >> 3) * 32 + (sub & 1) * 16;
     const hs = at + (sub & 1) * 16;
     const shift = ((sub >> 1) & 3) * 2;
@@ -38,9 +40,9 @@ export const q3_k: BlockDecoder = (bytes, at, out, o) => {
  * 6-bit scale and minimum of sub-block j of 8, from 12 bytes: the first eight hold scales and minima 0 to 3, with the
  * upper two bits of 4 to 7 in their own upper two; the last four the lower four bits of scales and minima 4 to 7.
  */
-const scaleK4 = (bytes: Uint8Array, at: number, j: number): number =>
+export const scaleK4 = (bytes: Uint8Array, at: number, j: number): number =>
   j < 4 ? bytes[at + j] & 63 : (bytes[at + j + 4] & 15) | ((bytes[at + j - 4] >> 6) << 4);
-const minK4 = (bytes: Uint8Array, at: number, j: number): number =>
+export const minK4 = (bytes: Uint8Array, at: number, j: number): number =>
   j < 4 ? bytes[at + j + 4] & 63 : (bytes[at + j + 4] >> 4) | ((bytes[at + j] >> 6) << 4);
 
 /** The inverse of `scaleK4` and `minK4`. */

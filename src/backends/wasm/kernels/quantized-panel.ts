@@ -1,0 +1,57 @@
+/**
+ * Eight rows of packed blocks as floats: a panel of kernels/gemm.ts, for each k the values of the eight rows. The packed
+ * codes have rows side by side already, so nothing is transposed.
+ */
+import { type Func, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { multiplyAdd } from "./gemm-tile.ts";
+import { type Format, GROUP, type Reader } from "./quantized-formats.ts";
+
+const panelParams = { w: "i32", out: "i32" } as const;
+export type PanelFunction = Func<typeof panelParams, undefined>;
+
+export interface PanelOptions {
+  readonly name: string;
+  readonly format: Format;
+  readonly k: number;
+  readonly relaxed: boolean;
+}
+
+export function emitPanel(m: ModuleBuilder, { name, format, k, relaxed }: PanelOptions): PanelFunction {
+  return m.func({ name, params: panelParams }, (f, { w: at, out }) => {
+    const end = f.let(i32.add(at, (k / format.unit) * format.bytes));
+    const tiny = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(2 ** 112).buffer)));
+    const zero = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(-(format.zero ?? 0)).buffer)));
+    f.while(i32.lt_u(at, end), () => {
+      for (const half of [0, 1]) {
+        const reader: Reader = { f, at, half };
+        const d = format.d && f.let(format.d(reader));
+        const dmin = format.dmin && f.let(format.dmin(reader));
+        for (const segment of format.segments) {
+          const lines = segment.blocks.map((block) => {
+            const raw = block.scale(reader);
+            const scale = f.let(d ? f32x4.mul(raw, d) : format.tiny ? f32x4.mul(raw, tiny) : raw);
+            if (!block.min) return { scale, min: format.zero ? f.let(f32x4.mul(scale, zero)) : undefined };
+            const min = block.min(reader);
+            return { scale, min: f.let(dmin ? f32x4.neg(f32x4.mul(min, dmin)) : f32x4.mul(min, tiny)) };
+          });
+          for (let step = 0; step < segment.steps; step++) {
+            for (const code of segment.codes(reader, step)) {
+              const { scale, min } = lines[code.block];
+              const v = f.let(code.bytes());
+              for (let i = 0; i < 4; i++) {
+                const up = i32x4.shl(v, 24 - 8 * i);
+                const value = f32x4.convert_i32x4_s(
+                  format.largest === undefined ? i32x4.shr_s(up, 24) : i32x4.shr_u(up, 24),
+                );
+                const y = min ? multiplyAdd(relaxed, value, scale, min) : f32x4.mul(value, scale);
+                f.v128.store(out, y, 4 * GROUP * (code.k + i) + 16 * half);
+              }
+            }
+          }
+        }
+      }
+      f.increment(at, format.bytes);
+      f.increment(out, 4 * GROUP * format.unit);
+    });
+  });
+}

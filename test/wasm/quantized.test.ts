@@ -1,0 +1,97 @@
+/** Kernels on GGUF blocks: generated cases, and every golden block at both levels of SIMD, on one thread and on two. */
+import { existsSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { formats, GROUP, packBlocks, packedBytes } from "../../src/backends/wasm/kernels/quantized-formats.ts";
+import type { WasmSession } from "../../src/backends/wasm/session.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { drive } from "../../src/graph/drive.ts";
+import { GraphRunner } from "../../src/graph/runner.ts";
+import { quantizedMatmul, rowBytes } from "../../src/ops/quantized-matmul.ts";
+import type { BlockType } from "../../src/tensor/blocks/types.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { opCase, tensorFrom } from "../cases/case.ts";
+import { difference } from "../compare.ts";
+import { runReference, testKernels } from "../kernels.ts";
+import { toleranceOf } from "../tolerance.ts";
+
+const levels = [true, false].map((relaxed) => ({
+  label: relaxed ? "as the host allows" : "in baseline SIMD",
+  features: relaxed ? {} : { relaxedSimd: false },
+}));
+
+for (const { label, features } of levels) {
+  const backend = wasm({ threads: 1, features });
+  const kernels = backend.ownKernels.filter((k) => k.op.name.startsWith("quantized"));
+  testKernels(`block kernels ${label}`, { ...backend, kernels });
+}
+
+const shared = new URL("../../../shared/formats/gguf-blocks/", import.meta.url);
+const present = existsSync(shared);
+if (!present) console.warn("quantised kernels: shared/formats is absent, the golden blocks are skipped");
+
+interface Golden {
+  type: string;
+  rows: number;
+  cols: number;
+  finite: boolean;
+}
+const goldens: Golden[] = present ? JSON.parse(readFileSync(new URL("index.json", shared), "utf8")) : [];
+
+/** `n` rows of the golden ones, again and again. */
+function repeated(bytes: Uint8Array, row: number, n: number): HostTensor {
+  const data = new Uint8Array(n * row);
+  for (let i = 0; i < n; i++)
+    data.set(bytes.subarray((i * row) % bytes.length, ((i * row) % bytes.length) + row), i * row);
+  return { dtype: "u8", shape: [data.length], data };
+}
+
+for (const threads of [1, 2])
+  for (const { label, features } of levels)
+    describe(`golden blocks ${label}, ${threads} thread${threads > 1 ? "s" : ""}`, () => {
+      const backend = wasm({ threads, features });
+      const device = backend.open();
+      afterAll(() => device.dispose());
+      if (threads > 1)
+        // Runs go without threads until they have started.
+        beforeAll(async () => {
+          const { pool } = device as WasmSession;
+          pool!.startInBackground();
+          await vi.waitFor(() => expect(pool!.started).toBe(true), 20_000);
+        }, 30_000);
+      test.each(goldens)("$type", async ({ type: name, cols: k, finite }) => {
+        expect(finite).toBe(true);
+        const type = name.toLowerCase() as BlockType;
+        const bytes = new Uint8Array(readFileSync(new URL(`${name}.bin`, shared)));
+        for (const m of [1, 2, 5, 16, 33]) {
+          // Two threads take part from a million multiply-adds on.
+          const n = m === 1 && threads > 1 ? 4001 : 21;
+          const x = tensorFrom(m, "f32", [m, k]);
+          const w = repeated(bytes, rowBytes({ type, k }), n);
+          const attrs = { type, n, k };
+          const builder = new GraphBuilder();
+          builder.output("y", quantizedMatmul(builder.input("x", "f32", x.shape), builder.constant(w), attrs));
+          const runner = new GraphRunner(builder.build(), backend, device);
+          const [y] = (await drive(runner.execute([x]))) as HostTensor[];
+          const c = opCase(quantizedMatmul, [x, w], attrs);
+          const [want] = runReference(quantizedMatmul.op, c)!;
+          expect(difference(y, want, toleranceOf("quantizedMatmul", "f32", c)), `${m} rows`).toBeUndefined();
+        }
+      });
+    });
+
+test("packed blocks take little more than those of the file", () => {
+  for (const type of Object.keys(formats) as BlockType[]) {
+    const k = 512;
+    const inFile = GROUP * rowBytes({ type, k });
+    expect(packedBytes(formats[type]!, GROUP, k) / inFile, type).toBeLessThan(1.06);
+    // Rows that are not there are zeros, whatever stood there before.
+    const one = new Uint8Array(packedBytes(formats[type]!, GROUP, k)).fill(255);
+    packBlocks(type, 1, k, new Uint8Array(rowBytes({ type, k })), one);
+    // 224 is a scale of -32, which zero bits mean in q3_k and iq4_xs.
+    expect(
+      one.every((b) => b === 0 || b === 224),
+      type,
+    ).toBe(true);
+  }
+});
