@@ -11,6 +11,7 @@ const program = 2;
 const from = 3;
 const to = 4;
 const idle = 5;
+const runs = 6;
 const words = 16;
 
 /**
@@ -22,9 +23,9 @@ const workerSource = `
 const port = typeof require === "function" ? require("node:worker_threads").parentPort : self;
 const listen = (f) => port.on ? port.on("message", f) : (port.onmessage = (e) => f(e.data));
 const programs = new Map();
-let control, thread, read = 0, seen = 0;
+let control, thread, read = 0, seen = 0, done = 0;
 listen((m) => {
-  if (m.control) { control = m.control; thread = m.thread; port.postMessage("ready"); return; }
+  if (m.control) { control = m.control; thread = m.thread; done = Atomics.load(control, ${runs}); port.postMessage("ready"); return; }
   read++;
   if (m.module) {
     const host = () => {};
@@ -38,6 +39,10 @@ listen((m) => {
     const now = Atomics.load(control, ${generation});
     if (now === seen || read !== Atomics.load(control, ${mail})) continue;
     seen = now;
+    // Mail wakes it too, without a run.
+    const run = Atomics.load(control, ${runs});
+    if (run === done) continue;
+    done = run;
     const p = programs.get(control[${program}]);
     if (!p) continue;
     try { p.run(thread, control[${from}], control[${to}]); } catch { Atomics.store(p.failed, 0, 1); }
@@ -141,6 +146,7 @@ export class WorkerPool {
     control[program] = id;
     control[from] = first;
     control[to] = last;
+    Atomics.add(control, runs, 1);
     Atomics.add(control, generation, 1);
     Atomics.notify(control, generation);
   }
