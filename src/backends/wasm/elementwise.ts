@@ -166,11 +166,37 @@ const clipKernel = kernel(clip, wasmName(clip, "f32"), ([x, min, max], [y]) => {
   const bound = (t: KernelInput | undefined, open: number): number | undefined =>
     t ? (t.constant && t.dtype === "f32" ? toF64(t.constant)[0] : undefined) : open;
   const [low, high] = [bound(min, Number.NEGATIVE_INFINITY), bound(max, Number.POSITIVE_INFINITY)];
-  // NaN has no order: the plain kernel gives what ONNX says.
   if (x.dtype !== "f32" || low === undefined || high === undefined || Number.isNaN(low) || Number.isNaN(high))
     return undefined;
   const entry = activationEntry({ kind: "clip", min: low, max: high });
   return entry && elementwiseStep(mapped(...entry), [x], y, true);
+});
+
+/** Bounds that are only known at run time, or NaN. */
+const clipByOperands = wasmKernel(clip, wasmName(clip, "operands"), (inputs, [y]) => {
+  if (inputs.some((t) => t && t.dtype !== "f32")) return undefined;
+  const given = [0, 1, 2].filter((i) => inputs[i]);
+  const has = (i: number): number => given.indexOf(i);
+  const form: Elementwise = {
+    name: `clip(${given})`,
+    elements: given.map(() => "f32"),
+    result: "f32",
+    value: (_, operands) => {
+      const raised = inputs[1] ? f32x4.max(operands[0], operands[has(1)]) : operands[0];
+      return inputs[2] ? f32x4.min(raised, operands[has(2)]) : raised;
+    },
+  };
+  return {
+    inplace: true,
+    emit: (e) =>
+      emitElementwise(
+        e,
+        form,
+        y.shape,
+        given.map((i) => ({ shape: i === 0 ? y.shape : [], at: e.inputs[i] })),
+        e.outputs[0],
+      ),
+  };
 });
 
 // ---- two operands ------------------------------------------------------------------------------------------------
@@ -373,6 +399,7 @@ export const elementwiseKernels: WasmKernels = () => [
   ...functions.map(([op, entry]) => unaryKernel(op, () => [op.op.name, entry])),
   ...activations.map((op) => unaryKernel(op, (attrs) => activationEntry(activationOf(op.op.name, attrs)!))),
   clipKernel,
+  clipByOperands,
   ...arithmetic.map(arithmeticKernel),
   ...comparisons.map(comparisonKernel),
   ...logic.map(([op, mask]) =>

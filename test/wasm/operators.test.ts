@@ -1,0 +1,132 @@
+/** Operators other than products and convolutions, divided among threads, give bit for bit what one thread gives. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Backend } from "../../src/backends/backend.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import type { WasmSession } from "../../src/backends/wasm/session.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { compile } from "../../src/graph/session.ts";
+import * as ops from "../../src/ops/index.ts";
+import type { AnyOp, Attrs } from "../../src/ops/op.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { tensorFrom } from "../cases/case.ts";
+
+/** What a node reads: shapes of f32 data, or tensors as they are. */
+type Input = number[] | HostTensor;
+type Node = readonly [op: AnyOp, inputs: readonly Input[], attrs?: Attrs];
+
+const integers = (...values: number[]): HostTensor => ({
+  dtype: "i64",
+  shape: [values.length],
+  data: BigInt64Array.from(values, BigInt),
+});
+const bool = (shape: number[]): HostTensor => tensorFrom(9, "bool", shape);
+
+/** Large enough for threads to take part, of odd sizes, and so that each way of dividing work occurs. */
+const nodes: Record<string, Node> = {
+  "unary, one run": [ops.gelu, [[3, 7, 1999]]],
+  "binary, one run": [ops.add, [[70003], [70003]]],
+  "binary, many runs": [
+    ops.mul,
+    [
+      [1, 33, 60, 61],
+      [33, 1, 1],
+    ],
+  ],
+  "binary, few long runs": [ops.sub, [[3, 40001], [40001]]],
+  "comparison of repeated": [ops.less, [[50001], [1]]],
+  "where of three": [ops.where, [bool([9, 1, 333]), [9, 40, 333], [40, 1]]],
+  cast: [ops.cast, [[80005]], { to: "i64" }],
+  batchNorm: [ops.batchNorm, [[2, 31, 33, 35], [31], [31], [31], tensorFrom(5, "f32", [31], { min: 0.1 })]],
+  "softmax of rows": [ops.softmax, [[37, 501]]],
+  "softmax of columns": [ops.softmax, [[1, 101, 333]], { axis: 1 }],
+  layerNorm: [ops.layerNorm, [[61, 517], [517], [517]]],
+  groupNorm: [ops.groupNorm, [[2, 30, 31, 33], [30], [30]], { groups: 6 }],
+  localResponseNorm: [ops.localResponseNorm, [[1, 40, 27, 31]], { size: 5 }],
+  "sum of rows": [ops.reduceSum, [[1, 44, 29, 31], integers(2, 3)]],
+  "mean of columns": [ops.reduceMean, [[1, 44, 29, 31], integers(1)]],
+  "max across": [ops.reduceMax, [[5, 21, 29, 31], integers(0, 2, 3)]],
+  "argMax of columns": [ops.argMax, [[1, 21, 40, 41]], { axis: 1 }],
+  "argMax of rows": [ops.argMax, [[50, 801]], { axis: -1 }],
+  "transpose of a plane": [ops.transpose, [[301, 203]]],
+  "transpose of heads": [ops.transpose, [[2, 65, 12, 64]], { perm: [0, 2, 1, 3] }],
+  "concat of one row": [
+    ops.concat,
+    [
+      [1, 30, 31, 33],
+      [1, 7, 31, 33],
+      [1, 50, 31, 33],
+    ],
+    { axis: 1 },
+  ],
+  "concat of rows": [
+    ops.concat,
+    [
+      [301, 77],
+      [301, 99],
+    ],
+    { axis: 1 },
+  ],
+  split: [ops.split, [[1, 91, 31, 33]], { axis: 1, parts: 3 }],
+  "attention by heads": [
+    ops.attention,
+    [
+      [2, 5, 67, 24],
+      [2, 5, 131, 24],
+      [2, 5, 131, 24],
+    ],
+    { causal: true },
+  ],
+  "attention by queries": [
+    ops.attention,
+    [
+      [1, 1, 301, 16],
+      [1, 1, 40, 16],
+      [1, 1, 40, 16],
+    ],
+    {},
+  ],
+};
+
+async function run([op, inputs, attrs = {}]: Node, device: Backend): Promise<{ kernel: string; ys: HostTensor[] }> {
+  const builder = new GraphBuilder();
+  const data: Record<string, HostTensor> = {};
+  const values = inputs.map((given, i) => {
+    const t = Array.isArray(given) ? tensorFrom(i + 1, "f32", given) : given;
+    if (t.dtype === "i64") return builder.constant(t);
+    data[`x${i}`] = t;
+    return builder.input(`x${i}`, t.dtype, t.shape);
+  });
+  const outputs = builder.run(op.op, values, attrs);
+  outputs.forEach((y, i) => {
+    builder.output(`y${i}`, y);
+  });
+  // Plans of little work run on one thread.
+  const square = builder.input("square", "f32", [128, 128]);
+  data["square"] = tensorFrom(0, "f32", [128, 128]);
+  builder.output("product", builder.run(ops.matmul.op, [square, square], {})[0]);
+  using session = await compile(builder.build(), { device });
+  const results = await session.run(data);
+  return { kernel: session.explain()[0].kernel, ys: outputs.map((_, i) => results[`y${i}`]) };
+}
+
+for (const threads of [2, 3])
+  describe(`${threads} threads`, () => {
+    const device = wasm({ threads });
+    const holder = device.open() as WasmSession;
+    beforeAll(async () => {
+      await holder.pool!.ready();
+      expect(holder.pool!.started).toBe(true);
+    });
+    afterAll(() => holder.dispose());
+
+    test.each(Object.entries(nodes))("%s", async (_, node) => {
+      const got = await run(node, device);
+      const want = await run(node, wasm({ threads: 1 }));
+      expect(got.kernel).toContain("wasm/");
+      got.ys.forEach((y, k) => {
+        expect(y.shape).toEqual(want.ys[k].shape);
+        const [a, b] = [y, want.ys[k]].map((t) => t.data as Float32Array);
+        expect(a.findIndex((v, i) => !Object.is(v, b[i]))).toBe(-1);
+      });
+    });
+  });
