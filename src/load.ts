@@ -40,7 +40,9 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
   const device: Backend = await openDevice(options.device, options);
   const graph = await readGraph(source, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
-  const session = await compile(graph, { device, optimize: options.optimize });
+  // What was read from a file is ours; bytes that the caller gave may still be in use.
+  const ownsWeights = source.local && !options.externalData;
+  const session = await compile(graph, { device, optimize: options.optimize, ownsWeights });
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return session;
 }
@@ -48,9 +50,9 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
 async function readGraph(source: ByteSource, options: LoadOptions) {
   const head = await source.read(0, Math.min(8, source.size));
   if (head.length === 0) throw new FormatError(`${source.name}: the file is empty`, { offset: 0 });
-  const { importOnnx } = await import("./formats/onnx/index.ts");
-  const bytes = await source.read(0, source.size, options.signal);
-  const { graph } = await importOnnx(bytes, { name: source.name, loadExternal: externalReader(source, options) });
+  const { importOnnxSource } = await import("./formats/onnx/index.ts");
+  const loadExternal = externalReader(source, options);
+  const { graph } = await importOnnxSource(source, { name: source.name, loadExternal, signal: options.signal });
   return graph;
 }
 

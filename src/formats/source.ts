@@ -15,6 +15,8 @@ export interface ByteSource {
    * @throws FormatError when the range is not inside the file; InputError when it cannot be read
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Many small reads cost no more than one: a file on disk, not a network. */
+  readonly local?: boolean;
   /**
    * A file named relative to this one, for weights and tokenizers kept beside a model. Missing where "beside" means nothing.
    * @throws FormatError for a path that leads out of the folder, InputError when it cannot be opened
@@ -66,6 +68,7 @@ export function blobSource(blob: Blob, name = (blob as File).name || "blob"): By
   const source = {
     size: blob.size,
     name,
+    local: true,
     async read(offset: number, length: number) {
       checkRange(source, offset, length);
       return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
@@ -95,6 +98,7 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   const source: ByteSource = {
     size,
     name,
+    local: true,
     async sibling(other) {
       checkSibling(name, other);
       const own = path instanceof URL ? path.pathname : path;

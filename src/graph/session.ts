@@ -38,6 +38,11 @@ export interface CompileOptions {
   device: Backend;
   /** Default true: fold constants and fuse. False runs the graph as it was written. */
   optimize?: boolean;
+  /**
+   * Nobody else uses the arrays of the graph's constants: they are freed as the device takes them over. Default: they are
+   * left to their owner.
+   */
+  ownsWeights?: boolean;
 }
 
 /** One step of a plan, for people and tools. */
@@ -59,7 +64,7 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   const ready = options.optimize === false ? graph : optimize(graph);
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
   await device.load?.([...operatorsOf(ready)], dtypes);
-  return new Session(ready, device);
+  return new Session(ready, device, options.ownsWeights);
 }
 
 export class Session {
@@ -77,8 +82,9 @@ export class Session {
   constructor(
     graph: Graph,
     readonly device: Backend,
+    ownsWeights = false,
   ) {
-    graph = withWeights(graph);
+    graph = withWeights(graph, ownsWeights);
     this.graph = graph;
     this.inputs = graph.inputs.map(describe);
     this.outputs = graph.outputs.map(describe);

@@ -4,16 +4,19 @@ import type { HostTensor } from "../tensor/tensor.ts";
 import { Elements, Weight } from "../tensor/weight.ts";
 import { type Graph, isGraph, type Node } from "./ir.ts";
 
-/** The graph with its constants as weights, nested graphs included. Constants that share an array go on sharing. */
-export function withWeights(graph: Graph, known = new Map<TypedArray, Elements>()): Graph {
+/**
+ * The graph with its constants as weights, nested graphs included. Constants that share an array go on sharing.
+ * @param owned nobody else has the constants' arrays
+ */
+export function withWeights(graph: Graph, owned = false, known = new Map<TypedArray, Elements>()): Graph {
   const weight = (t: HostTensor): HostTensor => {
     if (t instanceof Weight || t.dtype === "string") return t;
     const data = t.data as TypedArray;
     let elements = known.get(data);
-    if (!elements) known.set(data, (elements = new Elements(data)));
+    if (!elements) known.set(data, (elements = new Elements(data, owned)));
     return new Weight(t.dtype, t.shape, elements);
   };
-  const attribute = (v: unknown): unknown => (isGraph(v) ? withWeights(v, known) : isTensor(v) ? weight(v) : v);
+  const attribute = (v: unknown): unknown => (isGraph(v) ? withWeights(v, owned, known) : isTensor(v) ? weight(v) : v);
   const node = (n: Node): Node => {
     const entries = Object.entries(n.attrs);
     if (!entries.some(([, v]) => isGraph(v) || isTensor(v))) return n;

@@ -60,7 +60,8 @@ export class HostSession implements DeviceSession<HostStep> {
   /** A weight that is read as it is. */
   private plain(elements: Elements): TypedArray {
     const { data } = elements;
-    elements.handOver(() => data);
+    // What was packed before, and unpacked now.
+    if (!elements.onHost) elements.handOver(() => data);
     if (data.buffer.byteLength > data.byteLength) this.inFile.set(elements, data);
     return data;
   }

@@ -24,13 +24,7 @@ export const foldBatchNorm: Rule = (node, context) => {
   const epsilon = (node.attrs["epsilon"] as number | undefined) ?? 1e-5;
   const [s, b, m, v] = [scale, beta, mean, variance].map(toF64);
   const factor = s.map((x, c) => x / Math.sqrt(v[c] + epsilon));
-  const w = toF64(weights);
-  const perChannel = w.length / channels;
-  const newWeights = emptyTensor(weights);
-  fromF64(
-    w.map((x, i) => x * factor[Math.floor(i / perChannel)]),
-    newWeights,
-  );
+  const newWeights = scaled(weights, factor);
   const newBias = emptyTensor({ dtype: weights.dtype, shape: [channels] });
   const old = bias ? toF64(bias) : new Float64Array(channels);
   fromF64(
@@ -40,3 +34,20 @@ export const foldBatchNorm: Rule = (node, context) => {
   const inputs = [conv.inputs[0], context.addConstant(newWeights), context.addConstant(newBias)];
   return [{ ...conv, inputs, outputs: node.outputs.slice(0, 1) }];
 };
+
+/** The weights with each output channel times its factor. f32 goes without copies in float64: weights are large. */
+function scaled(weights: HostTensor, factor: Float64Array): HostTensor {
+  const out = emptyTensor(weights);
+  const size = weights.data.length / factor.length;
+  if (weights.dtype === "f32") {
+    const [from, to] = [weights.data as Float32Array, out.data as Float32Array];
+    factor.forEach((f, c) => {
+      for (let i = c * size; i < (c + 1) * size; i++) to[i] = from[i] * f;
+    });
+  } else
+    fromF64(
+      toF64(weights).map((x, i) => x * factor[Math.floor(i / size)]),
+      out,
+    );
+  return out;
+}
