@@ -39,6 +39,12 @@ export class ModelFolder {
     throw new InputError(`${path}: there is neither ${weightNames.join(" nor ")}`);
   }
 
+  /** The safetensors file or index of a folder on disk; anything else as it is. */
+  static async resolve(input: SourceInput): Promise<SourceInput> {
+    if (typeof input !== "string" || !(await listFolder(input))) return input;
+    return (await ModelFolder.open(input)).weightsSource;
+  }
+
   static at(weights: ByteSource): ModelFolder {
     return new ModelFolder(weights);
   }

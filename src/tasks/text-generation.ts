@@ -5,6 +5,7 @@ import { nextTurn } from "../graph/drive.ts";
 import type { LoadProgress } from "../load.ts";
 import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
+import { ModelFolder } from "./folder.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
 import type { LanguageModelFile } from "./language/file.ts";
 import { readLanguageModel } from "./language/read.ts";
@@ -76,7 +77,7 @@ export const tokensPerSecond = (g: Generation): number =>
  */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
   const { signal, onProgress } = options;
-  const source = await openSource(model, {
+  const source = await openSource(await ModelFolder.resolve(model), {
     signal,
     onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
   });

@@ -4,11 +4,12 @@ import type { ByteSource } from "../../formats/source.ts";
 import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
-import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { LanguageModelFile } from "./file.ts";
 import { ggufTokenizer } from "./gguf-tokenizer.ts";
 import { Metadata } from "./metadata.ts";
 import { defaultContextLimit, type ReadOptions } from "./read.ts";
+import { splitRows } from "./weights.ts";
 
 /** What metadata does not say. */
 interface Architecture {
@@ -153,8 +154,8 @@ async function readWeights(file: GgufFile, config: DecoderConfig, signal?: Abort
     const weight = await readWeight(t, signal);
     const merged =
       t.name.includes(".attn_qkv.") || (config.architecture === "phi3" && t.name.endsWith("ffn_up.weight"));
-    if (!merged) weights.set(t.name, weight);
-    else splitRows(t.name, weight, partsOf(t.name, config, t.shape[0]), weights);
+    const parts: [string, number][] = merged ? partsOf(t.name, config, t.shape[0]) : [[t.name, t.shape[0]]];
+    for (const [name, part] of splitRows(t.name, weight, parts)) weights.set(name, part);
   }
   return weights;
 }
@@ -163,23 +164,4 @@ async function readWeight(t: GgufTensor, signal?: AbortSignal): Promise<Weight> 
   if (t.shape.length === 2 && t.type !== "F32")
     return { type: t.type.toLowerCase() as BlockType, shape: t.shape, bytes: await t.bytes(signal) };
   return { dtype: "f32", shape: t.shape, data: await t.dequantize(signal) };
-}
-
-/** Rows are whole blocks: parts are views. */
-function splitRows(name: string, w: Weight, parts: readonly [string, number][], into: Map<string, Weight>): void {
-  const rows = w.shape[0];
-  const total = parts.reduce((sum, [, n]) => sum + n, 0);
-  if (total !== rows) throw new FormatError(`"${name}" has ${rows} rows, expected ${total}`);
-  let at = 0;
-  for (const [part, n] of parts) {
-    const shape = [n, ...w.shape.slice(1)];
-    if ("bytes" in w) {
-      const row = w.bytes.length / rows;
-      into.set(part, { ...w, shape, bytes: w.bytes.subarray(at * row, (at + n) * row) });
-    } else {
-      const row = w.data.length / rows;
-      into.set(part, { ...w, shape, data: w.data.subarray(at * row, (at + n) * row) });
-    }
-    at += n;
-  }
 }

@@ -44,13 +44,14 @@ export class HuggingFaceTokenizer implements Tokenizer {
   static async open(
     source: Json,
     config: Json = {},
-    names: { begin?: string; end?: Iterable<string> } = {},
+    names: { begin?: string; end?: Iterable<string>; endNumbers?: Iterable<number> } = {},
   ): Promise<HuggingFaceTokenizer> {
     const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
     try {
       const peer = new Tokenizer(source, config);
       const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
-      const end = new Set([...(names.end ?? [])].map(idOf).filter((id) => id !== undefined));
+      const ends = [...[...(names.end ?? [])].map(idOf), ...(names.endNumbers ?? [])];
+      const end = new Set(ends.filter((id) => id !== undefined));
       const vocabulary = (source["model"] as { vocab?: object })?.vocab ?? {};
       return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, idOf(names.begin), end);
     } catch (cause) {

@@ -1,0 +1,353 @@
+/** Models written to the formats that others use, and read back: configurations and weights come out as they went in. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { type GgufValue, writeGguf } from "../../src/formats/gguf/index.ts";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
+import { bytesSource } from "../../src/formats/source.ts";
+import type { DecoderConfig, Weight } from "../../src/models/transformer/config.ts";
+import { ModelFolder } from "../../src/tasks/folder.ts";
+import { readGgufModel } from "../../src/tasks/language/gguf.ts";
+import { readHuggingFaceModel } from "../../src/tasks/language/huggingface.ts";
+import { readLanguageModel } from "../../src/tasks/language/read.ts";
+import { textGeneration } from "../../src/tasks/text-generation.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
+import { build, text, variants } from "../models/tiny.ts";
+
+type Weights = Map<string, Weight & Matrix>;
+
+const folder = await mkdtemp(join(tmpdir(), "forwardpass-models-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Tensors joined along their rows, under a new name. */
+function merge(weights: Map<string, HostTensor>, parts: string[], to: string): void {
+  const all = parts.map((p) => weights.get(p)).filter((t) => t !== undefined);
+  if (all.length === 0) return;
+  const data = new Float32Array(all.reduce((n, t) => n + t.data.length, 0));
+  let at = 0;
+  for (const t of all) {
+    data.set(t.data as Float32Array, at);
+    at += t.data.length;
+  }
+  const rows = all.reduce((n, t) => n + t.shape[0], 0);
+  for (const p of parts) weights.delete(p);
+  weights.set(to, { dtype: "f32", shape: [rows, ...all[0].shape.slice(1)], data });
+}
+
+function expectSame(got: ReadonlyMap<string, Weight>, want: Weights): void {
+  expect([...got.keys()].sort()).toEqual([...want.keys()].sort());
+  for (const [name, w] of want) {
+    const g = got.get(name) as Matrix;
+    expect(g.shape, name).toEqual(w.shape);
+    let worst = 0;
+    for (let i = 0; i < w.data.length; i++) worst = Math.max(worst, Math.abs(g.data[i] - w.data[i]));
+    // 1 + (w - 1) rounds.
+    expect(worst, name).toBeLessThan(1e-6);
+  }
+}
+
+/** As far as a file can say it. */
+const comparable = ({ architecture: _, ...c }: DecoderConfig) => ({
+  ...c,
+  attentionScale: c.attentionScale ?? 1 / Math.sqrt(c.headDim),
+  attentionSoftcap: c.attentionSoftcap,
+  logitSoftcap: c.logitSoftcap,
+  rope: c.rope && { ...c.rope, scaling: c.rope.scaling },
+  layers: c.layers.map((l) => l.window ?? 0),
+});
+
+describe("GGUF", () => {
+  function metadataOf(arch: string, c: DecoderConfig, extra: Record<string, GgufValue> = {}) {
+    const window = c.layers.find((l) => l.window)?.window;
+    const entries: [string, GgufValue][] = [
+      ["block_count", c.layers.length],
+      ["context_length", c.contextLength],
+      ["embedding_length", c.width],
+      ["attention.head_count", c.heads],
+      ["attention.head_count_kv", c.kvHeads],
+      ["attention.key_length", c.headDim],
+      [`attention.layer_norm_${c.norm.kind === "rms" ? "rms_" : ""}epsilon`, c.norm.epsilon],
+      ...(c.rope
+        ? ([
+            ["rope.freq_base", c.rope.base],
+            ["rope.dimension_count", c.rope.dim],
+          ] as [string, GgufValue][])
+        : []),
+      ...(window ? ([["attention.sliding_window", window]] as [string, GgufValue][]) : []),
+      ...(c.attentionSoftcap ? ([["attn_logit_softcapping", c.attentionSoftcap]] as [string, GgufValue][]) : []),
+      ...(c.logitSoftcap ? ([["final_logit_softcapping", c.logitSoftcap]] as [string, GgufValue][]) : []),
+      ...Object.entries(extra),
+    ];
+    return new Map<string, GgufValue>([
+      ["general.architecture", arch],
+      ...entries.map(([k, v]) => [`${arch}.${k}`, v] as [string, GgufValue]),
+    ]);
+  }
+
+  const written = (metadata: Map<string, GgufValue>, weights: Map<string, HostTensor>): Uint8Array =>
+    writeGguf({
+      metadata,
+      tensors: new Map(
+        [...weights].map(([name, t]) => [
+          name,
+          { type: "F32" as const, shape: t.shape, bytes: new Uint8Array((t.data as Float32Array).slice().buffer) },
+        ]),
+      ),
+    });
+
+  const halves = { dim: 8, base: 10000, interleaved: false };
+  const cases: [string, Parameters<typeof build>[0], Record<string, GgufValue>?][] = [
+    ["llama", variants["llama 2"]],
+    [
+      "llama",
+      { rope: { ...halves, interleaved: true, scaling: { kind: "linear", factor: 4 } } },
+      { "rope.scaling.type": "linear", "rope.scaling.factor": 4 },
+    ],
+    ["llama", { rope: { ...halves, interleaved: true }, layers: [{ window: 7 }, { window: 7 }] }],
+    ["qwen2", variants["qwen2"]],
+    ["qwen3", variants["qwen3"]],
+    ["gemma", variants["gemma"]],
+    ["gemma2", { ...variants["gemma2"], attentionScale: undefined }],
+    [
+      "gemma3",
+      { ...variants["gemma3"], layers: Array.from({ length: 6 }, (_, n) => (n < 5 ? { window: 6 } : {})) },
+      { "rope.scaling.type": "linear", "rope.scaling.factor": 8 },
+    ],
+    ["gpt2", variants["gpt2"]],
+    ["phi3", { rope: halves, kvHeads: 4 }],
+  ];
+  cases.forEach(([arch, variant, extra], i) => {
+    test(`${arch}, ${i}`, async () => {
+      const { config, weights } = build(variant);
+      const stored = new Map<string, HostTensor>(weights as unknown as Map<string, HostTensor>);
+      if (arch === "gpt2" || arch === "phi3")
+        config.layers.forEach((_, n) => {
+          for (const kind of ["weight", "bias"])
+            merge(
+              stored,
+              ["q", "k", "v"].map((p) => `blk.${n}.attn_${p}.${kind}`),
+              `blk.${n}.attn_qkv.${kind}`,
+            );
+          if (arch === "phi3")
+            merge(stored, [`blk.${n}.ffn_gate.weight`, `blk.${n}.ffn_up.weight`], `blk.${n}.ffn_up.weight`);
+        });
+      const file = await readGgufModel(bytesSource(written(metadataOf(arch, config, extra), stored)));
+      expectSame(file.weights, weights);
+      // f32 in the file.
+      const rounded = { ...config, norm: { ...config.norm, epsilon: file.config.norm.epsilon } };
+      expect(comparable(file.config)).toEqual(comparable(rounded));
+      expect(Math.abs(file.config.norm.epsilon - config.norm.epsilon)).toBeLessThan(1e-10);
+    });
+  });
+
+  test("what is missing or unknown is told", async () => {
+    const { config, weights } = build({ rope: { ...halves, interleaved: true } });
+    const stored = weights as unknown as Map<string, HostTensor>;
+    const read = (metadata: Map<string, GgufValue>) => readLanguageModel(bytesSource(written(metadata, stored)));
+    await expect(read(metadataOf("mamba", config))).rejects.toThrow(UnsupportedOpError);
+    const without = metadataOf("llama", config);
+    without.delete("llama.block_count");
+    await expect(read(without)).rejects.toThrow(/llama\.block_count/);
+    await expect(read(new Map())).rejects.toThrow(FormatError);
+    // More layers than there are tensors for.
+    const bytes = written(metadataOf("llama", { ...config, layers: [{}, {}, {}] }), stored);
+    await expect(textGeneration(bytes, { device: "cpu" })).rejects.toThrow(/blk\.2\.attn_norm\.weight" is missing/);
+    // Weights alone continue tokens, not texts.
+    using model = await textGeneration(written(metadataOf("llama", config), stored), { device: "cpu" });
+    await expect(model.generate("x")).rejects.toThrow(InputError);
+    expect((await model.generate([1, 2], { temperature: 0, maxTokens: 4 })).tokens).toHaveLength(4);
+  });
+});
+
+describe("Hugging Face folders", () => {
+  const layerNames: Record<string, string> = {
+    attn_q: "self_attn.q_proj",
+    attn_k: "self_attn.k_proj",
+    attn_v: "self_attn.v_proj",
+    attn_output: "self_attn.o_proj",
+    attn_q_norm: "self_attn.q_norm",
+    attn_k_norm: "self_attn.k_norm",
+    attn_qkv: "self_attn.qkv_proj",
+    ffn_gate: "mlp.gate_proj",
+    ffn_up: "mlp.up_proj",
+    ffn_down: "mlp.down_proj",
+    ffn_gate_up: "mlp.gate_up_proj",
+    attn_norm: "input_layernorm",
+  };
+  const gemma2Layers = {
+    ...layerNames,
+    post_attention_norm: "post_attention_layernorm",
+    ffn_norm: "pre_feedforward_layernorm",
+    post_ffw_norm: "post_feedforward_layernorm",
+  };
+  const gpt2Layers = {
+    attn_norm: "ln_1",
+    ffn_norm: "ln_2",
+    attn_qkv: "attn.c_attn",
+    attn_output: "attn.c_proj",
+    ffn_up: "mlp.c_fc",
+    ffn_down: "mlp.c_proj",
+  };
+
+  function nameOf(name: string, type: string): string {
+    const layers =
+      type === "gpt2"
+        ? gpt2Layers
+        : /gemma[23]/.test(type)
+          ? gemma2Layers
+          : { ...layerNames, ffn_norm: "post_attention_layernorm" };
+    const [, n, part, kind] = /^blk\.(\d+)\.(\w+)\.(\w+)$/.exec(name) ?? [];
+    const own = (layers as Record<string, string>)[part];
+    if (type === "gpt2")
+      return part
+        ? `transformer.h.${n}.${own}.${kind}`
+        : `transformer.${name.replace("token_embd", "wte").replace("position_embd", "wpe").replace("output_norm", "ln_f")}`;
+    if (part) return `model.layers.${n}.${own}.${kind}`;
+    return name
+      .replace(/^token_embd/, "model.embed_tokens")
+      .replace(/^output_norm/, "model.norm")
+      .replace(/^output\./, "lm_head.");
+  }
+
+  async function write(name: string, type: string, weights: Map<string, HostTensor>, json: object): Promise<string> {
+    const { mkdir } = await import("node:fs/promises");
+    const path = join(folder, name);
+    await mkdir(path, { recursive: true });
+    const tensors = new Map(
+      [...weights].map(([key, t]): [string, HostTensor] => {
+        const data = (t.data as Float32Array).slice();
+        if (type.startsWith("gemma") && key.endsWith("norm.weight")) for (let i = 0; i < data.length; i++) data[i] -= 1;
+        const [rows, columns] = t.shape;
+        const flip = type === "gpt2" && t.shape.length === 2 && key.startsWith("blk.");
+        if (flip)
+          for (let i = 0; i < rows; i++)
+            for (let j = 0; j < columns; j++) data[j * rows + i] = (t.data as Float32Array)[i * columns + j];
+        return [nameOf(key, type), { dtype: "f32", shape: flip ? [columns, rows] : t.shape, data }];
+      }),
+    );
+    await writeFile(join(path, "model.safetensors"), writeSafetensors(tensors));
+    await writeFile(join(path, "config.json"), JSON.stringify({ model_type: type, ...json }));
+    return path;
+  }
+
+  const common = (c: DecoderConfig) => ({
+    vocab_size: c.vocabSize,
+    hidden_size: c.width,
+    num_attention_heads: c.heads,
+    num_key_value_heads: c.kvHeads,
+    head_dim: c.headDim,
+    num_hidden_layers: c.layers.length,
+    max_position_embeddings: c.contextLength,
+    rms_norm_eps: c.norm.epsilon,
+    rope_theta: c.rope?.base,
+    attn_logit_softcapping: c.attentionSoftcap,
+    final_logit_softcapping: c.logitSoftcap,
+    query_pre_attn_scalar: c.attentionScale && 1 / c.attentionScale ** 2,
+    sliding_window: c.layers.find((l) => l.window)?.window ?? null,
+  });
+
+  const halves = { dim: 8, base: 10000, interleaved: false };
+  const cases: [string, Parameters<typeof build>[0], object?][] = [
+    [
+      "llama",
+      variants["llama 3"],
+      {
+        rope_scaling: {
+          rope_type: "llama3",
+          factor: 8,
+          low_freq_factor: 1,
+          high_freq_factor: 4,
+          original_max_position_embeddings: 64,
+        },
+      },
+    ],
+    ["mistral", variants["mistral"]],
+    [
+      "qwen2",
+      { ...variants["qwen2 with yarn"], biases: ["attn_q", "attn_k", "attn_v"] },
+      { rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 64 } },
+    ],
+    ["qwen3", variants["qwen3"]],
+    ["gemma", variants["gemma"]],
+    ["gemma2", variants["gemma2"]],
+    [
+      "gemma3_text",
+      variants["gemma3"],
+      { rope_local_base_freq: 10000, sliding_window_pattern: 3, rope_scaling: { rope_type: "linear", factor: 8 } },
+    ],
+    [
+      "phi3",
+      {
+        ...variants["phi3 with long factors"],
+        rope: { ...halves, dim: 6, scaling: { kind: "factors", factors: [1, 2, 3], magnitude: 1 } },
+      },
+      {
+        partial_rotary_factor: 0.5,
+        original_max_position_embeddings: 300,
+        rope_scaling: { type: "longrope", long_factor: [9, 9, 9], short_factor: [1, 2, 3] },
+      },
+    ],
+  ];
+  for (const [type, variant, extra] of cases)
+    test(type, async () => {
+      const { config, weights } = build(variant);
+      const stored = new Map<string, HostTensor>(weights as unknown as Map<string, HostTensor>);
+      if (type === "phi3")
+        config.layers.forEach((_, n) => {
+          merge(
+            stored,
+            ["q", "k", "v"].map((p) => `blk.${n}.attn_${p}.weight`),
+            `blk.${n}.attn_qkv.weight`,
+          );
+          merge(stored, [`blk.${n}.ffn_gate.weight`, `blk.${n}.ffn_up.weight`], `blk.${n}.ffn_gate_up.weight`);
+        });
+      const path = await write(type, type, stored, { ...common(config), ...extra });
+      const file = await readHuggingFaceModel(await ModelFolder.open(path));
+      expectSame(file.weights, weights);
+      const got = comparable(file.config);
+      expect(got.attentionScale).toBeCloseTo(comparable(config).attentionScale, 12);
+      expect({ ...got, attentionScale: 0 }).toEqual({ ...comparable(config), attentionScale: 0 });
+    });
+
+  test("gpt2, whose matrices lie on their side, and the folder as a model", async () => {
+    const { config, weights } = build(variants["gpt2"]);
+    const stored = new Map<string, HostTensor>(weights as unknown as Map<string, HostTensor>);
+    config.layers.forEach((_, n) => {
+      for (const kind of ["weight", "bias"])
+        merge(
+          stored,
+          ["q", "k", "v"].map((p) => `blk.${n}.attn_${p}.${kind}`),
+          `blk.${n}.attn_qkv.${kind}`,
+        );
+    });
+    const path = await write("gpt2", "gpt2", stored, {
+      vocab_size: config.vocabSize,
+      n_embd: config.width,
+      n_head: config.heads,
+      n_layer: 2,
+      n_positions: config.contextLength,
+      layer_norm_epsilon: 1e-5,
+      activation_function: "gelu_new",
+    });
+    using model = await textGeneration(path, { device: "wasm", threads: 1 });
+    expect(comparable(model.decoder.config)).toEqual(comparable(config));
+    const naive = new NaiveDecoder(config, weights);
+    let want = new Float64Array(0);
+    for (const t of text(12)) want = naive.next(t) as Float64Array<ArrayBuffer>;
+    const got = await model.decoder.sequence().feed(text(12));
+    for (let i = 0; i < want.length; i++) expect(Math.abs(got[i] - want[i])).toBeLessThan(2e-4);
+  });
+
+  test("unknown types and folders without weights are told", async () => {
+    const { weights } = build({});
+    const path = await write("odd", "rwkv", weights as unknown as Map<string, HostTensor>, {});
+    await expect(textGeneration(path)).rejects.toThrow(UnsupportedOpError);
+    await expect(textGeneration(folder)).rejects.toThrow(/no safetensors/);
+    await expect(textGeneration(join(folder, "nowhere"))).rejects.toThrow(InputError);
+    await expect(textGeneration(new Uint8Array(100).fill(65))).rejects.toThrow(FormatError);
+    await expect(textGeneration(new Uint8Array(0))).rejects.toThrow(FormatError);
+  });
+});
