@@ -67,7 +67,7 @@ export interface WasmBackend extends Backend<AnyStep> {
 let plain: Backend<HostStep> | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["attention", "quantizedMatmul"]);
+const partial: ReadonlySet<string> = new Set(["attention", "quantizedMatmul", "pow", "pad"]);
 
 /**
  * The `wasm` backend. What its kernels don't cover runs plain kernels on the same memory.
