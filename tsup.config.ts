@@ -23,6 +23,11 @@ const common: Options = {
 
 export default defineConfig([
   { ...common, entry, format: ["esm", "cjs"], dts: true, platform: "neutral", minifySyntax: true },
-  { ...common, entry: { cli: "src/cli/bin.ts" }, format: ["esm"], platform: "node", banner: { js: "#!/usr/bin/env node" } },
+  {
+    ...common,
+    entry: { cli: "src/cli/bin.ts" },
+    format: ["esm"],
+    platform: "node",
+    banner: { js: "#!/usr/bin/env node" },
+  },
 ]);
-

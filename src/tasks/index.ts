@@ -1,0 +1,22 @@
+/** From a model file to an answer: `forwardpass/tasks`. */
+export {
+  cosineSimilarity,
+  type EmbeddingOptions,
+  type EmbedOptions,
+  embeddings,
+  type Pooling,
+  type SentenceEncoder,
+} from "./embed.ts";
+export {
+  type ChatMessage,
+  type FinishReason,
+  type GenerateOptions,
+  type Generation,
+  type Prompt,
+  type SamplingOptions,
+  type TextGenerationOptions,
+  type TextGenerator,
+  type TextPieces,
+  type TokenInfo,
+  textGeneration,
+} from "./text-generation.ts";
