@@ -73,7 +73,6 @@ export class ByteLevelTokenizer implements Tokenizer {
   private readonly ids = new Map<string, number>();
   private readonly ranks: ReadonlyMap<string, number>;
   private readonly specials: SpecialTokens;
-  private readonly patterns: readonly RegExp[];
   private readonly words = new Map<string, readonly number[]>();
 
   /** @throws InputError for a pattern that is not known */
@@ -88,9 +87,8 @@ export class ByteLevelTokenizer implements Tokenizer {
       else this.ids.set(piece, id);
     });
     this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
-    if (!Object.hasOwn(patterns, v.pattern))
-      throw new InputError(`the pre-tokenizer "${v.pattern}" is not known; known: ${Object.keys(patterns).join(", ")}`);
-    this.patterns = patterns[v.pattern];
+    // Fails now where the pattern is not known.
+    splitWords("", v.pattern);
   }
 
   bytes(token: number): Uint8Array {
@@ -108,7 +106,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     const out: number[] = begin && this.v.addBegin && this.begin !== undefined ? [this.begin] : [];
     for (const part of this.specials.split(text, special)) {
       if (typeof part === "number") out.push(part);
-      else for (const word of cut(part, this.patterns)) for (const id of this.word(word)) out.push(id);
+      else for (const word of splitWords(part, this.v.pattern)) for (const id of this.word(word)) out.push(id);
     }
     return out;
   }
@@ -135,14 +133,20 @@ export class ByteLevelTokenizer implements Tokenizer {
   }
 }
 
-/** Words of a text: everything between two matches is a word as well. */
-function cut(text: string, patterns: readonly RegExp[]): string[] {
+/**
+ * Words of a text: everything between two matches is a word as well.
+ * @param pattern GGUF's name of a pre-tokenizer
+ * @throws InputError for a name that is not known
+ */
+export function splitWords(text: string, pattern: string): string[] {
+  if (!Object.hasOwn(patterns, pattern))
+    throw new InputError(`the pre-tokenizer "${pattern}" is not known; known: ${Object.keys(patterns).join(", ")}`);
   let parts = [text];
-  for (const pattern of patterns) {
+  for (const expression of patterns[pattern]) {
     parts = parts.flatMap((part) => {
       const words: string[] = [];
       let at = 0;
-      for (const match of part.matchAll(pattern)) {
+      for (const match of part.matchAll(expression)) {
         if (match.index > at) words.push(part.slice(at, match.index));
         words.push(match[0]);
         at = match.index + match[0].length;

@@ -1,0 +1,173 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { StopStrings } from "../../src/tasks/language/stop.ts";
+import { ByteLevelTokenizer, splitWords } from "../../src/tasks/tokenizers/byte-level.ts";
+import { MergeQueue } from "../../src/tasks/tokenizers/merge.ts";
+import { type PieceKind, SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
+import { decode, TextStream } from "../../src/tasks/tokenizers/tokenizer.ts";
+import { InputError } from "../../src/tensor/errors.ts";
+import { byteLevel, byteLevelPieces, sentencePiece } from "./vocabularies.ts";
+
+/** Text that tokenizers stumble over. */
+const texts = [
+  "Hello, world! It's 2024.",
+  "  indented\n\n\tcode { return x[0]; }  ",
+  "日本語と中文、한국어",
+  "\u{1F469}\u200D\u{1F469}\u200D\u{1F467} emoji \u{1F1E9}\u{1F1EA}",
+  "a\u0300 combining",
+  "\r\n",
+  "",
+];
+
+describe("merging", () => {
+  test("is what repeated merging of the best pair gives", () => {
+    const naive = (symbols: string[], rank: (a: string, b: string) => number | undefined): string[] => {
+      const s = [...symbols];
+      for (;;) {
+        let best = -1;
+        for (let i = 0; i + 1 < s.length; i++) {
+          const r = rank(s[i], s[i + 1]);
+          if (r !== undefined && (best < 0 || r < rank(s[best], s[best + 1])!)) best = i;
+        }
+        if (best < 0) return s;
+        s.splice(best, 2, s[best] + s[best + 1]);
+      }
+    };
+    const words = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 40 });
+    fc.assert(
+      fc.property(
+        words,
+        fc.array(fc.tuple(fc.string({ unit: fc.constantFrom("a", "b", "c"), minLength: 2, maxLength: 5 }), fc.nat(4)), {
+          maxLength: 20,
+        }),
+        (symbols, entries) => {
+          const ranks = new Map(entries);
+          const rank = (a: string, b: string): number | undefined => ranks.get(a + b);
+          expect(new MergeQueue([...symbols], rank).merged()).toEqual(naive(symbols, rank));
+        },
+      ),
+    );
+  });
+});
+
+describe("SentencePiece", () => {
+  const t = sentencePiece();
+
+  test("prefers scores, falls back to bytes, puts a space in front", () => {
+    const names = (text: string) => t.encode(text).map((id) => id);
+    expect(names("ab")).toEqual([1, ...t.encode("ab", { begin: false })]);
+    expect(decode(t, t.encode("ab b"))).toBe("ab b");
+    // "ß" is no piece: its two bytes.
+    expect(t.encode("ß", { begin: false }).slice(1)).toEqual([3 + 0xc3, 3 + 0x9f]);
+  });
+
+  test("gives back any text", () => {
+    for (const text of texts) expect(decode(t, t.encode(text))).toBe(text);
+    fc.assert(fc.property(fc.string({ unit: "grapheme" }), (text) => decode(t, t.encode(text)) === text));
+  });
+
+  test("takes special tokens only where it may", () => {
+    expect(t.encode("<s>", { begin: false, special: true })).toEqual([1]);
+    expect(t.encode("<s>", { begin: false })).not.toContain(1);
+    expect(t.specialName(2)).toBe("</s>");
+    expect(decode(t, [1, 2])).toBe("");
+  });
+
+  test("an unknown kind of piece has no text", () => {
+    const kinds: PieceKind[] = ["unknown", "unused", "normal"];
+    const odd = new SentencePieceTokenizer({
+      pieces: ["<unk>", "x", "y"],
+      scores: [0, 0, 0],
+      kinds,
+      end: [],
+      unknown: 0,
+    });
+    expect(odd.encode("xy", { begin: false })).toEqual([0, 0, 2]);
+    expect(odd.bytes(99)).toEqual(new Uint8Array(0));
+  });
+});
+
+describe("byte-level BPE", () => {
+  test("cuts words as their patterns say", () => {
+    const text = "I'LL don't 12345  x\n\n y";
+    expect(splitWords(text, "gpt-2")).toEqual(["I", "'", "LL", " don", "'t", " 12345", " ", " x", "\n\n", " y"]);
+    expect(splitWords(text, "llama-bpe")).toEqual([
+      "I",
+      "'LL",
+      " don",
+      "'t",
+      " ",
+      "123",
+      "45",
+      " ",
+      " x",
+      "\n\n",
+      " y",
+    ]);
+    expect(splitWords("a 12", "qwen2")).toEqual(["a", " ", "1", "2"]);
+    expect(splitWords("a12 b", "smollm")).toEqual(["a", "1", "2", " b"]);
+    expect(() => byteLevel("unheard of")).toThrow(InputError);
+  });
+
+  test("gives back any text", () => {
+    const t = byteLevel("gpt-2");
+    for (const text of texts) expect(decode(t, t.encode(text))).toBe(text);
+    fc.assert(fc.property(fc.string({ unit: "grapheme" }), (text) => decode(t, t.encode(text)) === text));
+  });
+
+  test("specials by name, user tokens in any text", () => {
+    const t = byteLevel("gpt-2");
+    const [end, tool] = [t.size - 2, t.size - 1];
+    expect(t.encode("a<|end|>b", { special: true })).toContain(end);
+    expect(t.encode("a<|end|>b")).not.toContain(end);
+    expect(t.encode("a<tool>b")).toContain(tool);
+    expect(decode(t, [end, tool])).toBe("<tool>");
+    expect(byteLevelPieces.length).toBe(256);
+  });
+
+  test("works without a vocabulary for some bytes", () => {
+    const t = new ByteLevelTokenizer({ pieces: ["a"], kinds: ["normal"], merges: [], pattern: "default", end: [] });
+    expect(t.encode("ab")).toEqual([0]);
+  });
+});
+
+describe("streams", () => {
+  const t = byteLevel("gpt-2");
+
+  test("never give half a character, in any cut", () => {
+    const stream = new TextStream(t, true);
+    const bytes = [..."\u{1F600}é日"].flatMap((c) => [...new TextEncoder().encode(c)]);
+    const pieces = bytes.map((b) => stream.push(t.encode("a").length && byteToken(b)));
+    expect(pieces.filter((p) => p !== "")).toEqual(["\u{1F600}", "é", "日"]);
+    expect(stream.end()).toBe("");
+  });
+
+  test("broken UTF-8 becomes a replacement character, once it is known to be", () => {
+    const stream = new TextStream(t, true);
+    expect(stream.push(byteToken(0xe6))).toBe("");
+    expect(stream.push(byteToken(0x41))).toBe("\ufffdA");
+    expect(stream.push(byteToken(0xf0))).toBe("");
+    expect(stream.end()).toBe("\ufffd");
+  });
+
+  /** The vocabulary begins with the 256 bytes in their order. */
+  const byteToken = (b: number): number => b;
+
+  test("stop strings are held back as long as they may come", () => {
+    const run = (pieces: string[], ...stops: string[]) => {
+      const s = new StopStrings(stops);
+      const out: string[] = [];
+      for (const p of pieces) {
+        const { text, stopped } = s.push(p);
+        out.push(text);
+        if (stopped) return { text: out.join(""), stopped };
+      }
+      return { text: out.join("") + s.end(), stopped: false };
+    };
+    expect(run(["ab", "c", "d"], "cd")).toEqual({ text: "ab", stopped: true });
+    expect(run(["ab", "c", "e"], "cd")).toEqual({ text: "abce", stopped: false });
+    expect(run(["x<", "<<", "END"], "<<END")).toEqual({ text: "x<", stopped: true });
+    expect(run(["aab"], "b", "aa")).toEqual({ text: "", stopped: true });
+    expect(run(["no", " end", "<"], "<|")).toEqual({ text: "no end<", stopped: false });
+  });
+});
