@@ -11,13 +11,17 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 
 /** What a node reads: shapes of f32 data, or tensors as they are. */
-type Input = number[] | HostTensor;
+type Input = number[] | (HostTensor & { constant?: boolean });
 type Node = readonly [op: AnyOp, inputs: readonly Input[], attrs?: Attrs];
 
 const integers = (...values: number[]): HostTensor => ({
   dtype: "i64",
   shape: [values.length],
   data: BigInt64Array.from(values, BigInt),
+});
+const bytes = (dtype: "i8" | "u8", shape: number[], constant = false): HostTensor & { constant?: boolean } => ({
+  ...tensorFrom(7, dtype, shape, { min: dtype === "i8" ? -100 : 0, max: 100 }),
+  constant,
 });
 const bool = (shape: number[]): HostTensor => tensorFrom(9, "bool", shape);
 
@@ -67,6 +71,13 @@ const nodes: Record<string, Node> = {
     { axis: 1 },
   ],
   split: [ops.split, [[1, 91, 31, 33]], { axis: 1, parts: 3 }],
+  quantizeLinear: [ops.quantizeLinear, [[3, 41, 999], [], bytes("i8", [])]],
+  dynamicQuantizeLinear: [ops.dynamicQuantizeLinear, [[90003]]],
+  "matmulInteger by rows": [ops.matmulInteger, [bytes("u8", [101, 67]), bytes("i8", [67, 45], true), bytes("u8", [])]],
+  "matmulInteger by columns": [
+    ops.matmulIntegerToFloat,
+    [bytes("u8", [3, 67]), bytes("i8", [67, 145], true), [], [145], bytes("u8", [])],
+  ],
   "attention by heads": [
     ops.attention,
     [
@@ -92,7 +103,7 @@ async function run([op, inputs, attrs = {}]: Node, device: Backend): Promise<{ k
   const data: Record<string, HostTensor> = {};
   const values = inputs.map((given, i) => {
     const t = Array.isArray(given) ? tensorFrom(i + 1, "f32", given) : given;
-    if (t.dtype === "i64") return builder.constant(t);
+    if (t.dtype === "i64" || (t as { constant?: boolean }).constant) return builder.constant(t);
     data[`x${i}`] = t;
     return builder.input(`x${i}`, t.dtype, t.shape);
   });

@@ -9,6 +9,7 @@ import { convTransposeKernels } from "./conv-transpose.ts";
 import { decoderKernels } from "./decoder.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
+import { int8Kernels } from "./int8.ts";
 import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
 import { normKernels } from "./norm.ts";
@@ -57,6 +58,7 @@ const families: readonly WasmKernels[] = [
   reduceKernels,
   attentionKernels,
   movementKernels,
+  int8Kernels,
 ];
 
 export interface WasmBackend extends Backend<AnyStep> {

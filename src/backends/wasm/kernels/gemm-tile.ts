@@ -4,6 +4,7 @@ import {
   type FunctionBuilder,
   f32x4,
   i32,
+  i32x4,
   type Local,
   type ModuleBuilder,
   type Params,
@@ -42,13 +43,15 @@ const VECTORS = PANEL_COLUMNS / 4;
 export interface TileOptions extends Epilogue {
   readonly name: string;
   readonly fma: boolean;
+  /** Words are pairs of 16-bit integers, sums 32-bit integers: a step of k is two. */
+  readonly integers?: boolean;
 }
 
 /** The micro-kernel: `height` x 8 values of C from one panel of A and one of B. */
 export function emitTile(m: ModuleBuilder, height: number, options: TileOptions): TileFunction {
   const name = `${options.name}/tile${height}x${PANEL_COLUMNS}`;
   return m.func({ name, params: tileParams }, (f, p) => {
-    const sums = emitSums(f, p, height, options.fma);
+    const sums = emitSums(f, p, height, options);
     f.if(
       i32.ge_s(p.columns, PANEL_COLUMNS),
       () => {
@@ -66,7 +69,12 @@ export function emitTile(m: ModuleBuilder, height: number, options: TileOptions)
 }
 
 /** The loop over k. Returns the sums, row by row. */
-function emitSums(f: FunctionBuilder, { a, b, k }: Params<typeof tileParams>, height: number, fma: boolean) {
+function emitSums(
+  f: FunctionBuilder,
+  { a, b, k }: Params<typeof tileParams>,
+  height: number,
+  { fma, integers }: TileOptions,
+) {
   const splits = kSplits(height, fma);
   // Steps of k in one turn of the loop; see the header of gemm.ts for why not more without fma.
   const unroll = fma ? 4 : splits;
@@ -80,7 +88,7 @@ function emitSums(f: FunctionBuilder, { a, b, k }: Params<typeof tileParams>, he
       f.set(row, v128.load32_splat(a, (u * height + i) * 4));
       for (let j = 0; j < VECTORS; j++) {
         const sum = sums[u % splits][i * VECTORS + j];
-        f.set(sum, multiplyAdd(fma, row, columns[j], sum));
+        f.set(sum, integers ? addDot(row, columns[j], sum) : multiplyAdd(fma, row, columns[j], sum));
       }
     }
   };
@@ -97,7 +105,8 @@ function emitSums(f: FunctionBuilder, { a, b, k }: Params<typeof tileParams>, he
 
   const [total, ...others] = sums;
   for (const part of others) {
-    for (let i = 0; i < total.length; i++) f.set(total[i], f32x4.add(total[i], part[i]));
+    for (let i = 0; i < total.length; i++)
+      f.set(total[i], integers ? i32x4.add(total[i], part[i]) : f32x4.add(total[i], part[i]));
   }
   return total;
 }
@@ -110,6 +119,8 @@ function kSplits(height: number, fma: boolean): number {
 
 export const multiplyAdd = (fma: boolean, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
   fma ? f32x4.relaxed_madd(x, y, sum) : f32x4.add(sum, f32x4.mul(x, y));
+
+const addDot = (x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y));
 
 /** A function that finishes one full row of the tile and moves on to the next. */
 function epilogue(f: FunctionBuilder, { bias, residual, activation }: Epilogue, p: Params<typeof tileParams>) {

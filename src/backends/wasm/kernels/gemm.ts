@@ -57,6 +57,8 @@ export interface GemmOptions extends Epilogue {
   readonly name: string;
   /** Use `f32x4.relaxed_madd`: the `relaxedSimd` feature. */
   readonly fma: boolean;
+  /** As in TileOptions: `lda` and `k` count words. No epilogue then. */
+  readonly integers?: boolean;
   readonly export?: boolean;
 }
 

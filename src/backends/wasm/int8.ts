@@ -1,0 +1,387 @@
+/**
+ * 8-bit integers: quantization, and products by `i32x4.dot_i16x8_s`.
+ *
+ * A product subtracts the zero points first. What is left has 9 bits and goes as 16, two neighbours of k in a word, so
+ * that the f32 product of kernels/gemm.ts serves with words for floats and a dot product and an addition for a
+ * multiply-add: eight products in the two instructions that do four in f32. (`i16x8.relaxed_dot_i8x16_i7x16_s` does
+ * sixteen in one on newer processors, but only where one side has seven bits.)
+ *
+ * G operations/s of processor time, minimum of 60 runs in turn, one core of a loaded AMD EPYC, Node 24:
+ *
+ *                      f32, relaxed_madd   int8
+ *   128 x 768 x 768                   45     71
+ *   512 x 512 x 512                   44     66
+ *   1 x 1024 x 1024                    7     14   (memory)
+ */
+import { matmulGeometry } from "../../ops/matmul.ts";
+import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../ops/matmul-integer.ts";
+import { dequantizeLinear, dynamicQuantizeLinear, quantizeLinear, scaleLayout } from "../../ops/quantize.ts";
+import type { TypedArray } from "../../tensor/dtype.ts";
+import { type Shape, sizeOf } from "../../tensor/shape.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import type { KernelInput, Prepack } from "../backend.ts";
+import { type Expr, type FunctionBuilder, f32, f32x4, i16x8, i32, i32x4, type Operand, v128 } from "./assembler.ts";
+import { type Elementwise, emitElementwise } from "./elementwise.ts";
+import { emitGemm, gemmWorkspaceBytes } from "./kernels/gemm.ts";
+import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
+import { constant } from "./kernels/math.ts";
+import { bytesOfElement, type Element, runArgs, runFunction } from "./kernels/vector.ts";
+import { acrossLanes, emitFold } from "./kernels/vector-rows.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
+
+type V = Expr<"v128">;
+
+const isByte = (t: TensorType | undefined): boolean => t?.dtype === "i8" || t?.dtype === "u8";
+const isScalar = (t: TensorType | undefined): boolean => t === undefined || sizeOf(t.shape) === 1;
+const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
+// ---- quantization ------------------------------------------------------------------------------------------------
+
+/** saturate(round(x) + zero) as lanes for bytes of `dtype`; x far out of range stays far out. */
+function saturated(f: FunctionBuilder, x: V, zero: V, dtype: string): V {
+  const bounded = f32x4.pmin(f32x4.pmax(f32x4.nearest(x), constant(f, -70000)), constant(f, 70000));
+  const moved = i32x4.add(i32x4.trunc_sat_f32x4_s(bounded), zero);
+  const [low, high] = dtype === "i8" ? [-128, 127] : [0, 255];
+  return i32x4.min_s(i32x4.max_s(moved, f.hoist(i32x4.splat(low))), f.hoist(i32x4.splat(high)));
+}
+
+/** The shape of x and that of what goes along with its scale, so that the one broadcasts to the other. */
+function scaleShapes(op: string, x: TensorType, scale: TensorType, attrs: object): [Shape, Shape] | undefined {
+  const { outer, n, inner, kind } = scaleLayout(op, x, scale, attrs);
+  if (kind === "block") return undefined;
+  return kind === "tensor"
+    ? [[sizeOf(x.shape)], []]
+    : [
+        [outer, n, inner],
+        [n, 1],
+      ];
+}
+
+/** An operator of x, scale and perhaps a zero point. */
+function scaledStep(how: Elementwise, [shape, scale]: [Shape, Shape]): WasmStep {
+  return {
+    work: 2 * sizeOf(shape),
+    emit: (e) =>
+      emitElementwise(
+        e,
+        how,
+        shape,
+        how.elements.map((_, i) => ({ shape: i === 0 ? shape : scale, at: e.inputs[i] })),
+        e.outputs[0],
+      ),
+  };
+}
+
+const quantizeKernel = wasmKernel(quantizeLinear, "wasm/quantizeLinear/bytes", ([x, scale, zero], [y], attrs) => {
+  const shapes = scaleShapes("quantizeLinear", x, scale, attrs);
+  if (!shapes || x.dtype !== "f32" || scale.dtype !== "f32" || !isByte(y)) return undefined;
+  if ((attrs.precision ?? "f32") !== "f32") return undefined;
+  const element = y.dtype as Element;
+  return scaledStep(
+    {
+      name: `quantize/${y.dtype}`,
+      elements: zero ? ["f32", "f32", element] : ["f32", "f32"],
+      result: element,
+      short: true,
+      value: (f, [v, s, z]) => saturated(f, f32x4.div(v, s), z ?? f.hoist(i32x4.splat(0)), y.dtype),
+    },
+    shapes,
+  );
+});
+
+const dequantizeKernel = wasmKernel(dequantizeLinear, "wasm/dequantizeLinear/f32", ([x, scale, zero], [y], attrs) => {
+  const shapes = scaleShapes("dequantizeLinear", x, scale, attrs);
+  if (!shapes || !(isByte(x) || x.dtype === "i32") || scale.dtype !== "f32" || y.dtype !== "f32") return undefined;
+  const element = x.dtype as Element;
+  return scaledStep(
+    {
+      name: "dequantize",
+      elements: zero ? [element, "f32", element] : [element, "f32"],
+      result: "f32",
+      short: true,
+      value: (_, [v, s, z]) => f32x4.mul(f32x4.convert_i32x4_s(z ? i32x4.sub(v, z) : v), s),
+    },
+    shapes,
+  );
+});
+
+/** Every thread finds the bounds of all of x, and quantizes its own part. */
+const dynamicKernel = wasmKernel(dynamicQuantizeLinear, "wasm/dynamicQuantizeLinear", ([x], [y, scale, zero]) => {
+  if (!y || !scale || !zero) return undefined;
+  const size = sizeOf(x.shape);
+  const how: Elementwise = {
+    name: "quantize/u8",
+    elements: ["f32", "f32", "u8"],
+    result: "u8",
+    short: true,
+    value: (f, [v, s, z]) => saturated(f, f32x4.div(v, s), z, "u8"),
+  };
+  return {
+    work: 3 * size,
+    emit(e) {
+      const [at] = e.inputs;
+      const [yAt, scaleAt, zeroAt] = e.outputs;
+      const name = "dynamicQuantize/scale";
+      const setScale = e.shared(name, (m) =>
+        m.func({ name, params: { x: "i32", n: "i32", scale: "i32", zero: "i32" } }, (f, p) => {
+          const bound = (combine: typeof f32x4.min): Expr<"f32"> => {
+            const total = f.let(constant(f, 0));
+            emitFold(f, { start: 0, combine }, p.x, p.n, total);
+            return f32x4.extract_lane(acrossLanes(f, combine, total), 0);
+          };
+          const low = f.let(bound(f32x4.min));
+          const step = f.let(f32.div(f32.sub(bound(f32x4.max), low), 255));
+          f.if(f32.eq(step, 0), () => f.set(step, 1));
+          f.f32.store(p.scale, step);
+          const exact = f32.min(f32.max(f32.div(f32.neg(low), step), 0), 255);
+          f.i32.store8(p.zero, i32.trunc_sat_f32_s(f32.nearest(exact)));
+        }),
+      );
+      e.f.call(setScale, { x: at, n: size, scale: scaleAt, zero: zeroAt });
+      const scalar = (where: number) => ({ shape: [], at: where });
+      emitElementwise(e, how, [size], [{ shape: [size], at }, scalar(scaleAt), scalar(zeroAt)], yAt);
+    },
+  };
+});
+
+// ---- products ----------------------------------------------------------------------------------------------------
+
+/** B [k, n] less its zero points, in panels of 8 columns; each word has the values of two neighbouring k. */
+function packPairs(b: TypedArray, zero: TypedArray | undefined, packed: Int32Array, k: number, n: number): void {
+  const words = wordsOf(k);
+  const source = b as Int8Array;
+  const value = (row: number, column: number): number =>
+    row < k ? source[row * n + column] - (zero ? (zero[zero.length === 1 ? 0 : column] as number) : 0) : 0;
+  packed.fill(0);
+  for (let column = 0; column < n; column++) {
+    const at = Math.floor(column / PANEL_COLUMNS) * words * PANEL_COLUMNS + (column % PANEL_COLUMNS);
+    for (let w = 0; w < words; w++)
+      packed[at + w * PANEL_COLUMNS] = (value(2 * w, column) & 0xffff) | (value(2 * w + 1, column) << 16);
+  }
+}
+
+/** Words of a row of `k` values, in whole vectors. */
+const wordsOf = (k: number): number => 4 * Math.ceil(k / 8);
+
+/** Rows of bytes less their zero point, as 16-bit integers. Each row is filled up with what follows, times zero in B. */
+function widenFunction(e: StepEmitter, dtype: string) {
+  const name = `widen/${dtype}`;
+  const load = dtype === "i8" ? v128.load8x8_s : v128.load8x8_u;
+  const params = { x: "i32", y: "i32", k: "i32", rows: "i32", zero: "i32" } as const;
+  return e.shared(name, (m) =>
+    m.func({ name, params }, (f, { x, y, k, rows, zero }) => {
+      const zeros = f.let(i16x8.splat(zero));
+      const i = f.local("i32");
+      f.while(i32.gt_s(rows, 0), () => {
+        f.forRange(i, 0, k, 8, () => {
+          f.v128.store(y, i16x8.sub(load(i32.add(x, i)), zeros));
+          f.increment(y, 16);
+        });
+        f.increment(x, k);
+        f.increment(rows, -1);
+      });
+    }),
+  );
+}
+
+interface ProductPlan {
+  readonly m: number;
+  readonly n: number;
+  readonly workspaceBytes: number;
+  readonly prepack: readonly Prepack[];
+  /** C, i32 [m, n] at `c`, and then `finish` with a row of it: the address of its first column, and of how many. */
+  emit(e: StepEmitter, at: { a: number; aZero: number; b: number; c: number }, finish?: FinishRow): void;
+}
+
+type FinishRow = (row: Operand<"i32">, column: Operand<"i32">, count: Operand<"i32">) => void;
+
+/** Rows from which each thread takes some of them, rather than columns. */
+const fewRows = 24;
+
+function planProduct(
+  target: WasmTarget,
+  a: KernelInput,
+  b: KernelInput,
+  aZero: KernelInput | undefined,
+  bZero: KernelInput | undefined,
+  inputOfB: number,
+): ProductPlan | undefined {
+  const g = matmulGeometry("matmulInteger", a, b);
+  const { n, k } = g;
+  const m = g.m * sizeOf(g.batch);
+  if (!isByte(a) || !isByte(b) || !b.constant || (bZero && !bZero.constant) || !isScalar(aZero)) return undefined;
+  if (b.shape.length > 2 || sizeOf(a.shape) !== m * k || m * n * k === 0) return undefined;
+  if (bZero && !isScalar(bZero) && bZero.shape.length !== 1) return undefined;
+  const words = wordsOf(k);
+  const zeros = bZero?.constant?.data as TypedArray | undefined;
+  const widened = align(4 * m * words);
+  const own = align(gemmWorkspaceBytes(m, words));
+  const columns = PANEL_COLUMNS * Math.ceil(n / PANEL_COLUMNS);
+  return {
+    m,
+    n,
+    workspaceBytes: widened + own * target.threads,
+    prepack: [
+      {
+        input: inputOfB,
+        key: `pairs/${k}/${zeros ?? ""}`,
+        type: { dtype: "i32", shape: [columns * words] },
+        pack: (source, packed) => packPairs(source, zeros, packed as Int32Array, k, n),
+      },
+    ],
+    emit(e, at, finish) {
+      const { f } = e;
+      const widen = widenFunction(e, a.dtype);
+      const name = "gemm/integers";
+      const gemm = e.shared(name, (module) => emitGemm(module, { name, fma: false, integers: true }));
+      const byRows = m >= fewRows * e.target.threads;
+      const { from, to } = byRows ? e.share(m, 4) : e.share(n, PANEL_COLUMNS);
+      const count = typeof from === "number" ? (to as number) - from : f.let(i32.sub(to, from));
+      const [row, rows] = byRows ? [from, count] : [0, m];
+      const [column, width] = byRows ? [0, n] : [from, count];
+      const zero = aZero ? (a.dtype === "i8" ? i32.load8_s(at.aZero) : i32.load8_u(at.aZero)) : 0;
+      const wide = addressOf(e.workspace, row, 4 * words);
+      f.call(widen, { x: addressOf(at.a, row, k), y: wide, k, rows, zero });
+      f.call(gemm, {
+        a: wide,
+        lda: 4 * words,
+        b: addressOf(at.b, column, 4 * words),
+        c: addressOf(addressOf(at.c, row, 4 * n), column, 4),
+        ldc: 4 * n,
+        m: rows,
+        n: width,
+        k: words,
+        bias: 0,
+        residual: 0,
+        ldr: 0,
+        workspace: addressOf(e.workspace + widened, e.thread, own),
+      });
+      if (!finish) return;
+      const r = f.local("i32");
+      const end = byRows ? to : m;
+      f.forRange(r, row, end, 1, () => finish(r, column, width));
+    },
+  };
+}
+
+const stepOf = ({ m, n, workspaceBytes, prepack }: ProductPlan, k: number): Omit<WasmStep, "emit"> => ({
+  workspaceBytes,
+  prepack,
+  work: (m * n * k) / 2,
+});
+
+const innerSize = (a: TensorType): number => a.shape[a.shape.length - 1];
+
+/** A scale or zero point of the columns: one for all, or one for each. */
+const ofColumns = (t: TensorType | undefined): boolean => isScalar(t) || t!.shape.length === 1;
+
+/** (sum aScale bScale) + bias, in place of the sums. */
+const toFloatForm = (bias: boolean): Elementwise => ({
+  name: bias ? "rescale+bias" : "rescale",
+  elements: bias ? ["i32", "f32", "f32", "f32"] : ["i32", "f32", "f32"],
+  result: "f32",
+  short: true,
+  value: (_, [sum, sa, sb, shift]) => {
+    const y = f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(sa, sb));
+    return shift ? f32x4.add(y, shift) : y;
+  },
+});
+
+/** saturate(round(sum aScale bScale / yScale) + yZero) */
+const requantizeForm = (dtype: "i8" | "u8"): Elementwise => ({
+  name: `requantize/${dtype}`,
+  elements: ["i32", "f32", "f32", "f32", dtype],
+  result: dtype,
+  short: true,
+  value: (f, [sum, sa, sb, step, zero]) => {
+    const factor = f32x4.div(f32x4.mul(sa, sb), step);
+    return saturated(f, f32x4.mul(f32x4.convert_i32x4_s(sum), factor), zero, dtype);
+  },
+});
+
+/** Where an operand is for each row: `columns` says that it advances with them. */
+interface RowOperand {
+  readonly at: number;
+  readonly columns: boolean;
+}
+
+/** Applies an elementwise form to each row of sums at `c`, [m, n] of them, giving [m, n] at `y`. */
+function finishRows(
+  e: StepEmitter,
+  how: Elementwise,
+  n: number,
+  c: number,
+  y: number,
+  others: readonly RowOperand[],
+): FinishRow {
+  const { f } = e;
+  const fn = runFunction(e, {
+    name: how.name,
+    operands: how.elements.map((element, i) => ({ element, repeated: i > 0 && !others[i - 1].columns })),
+    result: how.result,
+    short: true,
+    value: how.value,
+  });
+  const width = bytesOfElement[how.result];
+  return (row, column, count) => {
+    const sums = addressOf(addressOf(c, row, 4 * n), column, 4);
+    const at = others.map((o) => (o.columns ? addressOf(o.at, column, 4) : o.at));
+    f.call(fn, runArgs([sums, ...at], addressOf(addressOf(y, row, width * n), column, width), count));
+  };
+}
+
+export const int8Kernels: WasmKernels = (target) => [
+  quantizeKernel,
+  dequantizeKernel,
+  dynamicKernel,
+  wasmKernel(matmulInteger, "wasm/matmulInteger/dot", ([a, b, aZero, bZero]) => {
+    const plan = planProduct(target, a, b, aZero, bZero, 1);
+    if (!plan) return undefined;
+    return {
+      ...stepOf(plan, innerSize(a)),
+      emit: (e) => plan.emit(e, { a: e.inputs[0], b: e.inputs[1], aZero: e.inputs[2], c: e.outputs[0] }),
+    };
+  }),
+  wasmKernel(matmulIntegerToFloat, "wasm/matmulIntegerToFloat/dot", (inputs, [y]) => {
+    const [a, b, aScale, bScale, aZero, bZero, bias] = inputs;
+    const plan = planProduct(target, a, b, aZero, bZero, 1);
+    if (!plan || y.dtype !== "f32" || !isScalar(aScale) || !ofColumns(bScale)) return undefined;
+    return {
+      ...stepOf(plan, innerSize(a)),
+      emit(e) {
+        const [at, bAt, aScaleAt, bScaleAt, aZeroAt, , biasAt] = e.inputs;
+        const [c] = e.outputs;
+        const others = [
+          { at: aScaleAt, columns: false },
+          { at: bScaleAt, columns: !isScalar(bScale) },
+          { at: biasAt, columns: true },
+        ];
+        const finish = finishRows(e, toFloatForm(bias !== undefined), plan.n, c, c, others);
+        plan.emit(e, { a: at, b: bAt, aZero: aZeroAt, c }, finish);
+      },
+    };
+  }),
+  wasmKernel(qlinearMatmul, "wasm/qlinearMatmul/dot", ([a, aScale, aZero, b, bScale, bZero, yScale], [y]) => {
+    const plan = planProduct(target, a, b, aZero, bZero, 3);
+    const scales = [aScale, bScale, yScale];
+    if (!plan || !isByte(y) || scales.some((s) => s.dtype !== "f32")) return undefined;
+    if (!isScalar(aScale) || !ofColumns(bScale)) return undefined;
+    const { m, n, workspaceBytes } = plan;
+    return {
+      ...stepOf(plan, innerSize(a)),
+      workspaceBytes: align(workspaceBytes) + 4 * m * n,
+      emit(e) {
+        const [at, aScaleAt, aZeroAt, bAt, bScaleAt, , yScaleAt, yZeroAt] = e.inputs;
+        const c = e.workspace + align(workspaceBytes);
+        const others = [
+          { at: aScaleAt, columns: false },
+          { at: bScaleAt, columns: !isScalar(bScale) },
+          { at: yScaleAt, columns: false },
+          { at: yZeroAt, columns: false },
+        ];
+        const finish = finishRows(e, requantizeForm(y.dtype as "i8" | "u8"), n, c, e.outputs[0], others);
+        plan.emit(e, { a: at, b: bAt, aZero: aZeroAt, c }, finish);
+      },
+    };
+  }),
+];
