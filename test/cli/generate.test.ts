@@ -1,0 +1,87 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough, Readable } from "node:stream";
+import { afterAll, describe, expect, test } from "vitest";
+import { main } from "../../src/cli/main.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "forwardpass-cli-"));
+afterAll(() => rm(folder, { recursive: true }));
+const model = join(folder, "model.gguf");
+await writeFile(model, tinyGguf());
+const story = join(folder, "plain.gguf");
+await writeFile(story, tinyGguf({ chat: false }));
+
+async function run(argv: string[], input = ""): Promise<{ code: number; out: string; err: string }> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const code = await main(argv, { stdout, stderr, stdin: Readable.from([input]) as never });
+  return { code, out: String(stdout.read() ?? ""), err: String(stderr.read() ?? "") };
+}
+
+const common = ["--temperature", "0", "--device", "wasm", "--threads", "1"];
+
+describe("generate", () => {
+  test("prints prompt and continuation, and statistics beside them", async () => {
+    const { code, out, err } = await run(["generate", model, "hello", "--max-tokens", "8", ...common]);
+    expect([code, out.startsWith("hello"), out.endsWith("\n")]).toEqual([0, true, true]);
+    expect(err).toMatch(/6 prompt tokens, first token after .*, 8 tokens at [\d.]+ tokens\/s on wasm/);
+    const json = JSON.parse((await run(["generate", model, "hello", "--max-tokens", "8", "--json", ...common])).out);
+    expect(`hello${json.text}\n`).toBe(out);
+    expect([json.tokens.length, json.finish, json.promptTokens]).toEqual([8, "length", 6]);
+  });
+
+  test("takes a prompt as a message", async () => {
+    const { code, out } = await run(["generate", model, "hello", "--chat", "-n", "4", ...common]);
+    expect([code, out.startsWith("hello")]).toEqual([0, false]);
+    expect((await run(["generate", story, "hello", "--chat", ...common])).err).toMatch(/no chat template/);
+  });
+
+  test("mistakes are told in a line", async () => {
+    expect((await run(["generate"])).code).toBe(2);
+    expect((await run(["generate", model, "x", "--temperature", "warm"])).err).toMatch(/--temperature takes a number/);
+    expect((await run(["generate", model, "x", "--top-p", "3"])).code).toBe(2);
+    expect((await run(["generate", model, "x", "--max-tokens", "-3"])).code).toBe(2);
+    const missing = await run(["generate", join(folder, "none.gguf"), "x"]);
+    expect([missing.code, missing.err.split("\n").length]).toEqual([1, 2]);
+    const long = await run(["generate", model, "x".repeat(100), ...common]);
+    expect([long.code, /context of 64/.test(long.err)]).toEqual([1, true]);
+  });
+});
+
+describe("chat", () => {
+  test("answers, remembers, forgets", async () => {
+    const lines = [
+      "hi",
+      "/stats",
+      "more",
+      "/history",
+      "/reset",
+      "/history",
+      "/system Be brief.",
+      "/nonsense",
+      "/help",
+      "/quit",
+    ];
+    const { code, out, err } = await run(["chat", model, "-n", "4", ...common], `${lines.join("\n")}\n`);
+    expect(code).toBe(0);
+    expect(out.split("\n").length).toBeGreaterThanOrEqual(3);
+    expect(err).toMatch(/user: hi\nassistant: [\s\S]*user: more\nassistant: /);
+    // The second question comes after what is known already.
+    expect(err).toMatch(/prompt tokens, first token/);
+    expect(err).toMatch(/forgotten\na new conversation\n\/nonsense is no command/);
+  });
+
+  test("a context that is full is told, and the program goes on", async () => {
+    const { code, err } = await run(["chat", model, ...common], `${"x".repeat(100)}\n/help\n`);
+    expect([code, /context of 64[\s\S]*\/reset/.test(err)]).toEqual([0, true]);
+  });
+});
+
+describe("embed", () => {
+  test("mistakes are told", async () => {
+    expect((await run(["embed", model])).code).toBe(2);
+    expect((await run(["embed", model, "x", "--pooling", "max"])).code).toBe(2);
+    expect((await run(["embed", folder, "x"])).err).toMatch(/no safetensors/);
+  });
+});

@@ -1,0 +1,188 @@
+import { describe, expect, test } from "vitest";
+import { logProbabilities, Sampler, topTokens } from "../../src/tasks/language/sampling.ts";
+import { type GenerateOptions, type Generation, textGeneration } from "../../src/tasks/text-generation.ts";
+import { DisposedError, InputError } from "../../src/tensor/errors.ts";
+import { tinyGguf } from "./tiny-gguf.ts";
+
+const file = tinyGguf();
+const open = (bytes = file) => textGeneration(bytes, { device: "wasm", threads: 1 });
+const greedy = { temperature: 0, maxTokens: 12 };
+
+describe("text generation", () => {
+  test("streams what generate gives, as an iterable and as a ReadableStream", async () => {
+    using model = await open();
+    const whole = await model.generate("hello", greedy);
+    expect([whole.tokens.length, whole.promptTokens, whole.finish]).toEqual([12, 6, "length"]);
+    const stream = model.stream("hello", greedy);
+    let text = "";
+    for await (const piece of stream) text += piece;
+    expect([text, stream.generation.text, stream.generation.tokens]).toEqual([whole.text, whole.text, whole.tokens]);
+    const reader = model.stream("hello", greedy).toReadableStream().getReader();
+    let read = "";
+    for (let r = await reader.read(); !r.done; r = await reader.read()) read += r.value;
+    expect(read).toBe(whole.text);
+  });
+
+  test("the same seed gives the same text, another one another", async () => {
+    using model = await open();
+    const run = async (seed: number) =>
+      (await model.generate("x", { seed, temperature: 1.5, topP: 1, maxTokens: 20 })).tokens;
+    expect(await run(1)).toEqual(await run(1));
+    expect(await run(1)).not.toEqual(await run(2));
+  });
+
+  test("many at once give what each gives alone", async () => {
+    using model = await open();
+    const prompts = ["one", "two and more", "t", "onerous"];
+    const alone: Generation[] = [];
+    for (const p of prompts) alone.push(await model.generate(p, greedy));
+    const together = await Promise.all(prompts.map((p) => model.generate(p, greedy)));
+    expect(together.map((g) => g.tokens)).toEqual(alone.map((g) => g.tokens));
+  });
+
+  test("a prompt that begins like the last one is not computed again", async () => {
+    using model = await open();
+    const first = await model.generate("a long beginning", greedy);
+    const again = await model.generate("a long beginning", greedy);
+    expect([first.reusedTokens, again.reusedTokens]).toEqual([0, again.promptTokens - 1]);
+    expect(again.tokens).toEqual(first.tokens);
+  });
+
+  test("stop strings end it, and are not part of it", async () => {
+    using model = await open();
+    const { text } = await model.generate([1, 2, 3], { ...greedy, maxTokens: 30 });
+    const stop = text.slice(4, 7);
+    const g = await model.generate([1, 2, 3], { ...greedy, maxTokens: 30, stop: ["never there", stop] });
+    expect([g.text, g.finish]).toEqual([text.slice(0, text.indexOf(stop)), "stop"]);
+  });
+
+  test("log-probabilities of tokens and of the likeliest", async () => {
+    using model = await open();
+    const { logprobs, tokens } = await model.generate("x", { ...greedy, maxTokens: 3, logprobs: 4 });
+    expect(logprobs!.map((l) => l.token)).toEqual(tokens);
+    for (const { token, logprob, top } of logprobs!) {
+      expect(top).toHaveLength(4);
+      // Greedy: the token is the likeliest.
+      expect([top[0].token, top[0].logprob]).toEqual([token, logprob]);
+      expect(logprob).toBeLessThan(0);
+      for (let i = 1; i < 4; i++) expect(top[i].logprob).toBeLessThanOrEqual(top[i - 1].logprob);
+    }
+  });
+
+  test("a full context ends it; a prompt beyond it is refused", async () => {
+    using model = await open();
+    const g = await model.generate("x".repeat(50), { temperature: 0, maxTokens: 100 });
+    // The token after the last position is still chosen.
+    expect([g.finish, g.promptTokens + g.tokens.length]).toEqual(["context", 65]);
+    await expect(model.generate("x".repeat(64), greedy)).rejects.toThrow(/context of 64/);
+    expect((await model.generate("x".repeat(63), greedy)).tokens).toHaveLength(1);
+  });
+
+  test("an abort stops it before, in the prompt, and on the way; the model goes on", async () => {
+    using model = await open();
+    const want = await model.generate("hello", greedy);
+    await expect(model.generate("hello", { ...greedy, signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    const controller = new AbortController();
+    const pending = model.generate("y".repeat(40), { ...greedy, signal: controller.signal });
+    queueMicrotask(() => controller.abort());
+    await expect(pending).rejects.toThrow(/abort/i);
+    const later = new AbortController();
+    let pieces = 0;
+    const stream = model.stream("hello", { ...greedy, maxTokens: 50, signal: later.signal });
+    await expect(async () => {
+      for await (const _ of stream) if (++pieces === 3) later.abort();
+    }).rejects.toThrow(/abort/i);
+    expect(pieces).toBe(3);
+    // A reader that leaves is no error.
+    for await (const _ of model.stream("hello", greedy)) break;
+    expect((await model.generate("hello", greedy)).tokens).toEqual(want.tokens);
+  });
+
+  test("messages go through the model's template", async () => {
+    using model = await open();
+    const messages = [{ role: "user", content: "hi <|end|>" }];
+    const tokens = await model.tokensOf(messages);
+    expect(tokens.slice(0, 3)).toEqual([258, 104, 105]);
+    expect(tokens.slice(-2)).toEqual([257, 259]);
+    expect((await model.generate(messages, greedy)).promptTokens).toBe(tokens.length);
+    await expect(model.generate([], greedy)).rejects.toThrow(InputError);
+    await expect(model.generate([{ role: "user" }] as never, greedy)).rejects.toThrow(InputError);
+    using plain = await open(tinyGguf({ chat: false }));
+    await expect(plain.generate(messages, greedy)).rejects.toThrow(/no chat template/);
+  });
+
+  test("options out of range are refused", async () => {
+    using model = await open();
+    const bad: GenerateOptions[] = [
+      { temperature: -1 },
+      { temperature: Number.NaN },
+      { topP: 2 },
+      { minP: -0.1 },
+      { topK: -1 },
+      { repetitionPenalty: 0 },
+      { maxTokens: 1.5 },
+      { seed: Number.NaN },
+    ];
+    for (const options of bad) await expect(model.generate("x", options)).rejects.toThrow(InputError);
+    expect((await model.generate("x", { maxTokens: 0 })).finish).toBe("length");
+    model.dispose();
+    await expect(model.generate("x")).rejects.toThrow(DisposedError);
+  });
+});
+
+describe("sampling", () => {
+  const logits = () => Float32Array.of(1, 3, 2, -1, 2.5);
+  const share = (options: ConstructorParameters<typeof Sampler>[0], n = 4000): number[] => {
+    const sampler = new Sampler({ topP: 1, temperature: 1, seed: 7, ...options });
+    const counts = new Array<number>(5).fill(0);
+    for (let i = 0; i < n; i++) counts[sampler.sample(logits(), [])]++;
+    return counts.map((c) => c / n);
+  };
+  const softmax = (x: ArrayLike<number>, t = 1): number[] => {
+    const e = Array.from(x, (v) => Math.exp(v / t));
+    const sum = e.reduce((a, b) => a + b, 0);
+    return e.map((v) => v / sum);
+  };
+  const near = (got: number[], want: number[]): void => {
+    got.forEach((g, i) => {
+      expect(Math.abs(g - want[i])).toBeLessThan(0.03);
+    });
+  };
+
+  test("draws with the probabilities of the softmax, at any temperature", () => {
+    near(share({}), softmax(logits()));
+    near(share({ temperature: 2 }), softmax(logits(), 2));
+    expect(share({ temperature: 0 }, 10)).toEqual([0, 1, 0, 0, 0]);
+  });
+
+  test("top-k, top-p and min-p leave the likeliest", () => {
+    const only = (keep: number[]): number[] => softmax(Array.from(logits(), (v, i) => (keep.includes(i) ? v : -1e9)));
+    near(share({ topK: 2 }), only([1, 4]));
+    // 0.47, 0.28, 0.17, ...: the first two have 0.75.
+    near(share({ topP: 0.7 }), only([1, 4]));
+    near(share({ topP: 0.8 }), only([1, 4, 2]));
+    near(share({ minP: 0.5 }), only([1, 4]));
+    near(share({ topP: 0 }), only([1]));
+  });
+
+  test("the repetition penalty divides positive logits and multiplies negative ones", () => {
+    const s = new Sampler({ temperature: 0, repetitionPenalty: 2 });
+    expect(s.sample(Float32Array.of(1, 3, 2), [1])).toBe(2);
+    expect(s.sample(Float32Array.of(-3, -2, -9), [1])).toBe(0);
+  });
+
+  test("a large vocabulary: the candidates are the largest, however they lie", () => {
+    const large = Float32Array.from({ length: 50_000 }, (_, i) => Math.sin(i * 12.9898) * 20);
+    const best = Array.from(large.keys()).sort((a, b) => large[b] - large[a]);
+    expect(topTokens(large, 100)).toEqual(best.slice(0, 100));
+    const sampler = new Sampler({ topK: 5, topP: 1, temperature: 50, seed: 1 });
+    const seen = new Set(Array.from({ length: 500 }, () => sampler.sample(large, [])));
+    expect([...seen].sort()).toEqual(best.slice(0, 5).sort());
+    expect(Math.exp(logProbabilities(Float32Array.of(0, 0), [0])[0])).toBeCloseTo(0.5, 12);
+  });
+
+  test("logits that are no numbers still give a token", () => {
+    expect(new Sampler({ temperature: 1 }).sample(new Float32Array(5).fill(Number.NaN), [])).toBe(0);
+    expect(new Sampler({ temperature: 0 }).sample(new Float32Array(5).fill(Number.NEGATIVE_INFINITY), [])).toBe(0);
+  });
+});
