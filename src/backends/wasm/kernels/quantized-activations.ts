@@ -2,6 +2,9 @@
  * Activations in 8 bit: each 32 elements as integers -127 .. 127 and a scale, x = scale q. A block is stored as
  *   codes    32 bytes, or 32 words with even and odd k apart and multiplied as the weights' format wants
  *   floats   scale, and what its codes' sum (of all, of the first and of the last 16) contributes: times `sumFactor`
+ * or, where `pairs` are wanted, instead of the last two floats
+ *   zero     for each 16 a pair of i16: what the weights' zero contributes to the sums of k with k & 2 = 0, and of others
+ *   sums     one pair of i16: the sums of 16
  */
 import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type ModuleBuilder, select, v128 } from "../assembler.ts";
 import type { Pattern } from "./quantized-formats.ts";
@@ -11,6 +14,7 @@ export interface QuantizedLayout {
   /** Factor of the scales. */
   readonly scaleFactor: number;
   readonly sumFactor: number;
+  readonly pairs?: "sums" | { readonly zero: number };
 }
 
 /** Bytes of the codes of 32 elements; the floats follow. */
@@ -28,7 +32,7 @@ const evenOdd = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
 
 /** Quantises `count` elements, whole periods of the pattern, from `x` to `to`. */
 export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLayout) {
-  const { words, scaleFactor, sumFactor } = layout;
+  const { words, scaleFactor, sumFactor, pairs: wanted } = layout;
   const params = { x: "i32", to: "i32", count: "i32" } as const;
   // Sixteens in one turn of the loop: at least a block.
   const period = Math.max(2, words?.length ?? 0);
@@ -83,8 +87,22 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
       const weighted = (sum: Expr<"i32">) => f32.mul(f32.mul(f32.convert_i32_s(sum), sumFactor / scaleFactor), scale);
       f.f32.store(to, scale, floats);
       f.f32.store(to, weighted(i32.add(sums[0], sums[1])), floats + 4);
-      f.f32.store(to, weighted(sums[0]), floats + 8);
-      f.f32.store(to, weighted(sums[1]), floats + 12);
+      if (!wanted) {
+        f.f32.store(to, weighted(sums[0]), floats + 8);
+        f.f32.store(to, weighted(sums[1]), floats + 12);
+      } else if (wanted === "sums") {
+        f.i32.store16(to, sums[0], floats + 8);
+        f.i32.store16(to, sums[1], floats + 10);
+      } else
+        for (const i of [0, 1]) {
+          // Lanes of `dot` are sums of neighbours: even ones have k & 2 = 0.
+          const [a, b] = [pairs[2 * i], pairs[2 * i + 1]];
+          const four = f.let(i32x4.add(i32x4.dot_i16x8_s(a, ones), i32x4.dot_i16x8_s(b, ones)));
+          for (const lane of [0, 1]) {
+            const sum = i32.add(i32x4.extract_lane(four, lane), i32x4.extract_lane(four, lane + 2));
+            f.i32.store16(to, i32.mul(sum, -wanted.zero), floats + 8 + 4 * i + 2 * lane);
+          }
+        }
       f.increment(x, 128);
       f.increment(to, blockBytes(words !== undefined));
     };

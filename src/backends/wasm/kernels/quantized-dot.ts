@@ -24,7 +24,10 @@ const tinyFactor = 2 ** 56;
 export function activationLayout(format: Format, relaxed: boolean): QuantizedLayout {
   const factor = format.tiny ? tinyFactor : 1;
   const bytes = asBytes(format, relaxed);
+  const [block] = format.segments[0].blocks;
+  const inPairs = bytes && block.size === 16;
   return {
+    pairs: inPairs ? (format.zero ? { zero: format.zero } : "sums") : undefined,
     words: bytes ? undefined : format.pattern,
     scaleFactor: bytes ? factor : factor / 256,
     sumFactor: factor * (format.zero ? -format.zero : 1),
@@ -51,8 +54,9 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
     const sums = f.locals("v128", 2 * rows);
     const unitSums = format.d ? f.locals("v128", 2 * rows) : sums;
     const unitMins = format.dmin ? f.locals("v128", 2 * rows) : sums;
-    const ints = f.locals("v128", 2 * rows * Math.max(...format.segments.map((s) => s.blocks.length)));
-    const shorts = bytes ? f.locals("v128", ints.length) : [];
+    const count = 2 * rows * Math.max(...format.segments.map((s) => s.blocks.length));
+    const ints = f.locals("v128", count);
+    const shorts = bytes ? f.locals("v128", count) : [];
     const one = f.local("v128");
     const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(16)));
@@ -61,68 +65,99 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
     const xCodes = (r: number, k: number) => r * xRow + (k >> 5) * xBlock + (k & 31) * (bytes ? 1 : 2);
     const xFloat = (r: number, k: number, i: number) =>
       v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + codeBytes(!bytes) + 4 * i);
+    // Products of two bytes, twice, that fit 16 bits together.
+    const fits = Math.floor(32767 / (2 * 127 * (format.largest ?? 127)));
 
-    /** The integer sums of a segment's blocks into `ints`. */
-    const products = (segment: Segment, halves: readonly number[]) => {
-      const begun = new Set<number>();
-      const add = (to: Local<"v128">[], i: number, v: V) => {
-        const key = to === ints ? i : -1 - i;
-        f.set(to[i], begun.has(key) ? (to === ints ? i32x4.add(to[i], v) : i16x8.add(to[i], v)) : v);
-        begun.add(key);
+    /** Sums of a segment for some of the rows: integers for each block, then floats. */
+    const emitSegment = (segment: Segment, halves: readonly number[]) => {
+      const sumsOf = new Map<Local<"v128">, number>();
+      /** Adds to a local, or sets it, the first time since it was reset. Returns how many it holds. */
+      const add = (to: Local<"v128">, v: V, sum: typeof i32x4.add): number => {
+        const held = sumsOf.get(to) ?? 0;
+        f.set(to, held > 0 ? sum(to, v) : v);
+        sumsOf.set(to, held + 1);
+        return held + 1;
       };
-      const held = new Map<number, number>();
-      const flush = (i: number) => {
-        add(ints, i, i32x4.dot_i16x8_s(shorts[i], ones));
-        begun.delete(-1 - i);
-        held.set(i, 0);
-      };
-      // Products of two bytes twice that fit 16 bits together.
-      const fits = Math.floor(32767 / (2 * 127 * (format.largest ?? 127)));
       const slot = (block: number, half: number, r: number) => (block * 2 + half) * rows + r;
+      const factors = new Map<number, Local<"v128">>();
+      /** Adds the 16-bit sums to those in 32 bits, times the block's integer scale; blocks of the same 32 k share them. */
+      const widen = (index: number, half: number, r: number) => {
+        const block = segment.blocks[index];
+        const from = shorts[slot(index, half, r)];
+        let by = factors.get(slot(index, half, 0)) ?? ones;
+        if (block.factors && by === ones)
+          factors.set(slot(index, half, 0), (by = f.let(block.factors({ f, at, half }))));
+        add(ints[slot(sharedSums(segment, index), half, r)], i32x4.dot_i16x8_s(from, by), i32x4.add);
+        sumsOf.delete(from);
+      };
+      const left = segment.blocks.map((b) => b.size / 4);
       for (let step = 0; step < segment.steps; step++) {
         const codes = halves.map((half) => segment.codes({ f, at, half }, step));
-        codes[0].forEach((_, c) => {
+        codes[0].forEach(({ block: index }, c) => {
+          const block = segment.blocks[index];
+          const corrected = bytes && block.factors !== undefined && format.zero !== undefined;
           halves.forEach((half, h) => {
             const code = codes[h][c];
-            const { block, k } = code;
             if (bytes) {
               const v = rows === 1 ? code.bytes() : f.let(code.bytes());
               for (let r = 0; r < rows; r++) {
-                const i = slot(block, half, r);
-                if (held.get(i) === fits) flush(i);
-                const xs = shared(f, one, h, halves.length, v128.load32_splat(xAt, xCodes(r, k)));
-                add(shorts, i, i16x8.relaxed_dot_i8x16_i7x16_s(xs, v));
-                held.set(i, (held.get(i) ?? 0) + 1);
+                const i = slot(index, half, r);
+                // With the zero taken away first, sums end in 16 bits whatever they were between.
+                if (corrected && !sumsOf.has(shorts[i]))
+                  add(shorts[i], xFloat(r, block.k, 2 + ((block.k >> 4) & 1)), i16x8.add);
+                else if (!corrected && sumsOf.get(shorts[i]) === fits) widen(index, half, r);
+                const xs = shared(f, one, h, halves.length, v128.load32_splat(xAt, xCodes(r, code.k)));
+                add(shorts[i], i16x8.relaxed_dot_i8x16_i7x16_s(xs, v), i16x8.add);
               }
             } else {
               wordsOf(f, code, format).forEach((word, odd) => {
                 const v = rows === 1 ? word : f.let(word);
-                for (let r = 0; r < rows; r++)
-                  add(ints, slot(block, half, r), i32x4.dot_i16x8_s(v, v128.load32_splat(xAt, xCodes(r, k) + 4 * odd)));
+                for (let r = 0; r < rows; r++) {
+                  const xs = v128.load32_splat(xAt, xCodes(r, code.k) + 4 * odd);
+                  add(ints[slot(index, half, r)], i32x4.dot_i16x8_s(v, xs), i32x4.add);
+                }
               });
             }
           });
+          if (--left[index] > 0) return;
+          for (const half of halves) {
+            const reader: Reader = { f, at, half };
+            if (bytes) for (let r = 0; r < rows; r++) widen(index, half, r);
+            if (!bytes || !block.factors) finishBlock(block, reader, slot(index, half, 0));
+            else if (block.size === 32 || block.k & 16)
+              finishScaled(block, reader, slot(sharedSums(segment, index), half, 0));
+          }
         });
       }
-      for (const [i, n] of held) if (n > 0) flush(i);
-      return slot;
     };
 
-    const finishBlock = (block: Block, index: number, halves: readonly number[], slot: ReturnType<typeof products>) => {
-      for (const half of halves) {
-        const reader: Reader = { f, at, half };
-        const scale = f.let(block.scale(reader));
-        const min = block.min && f.let(block.min(reader));
-        const part = block.size === 32 ? 1 : block.k & 16 ? 3 : 2;
-        for (let r = 0; r < rows; r++) {
-          const sum = f32x4.convert_i32x4_s(ints[slot(index, half, r)]);
-          const scaled = xFloat(r, block.k, 0);
-          const value = format.zero
-            ? multiplyAdd(relaxed, sum, scaled, xFloat(r, block.k, part))
-            : f32x4.mul(sum, scaled);
-          accumulate(unitSums[half * rows + r], scale, value);
-          if (min) accumulate(unitMins[half * rows + r], min, xFloat(r, block.k, part));
-        }
+    /** Sums of 32 elements that have their integer scales. */
+    const finishScaled = (block: Block, reader: Reader, from: number) => {
+      const pairs = block.minPairs && f.let(block.minPairs(reader));
+      const min = !pairs && block.min && f.let(block.min(reader));
+      for (let r = 0; r < rows; r++) {
+        const i = reader.half * rows + r;
+        const scaled = f.let(xFloat(r, block.k, 0));
+        accumulate(unitSums[i], f32x4.convert_i32x4_s(ints[from + r]), scaled);
+        if (min) accumulate(unitMins[i], min, xFloat(r, block.k, 1));
+        if (pairs)
+          accumulate(unitMins[i], f32x4.convert_i32x4_s(i32x4.dot_i16x8_s(pairs, xFloat(r, block.k, 2))), scaled);
+      }
+    };
+
+    const finishBlock = (block: Block, reader: Reader, from: number) => {
+      const scale = f.let(block.scale(reader));
+      const min = block.min && f.let(block.min(reader));
+      const part = block.size === 32 ? 1 : block.k & 16 ? 3 : 2;
+      for (let r = 0; r < rows; r++) {
+        const i = reader.half * rows + r;
+        const sum = f32x4.convert_i32x4_s(ints[from + r]);
+        const scaled = xFloat(r, block.k, 0);
+        const value = format.zero
+          ? multiplyAdd(relaxed, sum, scaled, xFloat(r, block.k, part))
+          : f32x4.mul(sum, scaled);
+        accumulate(unitSums[i], scale, value);
+        if (min) accumulate(unitMins[i], min, xFloat(r, block.k, part));
       }
     };
 
@@ -133,12 +168,8 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
       if (format.dmin) for (const s of unitMins) f.set(s, zero);
       for (const segment of format.segments) {
         // One row of activations, and few blocks, leave registers for all eight rows of weights.
-        for (const halves of rows === 1 && segment.blocks.length <= 2 ? [[0, 1]] : [[0], [1]]) {
-          const slot = products(segment, halves);
-          segment.blocks.forEach((block, i) => {
-            finishBlock(block, i, halves, slot);
-          });
-        }
+        const together = rows === 1 && segment.blocks.length <= 2;
+        for (const halves of together ? [[0, 1]] : [[0], [1]]) emitSegment(segment, halves);
       }
       for (const half of [0, 1]) {
         const reader: Reader = { f, at, half };
@@ -161,6 +192,10 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
     }
   });
 }
+
+/** Which of the segment's blocks holds the sums of the 32 elements that this one is of, once scales are in them. */
+const sharedSums = ({ blocks }: Segment, index: number): number =>
+  blocks[index].factors ? blocks.findIndex((b) => b.k >> 5 === blocks[index].k >> 5) : index;
 
 /** Binds what several halves use to a local, at the first of them. */
 function shared(f: { set(t: Local<"v128">, v: V): void }, local: Local<"v128">, i: number, uses: number, v: V): V {

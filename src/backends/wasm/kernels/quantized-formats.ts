@@ -49,6 +49,10 @@ export interface Block {
   scale(r: Reader): V;
   /** What is added (taken away under a unit's `dmin`), before the unit's factor. */
   min?(r: Reader): V;
+  /** Scales that are integers once more, each in two lanes of i16: they multiply while sums are widened to 32 bits. */
+  factors?(r: Reader): V;
+  /** Minima of this block of 16 and the one before it, in pairs of i16. */
+  minPairs?(r: Reader): V;
 }
 
 export interface Segment {
@@ -124,6 +128,27 @@ const bytesAsFloats = ({ at, half }: Reader, offset: number, isSigned: boolean):
     ? f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(four)))
     : f32x4.convert_i32x4_u(i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(four)));
 };
+/** Four rows' numbers out of eight i16, each in two lanes. */
+const twice = (rows: V, half: number): V => {
+  const first = 8 * half;
+  return i8x16.shuffle(
+    rows,
+    rows,
+    Uint8Array.from({ length: 16 }, (_, i) => first + 2 * (i >> 2) + (i & 1)),
+  );
+};
+/** The first or the second of each pair of i16, in both lanes. */
+const ofPair = (f: FunctionBuilder, pairs: V, part: number): V => {
+  const v = f.let(pairs);
+  return i8x16.shuffle(
+    v,
+    v,
+    Uint8Array.from({ length: 16 }, (_, i) => 4 * (i >> 2) + 2 * part + (i & 1)),
+  );
+};
+/** The same as floats. */
+const ofPairAsFloats = (pairs: V, part: number): V =>
+  f32x4.convert_i32x4_s(i32x4.shr_s(part ? pairs : i32x4.shl(pairs, 16), 16));
 const f32At = ({ at, half }: Reader, offset: number): V => v128.load(at, offset + 16 * half);
 
 // ---- packing -----------------------------------------------------------------------------------------------------------
@@ -295,6 +320,7 @@ function k45(fifth: boolean): Format {
     size: 32,
     scale: (r) => bytesAsFloats(r, scales + GROUP * j, false),
     min: (r) => bytesAsFloats(r, mins + GROUP * j, false),
+    factors: ({ f, at, half }) => twice(f.let(v128.load8x8_u(at, scales + GROUP * j)), half),
   });
   return {
     unit: 256,
@@ -337,23 +363,36 @@ function k45(fifth: boolean): Format {
 }
 
 /**
- * The types whose halves of 128 elements have four quarters in the bits of the same bytes, and 16 blocks of 16: segment
- * (half h, part p) has blocks 8 h + 2 q + p, and in step s word w = 4 p + s of each quarter.
+ * The types whose halves of 128 elements have four quarters in the bits of the same bytes, and 16 blocks of 16. A segment
+ * is a half: word w of each quarter at a time.
  */
 function quarters(
-  scale: (j: number) => Pick<Block, "scale" | "min">,
+  pair: (j: number) => Pick<Block, "scale" | "min" | "factors" | "minPairs">[],
   codes: (r: Reader, h: number, w: number) => readonly (() => V)[],
 ): Segment[] {
-  return range(4, (i) => {
-    const [h, p] = [i >> 1, i & 1];
-    return {
-      blocks: range(4, (q) => ({ k: 128 * h + 32 * q + 16 * p, size: 16, ...scale(8 * h + 2 * q + p) })),
-      steps: 4,
-      codes: (r, step) =>
-        codes(r, h, 4 * p + step).map((bytes, q) => ({ block: q, k: 128 * h + 32 * q + 4 * (4 * p + step), bytes })),
-    };
-  });
+  return range(2, (h) => ({
+    // Blocks of even number come first, those of odd number last.
+    blocks: range(8, (i) => {
+      const [p, q] = [i >> 2, i & 3];
+      return { k: 128 * h + 32 * q + 16 * p, size: 16, ...pair(4 * h + q)[p] };
+    }),
+    steps: 8,
+    codes: (r, w) =>
+      codes(r, h, w).map((bytes, q) => ({ block: (w >> 2) * 4 + q, k: 128 * h + 32 * q + 4 * w, bytes })),
+  }));
 }
+
+/** Signed scales of blocks 2 j and 2 j + 1, two bytes for each row. */
+const signedPairs = (offset: number) => (j: number) => {
+  const pairs = ({ at, half }: Reader): V => v128.load8x8_s(at, offset + 2 * GROUP * j + GROUP * half);
+  return range(2, (p) => ({
+    scale: (r: Reader) => ofPairAsFloats(pairs(r), p),
+    factors: (r: Reader) => ofPair(r.f, pairs(r), p),
+  }));
+};
+
+/** Where the byte of block j of 16 is. */
+const pairAt = (j: number, row: number): number => 2 * GROUP * (j >> 1) + 2 * row + (j & 1);
 
 /** d, 16 signed scales, lower nibbles, upper two bits. */
 const q6Scales = factorBytes;
@@ -366,21 +405,18 @@ const q6_k: Format = {
   zero: 32,
   pattern: [plain],
   d: (r) => f32At(r, 0),
-  segments: quarters(
-    (j) => ({ scale: (r) => bytesAsFloats(r, q6Scales + GROUP * j, true) }),
-    (r, h, w) => {
-      const { f } = r;
-      const raws = [0, 8].map((i) => f.let(load(r, q6Low, 16 * h + i + w)));
-      const upper = f.let(load(r, q6High, 8 * h + w));
-      return range(4, (q) => () => {
-        const nibble = q < 2 ? low(f, raws[q]) : high(f, raws[q - 2]);
-        return v128.or(nibble, maskBytes(f, shift(upper, 4 - 2 * q), 48));
-      });
-    },
-  ),
+  segments: quarters(signedPairs(q6Scales), (r, h, w) => {
+    const { f } = r;
+    const raws = [0, 8].map((i) => f.let(load(r, q6Low, 16 * h + i + w)));
+    const upper = f.let(load(r, q6High, 8 * h + w));
+    return range(4, (q) => () => {
+      const nibble = q < 2 ? low(f, raws[q]) : high(f, raws[q - 2]);
+      return v128.or(nibble, maskBytes(f, shift(upper, 4 - 2 * q), 48));
+    });
+  }),
   pack(src, at, dst, to, row) {
     putFactor(src, at + 208, dst, to, row);
-    for (let j = 0; j < 16; j++) dst[to + q6Scales + GROUP * j + row] = src[at + 192 + j];
+    for (let j = 0; j < 16; j++) dst[to + q6Scales + pairAt(j, row)] = src[at + 192 + j];
     putWords(src, at, 32, dst, to + q6Low, row);
     putWords(src, at + 128, 16, dst, to + q6High, row);
   },
@@ -398,12 +434,15 @@ const q2_k: Format = {
   dmin: (r) => f32At(r, factorBytes),
   segments: quarters(
     (j) => {
-      const both = ({ at, half }: Reader) =>
-        i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(at, q2Scales + GROUP * j + 4 * half)));
-      return {
-        scale: (r) => f32x4.convert_i32x4_u(v128.and(both(r), constant(r.f, wordsOf32(15)))),
-        min: (r) => f32x4.convert_i32x4_u(i32x4.shr_u(both(r), 4)),
-      };
+      const both = ({ at, half }: Reader): V => v128.load8x8_u(at, q2Scales + 2 * GROUP * j + GROUP * half);
+      const scales = (r: Reader): V => maskWords(r.f, both(r), 15);
+      const mins = (r: Reader): V => i16x8.shr_u(both(r), 4);
+      return range(2, (p) => ({
+        scale: (r) => ofPairAsFloats(scales(r), p),
+        min: (r) => ofPairAsFloats(mins(r), p),
+        factors: (r) => ofPair(r.f, scales(r), p),
+        minPairs: mins,
+      }));
     },
     (r, h, w) => {
       const raw = r.f.let(load(r, q2Codes, 8 * h + w));
@@ -413,7 +452,7 @@ const q2_k: Format = {
   pack(src, at, dst, to, row) {
     putFactor(src, at + 80, dst, to, row);
     putFactor(src, at + 82, dst, to + factorBytes, row);
-    for (let j = 0; j < 16; j++) dst[to + q2Scales + GROUP * j + row] = src[at + j];
+    for (let j = 0; j < 16; j++) dst[to + q2Scales + pairAt(j, row)] = src[at + j];
     putWords(src, at + 16, 16, dst, to + q2Codes, row);
   },
 };
@@ -429,21 +468,18 @@ const q3_k: Format = {
   zero: 4,
   pattern: [plain],
   d: (r) => f32At(r, 0),
-  segments: quarters(
-    (j) => ({ scale: (r) => bytesAsFloats(r, q3Scales + GROUP * j, true) }),
-    (r, h, w) => {
-      const { f } = r;
-      const raw = f.let(load(r, q3Codes, 8 * h + w));
-      const third = f.let(load(r, q3Bits, w));
-      return range(
-        4,
-        (q) => () => v128.or(maskBytes(f, shift(raw, -2 * q), 3), maskBytes(f, shift(third, 2 - (4 * h + q)), 4)),
-      );
-    },
-  ),
+  segments: quarters(signedPairs(q3Scales), (r, h, w) => {
+    const { f } = r;
+    const raw = f.let(load(r, q3Codes, 8 * h + w));
+    const third = f.let(load(r, q3Bits, w));
+    return range(
+      4,
+      (q) => () => v128.or(maskBytes(f, shift(raw, -2 * q), 3), maskBytes(f, shift(third, 2 - (4 * h + q)), 4)),
+    );
+  }),
   pack(src, at, dst, to, row) {
     putFactor(src, at + 108, dst, to, row);
-    for (let j = 0; j < 16; j++) dst[to + q3Scales + GROUP * j + row] = scaleQ3(src, at + 96, j);
+    for (let j = 0; j < 16; j++) dst[to + q3Scales + pairAt(j, row)] = scaleQ3(src, at + 96, j);
     putWords(src, at + 32, 16, dst, to + q3Codes, row);
     putWords(src, at, 8, dst, to + q3Bits, row);
   },
