@@ -61,10 +61,9 @@ const sum = (values: Float64Array, f: (v: number) => number): number => {
 };
 const same = (v: number): number => v;
 const square = (v: number): number => v * v;
-// biome-ignore-start lint/complexity/useMathMinMax: Math takes no bigint
+// Math.max takes no bigint.
 const bigMax = (a: bigint, b: bigint): bigint => (b > a ? b : a);
 const bigMin = (a: bigint, b: bigint): bigint => (b < a ? b : a);
-// biome-ignore-end lint/complexity/useMathMinMax: Math takes no bigint
 
 function defineReduction(name: string, { number, exact, bool = false }: Reduction) {
   return defineOp({

@@ -308,7 +308,7 @@ describe("vector semantics", () => {
         expect(got(f32x4.add)).toEqual(want((x, y) => x + y));
         expect(got(f32x4.mul)).toEqual(want((x, y) => x * y));
         expect(got(f32x4.max)).toEqual(want(Math.max));
-        // biome-ignore lint/complexity/useMathMinMax: differs from Math.min for NaN and signed zeros
+        // Differs from Math.min for NaN and signed zeros
         expect(got(f32x4.pmin)).toEqual(want((x, y) => (y < x ? y : x)));
       }),
       { numRuns: 50 },
