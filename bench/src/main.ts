@@ -1,0 +1,124 @@
+/** `npm run bench [workload ...]`: each workload in a process of its own, the engines in turn inside it. */
+import { fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { describe, machine } from "./machine.ts";
+import { writeMarkdown } from "./markdown.ts";
+import { type CaseResult, quick, thorough } from "./measure.ts";
+import { benchFolder } from "./paths.ts";
+import { notesOf, plainTable, rowsOf, type WorkloadResult } from "./report.ts";
+import { attention } from "./workloads/attention.ts";
+import { conv } from "./workloads/conv.ts";
+import { coldStart, memory } from "./workloads/fresh-processes.ts";
+import { gemm } from "./workloads/gemm.ts";
+import { latency } from "./workloads/latency.ts";
+import { models } from "./workloads/models.ts";
+import { size } from "./workloads/size.ts";
+import type { Workload } from "./workloads/workload.ts";
+
+const workloads: readonly Workload[] = [gemm, conv, attention, models, latency, coldStart, memory, size];
+
+const help = `npm run bench -- [workload ...] [options]
+
+workloads: ${workloads.map((w) => w.name).join(" ")}; default all
+  --quick          few turns: to see that everything works; the numbers are rough
+  --threads 1,2    numbers of threads of the wasm device and of onnxruntime; the first is what others compare with
+  --case TEXT      only cases whose name has TEXT in it
+  --engine TEXT    only these peers, by commas: ort-web,ort-node,tfjs-wasm,tfjs-cpu,jax-js,gpu.js
+  --node24         on Node 24 instead of the Node that runs npm
+  --json           results as JSON on standard output, tables nowhere
+  --markdown       run on both Nodes and write the tables into docs/benchmarks.md
+FORWARDPASS_DIST=DIR measures another build than dist/.`;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean" },
+    threads: { type: "string", default: "1,2" },
+    case: { type: "string", default: "" },
+    engine: { type: "string", default: "" },
+    json: { type: "boolean" },
+    markdown: { type: "boolean" },
+    help: { type: "boolean" },
+    only: { type: "string" },
+  },
+});
+
+const legend = [
+  "forwardpass: median time of a call. Others: their time divided by ours with as many threads, as median (fastest); above 1, forwardpass is faster.",
+  "tfjs-cpu is divided by forwardpass cpu; forwardpass cpu and x2 by x1. xN: N threads. Outputs are compared in the same run: WRONG where they differ.",
+];
+
+/** In the child: one workload, each case sent to the parent as it is done. */
+async function runWorkload(name: string): Promise<void> {
+  const threads = options.threads.split(",").map(Number);
+  if (!threads.every((n) => Number.isInteger(n) && n > 0)) throw new Error("--threads takes numbers by commas");
+  const wanted = options.engine.split(",").filter(Boolean);
+  await workloads
+    .find((w) => w.name === name)!
+    .run({
+      threads,
+      effort: options.quick ? quick : thorough,
+      wants: (c) => c.includes(options.case),
+      wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),
+      report: (result) => process.send!(result),
+    });
+  process.exit(0);
+}
+
+/** In the parent. */
+function collect(workload: Workload): Promise<WorkloadResult> {
+  const cases: CaseResult[] = [];
+  const start = fileURLToPath(new URL("start.mjs", benchFolder));
+  const child = fork(start, [...process.argv.slice(2), "--only", workload.name], { stdio: ["ignore", 2, 2, "ipc"] });
+  child.on("message", (result: CaseResult) => {
+    cases.push(result);
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${workload.name}: ${result.name}`);
+  });
+  return new Promise((resolve, reject) => {
+    child.on("exit", (code, signal) => {
+      if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+      if (code !== 0)
+        reject(
+          new Error(
+            `${workload.name} failed (${signal ?? code})${cases.length ? ` after "${cases.at(-1)!.name}"` : ""}`,
+          ),
+        );
+      else resolve({ name: workload.name, title: workload.title, cases });
+    });
+  });
+}
+
+async function main(): Promise<void> {
+  const unknown = positionals.filter((p) => !workloads.some((w) => w.name === p));
+  if (options.help || unknown.length) {
+    console.error(unknown.length ? `bench: there is no workload "${unknown[0]}"\n\n${help}` : help);
+    process.exitCode = unknown.length ? 2 : 0;
+    return;
+  }
+  const here = machine();
+  const say = (text: string): void => (options.json ? undefined : console.log(text));
+  say(`${describe(here)}\n${legend.join("\n")}`);
+  const results: WorkloadResult[] = [];
+  for (const workload of workloads) {
+    if (positionals.length && !positionals.includes(workload.name)) continue;
+    const result = await collect(workload).catch((e: Error) => {
+      console.error(`bench: ${e.message}`);
+      process.exitCode = 1;
+    });
+    if (!result?.cases.length) continue;
+    results.push(result);
+    say(["", result.title, plainTable(rowsOf(result)), ...notesOf(result).map((n) => `- ${n}`)].join("\n"));
+  }
+  const wrong = results.some((r) =>
+    r.cases.some((c) => c.engines.some((e) => e.wrong !== undefined && e.engine.startsWith("forwardpass"))),
+  );
+  if (wrong) process.exitCode = 1;
+  if (options.json) console.log(JSON.stringify({ machine: here, workloads: results }, undefined, 1));
+  if (options.markdown) {
+    const rough = options.quick ? ["**Measured with `--quick`: rough.**"] : [];
+    say(`\nwritten: ${writeMarkdown(results, here, [...rough, legend.join(" ")])}`);
+  }
+}
+
+await (options.only ? runWorkload(options.only) : main());

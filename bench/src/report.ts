@@ -1,0 +1,61 @@
+/** Results as tables, for a terminal or for docs/benchmarks.md. */
+import type { CaseResult, EngineResult } from "./measure.ts";
+
+export interface WorkloadResult {
+  readonly name: string;
+  readonly title: string;
+  readonly cases: readonly CaseResult[];
+}
+
+type Rows = readonly (readonly string[])[];
+
+export function plainTable(rows: Rows): string {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((r) => r[i].length)));
+  return rows.map((r) => r.map((c, i) => (i ? c.padStart(widths[i]) : c.padEnd(widths[i]))).join("  ")).join("\n");
+}
+
+export function markdownTable(rows: Rows): string {
+  const lines = [rows[0], rows[0].map((_, i) => (i ? "---:" : "---")), ...rows.slice(1)];
+  return lines.map((r) => `| ${r.join(" | ")} |`).join("\n");
+}
+
+/** One row a case, one column an engine. */
+export function rowsOf({ cases }: WorkloadResult): string[][] {
+  const columns = cases[0].engines.map((e) => e.engine);
+  return [["", ...columns], ...cases.map((c) => [c.name, ...columns.map((_, i) => cell(c, c.engines[i]))])];
+}
+
+/** Why engines have no number, each reason once. */
+export function notesOf({ cases }: WorkloadResult): string[] {
+  const notes = new Map<string, string[]>();
+  for (const c of cases)
+    for (const { engine, note } of c.engines)
+      if (note) {
+        const key = `${engine}: ${note}`;
+        notes.set(key, [...(notes.get(key) ?? []), c.name]);
+      }
+  return [...notes].map(([note, names]) => (names.length === cases.length ? note : `${note} (${names.join(", ")})`));
+}
+
+/** Ours: the time and speed. Peers: how many times ours they take, by the median and by the fastest. */
+function cell(c: CaseResult, e: EngineResult): string {
+  if (e.median === undefined) return "-";
+  if (e.wrong !== undefined) return `WRONG (off by ${e.wrong.toPrecision(2)})`;
+  const base = c.engines.find((b) => b.engine === e.baseline);
+  const own = amount(e.median, c.unit) + (c.flop && isOurs(e) ? ` ${speed(c.flop, e.median)}` : "");
+  if (!base?.median) return own;
+  const ratios = `${ratio(e.median / base.median)} (${ratio(e.min! / base.min!)})`;
+  return isOurs(e) || c.unit !== "ms" || !c.flop ? `${own}, ${ratios}` : ratios;
+}
+
+const isOurs = (e: EngineResult): boolean => e.engine.startsWith("forwardpass");
+
+const ratio = (r: number): string => (r >= 100 ? r.toFixed(0) : r.toPrecision(3));
+
+/** Gigaflops: multiplications and additions per second. */
+const speed = (flop: number, ms: number): string => `${(flop / ms / 1e6).toFixed(1)} GF/s`;
+
+function amount(value: number, unit: CaseResult["unit"]): string {
+  if (unit !== "ms") return `${value.toPrecision(value < 1000 ? 3 : 4)} ${unit}`;
+  return value < 1 ? `${(value * 1000).toPrecision(3)} us` : `${value.toPrecision(value < 1000 ? 3 : 4)} ms`;
+}

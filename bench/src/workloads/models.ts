@@ -1,0 +1,76 @@
+/** Whole models: those of the examples with a real input, and well-known topologies with random weights. */
+import { readFileSync } from "node:fs";
+import { models as generated } from "../../models/generate.ts";
+import { openEngines } from "../engines/index.ts";
+import { rootFolder } from "../paths.ts";
+import { type Feed, randomFeed, type Task } from "../task.ts";
+import { type LazyTask, measureAll, type Workload } from "./workload.ts";
+
+interface Golden {
+  readonly dims?: number[];
+  readonly u8?: string;
+  readonly features?: number[];
+  readonly input_ids?: number[];
+  readonly attention_mask?: number[];
+}
+
+const tokens = (values: readonly number[]): Feed => ({
+  dtype: "i64",
+  shape: [1, values.length],
+  data: BigInt64Array.from(values.flat(), BigInt),
+});
+
+const image = ({ u8, dims }: Golden): Record<string, Feed> => ({
+  image: { dtype: "f32", shape: dims!, data: Float32Array.from(Buffer.from(u8!, "base64"), (b) => b / 255) },
+});
+
+/** Inputs of a case of `golden.json`. */
+const examples: Record<string, (golden: Golden) => Record<string, Feed>> = {
+  "fraud-mlp": ({ features, dims }) => ({
+    features: { dtype: "f32", shape: dims!, data: Float32Array.from(features!) },
+  }),
+  "mnist-mlp": image,
+  "mnist-cnn": image,
+  "cifar10-cnn": image,
+  "spam-transformer": ({ input_ids, attention_mask }) => ({
+    input_ids: tokens(input_ids!),
+    attention_mask: tokens(attention_mask!),
+  }),
+};
+
+function exampleTask(name: string): Task {
+  const folder = new URL(`examples/models/${name}/`, rootFolder);
+  const { cases } = JSON.parse(readFileSync(new URL("golden.json", folder), "utf8")) as { cases: Golden[] };
+  return { name, onnx: readFileSync(new URL("model.onnx", folder)), inputs: examples[name](cases[0]), flop: 0 };
+}
+
+/** Billions of multiplications and additions of the products and convolutions, in round numbers. */
+const gigaflop: Record<string, number> = {
+  squeezenet: 0.7,
+  shufflenet: 0.27,
+  inception: 4,
+  densenet: 5.7,
+  resnet50: 8.2,
+  bert: 22.3,
+};
+
+const tasks: readonly LazyTask[] = [
+  ...Object.keys(examples).map((name) => ({ name, make: () => exampleTask(name) })),
+  ...Object.entries(generated).map(([name, { make, shape }]) => ({
+    name,
+    make: (): Task => ({
+      name,
+      onnx: make(),
+      inputs: { x: randomFeed(shape, 7) },
+      flop: (gigaflop[name] ?? 0) * 1e9,
+    }),
+  })),
+];
+
+export const models: Workload = {
+  name: "models",
+  title: "Whole models f32, batch 1 (the large ones are topologies with random weights)",
+  async run(context) {
+    await measureAll(tasks, await openEngines(context), context);
+  },
+};

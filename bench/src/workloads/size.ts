@@ -1,0 +1,102 @@
+/** What a browser downloads to run ONNX models on WebAssembly: bundled and minified by esbuild, gzip. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build, type Metafile } from "esbuild";
+import { benchFolder, distFolder } from "../paths.ts";
+import type { Workload } from "./workload.ts";
+
+interface Bundle {
+  readonly engine: string;
+  readonly code: string;
+  /** Files that the code fetches. */
+  readonly files?: readonly string[];
+}
+
+const require = createRequire(import.meta.url);
+const fileOf = (name: string, path: string): string => resolve(dirname(require.resolve(name)), path);
+
+/** Formats and devices that a page with ONNX on wasm never asks for. */
+const unused = /gguf|safetensors|llama2c|webgpu|gpujs|tasks/;
+
+const bundles = (): Bundle[] => [
+  {
+    engine: "forwardpass",
+    code: `export { load } from ${JSON.stringify(fileURLToPath(new URL("index.js", distFolder())))}`,
+  },
+  {
+    engine: "onnxruntime-web/wasm",
+    code: `export { InferenceSession, Tensor, env } from "onnxruntime-web/wasm"`,
+    files: [fileOf("onnxruntime-web", "ort-wasm-simd-threaded.wasm")],
+  },
+  {
+    engine: "jax-js",
+    code: `export { ONNXModel } from "@jax-js/onnx"; export { init, jit, numpy, defaultDevice } from "@jax-js/jax"`,
+  },
+  {
+    engine: "tfjs-wasm (no ONNX)",
+    code: `import "@tensorflow/tfjs-backend-wasm"; export { loadGraphModel, tensor, setBackend } from "@tensorflow/tfjs"`,
+    files: [fileOf("@tensorflow/tfjs-backend-wasm", "tfjs-backend-wasm-threaded-simd.wasm")],
+  },
+];
+
+/** The entry, and whatever it imports now or later. */
+function reachable(outputs: Metafile["outputs"]): Set<string> {
+  const entry = Object.keys(outputs).find((path) => outputs[path].entryPoint?.endsWith("size-entry.mjs"))!;
+  const found = new Set<string>();
+  const walk = (path: string): void => {
+    if (found.has(path) || !outputs[path]) return;
+    found.add(path);
+    for (const { path: next, external, kind } of outputs[path].imports)
+      if (!external && !(kind === "dynamic-import" && unused.test(outputs[next]?.entryPoint ?? next))) walk(next);
+  };
+  walk(entry);
+  return found;
+}
+
+const gzipped = (bytes: Uint8Array): number => gzipSync(bytes, { level: 9 }).length / 1000;
+
+async function download({ code, files = [] }: Bundle): Promise<number> {
+  const entry = fileURLToPath(new URL(".cache/size-entry.mjs", benchFolder));
+  writeFileSync(entry, code);
+  const { outputFiles, metafile } = await build({
+    entryPoints: [entry],
+    absWorkingDir: fileURLToPath(benchFolder),
+    bundle: true,
+    minify: true,
+    splitting: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    outdir: ".cache/size",
+    external: ["node:*"],
+    write: false,
+    metafile: true,
+    logLevel: "error",
+  });
+  const paths = reachable(metafile.outputs);
+  const js = outputFiles.filter((f) => [...paths].some((p) => resolve(fileURLToPath(benchFolder), p) === f.path));
+  return (
+    js.reduce((sum, f) => sum + gzipped(f.contents), 0) + files.reduce((sum, f) => sum + gzipped(readFileSync(f)), 0)
+  );
+}
+
+export const size: Workload = {
+  name: "size",
+  title: "Download for ONNX on WebAssembly in a browser: JavaScript and .wasm, minified, gzip",
+  async run(context) {
+    const engines = [];
+    for (const bundle of bundles()) {
+      const baseline = bundle.engine === "forwardpass" ? undefined : "forwardpass";
+      try {
+        const kB = await download(bundle);
+        engines.push({ engine: bundle.engine, baseline, median: kB, min: kB, samples: 1 });
+      } catch (e) {
+        engines.push({ engine: bundle.engine, baseline, note: (e as Error).message.split("\n")[0] });
+      }
+    }
+    context.report({ name: "everything", unit: "kB", flop: 0, engines });
+  },
+};

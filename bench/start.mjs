@@ -1,0 +1,57 @@
+/**
+ * Entry of `npm run bench`: installs the peers and builds the engine when they are missing, bundles the benchmarks,
+ * and runs them on the caller's Node (`--node24`: on Node 24, `--markdown`: on both, one after the other).
+ */
+import { execSync, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url));
+const node24 = `${here}node_modules/node/bin/node${process.platform === "win32" ? ".exe" : ""}`;
+const args = process.argv.slice(2);
+
+if (process.env["FORWARDPASS_BENCH_READY"]) {
+  await import(new URL(".cache/main.mjs", import.meta.url).href);
+} else {
+  await prepare();
+  // npm puts node_modules/.bin, and so Node 24, first on the path: the caller's Node is the one that runs npm.
+  const own = process.env["npm_node_execpath"] ?? process.execPath;
+  const chosen = args.includes("--node24") ? [node24] : args.includes("--markdown") ? [own, node24] : [own];
+  for (const node of chosen) {
+    const { status } = spawnSync(node, [fileURLToPath(import.meta.url), ...args.filter((a) => a !== "--node24")], {
+      stdio: "inherit",
+      env: { ...process.env, FORWARDPASS_BENCH_READY: "1" },
+    });
+    if (status !== 0) process.exit(status ?? 1);
+  }
+}
+
+async function prepare() {
+  if (!existsSync(`${here}node_modules/onnxruntime-web`)) {
+    console.error("bench: installing the peers (about 1 GB, once) ...");
+    // onnxruntime-node would fetch CUDA libraries.
+    shell("npm ci", here, { ONNXRUNTIME_NODE_INSTALL: "skip" });
+  }
+  if (!process.env["FORWARDPASS_DIST"] && !existsSync(`${root}dist/index.js`)) {
+    console.error("bench: building forwardpass ...");
+    shell("npm run build", root);
+  }
+  const { build } = await import("esbuild");
+  await build({
+    absWorkingDir: here,
+    entryPoints: ["src/main.ts", "src/fresh.ts"],
+    outdir: ".cache",
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    sourcemap: true,
+    logLevel: "warning",
+  });
+}
+
+function shell(command, cwd, env = {}) {
+  execSync(command, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", 2, 2] });
+}
