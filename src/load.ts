@@ -23,6 +23,8 @@ export interface LoadOptions {
   externalData?: (path: string) => Promise<SourceInput> | SourceInput;
   /** Default true: fold constants and fuse operators. */
   optimize?: boolean;
+  /** Bytes that the values of a run may take at once. Default 4 GiB. Set it low for files from strangers. */
+  memoryLimit?: number;
 }
 
 /**
@@ -42,7 +44,12 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   // What was read from a file is ours; bytes that the caller gave may still be in use.
   const ownsWeights = source.local && !options.externalData;
-  const session = await compile(graph, { device, optimize: options.optimize, ownsWeights });
+  const session = await compile(graph, {
+    device,
+    optimize: options.optimize,
+    ownsWeights,
+    memoryLimit: options.memoryLimit,
+  });
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return session;
 }

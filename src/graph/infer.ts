@@ -5,19 +5,30 @@ import { formatType, sizeOf } from "../tensor/shape.ts";
 import type { TensorType } from "../tensor/tensor.ts";
 import type { Node } from "./ir.ts";
 
-/** More than any host holds: dimensions that came from garbage. */
-const maxTensorBytes = 2 ** 40;
+/** Bytes that values may take at once if nobody says otherwise: what WebAssembly can address. */
+export const defaultMemoryLimit = 2 ** 32;
 
-/** Types of all outputs of a node, with the node's name on any error. */
-export function inferNode(node: Node, operands: Parameters<NonNullable<OpDef["infer"]>>[0]): TensorType[] {
+/** Bytes that a value of the type takes. Strings count as references. */
+export const memoryOf = ({ dtype, shape }: TensorType): number => sizeOf(shape) * (bytesOf(dtype) || 8);
+
+/**
+ * Types of all outputs of a node, with the node's name on any error. ShapeError for an output over `memoryLimit`:
+ * dimensions that came from garbage, and files that ask for more than their host wants to give.
+ */
+export function inferNode(
+  node: Node,
+  operands: Parameters<NonNullable<OpDef["infer"]>>[0],
+  memoryLimit = defaultMemoryLimit,
+): TensorType[] {
   try {
     const types = node.op.infer!(operands, node.attrs);
     const list = Array.isArray(types) ? types : [types];
     for (const t of list)
-      if (!Number.isSafeInteger(sizeOf(t.shape)) || sizeOf(t.shape) * bytesOf(t.dtype) > maxTensorBytes)
-        throw new ShapeError(`${node.op.name}: a result of type ${formatType(t)} does not fit in memory`, {
-          op: node.op.name,
-        });
+      if (!(memoryOf(t) <= memoryLimit))
+        throw new ShapeError(
+          `${node.op.name}: a result of type ${formatType(t)} does not fit in memory of ${memoryLimit} bytes`,
+          { op: node.op.name, types: [formatType(t)] },
+        );
     return list;
   } catch (e) {
     throw e instanceof ForwardpassError ? e.at(node.name) : e;

@@ -4,9 +4,11 @@
  * A stage remembers which types and values of its surroundings it relied on, and is reused while they are the same.
  */
 import type { Backend, StagePlan, Step } from "../backends/backend.ts";
+import { DeviceError } from "../tensor/errors.ts";
 import { sameShape } from "../tensor/shape.ts";
 import { type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
 import { chooseKernels } from "./choose.ts";
+import { defaultMemoryLimit } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { Layout } from "./layout.ts";
 import { planRules } from "./passes/index.ts";
@@ -52,20 +54,31 @@ export function lastUses(graph: Graph): Map<ValueId, number> {
   return last;
 }
 
+/**
+ * Plans from node `start` on.
+ * @throws ShapeError for a value that takes more bytes than `memoryLimit`, DeviceError where values together do
+ */
 export function planStage<S extends Step>(
   graph: Graph,
   start: number,
   env: Environment,
   lastUse: ReadonlyMap<ValueId, number>,
   backend: Backend<S>,
+  memoryLimit = defaultMemoryLimit,
 ): Stage<S> {
-  const shapes = new ShapeWalk(graph, start, env);
+  const shapes = new ShapeWalk(graph, start, env, memoryLimit);
   const end = shapes.walk();
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
   const nodes = fuse(graph.nodes.slice(start, end), shapes, isNeededLater);
   const steps = chooseKernels(nodes, shapes, isNeededLater, backend);
   const layout = new Layout<S>(shapes, isNeededLater);
   const plan = layout.place(steps);
+  const { arenaBytes } = plan.plan;
+  if (arenaBytes > memoryLimit)
+    throw new DeviceError(
+      `a run would take ${arenaBytes} bytes at once for its values, more than the limit of ${memoryLimit}; try smaller ` +
+        "inputs, or load with a higher { memoryLimit }",
+    );
   const folded = [...shapes.known].filter(([id]) => isNeededLater(id));
   return {
     end,

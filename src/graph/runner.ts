@@ -8,7 +8,7 @@ import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
-import { inferNode } from "./infer.ts";
+import { defaultMemoryLimit, inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
 
@@ -40,6 +40,8 @@ export class GraphRunner<S extends Step = Step> {
     readonly graph: Graph,
     private readonly backend: Backend<S>,
     private readonly device: DeviceSession<S>,
+    /** Bytes that a stage's values may take. */
+    private readonly memoryLimit = defaultMemoryLimit,
   ) {
     this.lastUse = lastUses(graph);
   }
@@ -106,7 +108,8 @@ export class GraphRunner<S extends Step = Step> {
   /** A branch or a loop body. */
   private runNested(graph: Graph, inputs: readonly HostValue[], options: ExecuteOptions): Work<HostValue[]> {
     let runner = this.runners.get(graph);
-    if (!runner) this.runners.set(graph, (runner = new GraphRunner(graph, this.backend, this.device)));
+    if (!runner)
+      this.runners.set(graph, (runner = new GraphRunner(graph, this.backend, this.device, this.memoryLimit)));
     return runner.interpret(inputs, options);
   }
 
@@ -131,7 +134,7 @@ export class GraphRunner<S extends Step = Step> {
     let prepared: Prepared<S>;
     if (at > 0) prepared = list.splice(at, 1)[0];
     else {
-      const stage = planStage(this.graph, start, env, this.lastUse, this.backend);
+      const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
       const program =
         stage.plan.steps.length || stage.plan.outputs.length
           ? yield* resolve(this.device.prepare(stage.plan))
@@ -152,7 +155,7 @@ export class GraphRunner<S extends Step = Step> {
     try {
       const results = node.op.evaluate
         ? yield* finish(node.op.evaluate(inputs, node.attrs, context))
-        : reference(node, inputs);
+        : reference(node, inputs, this.memoryLimit);
       node.outputs.forEach((id, k) => {
         env.set(id, results[k] ?? null);
       });
@@ -171,7 +174,7 @@ function* finish(v: HostValue[] | Generator<unknown, HostValue[]>): Work<HostVal
 }
 
 /** One node by its reference: for strings, which have no place in an arena. */
-function reference(node: Node, inputs: readonly (HostValue | undefined)[]): HostTensor[] {
+function reference(node: Node, inputs: readonly (HostValue | undefined)[], memoryLimit: number): HostTensor[] {
   const { op } = node;
   if (op.name === "identity") return [inputs[0] as HostTensor];
   const tensors = inputs.map((v, i) => {
@@ -186,6 +189,7 @@ function reference(node: Node, inputs: readonly (HostValue | undefined)[]): Host
   const types = inferNode(
     node,
     tensors.map((t) => t && { dtype: t.dtype, shape: t.shape, value: t }),
+    memoryLimit,
   );
   if (!op.reference) throw new UnsupportedOpError(`${op.name}: cannot run on the host`, { op: op.name });
   const outputs = types.map(emptyTensor);

@@ -43,6 +43,8 @@ export interface CompileOptions {
    * left to their owner.
    */
   ownsWeights?: boolean;
+  /** Bytes that the values of a run may take at once: a plan that needs more is refused. Default: 4 GiB. */
+  memoryLimit?: number;
 }
 
 /** One step of a plan, for people and tools. */
@@ -64,7 +66,7 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   const ready = options.optimize === false ? graph : optimize(graph);
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
   await device.load?.([...operatorsOf(ready)], dtypes);
-  return new Session(ready, device, options.ownsWeights);
+  return new Session(ready, device, options);
 }
 
 export class Session {
@@ -82,7 +84,7 @@ export class Session {
   constructor(
     graph: Graph,
     readonly device: Backend,
-    ownsWeights = false,
+    { ownsWeights, memoryLimit }: Pick<CompileOptions, "ownsWeights" | "memoryLimit"> = {},
   ) {
     graph = withWeights(graph, ownsWeights);
     this.graph = graph;
@@ -90,12 +92,13 @@ export class Session {
     this.outputs = graph.outputs.map(describe);
     this.names = new Set(graph.inputs.map((p) => p.name));
     this.store = device.open();
-    this.runner = new GraphRunner(graph, device, this.store);
+    this.runner = new GraphRunner(graph, device, this.store, memoryLimit);
   }
 
   /**
    * Runs the model. Calls may overlap: they take turns.
-   * @throws InputError, DTypeError, ShapeError for inputs that don't fit; the signal's reason when aborted
+   * @throws InputError, DTypeError, ShapeError for inputs that don't fit; ShapeError, DeviceError where values would take
+   * more than the memory limit; the signal's reason when aborted
    */
   async run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs> {
     const { signal, profile } = options;

@@ -7,7 +7,7 @@ import { type Graph, type Node, stateValues, type ValueId } from "./ir.ts";
 
 /** Elements up to which a value that follows from shapes and constants is computed while planning. */
 const foldLimit = 4096;
-/** Elements a node may read while a shape is computed from run-time values. */
+/** Elements a node may read or write while a shape is computed from run-time values. */
 const demandLimit = 65536;
 
 export type Environment = ReadonlyMap<ValueId, HostValue>;
@@ -29,6 +29,7 @@ export class ShapeWalk {
     readonly graph: Graph,
     readonly start: number,
     readonly env: Environment,
+    private readonly memoryLimit: number,
   ) {
     this.states = stateValues(graph);
   }
@@ -52,7 +53,7 @@ export class ShapeWalk {
       return type && id !== undefined && isHostInput(node.op, k) ? { ...type, value: this.valueOf(id) } : type;
     });
     if (operands.some((o, k) => o && isHostInput(node.op, k) && !("value" in o && o.value))) return false;
-    const outputs = inferNode(node, operands);
+    const outputs = inferNode(node, operands, this.memoryLimit);
     if (outputs.some((t) => t.dtype === "string")) return false;
     outputs.forEach((type, k) => {
       const id = node.outputs[k];
@@ -101,6 +102,7 @@ export class ShapeWalk {
       inputs.push(value ?? undefined);
     }
     const outputs = node.outputs.map((o) => this.types.get(o)!);
+    if (outputs.some((t) => sizeOf(t.shape) > demandLimit)) return undefined;
     if (!this.evaluate(node, inputs, outputs, this.demanded)) return undefined;
     return this.demanded.get(id);
   }

@@ -44,6 +44,7 @@ export async function embeddings(model: SourceInput, options: EmbeddingOptions =
   const file = await readEncoder(folder, options);
   const session = await compile(transformerEncoder(file.config, file.weights), {
     device: await openDevice(options.device, options),
+    ownsWeights: folder.local,
   });
   return new SentenceEncoder(session, { ...file, pooling: options.pooling ?? file.pooling }, options.normalize ?? true);
 }

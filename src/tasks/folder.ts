@@ -53,6 +53,11 @@ export class ModelFolder {
     return this.weightsSource.name;
   }
 
+  /** Whether what is read from it belongs to the reader. */
+  get local(): boolean | undefined {
+    return this.weightsSource.local;
+  }
+
   async weights(): Promise<SafetensorsFile> {
     const source = this.weightsSource;
     if (!source.name.endsWith(".json")) return readSafetensors(source);

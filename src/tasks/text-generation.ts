@@ -85,7 +85,9 @@ export async function textGeneration(model: SourceInput, options: TextGeneration
   const file = { ...read, tokenizer: options.tokenizer ?? read.tokenizer };
   const device = await openDevice(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
-  const generator = new TextGenerator(file, await Decoder.open(file.config, file.weights, device));
+  // What was read from a file is ours; bytes that the caller gave may still be in use.
+  const decoder = await Decoder.open(file.config, file.weights, device, { ownsWeights: source.local });
+  const generator = new TextGenerator(file, decoder);
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return generator;
 }

@@ -1,17 +1,27 @@
 /** Constant folding: a node whose inputs never change is computed once, by its reference. */
-import { bytesOf } from "../../tensor/dtype.ts";
 import { ForwardpassError } from "../../tensor/errors.ts";
-import { sizeOf } from "../../tensor/shape.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
-import { inferNode } from "../infer.ts";
-import type { Rule } from "./rewrite.ts";
+import { inferNode, memoryOf } from "../infer.ts";
+import type { Node } from "../ir.ts";
+import type { RewriteContext, Rule } from "./rewrite.ts";
 
 /** A result may be this much larger than its inputs: `Expand` of a constant would otherwise fill memory. */
 const growthLimit = 1 << 16;
+/** All results of a graph together may take this much, and so many times what its constants take. */
+const budgetBytes = 1 << 24;
+const budgetTimes = 16;
 
-const bytesOfTensor = (t: HostTensor): number => sizeOf(t.shape) * bytesOf(t.dtype);
+/** The rule for one graph. @param constantBytes what the graph's constants take */
+export function foldConstants(constantBytes: number): Rule {
+  let budget = budgetBytes + budgetTimes * constantBytes;
+  return (node, context) => {
+    const results = fold(node, context, budget);
+    for (const t of results ?? []) budget -= memoryOf(t);
+    return results && { constants: results };
+  };
+}
 
-export const foldConstants: Rule = (node, context) => {
+function fold(node: Node, context: RewriteContext, budget: number): HostTensor[] | undefined {
   const { op, inputs, attrs } = node;
   if (!op.infer || !op.reference || op.random || inputs.length === 0) return undefined;
   const tensors = inputs.map((id) => (id === undefined ? undefined : (context.constant(id) ?? null)));
@@ -22,15 +32,15 @@ export const foldConstants: Rule = (node, context) => {
       node,
       given.map((t) => t && { dtype: t.dtype, shape: t.shape, value: t }),
     );
-    const before = given.reduce((sum, t) => sum + (t ? bytesOfTensor(t) : 0), 0);
-    const after = types.reduce((sum, t) => sum + sizeOf(t.shape) * bytesOf(t.dtype), 0);
-    if (after > 8 * before + growthLimit) return undefined;
+    const before = given.reduce((sum, t) => sum + (t ? memoryOf(t) : 0), 0);
+    const after = types.reduce((sum, t) => sum + memoryOf(t), 0);
+    if (after > Math.min(8 * before + growthLimit, budget)) return undefined;
     const results = types.map(emptyTensor);
     op.reference(given, attrs, results);
-    return { constants: results };
+    return results;
   } catch (e) {
     // A branch that never runs may hold nonsense: leave the error to the run that reaches it.
     if (e instanceof ForwardpassError) return undefined;
     throw e;
   }
-};
+}

@@ -3,6 +3,7 @@
  * fusions, whose legality is a question of shapes, run while a stage is planned.
  */
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
 import { fuseAttention, packAttention } from "./attention.ts";
@@ -14,7 +15,11 @@ import { fuseLayerNorm } from "./layernorm.ts";
 import { type Rule, rewrite } from "./rewrite.ts";
 
 /** In order; each sees what the one before left. */
-export const compileRules: readonly Rule[] = [removeIdentity, foldConstants, foldBatchNorm];
+const compileRules = ({ constants }: Graph): readonly Rule[] => {
+  let bytes = 0;
+  for (const t of constants.values()) bytes += memoryOf(t);
+  return [removeIdentity, foldConstants(bytes), foldBatchNorm];
+};
 
 /** Fusions, with shapes known. */
 export const planRules: readonly Rule[] = [
@@ -39,7 +44,7 @@ export function optimize(graph: Graph): Graph {
     return valueCount++;
   };
   let nodes: readonly Node[] = graph.nodes.map(optimizeNested);
-  for (const rule of compileRules)
+  for (const rule of compileRules(graph))
     nodes = rewrite(nodes, rule, {
       type: (id) => constants.get(id),
       constant: (id) => constants.get(id),

@@ -22,12 +22,14 @@ export class Decoder {
     readonly session: Session,
   ) {}
 
+  /** @throws FormatError for weights that are missing or do not fit the configuration */
   static async open(
     config: DecoderConfig,
     weights: DecoderWeights,
     device: CompileOptions["device"],
+    options: Pick<CompileOptions, "ownsWeights"> = {},
   ): Promise<Decoder> {
-    return new Decoder(config, await compile(decoder(config, weights), { device }));
+    return new Decoder(config, await compile(decoder(config, weights), { device, ...options }));
   }
 
   /** A text without tokens. */
