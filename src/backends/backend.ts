@@ -23,11 +23,18 @@ export interface Prepack {
   readonly type: TensorType;
   /** Whether `pack` only moves f32 elements, and fills with zeros: the packed copy can then serve as the only one. */
   readonly moves?: boolean;
+  /** The same for layouts that do more than that: gives what `pack` took, from what it made. */
+  unpack?(packed: TypedArray): TypedArray;
   pack(source: TypedArray, packed: TypedArray): void;
 }
 
-/** The `size` elements that were packed by a layout that `moves`. Found by packing their positions: slow, and rare. */
-export function unpack({ pack, type }: Prepack, packed: TypedArray, size: number): Float32Array {
+/** Whether the packed copy of a constant can serve as its only one. */
+export const isReversible = (prepack: Prepack): boolean => prepack.moves === true || prepack.unpack !== undefined;
+
+/** The `size` elements that were packed by a reversible layout. One that `moves` packs their positions: slow, and rare. */
+export function unpack(prepack: Prepack, packed: TypedArray, size: number): TypedArray {
+  if (prepack.unpack) return prepack.unpack(packed);
+  const { pack, type } = prepack;
   // Positions from 1 in two parts, each of which f32 holds exactly; what is 0 was filled in.
   const part = 1 << 20;
   const source = Float32Array.from({ length: size }, (_, i) => (i + 1) % part);

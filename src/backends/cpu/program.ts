@@ -11,6 +11,7 @@ import {
   type DeviceSession,
   type DeviceState,
   type HostStep,
+  isReversible,
   type Place,
   type PlannedStep,
   type Prepack,
@@ -52,7 +53,7 @@ export class HostSession implements DeviceSession<HostStep> {
       const { length } = elements.data;
       const copy = packedCopy(elements.data, prepack);
       // This closure outlives the original: it must not hold it.
-      if (prepack.moves && !others.has("")) elements.handOver(() => unpack(prepack, copy, length));
+      if (isReversible(prepack) && !others.has("")) elements.handOver(() => unpack(prepack, copy, length));
       return copy;
     });
   }

@@ -100,6 +100,7 @@ function packedStep(target: WasmTarget, form: Form, g: MatmulGeometry & { rows: 
   const size = { m: g.rows, n: g.n, k: g.k };
   return {
     workspaceBytes: gemmWorkspaceBytes(g.rows, g.k) * target.threads,
+    work: g.rows * g.n * g.k,
     prepack: [prepack],
     emit(e) {
       const [a, b, bias, residual] = e.inputs;
@@ -119,6 +120,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, transpos
   const own = packedBytes + gemmWorkspaceBytes(m, k);
   return {
     workspaceBytes: own * target.threads,
+    work: batches * m * n * k,
     emit(e) {
       const { f } = e;
       const [a, b, bias, residual] = e.inputs;

@@ -6,99 +6,84 @@
  *   panels   many: weights become floats, some columns at a time, for the product of kernels/gemm.ts
  */
 import { type QuantizedMatmulAttrs, quantizedGather, quantizedMatmul } from "../../ops/quantized-matmul.ts";
-import type { BlockType } from "../../tensor/blocks/types.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import type { KernelInput, Prepack } from "../backend.ts";
+import type { KernelInput } from "../backend.ts";
 import { type Expr, f32x4, i32, type Operand, v128 } from "./assembler.ts";
 import { activationFunction, hasActivation } from "./kernels/activations.ts";
 import { gemmWorkspaceBytes } from "./kernels/gemm.ts";
-import { blockBytes, emitQuantize } from "./kernels/quantized-activations.ts";
-import { activationLayout, emitDot, MOST_ROWS } from "./kernels/quantized-dot.ts";
-import { type Format, formats, GROUP, packBlocks, packedBytes } from "./kernels/quantized-formats.ts";
-import { emitPanel } from "./kernels/quantized-panel.ts";
+import { MOST_ROWS } from "./kernels/quantized-dot.ts";
+import { GROUP } from "./kernels/quantized-formats.ts";
+import { type Matrix, matrixOf } from "./kernels/quantized-matrix.ts";
 import { gemmFunction } from "./matmul.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
-/** Rows of activations from which floats are faster. */
-const manyRows = 16;
 /** Groups of eight columns that become floats at a time: A is packed again for each. */
 const panelGroups = 16;
+/** Rows of a table from which threads divide them. */
+const manyIndices = 16;
 
 const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
-/** One layout for products and gathers, so that tied embeddings are kept once. */
-const prepackBlocks = (type: BlockType, format: Format, n: number, k: number): Prepack => ({
-  input: 1,
-  key: `blocks${GROUP}/${type}/${n}x${k}`,
-  type: { dtype: "u8", shape: [packedBytes(format, n, k)] },
-  pack: (source, packed) => packBlocks(type, n, k, source as Uint8Array, packed as Uint8Array),
-});
-
-/** Bytes of eight rows. */
-const groupBytes = (format: Format, k: number): number => packedBytes(format, GROUP, k);
-
 interface Product extends QuantizedMatmulAttrs {
   readonly m: number;
-  readonly format: Format;
+  readonly matrix: Matrix;
 }
 
-/** The product if the format, and constant weights, allow a kernel. */
-function productOf([x, w]: readonly KernelInput[], attrs: QuantizedMatmulAttrs): Product | undefined {
+/** The product if the type has kernels, and the weights are constant. */
+function productOf(
+  target: WasmTarget,
+  [x, w]: readonly KernelInput[],
+  attrs: QuantizedMatmulAttrs,
+): Product | undefined {
   const { type, n, k, activation } = attrs;
-  const format = formats[type];
+  const matrix = matrixOf(type, n, k, target.features.relaxedSimd);
   const m = k === 0 ? 0 : sizeOf(x.shape) / k;
-  return format && w.constant && m * n > 0 && hasActivation(activation) ? { ...attrs, m, format } : undefined;
+  return matrix && w.constant && m * n > 0 && hasActivation(activation) ? { ...attrs, m, matrix } : undefined;
 }
 
 function dotStep(target: WasmTarget, p: Product): WasmStep {
-  const { type, m, n, k, format } = p;
-  const relaxed = target.features.relaxedSimd;
-  const layout = activationLayout(format, relaxed);
-  const xRow = (k / 32) * blockBytes(layout.words !== undefined);
-  const scratch = align(m * xRow);
+  const { m, n, k, matrix } = p;
+  const scratch = align(m * matrix.activationBytes);
   const own = align(scratch + 4 * GROUP * MOST_ROWS);
   return {
     workspaceBytes: own * target.threads,
-    prepack: [prepackBlocks(type, format, n, k)],
+    prepack: [matrix.prepack],
     work: m * n * k,
     emit(e) {
       const { f } = e;
       const [x, w] = e.inputs;
       const [y] = e.outputs;
-      const key = `quantizeActivations/${JSON.stringify(layout)}`;
-      const quantize = e.shared(key, (module) => emitQuantize(module, "quantizeActivations", layout));
+      const quantize = matrix.activations(e);
       const workspace = addressOf(e.workspace, e.thread, own);
       const { from, to } = e.share(Math.ceil(n / GROUP));
-      f.call(quantize, { x, to: workspace, count: m * k });
+      // Every thread makes its own copy: that is cheaper than meeting once more.
+      if (quantize) f.call(quantize, { x, to: workspace, count: m * k });
       const group = f.local("i32");
       // Rows of activations go through in passes of about equal size.
       const passes = Math.ceil(m / MOST_ROWS);
-      f.forRange(group, from, to, 1, () => {
-        for (let pass = 0; pass < passes; pass++) {
-          const first = Math.floor((pass * m) / passes);
-          const rows = Math.floor(((pass + 1) * m) / passes) - first;
-          const name = `quantizedDot/${type}/${k}/${rows}`;
-          const dot = e.shared(name, (module) => emitDot(module, { name, format, k, rows, relaxed }));
-          const weights = addressOf(w, group, groupBytes(format, k));
-          const activations = addressOf(workspace, 1, first * xRow);
-          const out = f.let(operandExpr(addressOf(y + 4 * n * first, group, 4 * GROUP)));
-          const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: activations, out: at, ldo });
-          if (n % GROUP === 0) {
-            call(out, 4 * n);
-            continue;
-          }
-          // The last group has fewer rows than it computes.
-          f.if(
-            i32.eq(group, Math.floor(n / GROUP)),
-            () => {
-              const from = addressOf(workspace, 1, scratch);
-              call(from, 4 * GROUP);
-              for (let r = 0; r < rows; r++)
-                f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * GROUP), 4 * (n % GROUP));
-            },
-            () => call(out, 4 * n),
-          );
+      const pass = (i: number) => {
+        const first = Math.floor((i * m) / passes);
+        const rows = Math.floor(((i + 1) * m) / passes) - first;
+        const dot = matrix.dot(e, rows);
+        const weights = addressOf(w, group, matrix.groupBytes);
+        const activations = addressOf(quantize ? workspace : x, 1, first * matrix.activationBytes);
+        const out = f.let(operandExpr(addressOf(y + 4 * n * first, group, 4 * GROUP)));
+        const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: activations, out: at, ldo });
+        if (n % GROUP === 0) {
+          call(out, 4 * n);
+          return;
         }
+        // The last group has fewer rows than it computes.
+        const copyLast = () => {
+          const from = addressOf(workspace, 1, scratch);
+          call(from, 4 * GROUP);
+          for (let r = 0; r < rows; r++)
+            f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * GROUP), 4 * (n % GROUP));
+        };
+        f.if(i32.eq(group, Math.floor(n / GROUP)), copyLast, () => call(out, 4 * n));
+      };
+      f.forRange(group, from, to, 1, () => {
+        for (let i = 0; i < passes; i++) pass(i);
       });
       emitEpilogue(e, p, from, to);
     },
@@ -148,26 +133,20 @@ function emitEpilogue(e: StepEmitter, { m, n, activation }: Product, from: Opera
   });
 }
 
-function panelFunction(e: StepEmitter, type: BlockType, format: Format, k: number) {
-  const name = `dequantizePanel/${type}/${k}`;
-  const relaxed = e.target.features.relaxedSimd;
-  return e.shared(name, (module) => emitPanel(module, { name, format, k, relaxed }));
-}
-
 function panelStep(target: WasmTarget, p: Product): WasmStep {
-  const { type, m, n, k, format, activation } = p;
+  const { m, n, k, matrix, activation } = p;
   const groups = Math.ceil(n / GROUP);
   const panels = align(4 * GROUP * k * Math.min(panelGroups, groups));
   const own = align(panels + gemmWorkspaceBytes(m, k));
   return {
     workspaceBytes: own * target.threads,
-    prepack: [prepackBlocks(type, format, n, k)],
+    prepack: [matrix.prepack],
     work: m * n * k,
     emit(e) {
       const { f } = e;
       const [x, w, bias, residual] = e.inputs;
       const [y] = e.outputs;
-      const panel = panelFunction(e, type, format, k);
+      const panel = matrix.panel(e);
       const product = gemmFunction(e, { bias: bias ? "column" : "none", residual: residual !== 0, activation });
       const workspace = addressOf(e.workspace, e.thread, own);
       const { from, to } = e.share(groups);
@@ -179,7 +158,7 @@ function panelStep(target: WasmTarget, p: Product): WasmStep {
         f.if(i32.gt_s(last, to), () => f.set(last, to));
         f.set(out, workspace);
         f.while(i32.lt_s(group, last), () => {
-          f.call(panel, { w: addressOf(w, group, groupBytes(format, k)), out });
+          f.call(panel, { w: addressOf(w, group, matrix.groupBytes), out });
           f.increment(out, 4 * GROUP * k);
           f.increment(group, 1);
         });
@@ -206,29 +185,29 @@ function panelStep(target: WasmTarget, p: Product): WasmStep {
 
 export const quantizedKernels: WasmKernels = (target) => [
   wasmKernel(quantizedMatmul, "wasm/quantizedMatmul/panels", (inputs, _, attrs) => {
-    const p = productOf(inputs, attrs);
-    return p && p.m >= manyRows ? panelStep(target, p) : undefined;
+    const p = productOf(target, inputs, attrs);
+    return p && p.m >= p.matrix.manyRows ? panelStep(target, p) : undefined;
   }),
   wasmKernel(quantizedMatmul, "wasm/quantizedMatmul/dot", (inputs, _, attrs) => {
-    const p = productOf(inputs, attrs);
-    return p && p.m < manyRows ? dotStep(target, p) : undefined;
+    const p = productOf(target, inputs, attrs);
+    return p && p.m < p.matrix.manyRows ? dotStep(target, p) : undefined;
   }),
   wasmKernel(quantizedGather, "wasm/quantizedGather/panel", ([indices, w], _, { type, rows, k }) => {
-    const format = formats[type];
+    const matrix = matrixOf(type, rows, k, target.features.relaxedSimd);
     const count = sizeOf(indices.shape);
-    if (!format || !w.constant || rows * k * count === 0) return undefined;
+    if (!matrix || !w.constant || rows * k * count === 0) return undefined;
     const own = align(4 * GROUP * k);
     const stride = indices.dtype === "i64" ? 8 : 4;
     return {
       workspaceBytes: own * target.threads,
-      prepack: [prepackBlocks(type, format, rows, k)],
+      prepack: [matrix.prepack],
       work: count * k,
       emit(e) {
         const { f } = e;
         const [indices, w] = e.inputs;
         const [y] = e.outputs;
-        const panel = panelFunction(e, type, format, k);
-        const { from, to } = count < manyRows ? { from: 0, to: count } : e.share(count);
+        const panel = matrix.panel(e);
+        const { from, to } = count < manyIndices ? { from: 0, to: count } : e.share(count);
         const workspace = f.let(operandExpr(addressOf(e.workspace, e.thread, own)));
         const [i, index, at, out, end] = f.locals("i32", 5);
         f.forRange(i, from, to, 1, () => {
@@ -238,7 +217,7 @@ export const quantizedKernels: WasmKernels = (target) => [
           if (stride === 8) f.if(i32.ne(i32.load(entry, 4), i32.shr_s(index, 31)), () => f.unreachable());
           f.if(i32.lt_s(index, 0), () => f.increment(index, rows));
           f.if(i32.ge_u(index, rows), () => f.unreachable());
-          f.call(panel, { w: addressOf(w, i32.div_u(index, GROUP), groupBytes(format, k)), out: workspace });
+          f.call(panel, { w: addressOf(w, i32.div_u(index, GROUP), matrix.groupBytes), out: workspace });
           f.set(at, i32.add(workspace, i32.shl(i32.rem_u(index, GROUP), 2)));
           f.set(out, addressOf(y, i, 4 * k));
           f.set(end, i32.add(out, 4 * k));

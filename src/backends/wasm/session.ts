@@ -8,6 +8,7 @@ import {
   Copies,
   type DeviceSession,
   type HostStep,
+  isReversible,
   type Place,
   type PlannedStep,
   type Prepack,
@@ -100,7 +101,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
       };
       // Not the view itself: memory that grows takes views away.
       if (!prepack) elements.handOver(() => view(constant).slice());
-      else if (prepack.moves && !others.has("")) elements.handOver(() => unpack(prepack, view(prepack.type), length));
+      else if (isReversible(prepack) && !others.has(""))
+        elements.handOver(() => unpack(prepack, view(prepack.type), length));
       return block;
     });
     return copy.at;

@@ -9,7 +9,7 @@ import { type Block, type Code, type Format, maskWords, type Reader, type Segmen
 type V = Expr<"v128">;
 
 /** Addresses: eight rows of packed weights, the first row of activations, results; `ldo`: bytes between rows of these. */
-const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
+export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
 export type DotFunction = Func<typeof dotParams, undefined>;
 
 /** Rows of activations that one pass over the weights can serve. */

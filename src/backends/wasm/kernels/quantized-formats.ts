@@ -14,6 +14,7 @@ import { f16At } from "../../../tensor/blocks/decoder.ts";
 import { scaleIq4Xs } from "../../../tensor/blocks/i-quants.ts";
 import { minK4, scaleK4, scaleQ3 } from "../../../tensor/blocks/k-quants.ts";
 import { type BlockType, ggufTypeNamed, ggufTypes } from "../../../tensor/blocks/types.ts";
+import { numberToF16 } from "../../../tensor/float.ts";
 import { type Expr, type FunctionBuilder, f32x4, i8x16, i16x8, i32x4, type Local, v128 } from "../assembler.ts";
 
 type V = Expr<"v128">;
@@ -80,10 +81,12 @@ export interface Format {
   readonly pattern: Pattern;
   /** Scales are the bits of f16 as in `tinyF16`: results have to be multiplied by 2^112. */
   readonly tiny?: boolean;
-  /** The unit's factors. */
+  /** The unit's factors: f32, in the order of `factors`. */
   d?(r: Reader): V;
   dmin?(r: Reader): V;
-  /** Places row `row` of 8 of a unit, whose bytes in the file begin at src[at], in the zeroed unit at dst[to]. */
+  /** Where in a block of the file the f16 of d, and of dmin, are. */
+  readonly factors?: readonly number[];
+  /** Places the rest of row `row` of 8 of a unit, whose bytes in the file begin at src[at], in the zeroed unit at dst[to]. */
   pack(src: Uint8Array, at: number, dst: Uint8Array, to: number, row: number): void;
 }
 
@@ -117,7 +120,7 @@ const upperNibble = [16, 256] as const;
 const signed = [1, 1] as const;
 
 /** Four f16 at an address as floats that are 2^112 times too small: the exponent's bias is not corrected. */
-const tinyF16 = ({ f, at, half }: Reader, offset: number): V =>
+export const tinyF16 = ({ f, at, half }: Reader, offset: number): V =>
   v128.and(i32x4.shl(v128.load16x4_s(at, offset + 8 * half), 13), constant(f, wordsOf32(0x8fffffff)));
 const wordsOf32 = (w: number): Uint8Array => new Uint8Array(Uint32Array.of(w, w, w, w).buffer);
 
@@ -299,14 +302,6 @@ const mxfp4: Format = {
 /** Bytes of eight f32. */
 const factorBytes = 4 * GROUP;
 
-/** f16 at src[at] as an f32. */
-function putFactor(src: Uint8Array, at: number, dst: Uint8Array, to: number, row: number): void {
-  float[0] = f16At(src, at);
-  dst.set(floatBytes, to + 4 * row);
-}
-const float = new Float32Array(1);
-const floatBytes = new Uint8Array(float.buffer);
-
 const range = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));
 
 /** d, dmin, 8 scales, 8 minima, perhaps fifth bits, nibbles: two blocks of 32 share 32 bytes. */
@@ -327,6 +322,7 @@ function k45(fifth: boolean): Format {
     bytes: plane + 128 * GROUP,
     largest: fifth ? 31 : 15,
     pattern: fifth ? [plain] : [plain, plain, upperNibble, upperNibble],
+    factors: [0, 2],
     d: (r) => f32At(r, 0),
     dmin: (r) => f32At(r, factorBytes),
     segments: range(4, (j) => ({
@@ -350,8 +346,6 @@ function k45(fifth: boolean): Format {
       },
     })),
     pack(src, at, dst, to, row) {
-      putFactor(src, at, dst, to, row);
-      putFactor(src, at + 2, dst, to + factorBytes, row);
       for (let j = 0; j < 8; j++) {
         dst[to + scales + GROUP * j + row] = scaleK4(src, at + 4, j);
         dst[to + mins + GROUP * j + row] = minK4(src, at + 4, j);
@@ -404,6 +398,7 @@ const q6_k: Format = {
   largest: 63,
   zero: 32,
   pattern: [plain],
+  factors: [208],
   d: (r) => f32At(r, 0),
   segments: quarters(signedPairs(q6Scales), (r, h, w) => {
     const { f } = r;
@@ -415,7 +410,6 @@ const q6_k: Format = {
     });
   }),
   pack(src, at, dst, to, row) {
-    putFactor(src, at + 208, dst, to, row);
     for (let j = 0; j < 16; j++) dst[to + q6Scales + pairAt(j, row)] = src[at + 192 + j];
     putWords(src, at, 32, dst, to + q6Low, row);
     putWords(src, at + 128, 16, dst, to + q6High, row);
@@ -430,6 +424,7 @@ const q2_k: Format = {
   bytes: q2Codes + 64 * GROUP,
   largest: 3,
   pattern: [plain],
+  factors: [80, 82],
   d: (r) => f32At(r, 0),
   dmin: (r) => f32At(r, factorBytes),
   segments: quarters(
@@ -450,8 +445,6 @@ const q2_k: Format = {
     },
   ),
   pack(src, at, dst, to, row) {
-    putFactor(src, at + 80, dst, to, row);
-    putFactor(src, at + 82, dst, to + factorBytes, row);
     for (let j = 0; j < 16; j++) dst[to + q2Scales + pairAt(j, row)] = src[at + j];
     putWords(src, at + 16, 16, dst, to + q2Codes, row);
   },
@@ -467,6 +460,7 @@ const q3_k: Format = {
   largest: 7,
   zero: 4,
   pattern: [plain],
+  factors: [108],
   d: (r) => f32At(r, 0),
   segments: quarters(signedPairs(q3Scales), (r, h, w) => {
     const { f } = r;
@@ -478,7 +472,6 @@ const q3_k: Format = {
     );
   }),
   pack(src, at, dst, to, row) {
-    putFactor(src, at + 108, dst, to, row);
     for (let j = 0; j < 16; j++) dst[to + q3Scales + pairAt(j, row)] = scaleQ3(src, at + 96, j);
     putWords(src, at + 32, 16, dst, to + q3Codes, row);
     putWords(src, at, 8, dst, to + q3Bits, row);
@@ -492,6 +485,7 @@ const iq4_xs: Format = {
   unit: 256,
   bytes: iq4Codes + 128 * GROUP,
   pattern: [signed],
+  factors: [0],
   d: (r) => f32At(r, 0),
   segments: range(8, (j) => ({
     blocks: [{ k: 32 * j, size: 32, scale: (r) => bytesAsFloats(r, iq4Scales + GROUP * j, true) }],
@@ -502,7 +496,6 @@ const iq4_xs: Format = {
         .map((c, upper) => ({ ...c, k: 32 * j + 16 * upper + 4 * step })),
   })),
   pack(src, at, dst, to, row) {
-    putFactor(src, at, dst, to, row);
     for (let j = 0; j < 8; j++) dst[to + iq4Scales + GROUP * j + row] = scaleIq4Xs(src, at, j);
     putWords(src, at + 8, 32, dst, to + iq4Codes, row);
   },
@@ -533,13 +526,67 @@ export const packedBytes = ({ unit, bytes }: Format, n: number, k: number): numb
 /** Lays out n rows of k elements, of a type whose format this is. */
 export function packBlocks(type: BlockType, n: number, k: number, src: Uint8Array, dst: Uint8Array): void {
   const format = formats[type]!;
-  const { blockBytes } = ggufTypes[ggufTypeNamed(type)];
-  const units = k / format.unit;
+  const { factors = [] } = format;
+  const floats = new DataView(dst.buffer, dst.byteOffset);
   dst.fill(0);
+  forEachBlock(type, n, k, (at, to, row) => {
+    factors.forEach((f16, i) => {
+      floats.setFloat32(to + factorBytes * i + 4 * row, f16At(src, at + f16), true);
+    });
+    format.pack(src, at, dst, to, row);
+  });
+}
+
+/** Calls back with where each block is in the file, where its unit is, and as which of the unit's rows. */
+function forEachBlock(
+  type: BlockType,
+  n: number,
+  k: number,
+  visit: (at: number, to: number, row: number) => void,
+): void {
+  const { unit, bytes } = formats[type]!;
+  const { blockBytes } = ggufTypes[ggufTypeNamed(type)];
+  const units = k / unit;
   let to = 0;
   for (let group = 0; group < n; group += GROUP) {
     const rows = Math.min(GROUP, n - group);
-    for (let u = 0; u < units; u++, to += format.bytes)
-      for (let r = 0; r < rows; r++) format.pack(src, ((group + r) * units + u) * blockBytes, dst, to, r);
+    for (let u = 0; u < units; u++, to += bytes)
+      for (let r = 0; r < rows; r++) visit(((group + r) * units + u) * blockBytes, to, r);
   }
+}
+
+/**
+ * What `packBlocks` laid out, as the file has it. Bit by bit, which is slow: packing a block of one bit shows where it
+ * goes. (A number that has 32 taken away carries into the bits above: the lowest one tells.)
+ */
+export function unpackBlocks(type: BlockType, n: number, k: number, packed: Uint8Array): Uint8Array {
+  const { bytes, factors = [], pack } = formats[type]!;
+  const { blockBytes } = ggufTypes[ggufTypeNamed(type)];
+  const block = new Uint8Array(blockBytes);
+  const [zero, one] = [new Uint8Array(bytes), new Uint8Array(bytes)];
+  const out = new Uint8Array((n * k * blockBytes) / formats[type]!.unit);
+  const places = range(GROUP, (row) => {
+    pack(block, 0, zero.fill(0), 0, row);
+    return range(8 * blockBytes, (bit) => {
+      block[bit >> 3] = 1 << (bit & 7);
+      pack(block, 0, one.fill(0), 0, row);
+      block[bit >> 3] = 0;
+      const i = one.findIndex((b, j) => b !== zero[j]);
+      if (i < 0) return undefined;
+      const changed = one[i] ^ zero[i];
+      return { from: i, shift: 31 - Math.clz32(changed & -changed), invert: (zero[i] & changed) !== 0 ? 1 : 0 };
+    });
+  });
+  const floats = new DataView(packed.buffer, packed.byteOffset);
+  forEachBlock(type, n, k, (at, to, row) => {
+    places[row].forEach((p, bit) => {
+      if (p) out[at + (bit >> 3)] |= (((packed[to + p.from] >> p.shift) & 1) ^ p.invert) << (bit & 7);
+    });
+    factors.forEach((f16, i) => {
+      const bits = numberToF16(floats.getFloat32(to + factorBytes * i + 4 * row, true));
+      out[at + f16] = bits;
+      out[at + f16 + 1] = bits >> 8;
+    });
+  });
+  return out;
 }

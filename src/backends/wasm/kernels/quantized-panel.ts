@@ -6,7 +6,7 @@ import { type Func, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assem
 import { multiplyAdd } from "./gemm-tile.ts";
 import { type Format, GROUP, type Reader } from "./quantized-formats.ts";
 
-const panelParams = { w: "i32", out: "i32" } as const;
+export const panelParams = { w: "i32", out: "i32" } as const;
 export type PanelFunction = Func<typeof panelParams, undefined>;
 
 export interface PanelOptions {
