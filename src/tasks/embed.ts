@@ -42,7 +42,7 @@ export async function embeddings(model: SourceInput, options: EmbeddingOptions =
     onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
   });
   const file = await readEncoder(folder, options);
-  const session = await compile(transformerEncoder(file.config, file.weights), {
+  const session = await compile(transformerEncoder(file.config, file.weights, { kind: "pool" }), {
     device: await openDevice(options.device, options),
     ownsWeights: folder.local,
   });

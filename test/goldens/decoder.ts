@@ -129,7 +129,7 @@ export class NaiveDecoder {
   }
 }
 
-const activations = {
+export const activations = {
   relu: (x: number) => Math.max(0, x),
   silu: (x: number) => x / (1 + Math.exp(-x)),
   gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),

@@ -2,74 +2,80 @@
 import { graph, type SymbolicValue } from "../../graph/builder.ts";
 import type { Graph } from "../../graph/ir.ts";
 import type { Activation } from "../../ops/activation.ts";
-import { attention } from "../../ops/attention.ts";
 import { add } from "../../ops/binary.ts";
 import { gather } from "../../ops/gather.ts";
-import { layerNorm } from "../../ops/layer-norm.ts";
 import { matmul } from "../../ops/matmul.ts";
 import type { Weights } from "../weights.ts";
 import { weightOf } from "../weights.ts";
+import { type BlockConfig, Blocks } from "./blocks.ts";
 
-export interface EncoderConfig {
+export interface EncoderConfig extends BlockConfig {
   readonly vocabSize: number;
-  readonly width: number;
-  readonly heads: number;
-  /** Of the feed-forward layers. */
-  readonly hidden: number;
   readonly layers: number;
   /** Rows of the position table. */
   readonly positions: number;
-  readonly epsilon: number;
-  readonly activation: "gelu" | "geluTanh" | "relu" | "silu";
 }
 
+/** What comes after the last layer. */
+export type EncoderHead =
+  /** `pooled` f32 [batch, 1, width] by the input `pool` f32 [batch, 1, tokens], the share of each token in its text's vector. */
+  | { readonly kind: "pool" }
+  /** `logits` f32 [batch, rows, vocabSize]: what words could stand at the tokens that the input `rows` i32 [rows] names. */
+  | { readonly kind: "words" }
+  /** `logits` f32 [batch, 1, classes] of each text, from its first token. */
+  | { readonly kind: "classes"; readonly classes: number; readonly activation: "tanh" | "relu" };
+
 /**
- * Weights have the names of Hugging Face's BertModel. Inputs: `tokens` i32 [batch, tokens]; `positions` i32 [1, tokens], rows
- * of the position table; `mask` bool [batch, 1, 1, tokens], false for padding; `pool` f32 [batch, 1, tokens], the share of
- * each token in the vector of its text. Outputs: `hidden` f32 [batch, tokens, width] and `pooled` f32 [batch, 1, width].
+ * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM
+ * and BertForSequenceClassification. Inputs: `tokens` i32 [batch, tokens]; `positions` i32 [1, tokens], rows of the position table; `mask` bool
+ * [batch, 1, 1, tokens], false for padding. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
  * @throws InputError for a weight that is missing, ShapeError for one of another shape
  */
-export function transformerEncoder(config: EncoderConfig, weights: Weights): Graph {
-  const { vocabSize, width, heads, hidden, positions, epsilon, activation: kind } = config;
+export function transformerEncoder(config: EncoderConfig, weights: Weights, head: EncoderHead): Graph {
+  const { vocabSize, width, positions } = config;
   return graph(
-    ({ input, weight }) => {
-      const named = (name: string, shape: number[]): SymbolicValue => weight(weightOf(weights, name, shape));
-      const norm = (name: string, x: SymbolicValue): SymbolicValue =>
-        layerNorm(x, named(`${name}.weight`, [width]), named(`${name}.bias`, [width]), { epsilon });
-      const linear = (
-        name: string,
-        x: SymbolicValue,
-        [n, k]: [number, number],
-        rest: { residual?: SymbolicValue; activation?: Activation } = {},
-      ): SymbolicValue =>
-        matmul(x, named(`${name}.weight`, [n, k]), named(`${name}.bias`, [n]), rest.residual, {
-          transposeB: true,
-          activation: rest.activation,
-        });
-
+    (g): Record<string, SymbolicValue> => {
+      const { input, weight } = g;
+      const b = new Blocks(g, weights, config);
       const tokens = input("tokens", "i32", ["batch", "tokens"]);
       const mask = input("mask", "bool", ["batch", 1, 1, "tokens"]);
-      const words = gather(named("embeddings.word_embeddings.weight", [vocabSize, width]), tokens);
-      const table = named("embeddings.position_embeddings.weight", [positions, width]);
-      let x = add(words, gather(table, input("positions", "i32", [1, "tokens"])));
+      const embeddings = b.named("embeddings.word_embeddings.weight", [vocabSize, width]);
+      const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
+      let x = add(gather(embeddings, tokens), gather(table, input("positions", "i32", [1, "tokens"])));
       if (weights.has("embeddings.token_type_embeddings.weight")) {
         // All tokens are of the first type.
         const types = weightOf(weights, "embeddings.token_type_embeddings.weight", [-1, width]);
         const first = (types.data as Float32Array).slice(0, width);
         x = add(x, weight({ dtype: "f32", shape: [width], data: first }));
       }
-      x = norm("embeddings.LayerNorm", x);
+      x = b.norm("embeddings.LayerNorm", x);
       for (let n = 0; n < config.layers; n++) {
         const name = `encoder.layer.${n}`;
-        const project = (part: string) => linear(`${name}.attention.self.${part}`, x, [width, width]);
-        const attended = attention(project("query"), project("key"), project("value"), mask, { heads });
-        const out = linear(`${name}.attention.output.dense`, attended, [width, width], { residual: x });
-        const h = norm(`${name}.attention.output.LayerNorm`, out);
-        const activation = { kind } as Activation;
-        const inner = linear(`${name}.intermediate.dense`, h, [hidden, width], { activation });
-        x = norm(`${name}.output.LayerNorm`, linear(`${name}.output.dense`, inner, [width, hidden], { residual: h }));
+        const part = (p: string): string => `${name}.attention.self.${p}`;
+        const names = { q: part("query"), k: part("key"), v: part("value"), out: `${name}.attention.output.dense` };
+        const h = b.norm(`${name}.attention.output.LayerNorm`, b.selfAttention(names, x, x, mask));
+        x = b.norm(
+          `${name}.output.LayerNorm`,
+          b.feedForward(`${name}.intermediate.dense`, `${name}.output.dense`, h, h),
+        );
       }
-      return { hidden: x, pooled: matmul(input("pool", "f32", ["batch", 1, "tokens"]), x) };
+      switch (head.kind) {
+        case "pool":
+          return { hidden: x, pooled: matmul(input("pool", "f32", ["batch", 1, "tokens"]), x) };
+        case "words": {
+          const rows = gather(x, input("rows", "i32", ["rows"]), { axis: 1 });
+          const name = "cls.predictions.transform";
+          const activation = { kind: config.activation } as Activation;
+          const y = b.norm(`${name}.LayerNorm`, b.linear(`${name}.dense`, rows, [width, width], { activation }));
+          const bias = b.named("cls.predictions.bias", [vocabSize]);
+          return { hidden: x, logits: matmul(y, embeddings, bias, undefined, { transposeB: true }) };
+        }
+        case "classes": {
+          const first = gather(x, weight({ dtype: "i32", shape: [1], data: Int32Array.of(0) }), { axis: 1 });
+          const y = b.linear("pooler.dense", first, [width, width], { activation: { kind: head.activation } });
+          return { hidden: x, logits: b.linear("classifier", y, [head.classes, width]) };
+        }
+      }
     },
     { name: "encoder" },
   );
