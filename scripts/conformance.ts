@@ -4,7 +4,8 @@
  */
 import { parseArgs } from "node:util";
 import type { DeviceName } from "../src/index.ts";
-import { type Case, readManifest, runCase, skipped } from "../test/conformance/harness.ts";
+import { readManifest, runCase, skipped } from "../test/conformance/harness.ts";
+import type { Case } from "../test/conformance/run.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -5,7 +5,7 @@ import * as ops from "../src/ops/index.ts";
 import type { AnyOp, OpDef } from "../src/ops/op.ts";
 import { formatType } from "../src/tensor/shape.ts";
 import { cases } from "./cases/index.ts";
-import { runReference } from "./kernels.ts";
+import { runReference } from "./kernel-property.ts";
 
 const definitions: OpDef[] = Object.values(ops)
   .filter((v): v is typeof v & AnyOp => typeof v === "function" && "op" in v)

@@ -12,7 +12,8 @@ import type { BlockType } from "../../src/tensor/blocks/types.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { opCase, tensorFrom } from "../cases/case.ts";
 import { difference } from "../compare.ts";
-import { runReference, testKernels } from "../kernels.ts";
+import { runReference } from "../kernel-property.ts";
+import { testKernels } from "../kernels.ts";
 import { toleranceOf } from "../tolerance.ts";
 
 const levels = [true, false].map((relaxed) => ({

@@ -1,0 +1,143 @@
+/** What browser tests ask of a page or a worker to do: bundled, loaded there, and called by name with plain values. */
+import type { Backend } from "../../src/backends/backend.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import {
+  compile,
+  type DeviceName,
+  graph,
+  type HostTensor,
+  load,
+  matmul,
+  openDevice,
+  type Session,
+  tensor,
+} from "../../src/index.ts";
+import { tensorFrom } from "../cases/case.ts";
+import { type Case, runCaseFrom } from "../conformance/run.ts";
+import { checkKernel } from "../kernel-property.ts";
+import { type GoldenCase, worstDifference } from "../models/golden.ts";
+
+export interface DeviceSpec {
+  device: DeviceName;
+  threads?: number;
+}
+
+const open = ({ device, threads }: DeviceSpec): Promise<Backend> => openDevice(device, { threads });
+
+async function bytesAt(url: string): Promise<Uint8Array> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Backends that exist in a browser, for property tests of their kernels. */
+async function kernelsOf(device: DeviceName): Promise<Backend> {
+  if (device !== "wasm") return await openDevice(device);
+  const backend = wasm({ threads: 1 });
+  return { ...backend, kernels: backend.ownKernels };
+}
+
+export const kit = {
+  /** What this context has. */
+  facts: async () => ({
+    isolated: globalThis.crossOriginIsolated,
+    worker: typeof window === "undefined",
+    adapter: (await globalThis.navigator.gpu?.requestAdapter())?.info.architecture,
+    webgl2: new OffscreenCanvas(1, 1).getContext("webgl2") !== null,
+  }),
+
+  /** Computes with tensors on the default device. */
+  async product(): Promise<number[]> {
+    using a = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
+    return [...((await matmul(a, a).data()) as Float32Array)];
+  },
+
+  /** The largest difference from PyTorch's outputs of a model under /models/. */
+  async golden(model: string, spec: DeviceSpec): Promise<number> {
+    const { cases } = (await (await fetch(`/models/${model}/golden.json`)).json()) as { cases: GoldenCase[] };
+    using session = await load(`/models/${model}/model.onnx`, { device: await open(spec) });
+    return await worstDifference(session, cases);
+  },
+
+  /** Runs conformance cases. Returns what is wrong, by id. */
+  async conformance(cases: readonly Case[], spec: DeviceSpec): Promise<Record<string, string>> {
+    const device = await open(spec);
+    const wrong: Record<string, string> = {};
+    for (const c of cases) {
+      const message = await runCaseFrom((path) => bytesAt(`/conformance/${path}`), c, device);
+      if (message) wrong[c.id] = message;
+    }
+    return wrong;
+  },
+
+  /** Loads a model by its URL and runs it on zeros. Returns the progress that was reported and the sum of outputs. */
+  async loadFrom(url: string, spec: DeviceSpec): Promise<{ loaded: number; total: number; shape: readonly number[] }> {
+    let loaded = 0;
+    let total = 0;
+    using session = await load(url, {
+      device: await open(spec),
+      onProgress: (p) => {
+        if (p.phase === "read") ({ loaded, total } = p);
+      },
+    });
+    const [y] = Object.values(await session.run(zeros(session)));
+    return { loaded, total, shape: (y as HostTensor).shape };
+  },
+
+  /** Runs one product again and again, with pauses in which threads can start. Returns whether all results were equal. */
+  async repeat(spec: DeviceSpec, times: number): Promise<boolean> {
+    const size = 256;
+    const square = tensorFrom(1, "f32", [size, size]);
+    const product = graph(({ input }) => ({
+      y: matmul(input("a", "f32", [size, size]), input("b", "f32", [size, size])),
+    }));
+    using session = await compile(product, { device: await open(spec) });
+    let first: Float32Array | undefined;
+    for (let i = 0; i < times; i++) {
+      const y = (await session.run({ a: square, b: square }))["y"].data as Float32Array;
+      first ??= y;
+      if (y.some((v, j) => v !== first![j])) return false;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return true;
+  },
+
+  kernels: async (device: DeviceName): Promise<string[]> => (await kernelsOf(device)).kernels.map((k) => k.name),
+
+  /** Checks kernels against their references with generated inputs. Returns what is wrong, by kernel. */
+  async properties(device: DeviceName, runs: number): Promise<Record<string, string>> {
+    const backend = await kernelsOf(device);
+    const wrong: Record<string, string> = {};
+    for (const kernel of backend.kernels)
+      await checkKernel(backend, kernel, runs).catch((e) => {
+        wrong[kernel.name] = (e as Error).message;
+      });
+    return wrong;
+  },
+};
+
+export type Kit = typeof kit;
+
+const zeros = (session: Session): Record<string, HostTensor> =>
+  Object.fromEntries(
+    session.inputs.map(({ name, dtype, shape }) => {
+      const dims = shape!.map((d) => (typeof d === "number" ? d : 1));
+      return [name, { dtype: dtype!, shape: dims, data: new Float32Array(dims.reduce((a, b) => a * b, 1)) }];
+    }),
+  );
+
+const call = (name: keyof Kit, args: unknown[]): Promise<unknown> =>
+  (kit[name] as (...args: unknown[]) => Promise<unknown>)(...args);
+
+if (typeof window !== "undefined") Object.assign(globalThis, { kit });
+else
+  globalThis.onmessage = async ({ data: [name, args] }: MessageEvent) => {
+    try {
+      postMessage({ result: await call(name, args) });
+    } catch (e) {
+      postMessage({ error: String((e as Error).stack ?? e) });
+    }
+  };

@@ -1,0 +1,81 @@
+/** The wasm backend in a real browser: in the page and in workers, with threads where memory can be shared. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readManifest } from "../conformance/harness.ts";
+import { startBrowser, type TestBrowser, type TestPage, type Where } from "./browser.ts";
+
+let browser: TestBrowser;
+let isolated: TestPage;
+let plain: TestPage;
+
+beforeAll(async () => {
+  browser = await startBrowser();
+  isolated = await browser.open("isolated");
+  plain = await browser.open("plain");
+});
+afterAll(() => browser?.close());
+
+const places: Where[] = ["page", "worker"];
+
+describe.each(places)("in a %s", (where) => {
+  test("is isolated only with the headers", async () => {
+    expect(await isolated.call(where, "facts")).toMatchObject({ isolated: true, worker: where === "worker" });
+    expect(await plain.call(where, "facts")).toMatchObject({ isolated: false });
+  });
+
+  test("tensors compute on the default device", async () => {
+    expect(await isolated.call(where, "product")).toEqual([7, 10, 15, 22]);
+    expect(await plain.call(where, "product")).toEqual([7, 10, 15, 22]);
+  });
+
+  test.each(["mnist-cnn", "cifar10-cnn", "spam-transformer"])("%s gives PyTorch's outputs", async (model) => {
+    for (const spec of [{ device: "cpu" }, { device: "wasm", threads: 1 }, { device: "wasm", threads: 2 }] as const)
+      expect(await isolated.call(where, "golden", model, spec), JSON.stringify(spec)).toBeLessThanOrEqual(1e-4);
+    // Asks for threads that this page can't have.
+    expect(await plain.call(where, "golden", model, { device: "wasm", threads: 2 })).toBeLessThanOrEqual(1e-4);
+  });
+});
+
+test("threads are workers of an isolated page, and there are none in a plain one", async () => {
+  for (const [kind, workers] of [
+    ["isolated", 2],
+    ["plain", 0],
+  ] as const) {
+    const { page, call } = await browser.open(kind);
+    let started = 0;
+    page.on("worker", () => started++);
+    expect(await call("page", "repeat", { device: "wasm", threads: 3 }, 10)).toBe(true);
+    expect(started, kind).toBe(workers);
+    await page.close();
+  }
+});
+
+test("a model is read from its URL in ranges", async () => {
+  const url = "/models/cifar10-cnn/model.onnx";
+  const { page, call } = await browser.open();
+  const before = browser.server.rangesOf(url).length;
+  const { loaded, total, shape } = await call("page", "loadFrom", url, { device: "wasm", threads: 1 });
+  expect(shape).toEqual([1, 10]);
+  const ranges = browser.server.rangesOf(url).slice(before);
+  expect(ranges[0]).toMatch(/^bytes=0-/);
+  expect(ranges.every((r) => r)).toBe(true);
+  expect(loaded).toBe(total);
+  await page.close();
+});
+
+test("every wasm kernel equals its reference there too", async () => {
+  expect((await isolated.call("page", "kernels", "wasm")).length).toBeGreaterThan(50);
+  expect(await isolated.call("page", "properties", "wasm", 5)).toEqual({});
+});
+
+/** Every tenth core case: operators of all families. */
+const cases = (readManifest() ?? [])
+  .filter((c) => c.tier === "core" && c.suite !== "light")
+  .filter((_, i) => i % 10 === 0);
+
+test.skipIf(cases.length === 0)(
+  "a tenth of the conformance cases (skipped without ../shared/conformance)",
+  async () => {
+    expect(await isolated.call("page", "conformance", cases, { device: "wasm", threads: 1 })).toEqual({});
+    expect(await isolated.call("worker", "conformance", cases, { device: "wasm", threads: 2 })).toEqual({});
+  },
+);
