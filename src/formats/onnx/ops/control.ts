@@ -1,4 +1,4 @@
-/** ONNX control flow, and the operators that only name values. */
+/** ONNX control flow -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import type { Graph } from "../../../graph/ir.ts";
 import { ifElse } from "../../../ops/if.ts";
@@ -6,7 +6,7 @@ import { loop } from "../../../ops/loop.ts";
 import { type ScanAxis, scan } from "../../../ops/scan.ts";
 import { sequenceMap } from "../../../ops/sequence.ts";
 import { FormatError } from "../../../tensor/errors.ts";
-import type { HostTensor, TensorType } from "../../../tensor/tensor.ts";
+import type { TensorType } from "../../../tensor/tensor.ts";
 import type { ImportedGraph, LoweringTable, OnnxNode } from "../node.ts";
 
 /** A graph attribute with the number of formal inputs that the node gives it. */
@@ -87,27 +87,9 @@ function lowerSequenceMap(n: OnnxNode): readonly SymbolicValue[] {
   return n.builder.run(sequenceMap.op, [...values, ...body.captures], { body: body.graph, mapped: values.length });
 }
 
-/** The value of a Constant node, in whichever of its attributes it is. */
-function constantOf(n: OnnxNode): HostTensor {
-  const tensor = n.tensor("value") ?? n.tensor("sparse_value");
-  if (tensor) return tensor;
-  const ints = n.has("value_int") ? [n.int("value_int", 0)] : n.ints("value_ints");
-  const floats = n.has("value_float") ? [n.float("value_float", 0)] : n.floats("value_floats");
-  const strings = n.has("value_string") ? [n.string("value_string", "")] : n.strings("value_strings");
-  const list = ints ?? floats ?? strings;
-  if (!list) throw new FormatError("Constant: has no value", { op: "Constant" });
-  const shape = n.has("value_int") || n.has("value_float") || n.has("value_string") ? [] : [list.length];
-  if (ints) return { dtype: "i64", shape, data: BigInt64Array.from(ints, BigInt) };
-  if (floats) return { dtype: "f32", shape, data: Float32Array.from(floats) };
-  return { dtype: "string", shape, data: strings! };
-}
-
 export const controlLowerings: LoweringTable = {
   If: lowerIf,
   Loop: lowerLoop,
   Scan: lowerScan,
   SequenceMap: lowerSequenceMap,
-  Constant: (n) => n.builder.constant(constantOf(n)),
-  // Another name for the same value: tensors, sequences and optionals alike.
-  Identity: (n) => n.input(0),
 };

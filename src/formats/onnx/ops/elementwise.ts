@@ -1,8 +1,7 @@
 /** ONNX elementwise operators -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import { add, div, max, min, mod, mul, pow, prelu, sub, swiglu } from "../../../ops/binary.ts";
-import { bitShift, bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor } from "../../../ops/bitwise.ts";
-import { bitCast, cast, castLike } from "../../../ops/cast.ts";
+import { cast, castLike } from "../../../ops/cast.ts";
 import { clip } from "../../../ops/clip.ts";
 import { equal, greater, greaterOrEqual, isInf, isNan, less, lessOrEqual } from "../../../ops/compare.ts";
 import { and, not, or, xor } from "../../../ops/logical.ts";
@@ -38,7 +37,8 @@ const castRules = (n: OnnxNode) => {
 };
 
 export const elementwiseLowerings: LoweringTable = {
-  Identity: of1((x) => unary.identity(x)),
+  // Another name for the same value: tensors, sequences and optionals alike.
+  Identity: (n) => n.input(0),
   Abs: of1((x) => unary.abs(x)),
   Neg: of1((x) => unary.neg(x)),
   Sign: of1((x) => unary.sign(x)),
@@ -120,12 +120,6 @@ export const elementwiseLowerings: LoweringTable = {
     }),
   Where: (n) => where(n.input(0), n.input(1), n.input(2)),
 
-  BitwiseAnd: of2((a, b) => bitwiseAnd(a, b)),
-  BitwiseOr: of2((a, b) => bitwiseOr(a, b)),
-  BitwiseXor: of2((a, b) => bitwiseXor(a, b)),
-  BitwiseNot: of1((x) => bitwiseNot(x)),
-  BitShift: (n) => bitShift(n.input(0), n.input(1), { direction: n.string("direction") === "LEFT" ? "left" : "right" }),
-
   // Bounds are attributes before opset 11, and may be infinite there by not being given.
   Clip: (n) =>
     n.opset < 11
@@ -134,5 +128,4 @@ export const elementwiseLowerings: LoweringTable = {
 
   Cast: (n) => cast(n.input(0), { to: n.dtype("to"), ...castRules(n) }),
   CastLike: (n) => castLike(n.input(0), n.input(1), castRules(n)),
-  BitCast: (n) => bitCast(n.input(0), { to: n.dtype("to") }),
 };

@@ -1,6 +1,5 @@
 /** ONNX gathers, scatters, selections and sorts -> ours. */
 import { compress } from "../../../ops/compress.ts";
-import { gather } from "../../../ops/gather.ts";
 import { gatherElements } from "../../../ops/gather-elements.ts";
 import { gatherNd } from "../../../ops/gather-nd.ts";
 import { nonZero } from "../../../ops/non-zero.ts";
@@ -21,7 +20,6 @@ const scatter: Lowering = (n) =>
   scatterElements(n.input(0), n.input(1), n.input(2), { axis: n.int("axis", 0), reduction: reduction(n) });
 
 export const indexingLowerings: LoweringTable = {
-  Gather: (n) => gather(n.input(0), n.input(1), { axis: n.int("axis", 0) }),
   GatherElements: (n) => gatherElements(n.input(0), n.input(1), { axis: n.int("axis", 0) }),
   GatherND: (n) => gatherNd(n.input(0), n.input(1), { batchDims: n.int("batch_dims", 0) }),
   Scatter: scatter,

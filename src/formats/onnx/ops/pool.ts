@@ -1,5 +1,4 @@
 /** ONNX pooling -> ours. */
-import { maxUnpool } from "../../../ops/max-unpool.ts";
 import { averagePool, globalAveragePool, globalLpPool, globalMaxPool, lpPool, maxPool } from "../../../ops/pool.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
 import { requiredInts, windowAttrs } from "./window.ts";
@@ -17,10 +16,4 @@ export const poolLowerings: LoweringTable = {
   GlobalAveragePool: (n) => globalAveragePool(n.input(0)),
   GlobalMaxPool: (n) => globalMaxPool(n.input(0)),
   GlobalLpPool: (n) => globalLpPool(n.input(0), { p: n.int("p", 2) }),
-  MaxUnpool: (n) =>
-    maxUnpool(n.input(0), n.input(1), n.optional(2), {
-      kernelShape: requiredInts(n, "kernel_shape"),
-      strides: n.ints("strides"),
-      pads: n.ints("pads"),
-    }),
 };

@@ -17,6 +17,12 @@ export function windowAttrs(n: OnnxNode): WindowAttrs {
   return { strides: n.ints("strides"), dilations: n.ints("dilations"), pads: n.ints("pads"), autoPad };
 }
 
+export const convAttrs = (n: OnnxNode) => ({
+  ...windowAttrs(n),
+  groups: n.int("group", 1),
+  kernelShape: n.ints("kernel_shape"),
+});
+
 /** An attribute without default. */
 export function requiredInts(n: OnnxNode, name: string): number[] {
   return n.ints(name) ?? missing(n, name);

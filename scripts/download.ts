@@ -1,0 +1,107 @@
+/**
+ * What a page downloads: `load` bundled from the sources by esbuild, minified, split into chunks, gzip. Each model is
+ * loaded and run in a process of its own, and the chunks that it executed are those that a browser would fetch.
+ *
+ * `npx tsx scripts/download.ts [MODEL.onnx ...]`
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+export interface Chunk {
+  readonly file: string;
+  /** kB of 1000 bytes. */
+  readonly gzip: number;
+  /** Source files in it, and their minified bytes. */
+  readonly modules: ReadonlyMap<string, number>;
+}
+
+export interface Download {
+  readonly chunks: readonly Chunk[];
+  /** Every chunk that some model could ask for. */
+  readonly everything: number;
+  /** For each model, the chunks that it took. */
+  readonly models: ReadonlyMap<string, readonly Chunk[]>;
+}
+
+export const sizeOfChunks = (chunks: Iterable<Chunk>): number => [...chunks].reduce((sum, c) => sum + c.gzip, 0);
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Loads a model and runs it once on zeros, free dimensions being 8, and prints the chunks that were executed. */
+const probe = `
+import { readFileSync } from "node:fs";
+const [entry, path] = process.argv.slice(2);
+const { load } = await import(entry);
+const model = await load(new Uint8Array(readFileSync(path)), { device: "wasm", threads: 1 });
+const arrays = { i64: BigInt64Array, i32: Int32Array, u8: Uint8Array, bool: Uint8Array, f16: Uint16Array };
+const inputs = {};
+for (const { name, dtype, shape } of model.inputs) {
+  const dims = shape.map((d) => (typeof d === "number" ? d : 8));
+  inputs[name] = { dtype, shape: dims, data: new (arrays[dtype] ?? Float32Array)(dims.reduce((a, b) => a * b, 1)) };
+}
+await model.run(inputs);
+console.log(JSON.stringify([...globalThis.chunksRun]));
+`;
+
+/** @param models paths of ONNX files by name */
+export async function measureDownload(models: ReadonlyMap<string, string>): Promise<Download> {
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: 'export { load } from "./src/index.ts"', resolveDir: root, sourcefile: "page.ts" },
+    absWorkingDir: root,
+    bundle: true,
+    minify: true,
+    splitting: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    outdir: "out",
+    entryNames: "page",
+    external: ["node:*"],
+    write: false,
+    metafile: true,
+    logLevel: "error",
+  });
+  const chunks = outputFiles.map(({ path, contents }): Chunk => {
+    const [, output] = Object.entries(metafile.outputs).find(([p]) => resolve(root, p) === path)!;
+    const modules = new Map(Object.entries(output.inputs).map(([p, { bytesInOutput }]) => [p, bytesInOutput]));
+    return { file: basename(path), gzip: gzipSync(contents, { level: 9 }).length / 1000, modules };
+  });
+  const folder = mkdtempSync(join(tmpdir(), "forwardpass-download-"));
+  try {
+    for (const { path, text } of outputFiles) {
+      const note = `(globalThis.chunksRun ??= new Set()).add(${JSON.stringify(basename(path))});\n`;
+      writeFileSync(join(folder, basename(path)), note + text);
+    }
+    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+    writeFileSync(join(folder, "probe.mjs"), probe);
+    const entry = pathToFileURL(join(folder, "page.js")).href;
+    const taken = [...models].map(([name, path]): [string, Chunk[]] => {
+      const text = execFileSync(process.execPath, [join(folder, "probe.mjs"), entry, path], { encoding: "utf8" });
+      const files = new Set(JSON.parse(text) as string[]);
+      return [name, chunks.filter((c) => files.has(c.file))];
+    });
+    return { chunks, everything: sizeOfChunks(chunks), models: new Map(taken) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Run from the command line: the chunks, what is in them, and who takes them. */
+if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const paths = process.argv.slice(2).map((p) => resolve(p));
+  const { chunks, everything, models } = await measureDownload(new Map(paths.map((p) => [p, p])));
+  const kB = (n: number): string => `${n.toFixed(1).padStart(6)} kB`;
+  for (const chunk of [...chunks].sort((a, b) => b.gzip - a.gzip)) {
+    const takers = [...models].map(([, list]) => (list.includes(chunk) ? "x" : "."));
+    console.log(kB(chunk.gzip), takers.join(""), chunk.file);
+    for (const [file, bytes] of [...chunk.modules].sort(([, a], [, b]) => b - a))
+      if (bytes > 0) console.log(String(bytes).padStart(22), file);
+  }
+  for (const [path, list] of models) console.log(kB(sizeOfChunks(list)), `in ${list.length} chunks: ${path}`);
+  console.log(kB(everything), `in ${chunks.length} chunks: everything`);
+}

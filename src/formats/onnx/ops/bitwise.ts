@@ -1,0 +1,13 @@
+/** ONNX operators on bits -> ours. */
+import { bitShift, bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor } from "../../../ops/bitwise.ts";
+import { bitCast } from "../../../ops/cast.ts";
+import type { LoweringTable } from "../node.ts";
+
+export const bitwiseLowerings: LoweringTable = {
+  BitwiseAnd: (n) => bitwiseAnd(n.input(0), n.input(1)),
+  BitwiseOr: (n) => bitwiseOr(n.input(0), n.input(1)),
+  BitwiseXor: (n) => bitwiseXor(n.input(0), n.input(1)),
+  BitwiseNot: (n) => bitwiseNot(n.input(0)),
+  BitShift: (n) => bitShift(n.input(0), n.input(1), { direction: n.string("direction") === "LEFT" ? "left" : "right" }),
+  BitCast: (n) => bitCast(n.input(0), { to: n.dtype("to") }),
+};
