@@ -1,7 +1,9 @@
 /** `load`: from a file as it comes to a model that runs. */
 import type { Backend } from "./backends/backend.ts";
 import { type DeviceChoice, openDevice } from "./device.ts";
+import { recognize } from "./formats/recognize.ts";
 import { type ByteSource, openSource, type SourceInput } from "./formats/source.ts";
+import type { Graph } from "./graph/ir.ts";
 import { compile, type Session } from "./graph/session.ts";
 import { FormatError } from "./tensor/errors.ts";
 
@@ -28,7 +30,10 @@ export interface LoadOptions {
 }
 
 /**
- * Loads a model and makes it ready to run. The format is recognised by content: ONNX.
+ * Loads a model and makes it ready to run. The format is recognised by content: ONNX; or a decoder-only transformer in
+ * GGUF, llama2.c, or a folder with safetensors and `config.json` (its path, or that of the safetensors file), which takes
+ * whole texts: `tokens` i32 [batch, tokens] to `logits` f32 [batch, tokens, vocabulary]. To generate text, see
+ * `forwardpass/tasks`.
  * @param input path, URL, bytes, Blob or Response
  * @throws FormatError for a file that is corrupt or of an unknown format, UnsupportedOpError with every operator that
  * is missing, InputError when the source can't be read
@@ -54,9 +59,11 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
   return session;
 }
 
-async function readGraph(source: ByteSource, options: LoadOptions) {
-  const head = await source.read(0, Math.min(8, source.size));
-  if (head.length === 0) throw new FormatError(`${source.name}: the file is empty`, { offset: 0 });
+async function readGraph(source: ByteSource, options: LoadOptions): Promise<Graph> {
+  if ((await recognize(source)) !== "onnx") {
+    const { importDecoder } = await import("./formats/decoder/index.ts");
+    return importDecoder(source, options);
+  }
   const { importOnnxSource } = await import("./formats/onnx/index.ts");
   const loadExternal = externalReader(source, options);
   const { graph } = await importOnnxSource(source, { name: source.name, loadExternal, signal: options.signal });

@@ -17,7 +17,7 @@ const allowed: Record<string, readonly string[]> = {
   "backends/webgpu": ["backends/backend.ts", "ops", "tensor"],
   "backends/gpujs": ["backends/backend.ts", "ops", "tensor"],
   graph: ["backends/backend.ts", "ops", "tensor"],
-  formats: ["graph", "ops", "tensor"],
+  formats: ["models", "graph", "ops", "tensor"],
   models: ["graph", "ops", "tensor"],
   tasks: ["models", "formats", "graph", "backends", "root", "ops", "tensor"],
   cli: ["tasks", "models", "formats", "graph", "backends", "root", "ops", "tensor"],

@@ -6,20 +6,18 @@
 import { FormatError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { BinaryTensor } from "../tensor/tensor.ts";
+import {
+  headerBytes,
+  type Llama2cConfig,
+  modelBytes,
+  parseConfig,
+  tensorShapes,
+  tokenHeaderBytes,
+} from "./llama2c-config.ts";
 import type { ByteSource } from "./source.ts";
 
-export interface Llama2cConfig {
-  readonly dim: number;
-  readonly hiddenDim: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly vocabSize: number;
-  /** Positions that the rotary tables in the file cover. */
-  readonly maxLength: number;
-  /** Whether the output projection is the token embedding: the file has no `output` then. */
-  readonly sharedOutput: boolean;
-}
+export { isLlama2c } from "./llama2c-config.ts";
+export type { Llama2cConfig };
 
 export interface Llama2cTokenizer {
   /** The bytes of each token; the byte tokens hold their one byte or its name, `<0x0A>`, depending on the exporter. */
@@ -35,6 +33,8 @@ export interface Llama2cTensor {
   readonly byteLength: number;
   /** A view of the file in memory where the alignment allows, otherwise a copy. */
   read(signal?: AbortSignal): Promise<BinaryTensor & { data: Float32Array }>;
+  /** That of one layer, for tensors of all layers. */
+  layer(n: number): Llama2cTensor;
 }
 
 export interface Llama2cFile {
@@ -47,61 +47,6 @@ export interface Llama2cFile {
    */
   readonly tensors: ReadonlyMap<string, Llama2cTensor>;
   readonly tokenizer: Llama2cTokenizer | undefined;
-}
-
-const headerBytes = 7 * 4;
-
-/** The header's numbers, or undefined if they cannot be a model's. */
-function parseConfig(head: Uint8Array): Llama2cConfig | undefined {
-  if (head.length < headerBytes) return undefined;
-  const view = new DataView(head.buffer, head.byteOffset, headerBytes);
-  const [dim, hiddenDim, layers, heads, kvHeads, signedVocab, maxLength] = Array.from({ length: 7 }, (_, i) =>
-    view.getInt32(i * 4, true),
-  );
-  const vocabSize = Math.abs(signedVocab);
-  if (Math.min(dim, hiddenDim, layers, heads, kvHeads, vocabSize, maxLength) < 1) return undefined;
-  if (dim % heads || heads % kvHeads || (dim / heads) % 2) return undefined;
-  // A negative vocabulary size marks an output projection of its own.
-  return { dim, hiddenDim, layers, heads, kvHeads, vocabSize, maxLength, sharedOutput: signedVocab > 0 };
-}
-
-function tensorShapes(c: Llama2cConfig): [string, number[]][] {
-  const headDim = c.dim / c.heads;
-  const kvDim = headDim * c.kvHeads;
-  const shapes: [string, number[]][] = [
-    ["token_embedding", [c.vocabSize, c.dim]],
-    ["attention_norm", [c.layers, c.dim]],
-    ["wq", [c.layers, c.dim, c.dim]],
-    ["wk", [c.layers, kvDim, c.dim]],
-    ["wv", [c.layers, kvDim, c.dim]],
-    ["wo", [c.layers, c.dim, c.dim]],
-    ["ffn_norm", [c.layers, c.dim]],
-    ["w1", [c.layers, c.hiddenDim, c.dim]],
-    ["w2", [c.layers, c.dim, c.hiddenDim]],
-    ["w3", [c.layers, c.hiddenDim, c.dim]],
-    ["final_norm", [c.dim]],
-    ["rope_cos", [c.maxLength, headDim / 2]],
-    ["rope_sin", [c.maxLength, headDim / 2]],
-  ];
-  return c.sharedOutput ? shapes : [...shapes, ["output", [c.vocabSize, c.dim]]];
-}
-
-/** Bytes of header and weights. */
-const modelBytes = (c: Llama2cConfig): number =>
-  tensorShapes(c).reduce((sum, [, shape]) => sum + sizeOf(shape) * 4, headerBytes);
-
-/** A token takes a score, a length and, but for an empty one, bytes. */
-const tokenHeaderBytes = 8;
-
-/**
- * Whether a file of `size` bytes that begins with `head` (28 bytes do) may be a llama2.c checkpoint: the weights fill it, or
- * leave room for a tokenizer.
- */
-export function isLlama2c(head: Uint8Array, size: number): boolean {
-  const config = parseConfig(head);
-  if (!config) return false;
-  const rest = size - modelBytes(config);
-  return rest === 0 || rest >= config.vocabSize * tokenHeaderBytes;
 }
 
 /**
@@ -123,23 +68,30 @@ export async function readLlama2c(source: ByteSource): Promise<Llama2cFile> {
   const tensors = new Map<string, Llama2cTensor>();
   let byteOffset = headerBytes;
   for (const [name, shape] of tensorShapes(config)) {
-    const at = byteOffset;
-    const byteLength = sizeOf(shape) * 4;
-    tensors.set(name, {
-      name,
-      dtype: "f32",
-      shape,
-      byteOffset: at,
-      byteLength,
-      async read(signal) {
-        const bytes = await source.read(at, byteLength, signal);
-        const aligned = bytes.byteOffset % 4 ? bytes.slice() : bytes;
-        return { dtype: "f32", shape, data: new Float32Array(aligned.buffer, aligned.byteOffset, byteLength / 4) };
-      },
-    });
-    byteOffset += byteLength;
+    tensors.set(name, tensorAt(source, name, shape, byteOffset));
+    byteOffset += sizeOf(shape) * 4;
   }
   return { config, tensors, tokenizer };
+}
+
+function tensorAt(source: ByteSource, name: string, shape: readonly number[], byteOffset: number): Llama2cTensor {
+  const byteLength = sizeOf(shape) * 4;
+  return {
+    name,
+    dtype: "f32",
+    shape,
+    byteOffset,
+    byteLength,
+    async read(signal) {
+      const bytes = await source.read(byteOffset, byteLength, signal);
+      const aligned = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+      return { dtype: "f32", shape, data: new Float32Array(aligned.buffer, aligned.byteOffset, byteLength / 4) };
+    },
+    layer(n) {
+      const part = shape.slice(1);
+      return tensorAt(source, name, part, byteOffset + n * sizeOf(part) * 4);
+    },
+  };
 }
 
 /**

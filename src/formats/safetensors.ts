@@ -6,7 +6,10 @@ import { type DType, dtypes, viewOf } from "../tensor/dtype.ts";
 import { DTypeError, FormatError, InputError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type BinaryTensor, checkHostTensor, type HostTensor } from "../tensor/tensor.ts";
+import { maxSafetensorsHeader } from "./recognize.ts";
 import type { ByteSource } from "./source.ts";
+
+export { isSafetensors } from "./recognize.ts";
 
 /** The format's dtype names: bits of an element, and ours. 6-bit floats and complex numbers have no dtype here. */
 const storageTypes: Record<string, { bits: number; dtype?: DType }> = {
@@ -61,16 +64,6 @@ export interface SafetensorsFile {
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
 }
 
-/** The limit of the reference reader. */
-const maxHeaderBytes = 100_000_000;
-
-/** Whether a file of `size` bytes that begins with `head` (16 bytes do) looks like safetensors. */
-export function isSafetensors(head: Uint8Array, size: number): boolean {
-  if (head.length < 9) return false;
-  const length = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
-  return length >= 2n && length <= BigInt(Math.min(size - 8, maxHeaderBytes)) && head[8] === 0x7b;
-}
-
 /**
  * Reads the header; tensors are read when asked for.
  * @throws FormatError (with byte offset) unless the header is valid and the tensors cover the rest of the file exactly
@@ -82,7 +75,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsFi
   if (source.size < 8) fail(`${source.size} bytes are too few for a safetensors header`, 0);
   const lengthBytes = await source.read(0, 8);
   const headerBytes = new DataView(lengthBytes.buffer, lengthBytes.byteOffset).getBigUint64(0, true);
-  if (headerBytes > BigInt(maxHeaderBytes)) fail(`header of ${headerBytes} bytes is too large`, 0);
+  if (headerBytes > BigInt(maxSafetensorsHeader)) fail(`header of ${headerBytes} bytes is too large`, 0);
   const dataStart = 8 + Number(headerBytes);
   if (dataStart > source.size) fail(`header of ${headerBytes} bytes does not fit in ${source.size}`, 0);
 

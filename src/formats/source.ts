@@ -30,7 +30,7 @@ function checkSibling(name: string, path: string): void {
     throw new FormatError(`${name}: refers to "${path}", outside its own folder`);
 }
 
-/** What `openSource` takes. A string is a URL when it has a scheme or there is no file system, otherwise a path. */
+/** What `openSource` takes. A string is a URL when it has a scheme or there is no file system, otherwise a path. A folder stands for the model in it. */
 export type SourceInput = string | URL | Uint8Array | ArrayBuffer | Blob | Response | ByteSource;
 
 export interface SourceOptions extends UrlOptions {
@@ -94,7 +94,13 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   const fail = (cause: unknown): never => {
     throw new InputError(`${name}: ${(cause as Error).message}`, { cause });
   };
-  const { size } = await fs.stat(path).catch(fail);
+  const stat = await fs.stat(path).catch(fail);
+  if (stat.isDirectory()) {
+    const { modelFileAmong } = await import("./source-folder.ts");
+    const file = modelFileAmong(await fs.readdir(path), name);
+    return fileSource(path instanceof URL ? new URL(file, `${path.href.replace(/\/?$/, "/")}`) : `${path}/${file}`);
+  }
+  const { size } = stat;
   const source: ByteSource = {
     size,
     name,
@@ -132,6 +138,16 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
 async function openUrl(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
   if (url.startsWith("file:")) return fileSource(new URL(url), options.name);
   const { urlSource } = await import("./source-url.ts");
+  if (/^https?:.*\/$/.test(url) && !options.response) {
+    const { usualNames } = await import("./source-folder.ts");
+    for (const name of usualNames) {
+      const source = await openUrl(url + name, options).catch((e) => {
+        if (!(e instanceof InputError)) throw e;
+      });
+      if (source) return source;
+    }
+    throw new InputError(`${url}: there is none of ${usualNames.join(", ")}`);
+  }
   const source = await urlSource(url, options);
   if (!/^https?:/.test(url)) return source;
   const sibling = async (path: string): Promise<ByteSource> => {

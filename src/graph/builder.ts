@@ -114,11 +114,12 @@ export interface GraphDefinition {
 
 /**
  * Builds a graph with the public operators: the function returns the named outputs.
+ * Types of outputs may be declared where they depend on free dimensions.
  * `graph(({ input, weight }) => ({ y: relu(matmul(input("x", "f32", ["batch", 4]), weight(w))) }))`
  */
 export function graph(
   define: (g: GraphDefinition) => Record<string, SymbolicValue>,
-  options: { name?: string } = {},
+  options: { name?: string; outputs?: Readonly<Record<string, { dtype: DType; shape: readonly Dim[] }>> } = {},
 ): Graph {
   const builder = new GraphBuilder(options.name);
   const outputs = define({
@@ -126,6 +127,6 @@ export function graph(
     state: (name, dtype, shape) => builder.state(name, { dtype, shape }),
     weight: (tensor) => builder.constant(tensor),
   });
-  for (const [name, value] of Object.entries(outputs)) builder.output(name, value);
+  for (const [name, value] of Object.entries(outputs)) builder.output(name, value, options.outputs?.[name]);
   return builder.build();
 }

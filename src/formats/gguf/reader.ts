@@ -41,10 +41,6 @@ const maxDimensions = 8;
 const smallestEntry = 8 + 4 + 1; // a key's length, a type, a byte
 const smallestInfo = 8 + 4 + 4 + 8; // a name's length, the number of dimensions, a type, an offset
 
-/** Whether a file that begins with `head` (4 bytes do) is GGUF. */
-export const isGguf = (head: Uint8Array): boolean =>
-  head.length >= 4 && head[0] === 0x47 && head[1] === 0x47 && head[2] === 0x55 && head[3] === 0x46;
-
 /** Enough for the metadata of most models without a tokenizer. */
 const firstRead = 1 << 18;
 

@@ -5,6 +5,7 @@
 import { type GraphDefinition, graph, type SymbolicValue } from "../../graph/builder.ts";
 import type { Graph } from "../../graph/ir.ts";
 import type { Activation } from "../../ops/activation.ts";
+import { attention } from "../../ops/attention.ts";
 import { add, mul } from "../../ops/binary.ts";
 import { cachedAttention } from "../../ops/cached-attention.ts";
 import { gather } from "../../ops/gather.ts";
@@ -12,13 +13,15 @@ import { kvAppend } from "../../ops/kv-append.ts";
 import { layerNorm, rmsNorm } from "../../ops/layer-norm.ts";
 import { matmul } from "../../ops/matmul.ts";
 import { quantizedGather, quantizedMatmul } from "../../ops/quantized-matmul.ts";
+import { range } from "../../ops/range.ts";
 import { reshape } from "../../ops/reshape.ts";
 import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
+import { shape } from "../../ops/shape.ts";
 import { tanh } from "../../ops/unary.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { sameShape } from "../../tensor/shape.ts";
 import { hostTensor } from "../../tensor/tensor.ts";
-import { type DecoderConfig, type DecoderLayer, type DecoderWeights, isBlockWeight, type Weight } from "./config.ts";
+import { type DecoderConfig, type DecoderWeights, isBlockWeight, type Weight } from "./config.ts";
 import { type RopeConfig, ropeTables } from "./rope.ts";
 
 /**
@@ -28,36 +31,54 @@ import { type RopeConfig, ropeTables } from "./rope.ts";
  * @throws FormatError for a weight that is missing or of another shape
  */
 export function decoder(config: DecoderConfig, weights: DecoderWeights): Graph {
-  return graph((g) => new Builder(g, config, weights).build(), { name: config.architecture });
+  return graph((g) => new CachedBuilder(g, config, weights).build(), { name: config.architecture });
+}
+
+/**
+ * The same model without state: whole texts at once. Input: `tokens` i32 [batch, tokens]. Output: `logits` f32
+ * [batch, tokens, vocabSize], at each token those of the next.
+ * @throws FormatError for a weight that is missing or of another shape
+ */
+export function statelessDecoder(config: DecoderConfig, weights: DecoderWeights): Graph {
+  const logits = { dtype: "f32", shape: ["batch", "tokens", config.vocabSize] } as const;
+  return graph((g) => new StatelessBuilder(g, config, weights).build(), {
+    name: config.architecture,
+    outputs: { logits },
+  });
 }
 
 type Rotate = (x: SymbolicValue, heads: number) => SymbolicValue;
 
-class Builder {
-  private readonly tokens: SymbolicValue;
-  private readonly position: SymbolicValue;
+/** What both have in common. */
+abstract class Builder {
+  protected abstract readonly tokens: SymbolicValue;
+  /** Of the first token. */
+  protected abstract readonly position: SymbolicValue;
   private readonly constants = new Map<string, SymbolicValue>();
 
   constructor(
-    private readonly g: GraphDefinition,
-    private readonly config: DecoderConfig,
+    protected readonly g: GraphDefinition,
+    protected readonly config: DecoderConfig,
     private readonly weights: DecoderWeights,
-  ) {
-    this.tokens = g.input("tokens", "i32", [1, "tokens"]);
-    this.position = g.input("position", "i32", [1]);
-  }
+  ) {}
+
+  /** Causal attention of layer n. */
+  protected abstract attend(n: number, q: SymbolicValue, k: SymbolicValue, v: SymbolicValue): SymbolicValue;
+  /** Numbers of the tokens in their texts, where positions are learned. */
+  protected abstract positions(): SymbolicValue;
+  /** The tokens whose logits are wanted. */
+  protected abstract wanted(x: SymbolicValue): SymbolicValue;
 
   build(): Record<string, SymbolicValue> {
-    const { config, g } = this;
+    const { config } = this;
     const { width, vocabSize, logitSoftcap } = config;
-    const rows = g.input("rows", "i32", ["rows"]);
     const rotate = this.rotation(config.rope);
     const rotateLocally = config.localRope ? this.rotation(config.localRope) : rotate;
     let x = this.embed();
     config.layers.forEach((layer, n) => {
-      x = this.layer(x, n, layer, layer.window === undefined ? rotate : rotateLocally);
+      x = this.layer(x, n, layer.window === undefined ? rotate : rotateLocally);
     });
-    const last = this.norm("output_norm", gather(x, rows, { axis: 1 }));
+    const last = this.norm("output_norm", this.wanted(x));
     const output = this.weights.has("output.weight") ? "output" : "token_embd";
     const logits = this.linear(output, last, [vocabSize, width]);
     return { logits: logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits };
@@ -73,35 +94,31 @@ class Builder {
     const x = embeddingScale ? this.scale(embedded, embeddingScale) : embedded;
     if (rope) return x;
     const learned = this.dense("position_embd.weight", [contextLength, width]);
-    return add(x, gather(learned, this.g.input("positions", "i32", [1, "tokens"])));
+    return add(x, gather(learned, this.positions()));
   }
 
-  private layer(x: SymbolicValue, n: number, layer: DecoderLayer, rotate: Rotate): SymbolicValue {
+  private layer(x: SymbolicValue, n: number, rotate: Rotate): SymbolicValue {
     const name = (part: string): string => `blk.${n}.${part}`;
-    const attended = this.attention(this.norm(name("attn_norm"), x), x, n, layer, rotate);
+    const attended = this.attention(this.norm(name("attn_norm"), x), x, n, rotate);
     const fed = this.feedForward(this.norm(name("ffn_norm"), attended), attended, name);
     return fed;
   }
 
-  private attention(h: SymbolicValue, residual: SymbolicValue, n: number, layer: DecoderLayer, rotate: Rotate) {
-    const { g, config, position } = this;
-    const { width, heads, kvHeads, headDim, contextLength } = config;
+  private attention(h: SymbolicValue, residual: SymbolicValue, n: number, rotate: Rotate) {
+    const { width, heads, kvHeads, headDim } = this.config;
     const name = (part: string): string => `blk.${n}.${part}`;
     const kvWidth = kvHeads * headDim;
     const project = (part: string, features: number) => this.linear(name(part), h, [features, width]);
     const q = rotate(this.headNorm(name("attn_q_norm"), project("attn_q", heads * headDim), heads), heads);
     const k = rotate(this.headNorm(name("attn_k_norm"), project("attn_k", kvWidth), kvHeads), kvHeads);
-    const cache = (kind: string) => g.state(`${kind}.${n}`, "f32", [contextLength, kvWidth]);
-    const keys = kvAppend(cache("k"), k, position);
-    const values = kvAppend(cache("v"), project("attn_v", kvWidth), position);
-    const attended = cachedAttention(q, keys, values, position, {
-      heads,
-      kvHeads,
-      scale: config.attentionScale,
-      softcap: config.attentionSoftcap,
-      leftWindow: layer.window === undefined ? undefined : layer.window - 1,
-    });
+    const attended = this.attend(n, q, k, project("attn_v", kvWidth));
     return this.into(residual, name("attn_output"), attended, [width, heads * headDim], name("post_attention_norm"));
+  }
+
+  protected attentionAttrs(n: number) {
+    const { heads, kvHeads, attentionScale: scale, attentionSoftcap: softcap, layers } = this.config;
+    const { window } = layers[n];
+    return { heads, kvHeads, scale, softcap, leftWindow: window === undefined ? undefined : window - 1 };
   }
 
   private feedForward(h: SymbolicValue, residual: SymbolicValue, name: (part: string) => string): SymbolicValue {
@@ -135,8 +152,8 @@ class Builder {
     if (!this.weights.has(`${name}.weight`)) return x;
     const { headDim, norm } = this.config;
     const scale = this.dense(`${name}.weight`, [headDim]);
-    const split = rmsNorm(reshape(x, [1, -1, heads, headDim]), scale, { epsilon: norm.epsilon });
-    return reshape(split, [1, -1, heads * headDim]);
+    const split = rmsNorm(reshape(x, [0, -1, heads, headDim]), scale, { epsilon: norm.epsilon });
+    return reshape(split, [0, -1, heads * headDim]);
   }
 
   private rotation(rope: RopeConfig | undefined): Rotate {
@@ -197,5 +214,47 @@ class Builder {
       this.constants.set(name, value);
     }
     return value;
+  }
+}
+
+class CachedBuilder extends Builder {
+  protected readonly tokens = this.g.input("tokens", "i32", [1, "tokens"]);
+  protected readonly position = this.g.input("position", "i32", [1]);
+  private readonly rows = this.g.input("rows", "i32", ["rows"]);
+
+  protected attend(n: number, q: SymbolicValue, k: SymbolicValue, v: SymbolicValue): SymbolicValue {
+    const { g, config, position } = this;
+    const { kvHeads, headDim, contextLength } = config;
+    const cache = (kind: string) => g.state(`${kind}.${n}`, "f32", [contextLength, kvHeads * headDim]);
+    const keys = kvAppend(cache("k"), k, position);
+    const values = kvAppend(cache("v"), v, position);
+    return cachedAttention(q, keys, values, position, this.attentionAttrs(n));
+  }
+
+  protected positions(): SymbolicValue {
+    return this.g.input("positions", "i32", [1, "tokens"]);
+  }
+
+  protected wanted(x: SymbolicValue): SymbolicValue {
+    return gather(x, this.rows, { axis: 1 });
+  }
+}
+
+class StatelessBuilder extends Builder {
+  protected readonly tokens = this.g.input("tokens", "i32", ["batch", "tokens"]);
+  protected readonly position = this.g.weight(hostTensor(Int32Array.of(0)));
+
+  protected attend(n: number, q: SymbolicValue, k: SymbolicValue, v: SymbolicValue): SymbolicValue {
+    return attention(q, k, v, undefined, undefined, undefined, undefined, { ...this.attentionAttrs(n), causal: true });
+  }
+
+  protected positions(): SymbolicValue {
+    const number = (v: bigint) => this.g.weight(hostTensor(BigInt64Array.of(v), { shape: [] }));
+    const count = reshape(shape(this.tokens, { start: 1, end: 2 }), this.g.weight(hostTensor(new BigInt64Array(0))));
+    return range(number(0n), count, number(1n));
+  }
+
+  protected wanted(x: SymbolicValue): SymbolicValue {
+    return x;
   }
 }

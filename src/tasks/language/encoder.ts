@@ -1,9 +1,10 @@
 /** Hugging Face folders as sentence encoders: BERT, DistilBERT, RoBERTa. */
+
+import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import type { EmbeddingOptions, EncoderFile, Pooling } from "../embed.ts";
-import { asF32, type Json, type ModelFolder } from "../folder.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 
 const activations: Readonly<Record<string, EncoderConfig["activation"]>> = {

@@ -2,24 +2,11 @@
  * Byte-level BPE, as GPT-2 and most models after Llama 2 use it: the text is cut into words by a pattern, the bytes of a
  * word become symbols (printable stand-ins for bytes), and neighbours are merged in the order that merges were learned.
  */
+import type { ByteLevelVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { InputError } from "../../tensor/errors.ts";
 import { MergeQueue } from "./merge.ts";
-import type { PieceKind } from "./sentencepiece.ts";
 import { SpecialTokens } from "./special.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
-
-export interface ByteLevelVocabulary {
-  readonly pieces: readonly string[];
-  readonly kinds: readonly PieceKind[];
-  /** "left right", the first learned first. */
-  readonly merges: readonly string[];
-  /** How words are cut: GGUF's names of pre-tokenizers. */
-  readonly pattern: string;
-  readonly begin?: number;
-  readonly end: Iterable<number>;
-  /** Put `begin` in front. Default false. */
-  readonly addBegin?: boolean;
-}
 
 const gpt2 = [/'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu];
 /** Contractions in any case, at most `digits` digits together, punctuation with the line ends after it. */
@@ -76,7 +63,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   private readonly words = new Map<string, readonly number[]>();
 
   /** @throws InputError for a pattern that is not known */
-  constructor(private readonly v: ByteLevelVocabulary) {
+  constructor(private readonly v: Omit<ByteLevelVocabulary, "kind">) {
     this.size = v.pieces.length;
     this.begin = v.begin;
     this.end = new Set(v.end);

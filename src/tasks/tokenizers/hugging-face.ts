@@ -1,7 +1,8 @@
 /** Tokenizers from `tokenizer.json`, through the optional peer `@huggingface/tokenizers`. */
+
+import type { Json } from "../../formats/folder.ts";
+import { loadPeer } from "../../formats/peer.ts";
 import { FormatError } from "../../tensor/errors.ts";
-import type { Json } from "../folder.ts";
-import { loadPeer } from "../peer.ts";
 import { byteOf } from "./byte-level.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
@@ -38,19 +39,19 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   /**
    * @param source the content of `tokenizer.json`; `config` that of `tokenizer_config.json`
-   * @param names of the first token, and of those that end an answer
+   * @param names of the first token; names or numbers of those that end an answer
    * @throws MissingPeerError, FormatError for a file that is no tokenizer
    */
   static async open(
     source: Json,
     config: Json = {},
-    names: { begin?: string; end?: Iterable<string>; endNumbers?: Iterable<number> } = {},
+    names: { begin?: string; end?: Iterable<string | number> } = {},
   ): Promise<HuggingFaceTokenizer> {
     const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
     try {
       const peer = new Tokenizer(source, config);
       const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
-      const ends = [...[...(names.end ?? [])].map(idOf), ...(names.endNumbers ?? [])];
+      const ends = [...(names.end ?? [])].map((end) => (typeof end === "number" ? end : idOf(end)));
       const end = new Set(ends.filter((id) => id !== undefined));
       const vocabulary = (source["model"] as { vocab?: object })?.vocab ?? {};
       return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, idOf(names.begin), end);

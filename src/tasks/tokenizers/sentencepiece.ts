@@ -2,25 +2,10 @@
  * SentencePiece's BPE (https://arxiv.org/abs/1808.06226), as Llama 1 and 2, Mistral and Gemma use it: characters are merged
  * to the piece with the best score, again and again; what is no piece becomes byte tokens.
  */
+import type { SentencePieceVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
-
-export type PieceKind = "normal" | "unknown" | "control" | "user" | "byte" | "unused";
-
-export interface SentencePieceVocabulary {
-  /** With "▁" or a space for spaces. Byte pieces: `<0x0A>`. */
-  readonly pieces: readonly string[];
-  readonly scores: ArrayLike<number>;
-  readonly kinds: readonly PieceKind[];
-  readonly begin?: number;
-  readonly end: Iterable<number>;
-  readonly unknown?: number;
-  /** Put `begin` in front. Default true. */
-  readonly addBegin?: boolean;
-  /** Put a space in front of the text. Default true. */
-  readonly addSpace?: boolean;
-}
 
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();
@@ -36,7 +21,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   private readonly text: readonly Uint8Array[];
   private readonly specials: SpecialTokens;
 
-  constructor(private readonly v: SentencePieceVocabulary) {
+  constructor(private readonly v: Omit<SentencePieceVocabulary, "kind">) {
     this.size = v.pieces.length;
     this.begin = v.begin;
     this.leadingSpace = v.addSpace ?? true;

@@ -1,15 +1,13 @@
 /** GGUF files as decoders: what their metadata and tensor names mean, architecture by architecture. */
-import { type GgufFile, type GgufTensor, readGguf } from "../../formats/gguf/index.ts";
-import type { ByteSource } from "../../formats/source.ts";
 import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
-import type { LanguageModelFile } from "./file.ts";
-import { ggufTokenizer } from "./gguf-tokenizer.ts";
+import { type GgufFile, type GgufTensor, readGguf } from "../gguf/index.ts";
+import type { ByteSource } from "../source.ts";
+import { type DecoderFile, defaultContextLimit, type ReadOptions, type StoredWeight } from "./file.ts";
+import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { Metadata } from "./metadata.ts";
-import { defaultContextLimit, type ReadOptions } from "./read.ts";
-import { splitRows } from "./weights.ts";
 
 /** What metadata does not say. */
 interface Architecture {
@@ -40,7 +38,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
  * @throws FormatError for metadata or tensors that are missing or contradict each other, UnsupportedOpError for an
  * architecture that is not known
  */
-export async function readGgufModel(source: ByteSource, options: ReadOptions = {}): Promise<LanguageModelFile> {
+export async function readGgufDecoder(source: ByteSource, options: ReadOptions = {}): Promise<DecoderFile> {
   const file = await readGguf(source);
   const meta = new Metadata(file, source.name);
   const known = Object.hasOwn(architectures, meta.architecture) ? architectures[meta.architecture] : undefined;
@@ -54,8 +52,8 @@ export async function readGgufModel(source: ByteSource, options: ReadOptions = {
   return {
     format: "gguf",
     config,
-    weights: await readWeights(file, config, options.signal),
-    tokenizer: ggufTokenizer(meta),
+    weights: weightsOf(file),
+    vocabulary: ggufVocabulary(meta),
     chatTemplate: meta.text("tokenizer.chat_template"),
   };
 }
@@ -133,31 +131,10 @@ async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions)
   throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
 }
 
-/** Tensors that hold several of ours, one below the other: name, parts. */
-function partsOf(name: string, { heads, kvHeads, headDim }: DecoderConfig, rows: number): [string, number][] {
-  if (name.includes(".attn_qkv."))
-    return [
-      [name.replace("attn_qkv", "attn_q"), heads * headDim],
-      [name.replace("attn_qkv", "attn_k"), kvHeads * headDim],
-      [name.replace("attn_qkv", "attn_v"), kvHeads * headDim],
-    ];
-  return [
-    [name.replace("ffn_up", "ffn_gate"), rows / 2],
-    [name, rows / 2],
-  ];
-}
-
-async function readWeights(file: GgufFile, config: DecoderConfig, signal?: AbortSignal): Promise<Map<string, Weight>> {
-  const weights = new Map<string, Weight>();
-  for (const t of file.tensors.values()) {
-    signal?.throwIfAborted();
-    const weight = await readWeight(t, signal);
-    const merged =
-      t.name.includes(".attn_qkv.") || (config.architecture === "phi3" && t.name.endsWith("ffn_up.weight"));
-    const parts: [string, number][] = merged ? partsOf(t.name, config, t.shape[0]) : [[t.name, t.shape[0]]];
-    for (const [name, part] of splitRows(t.name, weight, parts)) weights.set(name, part);
-  }
-  return weights;
+function weightsOf(file: GgufFile): Map<string, StoredWeight> {
+  return new Map(
+    [...file.tensors.values()].map((t) => [t.name, { shape: t.shape, read: (signal) => readWeight(t, signal) }]),
+  );
 }
 
 async function readWeight(t: GgufTensor, signal?: AbortSignal): Promise<Weight> {

@@ -1,9 +1,7 @@
 /** The vocabularies inside GGUF files. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
-import { ByteLevelTokenizer } from "../tokenizers/byte-level.ts";
-import { type PieceKind, SentencePieceTokenizer } from "../tokenizers/sentencepiece.ts";
-import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import type { Metadata } from "./metadata.ts";
+import type { PieceKind, Vocabulary } from "./vocabulary.ts";
 
 /** By their numbers in `tokenizer.ggml.token_type`. */
 const kinds: readonly (PieceKind | undefined)[] = [undefined, "normal", "unknown", "control", "user", "unused", "byte"];
@@ -20,7 +18,7 @@ const endNames = new Set([
 ]);
 
 /** Undefined where the file has no vocabulary. Throws UnsupportedOpError for a kind of vocabulary that is not known. */
-export function ggufTokenizer(meta: Metadata): Tokenizer | undefined {
+export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   const model = meta.text("tokenizer.ggml.model");
   const pieces = meta.texts("tokenizer.ggml.tokens");
   if (model === undefined || model === "none" || !pieces) return undefined;
@@ -36,23 +34,25 @@ export function ggufTokenizer(meta: Metadata): Tokenizer | undefined {
   if (model === "llama") {
     const scores = meta.numbers("tokenizer.ggml.scores");
     if (!scores || scores.length !== pieces.length) throw new FormatError("the vocabulary has no scores");
-    return new SentencePieceTokenizer({
+    return {
+      kind: "sentencepiece",
       ...common,
       scores,
       unknown: named("unknown"),
       addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? true,
       addSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
-    });
+    };
   }
   if (model === "gpt2") {
     const merges = meta.texts("tokenizer.ggml.merges");
     if (!merges) throw new FormatError("the vocabulary has no merges");
-    return new ByteLevelTokenizer({
+    return {
+      kind: "byteLevel",
       ...common,
       merges,
       pattern: meta.text("tokenizer.ggml.pre") ?? "default",
       addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? false,
-    });
+    };
   }
   throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, gpt2 are)`, {
     missing: [model],

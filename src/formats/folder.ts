@@ -1,13 +1,11 @@
 /** Hugging Face folders: safetensors, `config.json` and a tokenizer beside each other. */
-import { readSafetensors, readShardedSafetensors, type SafetensorsFile } from "../formats/safetensors.ts";
-import { type ByteSource, openSource, type SourceInput, type SourceOptions } from "../formats/source.ts";
+
 import { toF64 } from "../tensor/convert.ts";
 import { FormatError, InputError } from "../tensor/errors.ts";
 import { decodeTable } from "../tensor/float.ts";
 import type { BinaryTensor } from "../tensor/tensor.ts";
-
-const indexName = "model.safetensors.index.json";
-const weightNames = ["model.safetensors", indexName];
+import { readSafetensors, readShardedSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { type ByteSource, openSource, type SourceInput, type SourceOptions } from "./source.ts";
 
 /** JSON that a model brings along. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -20,29 +18,7 @@ export class ModelFolder {
    * @throws InputError when it can't be read
    */
   static async open(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
-    if (typeof input !== "string" && !(input instanceof URL)) return ModelFolder.at(await openSource(input, options));
-    const path = String(input);
-    const files = await listFolder(path);
-    if (!files && !path.endsWith("/")) return ModelFolder.at(await openSource(input, options));
-    const slash = path.endsWith("/") ? path : `${path}/`;
-    const found = files && [...weightNames, ...files].find((f) => files.includes(f) && f.endsWith(".safetensors"));
-    const sharded = files?.includes(indexName) ? indexName : undefined;
-    if (files) {
-      const name = sharded ?? found;
-      if (!name) throw new InputError(`${path}: there are no safetensors in this folder`);
-      return ModelFolder.at(await openSource(slash + name, options));
-    }
-    for (const name of weightNames) {
-      const source = await openSource(slash + name, options).catch(() => undefined);
-      if (source) return ModelFolder.at(source);
-    }
-    throw new InputError(`${path}: there is neither ${weightNames.join(" nor ")}`);
-  }
-
-  /** The safetensors file or index of a folder on disk; anything else as it is. */
-  static async resolve(input: SourceInput): Promise<SourceInput> {
-    if (typeof input !== "string" || !(await listFolder(input))) return input;
-    return (await ModelFolder.open(input)).weightsSource;
+    return ModelFolder.at(await openSource(input, options));
   }
 
   static at(weights: ByteSource): ModelFolder {
@@ -95,15 +71,6 @@ export class ModelFolder {
       throw new InputError(`${this.name}: "${name}" has to lie beside the weights: pass a path or URL, not bytes`);
     return this.weightsSource.sibling(name);
   }
-}
-
-const nodeFs = "node:fs/promises";
-
-/** File names of a folder on disk; undefined for anything else. */
-async function listFolder(path: string): Promise<string[] | undefined> {
-  if (typeof process === "undefined" || !process.versions?.node || /^[a-z][a-z0-9+.-]+:/i.test(path)) return undefined;
-  const fs = (await import(/* webpackIgnore: true */ /* @vite-ignore */ nodeFs)) as typeof import("node:fs/promises");
-  return fs.readdir(path).catch(() => undefined);
 }
 
 /** Float weights as f32: the same array where it is that already. */

@@ -1,6 +1,6 @@
 /** Typed access to the metadata of a GGUF file. */
-import type { GgufFile, GgufValue } from "../../formats/gguf/index.ts";
 import { FormatError } from "../../tensor/errors.ts";
+import type { GgufFile, GgufValue } from "../gguf/index.ts";
 
 export class Metadata {
   readonly architecture: string;

@@ -1,55 +1,16 @@
 /** Hugging Face folders as decoders: what `config.json` and tensor names mean, model type by model type. */
-import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
-import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
-import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import type { LanguageModelFile } from "./file.ts";
-import { defaultContextLimit, type ReadOptions } from "./read.ts";
-import { type F32Weight, splitRows } from "./weights.ts";
-
-/** Names from the model's to ours, in this order; `$n` is the layer. */
-type Names = readonly (readonly [RegExp, string])[];
-
-const llamaNames: Names = [
-  [/^model\.(language_model\.)?/, ""],
-  [/^embed_tokens\./, "token_embd."],
-  [/^norm\./, "output_norm."],
-  [/^lm_head\./, "output."],
-  [/^layers\.(\d+)\.(?:self_attn|mlp)\.|^layers\.(\d+)\./, "blk.$1$2."],
-  [/\.([qkv])_proj\./, ".attn_$1."],
-  [/\.o_proj\./, ".attn_output."],
-  [/\.([qk])_norm\./, ".attn_$1_norm."],
-  [/\.qkv_proj\./, ".attn_qkv."],
-  [/\.gate_up_proj\./, ".ffn_gate_up."],
-  [/\.(gate|up|down)_proj\./, ".ffn_$1."],
-  [/\.input_layernorm\./, ".attn_norm."],
-];
-/** Norms around each half of a layer: the second of Llama's names means another one. */
-const gemma2Names: Names = [
-  ...llamaNames,
-  [/\.post_attention_layernorm\./, ".post_attention_norm."],
-  [/\.pre_feedforward_layernorm\./, ".ffn_norm."],
-  [/\.post_feedforward_layernorm\./, ".post_ffw_norm."],
-];
-const plainNames: Names = [...llamaNames, [/\.post_attention_layernorm\./, ".ffn_norm."]];
-const gpt2Names: Names = [
-  [/^transformer\./, ""],
-  [/^wte\./, "token_embd."],
-  [/^wpe\./, "position_embd."],
-  [/^ln_f\./, "output_norm."],
-  [/^lm_head\./, "output."],
-  [/^h\.(\d+)\./, "blk.$1."],
-  [/\.ln_1\./, ".attn_norm."],
-  [/\.ln_2\./, ".ffn_norm."],
-  [/\.attn\.c_attn\./, ".attn_qkv."],
-  [/\.attn\.c_proj\./, ".attn_output."],
-  [/\.mlp\.c_fc\./, ".ffn_up."],
-  [/\.mlp\.c_proj\./, ".ffn_down."],
-];
+import { type DecoderFile, defaultContextLimit, type ReadOptions, type StoredWeight } from "./file.ts";
+import { gemma2Names, ggufName, gpt2Names, llamaNames, type Names } from "./huggingface-names.ts";
+import type { TokenizerJson } from "./vocabulary.ts";
+import type { F32Weight } from "./weights.ts";
 
 interface ModelType {
+  /** GGUF's name of it. */
+  readonly architecture: string;
   readonly names: Names;
   readonly activation?: DecoderConfig["activation"];
   /** Norms multiply by 1 + weight, and embeddings by the square root of the width. */
@@ -60,22 +21,27 @@ interface ModelType {
   readonly windowed?: (n: number, json: Json) => boolean;
 }
 
-const llama: ModelType = { names: plainNames };
-const gemma: ModelType = { names: plainNames, activation: "geluTanh", gemma: true };
+const llama: ModelType = { architecture: "llama", names: llamaNames };
+const qwen: Omit<ModelType, "architecture"> = {
+  names: llamaNames,
+  windowed: (_, json) => json["use_sliding_window"] === true,
+};
+const gemma: ModelType = { architecture: "gemma", names: llamaNames, activation: "geluTanh", gemma: true };
 const modelTypes: Readonly<Record<string, ModelType>> = {
   llama,
   mistral: llama,
-  qwen2: { names: plainNames, windowed: (_, json) => json["use_sliding_window"] === true },
-  qwen3: { names: plainNames, windowed: (_, json) => json["use_sliding_window"] === true },
-  phi3: llama,
+  qwen2: { ...qwen, architecture: "qwen2" },
+  qwen3: { ...qwen, architecture: "qwen3" },
+  phi3: { ...llama, architecture: "phi3" },
   gemma,
-  gemma2: { ...gemma, names: gemma2Names, windowed: (n) => n % 2 === 0 },
+  gemma2: { ...gemma, architecture: "gemma2", names: gemma2Names, windowed: (n) => n % 2 === 0 },
   gemma3_text: {
     ...gemma,
+    architecture: "gemma3",
     names: gemma2Names,
     windowed: (n, json) => (n + 1) % ((json["sliding_window_pattern"] as number) || 6) !== 0,
   },
-  gpt2: { names: gpt2Names, activation: "geluTanh", transposed: true },
+  gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true },
 };
 
 const activations: Readonly<Record<string, DecoderConfig["activation"]>> = {
@@ -88,9 +54,9 @@ const activations: Readonly<Record<string, DecoderConfig["activation"]>> = {
 
 /**
  * @throws FormatError for a configuration or tensors that are missing or contradict each other, UnsupportedOpError for a model
- * type that is not known, MissingPeerError where the tokenizer's peer is missing
+ * type that is not known
  */
-export async function readHuggingFaceModel(folder: ModelFolder, options: ReadOptions = {}): Promise<LanguageModelFile> {
+export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadOptions = {}): Promise<DecoderFile> {
   const json = await folder.json("config.json");
   const name = String(json["model_type"]);
   const type = Object.hasOwn(modelTypes, name) ? modelTypes[name] : undefined;
@@ -100,8 +66,8 @@ export async function readHuggingFaceModel(folder: ModelFolder, options: ReadOpt
       { missing: [name] },
     );
   const config = new ConfigReader(folder.name, json, type, options).read();
-  const weights = await readWeights(folder, config, type, options.signal);
-  return { format: "safetensors", config, weights, ...(await readTokenizer(folder, json)) };
+  const weights = await weightsOf(folder, type);
+  return { format: "safetensors", config, weights, ...(await readVocabulary(folder, json)) };
 }
 
 class ConfigReader {
@@ -126,7 +92,7 @@ class ConfigReader {
     const act = json["hidden_activation"] ?? json["hidden_act"] ?? json["activation_function"];
     const localBase = this.number("rope_local_base_freq");
     return {
-      architecture: String(json["model_type"]),
+      architecture: type.architecture,
       vocabSize: this.need("vocab_size"),
       width,
       heads,
@@ -220,35 +186,21 @@ class ConfigReader {
   }
 }
 
-async function readWeights(
-  folder: ModelFolder,
-  config: DecoderConfig,
-  type: ModelType,
-  signal?: AbortSignal,
-): Promise<Map<string, Weight>> {
-  const { heads, kvHeads, headDim } = config;
-  const weights = new Map<string, Weight>();
+async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<string, StoredWeight>> {
+  const weights = new Map<string, StoredWeight>();
   for (const t of (await folder.weights()).tensors.values()) {
-    signal?.throwIfAborted();
-    const name = type.names.reduce((n, [from, to]) => n.replace(from, to), t.name);
-    if (!/\.(weight|bias)$/.test(name) || !t.dtype) continue;
-    let w: F32Weight = asF32(await t.read(signal));
-    if (type.transposed && w.shape.length === 2 && name.startsWith("blk.")) w = transposed(w);
-    if (type.gemma && name.endsWith("norm.weight")) w = { ...w, data: w.data.map((v) => v + 1) };
-    const part = (to: string): string => name.replace(/attn_qkv|ffn_gate_up/, to);
-    const parts: [string, number][] = name.includes("attn_qkv")
-      ? [
-          [part("attn_q"), heads * headDim],
-          [part("attn_k"), kvHeads * headDim],
-          [part("attn_v"), kvHeads * headDim],
-        ]
-      : name.includes("ffn_gate_up")
-        ? [
-            [part("ffn_gate"), w.shape[0] / 2],
-            [part("ffn_up"), w.shape[0] / 2],
-          ]
-        : [[name, w.shape[0]]];
-    for (const [key, value] of splitRows(name, w, parts)) weights.set(key, value);
+    const name = ggufName(t.name, type.names);
+    if (name === undefined || !t.dtype) continue;
+    const flip = type.transposed && t.shape.length === 2 && name.startsWith("blk.");
+    const raise = type.gemma && name.endsWith("norm.weight");
+    weights.set(name, {
+      shape: flip ? [...t.shape].reverse() : t.shape,
+      async read(signal) {
+        const w = asF32(await t.read(signal));
+        if (flip) return transposed(w);
+        return raise ? { ...w, data: w.data.map((v) => v + 1) } : w;
+      },
+    });
   }
   return weights;
 }
@@ -259,24 +211,23 @@ function transposed({ shape: [rows, columns], data }: F32Weight): F32Weight {
   return { dtype: "f32", shape: [columns, rows], data: out };
 }
 
-async function readTokenizer(
+async function readVocabulary(
   folder: ModelFolder,
   model: Json,
-): Promise<{ tokenizer: Tokenizer | undefined; chatTemplate?: string }> {
+): Promise<{ vocabulary?: TokenizerJson; chatTemplate?: string }> {
   const source = await folder.optionalJson("tokenizer.json");
-  if (!source) return { tokenizer: undefined };
+  if (!source) return {};
   const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
   const generation = (await folder.optionalJson("generation_config.json")) ?? {};
   /** A token's name, written out or as an object. */
   const nameOf = (v: unknown): string | undefined =>
     typeof v === "string" ? v : ((v as { content?: string } | null | undefined)?.content ?? undefined);
-  const numbers = [generation["eos_token_id"] ?? model["eos_token_id"]].flat().filter((v) => typeof v === "number");
-  const tokenizer = await HuggingFaceTokenizer.open(source, config, {
-    begin: nameOf(config["bos_token"]),
-    end: [nameOf(config["eos_token"])].filter((n) => n !== undefined),
-    endNumbers: numbers as number[],
-  });
+  const ends = [nameOf(config["eos_token"]), generation["eos_token_id"] ?? model["eos_token_id"]].flat();
+  const end = ends.filter((v) => typeof v === "string" || typeof v === "number");
   const inside = config["chat_template"];
   const chatTemplate = typeof inside === "string" ? inside : await folder.optionalText("chat_template.jinja");
-  return { tokenizer, chatTemplate };
+  return {
+    vocabulary: { kind: "tokenizer.json", source, config, begin: nameOf(config["bos_token"]), end },
+    chatTemplate,
+  };
 }

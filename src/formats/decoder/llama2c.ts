@@ -1,10 +1,9 @@
 /** llama2.c checkpoints as decoders: Llama 2 with neighbouring rotary pairs, SentencePiece pieces without kinds. */
-import { type Llama2cTokenizer, readLlama2c } from "../../formats/llama2c.ts";
-import type { ByteSource } from "../../formats/source.ts";
-import type { DecoderConfig, Weight } from "../../models/transformer/config.ts";
-import { type PieceKind, SentencePieceTokenizer } from "../tokenizers/sentencepiece.ts";
-import type { LanguageModelFile } from "./file.ts";
-import type { ReadOptions } from "./read.ts";
+import type { DecoderConfig } from "../../models/transformer/config.ts";
+import { type Llama2cTokenizer, readLlama2c } from "../llama2c.ts";
+import type { ByteSource } from "../source.ts";
+import type { DecoderFile, StoredWeight } from "./file.ts";
+import type { PieceKind, SentencePieceVocabulary } from "./vocabulary.ts";
 
 /** Names of the tensors in a file: those of all layers lie in one. */
 const layerNames: Record<string, string> = {
@@ -24,7 +23,7 @@ const globalNames: Record<string, string> = {
   output: "output",
 };
 
-export async function readLlama2cModel(source: ByteSource, { signal }: ReadOptions = {}): Promise<LanguageModelFile> {
+export async function readLlama2cDecoder(source: ByteSource): Promise<DecoderFile> {
   const file = await readLlama2c(source);
   const { dim, heads, kvHeads, layers, maxLength, vocabSize } = file.config;
   const headDim = dim / heads;
@@ -41,29 +40,21 @@ export async function readLlama2cModel(source: ByteSource, { signal }: ReadOptio
     layers: Array.from({ length: layers }, () => ({})),
     rope: { dim: headDim, base: 10000, interleaved: true },
   };
-  const weights = new Map<string, Weight>();
+  const weights = new Map<string, StoredWeight>();
   for (const [name, stored] of Object.entries(globalNames)) {
-    const t = await file.tensors.get(stored)?.read(signal);
+    const t = file.tensors.get(stored);
     if (t) weights.set(`${name}.weight`, t);
   }
-  for (const [name, stored] of Object.entries(layerNames)) {
-    const { shape, data } = await file.tensors.get(stored)!.read(signal);
-    const size = data.length / layers;
-    for (let n = 0; n < layers; n++)
-      weights.set(`blk.${n}.${name}.weight`, {
-        dtype: "f32",
-        shape: shape.slice(1),
-        data: data.subarray(n * size, (n + 1) * size),
-      });
-  }
-  return { format: "llama2c", config, weights, tokenizer: file.tokenizer && tokenizerOf(file.tokenizer) };
+  for (const [name, stored] of Object.entries(layerNames))
+    for (let n = 0; n < layers; n++) weights.set(`blk.${n}.${name}.weight`, file.tensors.get(stored)!.layer(n));
+  return { format: "llama2c", config, weights, vocabulary: file.tokenizer && vocabularyOf(file.tokenizer) };
 }
 
 /** llama2.c's vocabularies are Llama's: 0 unknown, 1 begin, 2 end, 3 to 258 the bytes. */
 const firstByte = 3;
 const afterBytes = firstByte + 256;
 
-function tokenizerOf({ tokens, scores }: Llama2cTokenizer): SentencePieceTokenizer {
+function vocabularyOf({ tokens, scores }: Llama2cTokenizer): SentencePieceVocabulary {
   const decoder = new TextDecoder();
   const kindOf = (id: number): PieceKind => {
     if (id === 0) return "unknown";
@@ -75,7 +66,8 @@ function tokenizerOf({ tokens, scores }: Llama2cTokenizer): SentencePieceTokeniz
     // The exporter may have written the byte itself.
     return name ? `<0x${(id - firstByte).toString(16).padStart(2, "0")}>` : decoder.decode(bytes);
   });
-  return new SentencePieceTokenizer({
+  return {
+    kind: "sentencepiece",
     pieces,
     scores,
     kinds: tokens.map((_, id) => kindOf(id)),
@@ -83,5 +75,5 @@ function tokenizerOf({ tokens, scores }: Llama2cTokenizer): SentencePieceTokeniz
     // run.c stops at 1 as well: stories follow each other in the training data, each with a begin token.
     end: [1, 2],
     unknown: 0,
-  });
+  };
 }

@@ -1,0 +1,55 @@
+/** From a file's weights to those that the decoder's graph is built of. */
+import type { BlockWeight, DecoderConfig, DecoderWeights, Weight } from "../../models/transformer/config.ts";
+import { FormatError } from "../../tensor/errors.ts";
+import type { DecoderFile } from "./file.ts";
+
+export type F32Weight = Exclude<Weight, BlockWeight>;
+
+/** All weights of a file. What is merged in it is taken apart. */
+export async function readWeights({ weights, config }: DecoderFile, signal?: AbortSignal): Promise<DecoderWeights> {
+  const all = new Map<string, Weight>();
+  for (const [name, stored] of weights) {
+    signal?.throwIfAborted();
+    const weight = await stored.read(signal);
+    for (const [part, w] of splitRows(name, weight, partsOf(name, config, stored.shape[0]))) all.set(part, w);
+  }
+  return all;
+}
+
+/** The weights that a tensor holds, one below the other: name and number of rows. */
+function partsOf(name: string, { architecture, heads, kvHeads, headDim }: DecoderConfig, rows: number) {
+  const part = (from: string, to: string, n: number): [string, number] => [name.replace(from, to), n];
+  if (name.includes(".attn_qkv."))
+    return [
+      part("attn_qkv", "attn_q", heads * headDim),
+      part("attn_qkv", "attn_k", kvHeads * headDim),
+      part("attn_qkv", "attn_v", kvHeads * headDim),
+    ];
+  if (architecture === "phi3" && name.includes(".ffn_up."))
+    return [part("ffn_up", "ffn_gate", rows / 2), part("ffn_up", "ffn_up", rows / 2)];
+  return [part("", "", rows)];
+}
+
+/**
+ * The parts as views: rows are whole blocks.
+ * @throws FormatError unless they make up the whole
+ */
+function splitRows(name: string, w: Weight, parts: readonly (readonly [string, number])[]): [string, Weight][] {
+  if (parts.length === 1) return [[name, w]];
+  const rows = w.shape[0];
+  const total = parts.reduce((sum, [, n]) => sum + n, 0);
+  if (total !== rows || parts.some(([, n]) => !Number.isInteger(n)))
+    throw new FormatError(`"${name}" has ${rows} rows, expected ${total}`);
+  let at = 0;
+  return parts.map(([part, n]) => {
+    const from = at;
+    at += n;
+    const shape = [n, ...w.shape.slice(1)];
+    if ("bytes" in w) {
+      const row = w.bytes.length / rows;
+      return [part, { ...w, shape, bytes: w.bytes.subarray(from * row, at * row) }];
+    }
+    const row = w.data.length / rows;
+    return [part, { ...w, shape, data: w.data.subarray(from * row, at * row) }];
+  });
+}

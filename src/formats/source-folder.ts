@@ -1,0 +1,27 @@
+/** Folders as sources: the file in them that is the model. */
+import { InputError } from "../tensor/errors.ts";
+
+const indexName = "model.safetensors.index.json";
+const weightsName = "model.safetensors";
+
+/** What a folder of a model is called after, the likeliest first: full names, then a file that is the only one of its kind. */
+const names = [indexName, weightsName, "model.onnx", "onnx/model.onnx", "model.gguf"];
+const kinds = [".safetensors", ".gguf", ".onnx"];
+
+/** Files to try in a folder that can't be listed, such as a URL. */
+export const usualNames: readonly string[] = names.slice(0, 3);
+
+/**
+ * The file that is the model, of all files in a folder.
+ * @throws InputError where there is none, or several without a usual name
+ */
+export function modelFileAmong(files: readonly string[], folder: string): string {
+  const usual = names.find((name) => files.includes(name));
+  if (usual) return usual;
+  for (const kind of kinds) {
+    const found = files.filter((f) => f.endsWith(kind)).sort();
+    if (found.length === 1) return found[0];
+    if (found.length > 1) throw new InputError(`${folder}: name one of the models in it: ${found.join(", ")}`);
+  }
+  throw new InputError(`${folder}: there is no model in it (safetensors, GGUF or ONNX)`);
+}

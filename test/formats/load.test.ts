@@ -1,0 +1,127 @@
+/** `load` recognises every format by its content. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
+import { FormatError, InputError, load, UnsupportedOpError } from "../../src/index.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { NaiveDecoder } from "../goldens/decoder.ts";
+import { build, text, variants } from "../models/tiny.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "forwardpass-load-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** The tiny "llama 2" as a llama2.c checkpoint. */
+function llama2c(): Uint8Array<ArrayBuffer> {
+  const { config, weights } = build(variants["llama 2"]);
+  const { width, heads, kvHeads, headDim, vocabSize, contextLength, layers } = config;
+  const hidden = weights.get("blk.0.ffn_up.weight")!.shape[0];
+  const header = Int32Array.of(width, hidden, layers.length, heads, kvHeads, -vocabSize, contextLength);
+  const parts: ArrayLike<number>[] = [weights.get("token_embd.weight")!.data];
+  const each = (part: string) => layers.map((_, n) => weights.get(`blk.${n}.${part}.weight`)!.data);
+  for (const part of ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"]) parts.push(...each(part));
+  for (const part of ["ffn_norm", "ffn_gate", "ffn_down", "ffn_up"]) parts.push(...each(part));
+  parts.push(weights.get("output_norm.weight")!.data, new Float32Array(contextLength * headDim));
+  parts.push(weights.get("output.weight")!.data);
+  return new Uint8Array(
+    Buffer.concat([header, ...parts.map((p) => Float32Array.from(p))].map((a) => Buffer.from(a.buffer))),
+  );
+}
+
+async function checkpoint(name: string, json: object): Promise<string> {
+  const path = await mkdtemp(join(folder, name));
+  const { weights } = build(variants["mistral"]);
+  const names: [RegExp, string][] = [
+    [/^token_embd/, "model.embed_tokens"],
+    [/^output_norm/, "model.norm"],
+    [/^output\./, "lm_head."],
+    [/attn_(q|k|v|output)\./, "self_attn.$1_proj."],
+    [/output_proj/, "o_proj"],
+    [/attn_norm/, "input_layernorm"],
+    [/ffn_norm/, "post_attention_layernorm"],
+    [/ffn_(gate|up|down)/, "mlp.$1_proj"],
+    [/^blk/, "model.layers"],
+  ];
+  const renamed = [...weights].map(
+    ([key, w]) => [names.reduce((n, [from, to]) => n.replace(from, to), key), w] as const,
+  );
+  await writeFile(join(path, "model.safetensors"), writeSafetensors(new Map(renamed) as Map<string, HostTensor>));
+  await writeFile(join(path, "config.json"), JSON.stringify(json));
+  return path;
+}
+const mistral = {
+  model_type: "mistral",
+  vocab_size: 50,
+  hidden_size: 32,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  num_hidden_layers: 2,
+  max_position_embeddings: 300,
+  rms_norm_eps: 1e-5,
+  sliding_window: 5,
+};
+
+const device = "cpu";
+const tokens = text(9);
+
+function expectLogits(got: HostTensor, variant: keyof typeof variants): void {
+  const { config, weights } = build(variants[variant]);
+  const naive = new NaiveDecoder(config, weights);
+  const want = tokens.flatMap((t) => [...naive.next(t)]);
+  expect(got.shape).toEqual([1, tokens.length, config.vocabSize]);
+  expect(Math.max(...want.map((v, i) => Math.abs(v - (got.data[i] as number))))).toBeLessThan(2e-4);
+}
+
+describe("load", () => {
+  test("ONNX", async () => {
+    const bytes = encodeModel({
+      nodes: [{ type: "Neg", inputs: ["x"], outputs: ["y"] }],
+      inputs: [{ name: "x", dtype: "f32", shape: [2] }],
+      outputs: [{ name: "y", dtype: "f32", shape: [2] }],
+    });
+    using model = await load(bytes, { device });
+    expect((await model.run({ x: Float32Array.of(1, 2) }))["y"].data).toEqual(Float32Array.of(-1, -2));
+  });
+
+  test("GGUF says what it takes, and takes a bare array as a batch of one", async () => {
+    using model = await load(tinyGguf(), { device });
+    expect(model.inputs).toEqual([{ name: "tokens", dtype: "i32", shape: ["batch", "tokens"] }]);
+    expect(model.outputs).toEqual([{ name: "logits", dtype: "f32", shape: ["batch", "tokens", 260] }]);
+    const { logits } = await model.run({ tokens: Int32Array.of(1, 2, 3) });
+    expect(logits.shape).toEqual([1, 3, 260]);
+    const rows = { dtype: "i32", shape: [2, 2], data: Int32Array.of(9, 9, 1, 2) } as const;
+    const two = (await model.run({ tokens: rows }))["logits"].data as Float32Array;
+    const first = (logits.data as Float32Array).subarray(0, 2 * 260);
+    expect(two.subarray(2 * 260).every((v, i) => Math.abs(v - first[i]) < 1e-4)).toBe(true);
+    await expect(model.run({ tokens: new Int32Array(65) })).rejects.toThrow(/context|position|outside/);
+  });
+
+  test("llama2.c", async () => {
+    using model = await load(new Blob([llama2c()]), { device });
+    expectLogits((await model.run({ tokens: Int32Array.from(tokens) }))["logits"], "llama 2");
+  });
+
+  test("a folder with safetensors and config.json, or the file in it", async () => {
+    const path = await checkpoint("mistral", mistral);
+    for (const input of [path, join(path, "model.safetensors")]) {
+      using model = await load(input, { device });
+      expectLogits((await model.run({ tokens: Int32Array.from(tokens) }))["logits"], "mistral");
+    }
+  });
+
+  test("what can't be loaded says why", async () => {
+    await expect(load(new Uint8Array(0))).rejects.toThrow(FormatError);
+    await expect(load(folder)).rejects.toThrow(InputError);
+    await expect(load(await checkpoint("odd", { model_type: "rwkv" }))).rejects.toThrow(UnsupportedOpError);
+    // Weights without a configuration beside them.
+    const bytes = writeSafetensors(new Map([["w", { dtype: "f32", shape: [1], data: Float32Array.of(1) }]]));
+    await expect(load(bytes)).rejects.toThrow(/config\.json.*beside/);
+  });
+
+  test("stopped while it reads", async () => {
+    await expect(load(tinyGguf(), { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+  });
+});
