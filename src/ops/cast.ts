@@ -2,7 +2,7 @@
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import { bytesOf, type DType, dtypes, isBig, isDType, isInteger } from "../tensor/dtype.ts";
 import { DTypeError, InputError } from "../tensor/errors.ts";
-import { encodeFloat } from "../tensor/float.ts";
+import { type E8M0Rounding, encodeFloat, type SmallFloat } from "../tensor/float.ts";
 import { emptyTensor, type HostTensor } from "../tensor/tensor.ts";
 import { dtypeError } from "./check.ts";
 import { copyElements } from "./copy.ts";
@@ -14,7 +14,7 @@ export interface CastRules {
   /** Out of range of an fp8 dtype: its largest value instead of infinity or NaN. Default true. */
   saturate?: boolean;
   /** To f8e8m0, which holds powers of two: default "up". Ties of "nearest" round up. */
-  roundMode?: "up" | "down" | "nearest";
+  roundMode?: E8M0Rounding;
 }
 
 export interface CastAttrs extends CastRules {
@@ -66,29 +66,11 @@ export function encodeNumbers(
   { saturate = true, roundMode = "up" }: CastRules = {},
 ): void {
   const { dtype } = y;
-  if (dtype === "f8e8m0")
+  if (!dtype.startsWith("f8")) fromF64(values, y);
+  else
     values.forEach((v, i) => {
-      y.data[i] = encodeScale(v, saturate, roundMode);
+      y.data[i] = encodeFloat(dtype as SmallFloat, v, saturate, roundMode);
     });
-  else if (dtype === "f8e4m3fn" || dtype === "f8e4m3fnuz" || dtype === "f8e5m2" || dtype === "f8e5m2fnuz")
-    values.forEach((v, i) => {
-      y.data[i] = encodeFloat(dtype, v, saturate);
-    });
-  else fromF64(values, y);
-}
-
-/** f8e8m0: 2^(bits - 127), 255 is NaN. Not saturating, what is outside [2^-127, 2^127] becomes NaN. */
-function encodeScale(v: number, saturate: boolean, mode: "up" | "down" | "nearest"): number {
-  const x = Math.abs(v);
-  if (Number.isNaN(x)) return 255;
-  if (x < 2 ** -127) return saturate ? 0 : 255;
-  if (x > 2 ** 127) return saturate ? 254 : 255;
-  let e = Math.floor(Math.log2(x));
-  // log2 may be off by one next to a power of two.
-  if (2 ** e > x) e--;
-  else if (2 ** (e + 1) <= x) e++;
-  const f = x / 2 ** e;
-  return e + 127 + (mode === "up" && f > 1 ? 1 : mode === "nearest" && f >= 1.5 ? 1 : 0);
 }
 
 function parseStrings(strings: readonly string[], y: HostTensor, rules: CastRules): void {

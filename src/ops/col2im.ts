@@ -1,7 +1,7 @@
 /** The inverse of im2col, with overlapping windows summed. */
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import { expectFloat, expectRank, numbersOf, shapeError, valuesOf } from "./check.ts";
+import { dtypeError, expectRank, numbersOf, shapeError, valuesOf } from "./check.ts";
 import { defineOp } from "./op.ts";
 import { resolveWindow, tapOffsets, type WindowAttrs } from "./window.ts";
 
@@ -9,7 +9,7 @@ export type Col2imAttrs = Omit<WindowAttrs, "autoPad">;
 
 /**
  * Columns [batch, channels * taps, windows] summed into images [batch, channels, ...image]. `imageShape` and
- * `blockShape` are the spatial dimensions of the image and of a window. Any float dtype. ONNX Col2Im-18.
+ * `blockShape` are the spatial dimensions of the image and of a window. Integers wrap; bool is an or. ONNX Col2Im-18.
  * @throws ShapeError, DTypeError
  */
 export const col2im = /* @__PURE__ */ defineOp({
@@ -17,7 +17,7 @@ export const col2im = /* @__PURE__ */ defineOp({
   inputs: ["x", "imageShape", "blockShape"],
   host: ["imageShape", "blockShape"],
   infer([x, imageShape, blockShape], attrs: Col2imAttrs) {
-    expectFloat("col2im", x);
+    if (x.dtype === "string") dtypeError("col2im", "sums numbers", x);
     expectRank("col2im", x, 3);
     const image = valuesOf("col2im", "imageShape", imageShape);
     const block = valuesOf("col2im", "blockShape", blockShape);

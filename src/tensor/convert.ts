@@ -12,7 +12,7 @@ interface Elements {
 }
 
 const isSmallFloat = (dtype: DType): dtype is SmallFloat =>
-  dtype === "f16" || dtype === "bf16" || dtype.startsWith("f8") || dtype === "f4e2m1";
+  dtype === "f16" || dtype === "bf16" || /^f[468]e/.test(dtype);
 
 /** All elements as doubles. A Float64Array tensor is returned as it is: do not write to the result. */
 export function toF64(t: Elements): Float64Array {

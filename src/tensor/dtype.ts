@@ -1,6 +1,6 @@
 /**
  * The element types, one row each. `bits` is the size of a packed element in files; in memory every element takes
- * `bytes` (4-bit and 2-bit integers take one byte each, fp8 and fp4 one byte of raw bits, f16 and bf16 two).
+ * `bytes` (4-bit and 2-bit integers take one byte each, fp8, fp6 and fp4 one byte of raw bits, f16 and bf16 two).
  */
 
 export type TypedArray =
@@ -53,6 +53,8 @@ export const dtypes = {
   f8e5m2: row("float", 1, Uint8Array),
   f8e5m2fnuz: row("float", 1, Uint8Array),
   f8e8m0: row("float", 1, Uint8Array),
+  f6e2m3: row("float", 1, Uint8Array, 6),
+  f6e3m2: row("float", 1, Uint8Array, 6),
   f4e2m1: row("float", 1, Uint8Array, 4),
   i64: row("int", 8, BigInt64Array),
   i32: row("int", 4, Int32Array),

@@ -1,7 +1,8 @@
 /**
  * Conversions between the float formats, correct to the bit: round to nearest, ties to even, subnormals, infinities,
  * NaN. Encoders take a double and round once (through f32 first would round twice).
- * Sources: IEEE 754-2019; OCP 8-bit Floating Point (OFP8) and Microscaling (MX) specifications; ONNX "Float8" notes.
+ * Sources: IEEE 754-2019; OCP 8-bit Floating Point (OFP8) and Microscaling (MX) specifications; ONNX "Float stored in 8
+ * (6, 4) bits".
  */
 
 interface FloatFormat {
@@ -19,6 +20,8 @@ const formats = {
   f8e4m3fnuz: { exponentBits: 4, mantissaBits: 3, bias: 8, special: "uz" },
   f8e5m2: { exponentBits: 5, mantissaBits: 2, bias: 15, special: "ieee" },
   f8e5m2fnuz: { exponentBits: 5, mantissaBits: 2, bias: 16, special: "uz" },
+  f6e2m3: { exponentBits: 2, mantissaBits: 3, bias: 1, special: "none" },
+  f6e3m2: { exponentBits: 3, mantissaBits: 2, bias: 3, special: "none" },
   f4e2m1: { exponentBits: 2, mantissaBits: 1, bias: 1, special: "none" },
 } as const satisfies Record<string, FloatFormat>;
 
@@ -35,7 +38,7 @@ export type E8M0Rounding = "up" | "down" | "nearest";
 
 /**
  * The bits of `value` in the format. `saturate`: values beyond the largest finite one become it, as ONNX Cast does for
- * fp8; f4e2m1 always saturates, NaN included.
+ * fp8. The fp6 and fp4 formats always saturate; NaN becomes the largest value of f4e2m1, and -0 of the fp6 ones.
  */
 export function encodeFloat(
   format: SmallFloat,
@@ -60,7 +63,7 @@ export function encodeFloat(
         : (topExponent << mantissaBits) | (1 << (mantissaBits - 1));
   const negative = value < 0 || Object.is(value, -0);
   const sign = negative ? signBit : 0;
-  if (Number.isNaN(value)) return special === "none" ? magnitudeMask : nan;
+  if (Number.isNaN(value)) return special !== "none" ? nan : format === "f4e2m1" ? magnitudeMask : signBit;
   // The largest finite magnitude, and what lies beyond it.
   const largest =
     special === "ieee" ? (topExponent << mantissaBits) - 1 : special === "fn" ? magnitudeMask - 1 : magnitudeMask;
@@ -194,11 +197,12 @@ export function encodeFloats(
 
 const tables: Partial<Record<SmallFloat, Float32Array>> = {};
 
-/** The f32 of every bit pattern: 256 entries, 16 for f4e2m1, 65,536 (256 kB) for f16 and bf16. Built on first use. */
+/** The f32 of every bit pattern: 256 entries, 64 for fp6, 16 for f4e2m1, 65,536 (256 kB) for f16 and bf16. Built on first use. */
 export function decodeTable(format: SmallFloat): Float32Array {
   const known = tables[format];
   if (known) return known;
-  const table = new Float32Array(format === "f16" || format === "bf16" ? 65536 : format === "f4e2m1" ? 16 : 256);
+  const sizes: Partial<Record<SmallFloat, number>> = { f16: 65536, bf16: 65536, f6e2m3: 64, f6e3m2: 64, f4e2m1: 16 };
+  const table = new Float32Array(sizes[format] ?? 256);
   for (let i = 0; i < table.length; i++) table[i] = decodeFloat(format, i);
   tables[format] = table;
   return table;

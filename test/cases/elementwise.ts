@@ -92,7 +92,7 @@ const whereCase = fc
   .chain(([[c, x, y], dtype]) => fc.tuple(tensorOf(c, "bool"), tensorOf(x, dtype), tensorOf(y, dtype)))
   .map((inputs) => opCase(ops.where, inputs, {}));
 
-const lowFloats: DType[] = ["f8e4m3fn", "f8e5m2", "f8e4m3fnuz", "f8e5m2fnuz", "f8e8m0", "f4e2m1"];
+const lowFloats: DType[] = ["f8e4m3fn", "f8e5m2", "f8e4m3fnuz", "f8e5m2fnuz", "f8e8m0", "f6e2m3", "f6e3m2", "f4e2m1"];
 const narrow: DType[] = ["i4", "u4", "i2", "u2"];
 const castable: DType[] = ["f32", "f32", "i64", "i32", "bool", "u8", ...numeric, ...lowFloats, ...narrow];
 const castRules = fc.record({

@@ -4,7 +4,22 @@ import type { DType } from "../../src/tensor/dtype.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { opCase, shapeOf, tensorFrom, tensorOf } from "./case.ts";
 
-const targets: DType[] = ["u8", "u8", "i8", "i8", "u16", "i16", "i4", "u4", "i2", "u2", "f8e4m3fn", "f8e5m2", "f4e2m1"];
+const targets: DType[] = [
+  "u8",
+  "u8",
+  "i8",
+  "i8",
+  "u16",
+  "i16",
+  "i4",
+  "u4",
+  "i2",
+  "u2",
+  "f8e4m3fn",
+  "f8e5m2",
+  "f6e3m2",
+  "f4e2m1",
+];
 const scales: DType[] = ["f32", "f32", "f32", "f16", "bf16"];
 
 interface Granularity {

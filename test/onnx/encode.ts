@@ -1,7 +1,7 @@
 /** Writes small ONNX models for tests: the counterpart of the reader, field numbers from onnx.proto. */
 import { PbfWriter } from "pbf";
 import { onnxOfDType } from "../../src/formats/onnx/tensor-proto.ts";
-import type { DType } from "../../src/tensor/dtype.ts";
+import { type DType, dtypes, type TypedArray } from "../../src/tensor/dtype.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 
 export interface NodeSpec {
@@ -17,7 +17,11 @@ export type AttributeSpec =
   | { int: number }
   | { ints: number[] }
   | { float: number }
+  | { floats: number[] }
   | { string: string }
+  | { strings: string[] }
+  /** What is not zero of it, at linear positions. */
+  | { sparse: TensorSpec }
   | { tensor: TensorSpec }
   | { graph: GraphSpec }
   /** Inside a function: the value that its caller gives. */
@@ -110,9 +114,18 @@ function writeAttribute([name, a]: [string, AttributeSpec], w: PbfWriter): void 
   } else if ("float" in a) {
     type(1);
     w.writeFloatField(2, a.float);
+  } else if ("floats" in a) {
+    type(6);
+    for (const f of a.floats) w.writeFloatField(7, f);
   } else if ("string" in a) {
     type(3);
     w.writeStringField(4, a.string);
+  } else if ("strings" in a) {
+    type(8);
+    for (const s of a.strings) w.writeStringField(9, s);
+  } else if ("sparse" in a) {
+    type(11);
+    w.writeMessage(22, writeSparse, a.sparse);
   } else if ("tensor" in a) {
     type(4);
     w.writeMessage(5, writeTensor, { ...a.tensor, name: "" });
@@ -150,7 +163,28 @@ function writeTensor(t: TensorSpec & { name: string }, w: PbfWriter): void {
     for (const entry of Object.entries(t.external)) w.writeMessage(13, writeEntry, entry);
     w.writeVarintField(14, 1);
   } else if (Array.isArray(t.data)) for (const s of t.data) w.writeBytesField(6, new TextEncoder().encode(s));
-  else w.writeBytesField(9, new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength));
+  else w.writeBytesField(9, packed(t.dtype, t.data));
+}
+
+/** The elements as raw data: narrow ones share bytes, lowest bits first. */
+function packed(dtype: DType, data: TypedArray): Uint8Array {
+  const { bits } = dtypes[dtype];
+  if (bits >= 8) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const out = new Uint8Array(Math.ceil((data.length * bits) / 8));
+  data.forEach((v, i) => {
+    out[(i * bits) >> 3] |= (Number(v) & (2 ** bits - 1)) << ((i * bits) & 7);
+  });
+  return out;
+}
+
+/** SparseTensorProto of a dense tensor of numbers that are not BigInt. */
+function writeSparse(t: TensorSpec, w: PbfWriter): void {
+  const data = t.data as Float32Array;
+  const at = [...data.keys()].filter((i) => data[i] !== 0);
+  w.writeMessage(1, writeTensor, { dtype: t.dtype, shape: [at.length], data: data.filter((v) => v !== 0), name: "" });
+  const positions = { dtype: "i64", shape: [at.length], data: BigInt64Array.from(at, BigInt), name: "" } as const;
+  w.writeMessage(2, writeTensor, positions);
+  w.writePackedVarint(3, [...t.shape]);
 }
 
 function writePort(p: PortSpec, w: PbfWriter): void {

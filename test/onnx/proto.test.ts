@@ -42,6 +42,8 @@ describe("raw data", () => {
     expect(raw("i4", 3, 0x8f, 0x07)).toEqual([-1, -8, 7]);
     expect(raw("u4", 3, 0x8f, 0x07)).toEqual([15, 8, 7]);
     expect(raw("f4e2m1", 2, 0x21)).toEqual([1, 2]);
+    // Four of 6 bits in three bytes: 1, 2, 3, 63.
+    expect(raw("f6e2m3", 4, 0x81, 0x30, 0xfc)).toEqual([1, 2, 3, 63]);
     expect(raw("u2", 5, 0b11100100, 0b01)).toEqual([0, 1, 2, 3, 1]);
     expect(raw("i2", 4, 0b11100100)).toEqual([0, 1, -2, -1]);
   });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fromF64, toBigInt, toF64 } from "../../src/tensor/convert.ts";
-import type { DType } from "../../src/tensor/dtype.ts";
+import { type DType, dtypes } from "../../src/tensor/dtype.ts";
 import {
   bf16ToNumber,
   decodeFloat,
@@ -17,8 +17,9 @@ import {
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
 const sixteen = ["f16", "bf16"] as const;
 const eight = ["f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz"] as const;
-const rounding = [...sixteen, ...eight, "f4e2m1"] as const;
-const patterns = (format: SmallFloat) => (format === "f4e2m1" ? 16 : eight.includes(format as never) ? 256 : 65536);
+const few = ["f6e2m3", "f6e3m2", "f4e2m1"] as const;
+const rounding = [...sixteen, ...eight, ...few] as const;
+const patterns = (format: SmallFloat) => 2 ** dtypes[format].bits;
 
 /** Finite values >= 0 of a format in rising order; the index is the bit pattern. */
 const finite = new Map(
@@ -54,7 +55,7 @@ function nearest(format: (typeof rounding)[number], x: number): number | undefin
 
 describe("layouts", () => {
   test("landmarks of each format", () => {
-    // Largest finite, smallest normal, smallest subnormal: OFP8 table 1, ONNX float8 and float4 notes, IEEE 754.
+    // Largest finite, smallest normal, smallest subnormal: OFP8 table 1, ONNX float8, float6 and float4 notes, IEEE 754.
     const landmarks: Record<string, [number, number, number]> = {
       f16: [65504, 2 ** -14, 2 ** -24],
       bf16: [255 * 2 ** 120, 2 ** -126, 2 ** -133],
@@ -62,6 +63,8 @@ describe("layouts", () => {
       f8e4m3fnuz: [240, 2 ** -7, 2 ** -10],
       f8e5m2: [57344, 2 ** -14, 2 ** -16],
       f8e5m2fnuz: [57344, 2 ** -15, 2 ** -17],
+      f6e2m3: [7.5, 1, 0.125],
+      f6e3m2: [28, 0.25, 0.0625],
       f4e2m1: [6, 1, 0.5],
     };
     for (const format of rounding) {
@@ -97,7 +100,7 @@ describe("layouts", () => {
         !Object.is(bf16ToNumber(bits), decodeFloat("bf16", bits))
       )
         throw new Error(`pattern ${bits}`);
-    for (const format of [...eight, "f4e2m1", "f8e8m0"] as const) {
+    for (const format of [...eight, ...few, "f8e8m0"] as const) {
       const data = Uint8Array.from({ length: patterns(format) }, (_, i) => i);
       expect(Array.from(toF64({ dtype: format, data }))).toEqual(Array.from(data, (b) => decodeFloat(format, b)));
     }
@@ -200,6 +203,13 @@ describe("the tables of ONNX Cast", () => {
     expect([inf, -inf, 100, -100, nan, 5.1, -0].map((x) => decodeFloat("f4e2m1", encodeFloat("f4e2m1", x)))).toEqual([
       6, -6, 6, -6, 6, 6, -0,
     ]);
+  });
+
+  test("fp6 always saturates", () => {
+    const cast = (format: "f6e2m3" | "f6e3m2") =>
+      [inf, -inf, 25, -0, nan].map((x) => decodeFloat(format, encodeFloat(format, x)));
+    expect(cast("f6e2m3")).toEqual([7.5, -7.5, 7.5, -0, -0]);
+    expect(cast("f6e3m2")).toEqual([28, -28, 24, -0, -0]);
   });
 
   test("f8e8m0 in its three roundings", () => {

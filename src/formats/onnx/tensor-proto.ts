@@ -35,6 +35,8 @@ const dataTypes: readonly (DType | undefined)[] = [
   "f8e8m0",
   "u2",
   "i2",
+  "f6e2m3",
+  "f6e3m2",
 ];
 
 /** The dtype of a TensorProto.DataType number. Undefined for complex numbers and numbers that mean nothing. */
@@ -120,15 +122,16 @@ export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArr
   return viewOf(dtype, source.buffer, source.byteOffset, size);
 }
 
-/** Elements of less than a byte, the first in the lowest bits, one to each entry. */
+/** Elements of less than a byte, a stream of bits from the lowest of the first byte on, one to each entry. */
 function unpack(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
   const { bits, kind } = dtypes[dtype];
   const out = allocate(dtype, size) as Int8Array;
-  const perByte = 8 / bits;
   const mask = (1 << bits) - 1;
   const spare = kind === "int" ? 32 - bits : 0;
   for (let i = 0; i < size; i++) {
-    const v = (bytes[Math.floor(i / perByte)] >> ((i % perByte) * bits)) & mask;
+    const bit = i * bits;
+    const at = Math.floor(bit / 8);
+    const v = ((bytes[at] | (bytes[at + 1] << 8)) >> (bit % 8)) & mask;
     out[i] = (v << spare) >> spare;
   }
   return out;
