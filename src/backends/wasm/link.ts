@@ -26,6 +26,7 @@ export interface LinkOptions extends WasmTarget {
   readonly barrier: number;
   /** Whether thread 0 may sleep at the barrier. */
   readonly mainMayWait: boolean;
+  readonly table: StepEmitter["table"];
   /** In pages of 64 KiB: must equal what the memory was made with. */
   readonly memory: { readonly min: number; readonly max?: number; readonly shared?: boolean };
 }
@@ -35,6 +36,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
   module.importMemory("env", "memory", options.memory);
   const host = module.importFunction("env", { name: "host", params: { step: "i32" } });
   const functions = new Map<string, unknown>();
+  const { table } = options;
   const shared: StepEmitter["shared"] = (name, make) => {
     if (!functions.has(name)) functions.set(name, make(module));
     return functions.get(name) as ReturnType<typeof make>;
@@ -50,7 +52,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
       };
       const state: StepEmitter["state"] = (i) =>
         s.states.has(i) ? { at: i32.load(s.inputs[i]), rows: i32.load(s.inputs[i], 4) } : undefined;
-      step.emit({ ...s, f, target: options, thread, share, shared, state });
+      step.emit({ ...s, f, target: options, thread, share, shared, state, table });
     });
     return { split, call };
   });

@@ -12,7 +12,7 @@ import { type Expr, f32x4, i32, type Operand, v128 } from "./assembler.ts";
 import { activationFunction, hasActivation } from "./kernels/activations.ts";
 import { gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { MOST_ROWS } from "./kernels/quantized-dot.ts";
-import { GROUP } from "./kernels/quantized-formats.ts";
+import { GROUP } from "./kernels/quantized-format.ts";
 import { type Matrix, matrixOf } from "./kernels/quantized-matrix.ts";
 import { gemmFunction } from "./matmul.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";

@@ -36,6 +36,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
   private readonly programs = new Set<WasmProgram>();
   /** Weights, packed or as they are. */
   private readonly constants = new Copies<Block>();
+  /** Addresses of constant bytes that kernels look up, by name. */
+  private readonly tables = new Map<string, number>();
 
   readonly barrier: number;
   /** Where the active state is: see state.ts. */
@@ -106,6 +108,17 @@ export class WasmSession implements DeviceSession<AnyStep> {
       return block;
     });
     return copy.at;
+  }
+
+  /** Where constant bytes of kernels are. */
+  tableAddress(name: string, make: () => Uint8Array): number {
+    let at = this.tables.get(name);
+    if (at === undefined) {
+      const bytes = make();
+      this.tables.set(name, (at = this.memory.allocate(bytes.length)));
+      new Uint8Array(this.memory.memory.buffer).set(bytes, at);
+    }
+    return at;
   }
 
   private copyIn(constant: HostTensor, prepack: Prepack | undefined): Block {
@@ -285,6 +298,7 @@ class WasmProgram implements Program {
       threads: this.threads,
       barrier: session.barrier,
       mainMayWait,
+      table: (name, make) => session.tableAddress(name, make),
       memory: memory.limits,
     });
     try {

@@ -44,6 +44,8 @@ export interface StepEmitter {
   share(total: number, granule?: number): Share;
   /** A function of the module, made the first time its name is asked for. */
   shared<T>(name: string, make: (module: ModuleBuilder) => T): T;
+  /** The address of constant bytes, which the session has once for each name. */
+  table(name: string, make: () => Uint8Array): number;
 }
 
 export interface WasmStep extends Step {

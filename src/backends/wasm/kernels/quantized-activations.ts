@@ -7,7 +7,7 @@
  *   sums     one pair of i16: the sums of 16
  */
 import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type ModuleBuilder, select, v128 } from "../assembler.ts";
-import type { Pattern } from "./quantized-formats.ts";
+import type { Pattern } from "./quantized-format.ts";
 
 export interface QuantizedLayout {
   readonly words?: Pattern;

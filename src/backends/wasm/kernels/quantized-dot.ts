@@ -4,7 +4,7 @@
 import { type Expr, type Func, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { blockBytes, codeBytes, type QuantizedLayout } from "./quantized-activations.ts";
-import { type Block, type Code, type Format, maskWords, type Reader, type Segment } from "./quantized-formats.ts";
+import { type Block, type Code, type Format, maskWords, type Reader, type Segment } from "./quantized-format.ts";
 
 type V = Expr<"v128">;
 
@@ -41,9 +41,11 @@ export interface DotOptions {
   /** Rows of activations. */
   readonly rows: number;
   readonly relaxed: boolean;
+  /** Address of the format's table. */
+  readonly table: number;
 }
 
-export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: DotOptions): DotFunction {
+export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, table }: DotOptions): DotFunction {
   const bytes = asBytes(format, relaxed);
   const xBlock = blockBytes(!bytes);
   const xRow = (k / 32) * xBlock;
@@ -86,13 +88,13 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
         const from = shorts[slot(index, half, r)];
         let by = factors.get(slot(index, half, 0)) ?? ones;
         if (block.factors && by === ones)
-          factors.set(slot(index, half, 0), (by = f.let(block.factors({ f, at, half }))));
+          factors.set(slot(index, half, 0), (by = f.let(block.factors({ f, at, half, table }))));
         add(ints[slot(sharedSums(segment, index), half, r)], i32x4.dot_i16x8_s(from, by), i32x4.add);
         sumsOf.delete(from);
       };
       const left = segment.blocks.map((b) => b.size / 4);
       for (let step = 0; step < segment.steps; step++) {
-        const codes = halves.map((half) => segment.codes({ f, at, half }, step));
+        const codes = halves.map((half) => segment.codes({ f, at, half, table }, step));
         codes[0].forEach(({ block: index }, c) => {
           const block = segment.blocks[index];
           const corrected = bytes && block.factors !== undefined && format.zero !== undefined;
@@ -121,7 +123,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
           });
           if (--left[index] > 0) return;
           for (const half of halves) {
-            const reader: Reader = { f, at, half };
+            const reader: Reader = { f, at, half, table };
             if (bytes) for (let r = 0; r < rows; r++) widen(index, half, r);
             if (!bytes || !block.factors) finishBlock(block, reader, slot(index, half, 0));
             else if (block.size === 32 || block.k & 16)
@@ -172,7 +174,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed }: Do
         for (const halves of together ? [[0, 1]] : [[0], [1]]) emitSegment(segment, halves);
       }
       for (const half of [0, 1]) {
-        const reader: Reader = { f, at, half };
+        const reader: Reader = { f, at, half, table };
         for (let r = 0; r < rows; r++) {
           const i = half * rows + r;
           if (format.d) accumulate(sums[i], format.d(reader), unitSums[i]);

@@ -10,7 +10,7 @@ import { InputError } from "../../../tensor/errors.ts";
 import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { type DotFunction, dotParams } from "./quantized-dot.ts";
-import { GROUP, tinyF16 } from "./quantized-formats.ts";
+import { GROUP, tinyF16 } from "./quantized-format.ts";
 import { type PanelFunction, panelParams } from "./quantized-panel.ts";
 
 export type FloatType = "f16" | "bf16";

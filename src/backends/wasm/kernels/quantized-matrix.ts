@@ -12,7 +12,8 @@ import {
   packFloats,
   unpackFloats,
 } from "./quantized-floats.ts";
-import { formats, GROUP, packBlocks, packedBytes, unpackBlocks } from "./quantized-formats.ts";
+import { GROUP } from "./quantized-format.ts";
+import { formats, packBlocks, packedBytes, unpackBlocks } from "./quantized-formats.ts";
 import { emitPanel, type PanelFunction } from "./quantized-panel.ts";
 
 export interface Matrix {
@@ -62,6 +63,7 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
   const format = formats[type];
   if (!format) return undefined;
   const layout = activationLayout(format, relaxed);
+  const table = (e: StepEmitter): number => (format.table ? e.table(type, format.table) : 0);
   return {
     n,
     k,
@@ -81,11 +83,11 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
     },
     dot(e, rows) {
       const name = `quantizedDot/${type}/${k}/${rows}`;
-      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, relaxed }));
+      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, relaxed, table: table(e) }));
     },
     panel(e) {
       const name = `dequantizePanel/${type}/${k}`;
-      return e.shared(name, (m) => emitPanel(m, { name, format, k, relaxed }));
+      return e.shared(name, (m) => emitPanel(m, { name, format, k, relaxed, table: table(e) }));
     },
   };
 }

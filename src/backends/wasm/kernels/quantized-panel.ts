@@ -4,7 +4,7 @@
  */
 import { type Func, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
-import { type Format, GROUP, type Reader } from "./quantized-formats.ts";
+import { type Format, GROUP, type Reader } from "./quantized-format.ts";
 
 export const panelParams = { w: "i32", out: "i32" } as const;
 export type PanelFunction = Func<typeof panelParams, undefined>;
@@ -14,16 +14,18 @@ export interface PanelOptions {
   readonly format: Format;
   readonly k: number;
   readonly relaxed: boolean;
+  /** Address of the format's table. */
+  readonly table: number;
 }
 
-export function emitPanel(m: ModuleBuilder, { name, format, k, relaxed }: PanelOptions): PanelFunction {
+export function emitPanel(m: ModuleBuilder, { name, format, k, relaxed, table }: PanelOptions): PanelFunction {
   return m.func({ name, params: panelParams }, (f, { w: at, out }) => {
     const end = f.let(i32.add(at, (k / format.unit) * format.bytes));
     const tiny = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(2 ** 112).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(-(format.zero ?? 0)).buffer)));
     f.while(i32.lt_u(at, end), () => {
       for (const half of [0, 1]) {
-        const reader: Reader = { f, at, half };
+        const reader: Reader = { f, at, half, table };
         const d = format.d && f.let(format.d(reader));
         const dmin = format.dmin && f.let(format.dmin(reader));
         for (const segment of format.segments) {

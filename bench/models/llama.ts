@@ -1,0 +1,84 @@
+/** A Llama in a GGUF file with random weights: the shape of SmolLM-135M with the vocabulary of Llama 2, untied. */
+import { type GgufType, type GgufValue, quantize, writeGguf } from "../../src/formats/gguf/index.ts";
+import { randomNumbers } from "./onnx-writer.ts";
+
+export const llama = {
+  width: 576,
+  layers: 30,
+  heads: 9,
+  kvHeads: 3,
+  hidden: 1536,
+  vocabulary: 32_000,
+  context: 2048,
+} as const;
+
+export type LlamaType = "F32" | "Q8_0" | "Q4_0";
+
+/** Pieces of SentencePiece's kind: control tokens, bytes, and made-up words. */
+function vocabulary(): [string, GgufValue][] {
+  const hex = (b: number): string => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`;
+  const control = ["<unk>", "<s>", "</s>"];
+  const pieces = Array.from({ length: llama.vocabulary }, (_, i) =>
+    i < 3 ? control[i] : i < 259 ? hex(i - 3) : `\u2581w${i}`,
+  );
+  return [
+    ["tokenizer.ggml.model", "llama"],
+    ["tokenizer.ggml.tokens", pieces],
+    ["tokenizer.ggml.scores", Float32Array.from(pieces, (_, i) => -i)],
+    ["tokenizer.ggml.token_type", Int32Array.from(pieces, (_, i) => (i === 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1))],
+    ["tokenizer.ggml.bos_token_id", 1],
+    ["tokenizer.ggml.eos_token_id", 2],
+    ["tokenizer.ggml.unknown_token_id", 0],
+  ];
+}
+
+/** The file's bytes: matrices of the type, norms in f32. */
+export function llamaGguf(type: LlamaType): Uint8Array {
+  const { width, layers, heads, kvHeads, hidden, vocabulary: words, context } = llama;
+  const next = randomNumbers(1);
+  const tensors = new Map<string, { type: GgufType; shape: number[]; bytes: Uint8Array }>();
+  const matrix = (name: string, rows: number, columns: number): void => {
+    const scale = Math.sqrt(3 / columns);
+    const values = Float32Array.from({ length: rows * columns }, () => next() * scale);
+    tensors.set(`${name}.weight`, { type, shape: [rows, columns], bytes: quantize(type, values) });
+  };
+  const norm = (name: string): void => {
+    const bytes = quantize("F32", new Float32Array(width).fill(1));
+    tensors.set(`${name}.weight`, { type: "F32", shape: [width], bytes });
+  };
+  const kvWidth = (width / heads) * kvHeads;
+  matrix("token_embd", words, width);
+  for (let n = 0; n < layers; n++) {
+    const part = (name: string): string => `blk.${n}.${name}`;
+    norm(part("attn_norm"));
+    matrix(part("attn_q"), width, width);
+    matrix(part("attn_k"), kvWidth, width);
+    matrix(part("attn_v"), kvWidth, width);
+    matrix(part("attn_output"), width, width);
+    norm(part("ffn_norm"));
+    matrix(part("ffn_gate"), hidden, width);
+    matrix(part("ffn_up"), hidden, width);
+    matrix(part("ffn_down"), width, hidden);
+  }
+  norm("output_norm");
+  matrix("output", words, width);
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", "llama"],
+    ["general.name", "random"],
+    ["llama.block_count", layers],
+    ["llama.context_length", context],
+    ["llama.embedding_length", width],
+    ["llama.feed_forward_length", hidden],
+    ["llama.attention.head_count", heads],
+    ["llama.attention.head_count_kv", kvHeads],
+    ["llama.rope.dimension_count", width / heads],
+    ["llama.rope.freq_base", 10_000],
+    ["llama.attention.layer_norm_rms_epsilon", 1e-5],
+    ...vocabulary(),
+  ]);
+  const types = new Map([
+    ["llama.attention.layer_norm_rms_epsilon", "f32" as const],
+    ["llama.rope.freq_base", "f32" as const],
+  ]);
+  return writeGguf({ metadata, types, tensors });
+}
