@@ -11,10 +11,19 @@ const phase = 4;
 const abort = 8;
 export const barrierBytes = 64;
 
+/** Why everybody leaves. */
+export enum Abort {
+  /** A thread crashed, or did not come. */
+  Failed = 1,
+  /** A kernel refused its input: an index outside of a tensor. */
+  Refused = 2,
+}
+
 /** About 20 microseconds: longer than the gaps between steps that are balanced, shorter than a time slice. */
 const spins = 4000;
-/** Sleeps of a millisecond after which a missing thread counts as dead. */
+/** Sleeps of a millisecond after which a missing thread counts as dead; rounds of spinning where thread 0 may not sleep. */
 const patience = 60_000;
+const patienceAwake = 3_000_000;
 
 export interface BarrierOptions {
   readonly address: number;
@@ -37,7 +46,7 @@ export function emitBarrier(module: ModuleBuilder, { address, threads, mainMayWa
       },
       () => {
         const left = f.local("i32");
-        const sleeps = f.local("i32");
+        const rounds = f.local("i32");
         f.set(left, spins);
         f.block((done) => {
           f.loop((again) => {
@@ -45,15 +54,22 @@ export function emitBarrier(module: ModuleBuilder, { address, threads, mainMayWa
             f.brIf(done, i32["atomic.load"](address, abort));
             f.increment(left, -1);
             f.brIf(again, left);
-            f.set(left, 1);
-            if (!mainMayWait) {
-              f.if(i32.eqz(thread), () => f.set(left, spins));
-              f.brIf(again, i32.eqz(thread));
-            }
-            f.drop(memory["atomic.wait32"](address, before, 1_000_000n, phase));
-            f.increment(sleeps, 1);
-            f.brIf(again, i32.lt_s(sleeps, patience));
-            f.i32["atomic.store"](address, 1, abort);
+            const sleep = (): void => {
+              f.set(left, 1);
+              f.drop(memory["atomic.wait32"](address, before, 1_000_000n, phase));
+            };
+            // Workers wait for as long as it takes: thread 0 may run a slow step, and tells them if it gives up.
+            f.if(
+              i32.eqz(thread),
+              () => {
+                if (mainMayWait) sleep();
+                else f.set(left, spins);
+                f.increment(rounds, 1);
+              },
+              sleep,
+            );
+            f.brIf(again, i32.lt_s(rounds, mainMayWait ? patience : patienceAwake));
+            f.i32["atomic.store"](address, Abort.Failed, abort);
           });
         });
       },
@@ -67,11 +83,12 @@ export class BarrierState {
   constructor(memory: WebAssembly.Memory, address: number) {
     this.words = new Int32Array(memory.buffer, address, 4);
   }
-  get aborted(): boolean {
-    return Atomics.load(this.words, abort / 4) !== 0;
+  /** Undefined while nobody has aborted. */
+  get aborted(): Abort | undefined {
+    return Atomics.load(this.words, abort / 4) || undefined;
   }
   abort(): void {
-    Atomics.store(this.words, abort / 4, 1);
+    Atomics.store(this.words, abort / 4, Abort.Failed);
   }
   /** Only while no thread is inside. */
   reset(): void {

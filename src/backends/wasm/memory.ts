@@ -5,6 +5,9 @@ const pageBytes = 65536;
 /** What 32-bit addresses reach. */
 const maxPages = 65536;
 
+/** What disposed sessions have. One for all: engines reserve address space for each memory. */
+let nothing: WebAssembly.Memory | undefined;
+
 export class LinearMemory {
   memory: WebAssembly.Memory;
   readonly limits: { min: number; max?: number; shared?: boolean };
@@ -56,7 +59,7 @@ export class LinearMemory {
 
   /** Lets go of the memory: it is collected when no program holds it. */
   dispose(): void {
-    this.memory = new WebAssembly.Memory({ initial: 0 });
+    this.memory = nothing ??= new WebAssembly.Memory({ initial: 0 });
   }
 
   get bytes(): number {

@@ -3,6 +3,7 @@
  * microseconds and needs no message; modules and memories are posted to them once.
  */
 import { DeviceError } from "../../tensor/errors.ts";
+import { Abort } from "./barrier.ts";
 
 // Words of the control block.
 const generation = 0;
@@ -10,42 +11,54 @@ const mail = 1;
 const program = 2;
 const from = 3;
 const to = 4;
-const idle = 5;
-const runs = 6;
+const runs = 5;
+const finished = 6;
 const words = 16;
 
 /**
  * What a worker runs. A string, because there is no file to host: Node evaluates it, browsers load it from a Blob.
  * It sleeps until the generation changes. Mail (a module to instantiate, or to forget) is only delivered while it does
- * not sleep, so it counts what it has read and goes back to its event loop while some is due.
+ * not sleep, so it counts what it has read and goes back to its event loop while some is due. A run that traps aborts the
+ * barrier; every run is counted when it ends, in whatever way.
+ *
+ * A thread that sleeps collects no garbage, and engines don't see how much the memory of a forgotten program is. Dropping
+ * large arrays, which nothing has to fill, makes them look.
  */
 const workerSource = `
 const port = typeof require === "function" ? require("node:worker_threads").parentPort : self;
 const listen = (f) => port.on ? port.on("message", f) : (port.onmessage = (e) => f(e.data));
 const programs = new Map();
-let control, thread, read = 0, seen = 0, done = 0;
+let control, thread, read = 0, seen = 0, done = 0, forgotten = 0;
+const forget = (id) => {
+  const p = programs.get(id);
+  if (!p || !programs.delete(id)) return;
+  forgotten += Math.max(p.memory.buffer.byteLength, ${1 << 18});
+  if (forgotten < ${1 << 23}) return;
+  forgotten = 0;
+  try { for (let i = 0; i < 8; i++) new ArrayBuffer(${1 << 28}); } catch {}
+};
 listen((m) => {
   if (m.control) { control = m.control; thread = m.thread; done = Atomics.load(control, ${runs}); port.postMessage("ready"); return; }
   read++;
   if (m.module) {
     const host = () => {};
     const { exports } = new WebAssembly.Instance(m.module, { env: { memory: m.memory, host } });
-    programs.set(m.id, { run: exports.run, failed: new Int32Array(m.memory.buffer, m.barrier + 8, 1) });
-  } else programs.delete(m.id);
+    programs.set(m.id, { run: exports.run, memory: m.memory, failed: new Int32Array(m.memory.buffer, m.barrier + 8, 1) });
+  } else forget(m.id);
   while (read === Atomics.load(control, ${mail})) {
-    Atomics.add(control, ${idle}, 1);
     Atomics.wait(control, ${generation}, seen);
-    Atomics.sub(control, ${idle}, 1);
     const now = Atomics.load(control, ${generation});
+    // Before the mail: a run may be of a program that is in it.
+    const run = Atomics.load(control, ${runs});
     if (now === seen || read !== Atomics.load(control, ${mail})) continue;
     seen = now;
     // Mail wakes it too, without a run.
-    const run = Atomics.load(control, ${runs});
     if (run === done) continue;
     done = run;
     const p = programs.get(control[${program}]);
-    if (!p) continue;
-    try { p.run(thread, control[${from}], control[${to}]); } catch { Atomics.store(p.failed, 0, 1); }
+    try { if (p) p.run(thread, control[${from}], control[${to}]); }
+    catch (e) { Atomics.store(p.failed, 0, /unreachable/i.test(e.message) ? ${Abort.Refused} : ${Abort.Failed}); }
+    Atomics.add(control, ${finished}, 1);
   }
 });
 `;
@@ -113,13 +126,14 @@ export class WorkerPool {
     for (const w of workers) w.terminate();
   }
 
+  /** Whether the workers can run. When one has died, programs go on with a single thread. */
   get started(): boolean {
-    return this.workers.length > 0;
+    return this.workers.length > 0 && this.failure === undefined;
   }
 
   /** Starts the workers; where that fails (a policy forbids it) the pool stays unstarted and one thread does all. */
   startInBackground(): void {
-    this.starting ??= this.startAll().catch(() => {});
+    this.starting ??= this.startAll();
   }
 
   /** Resolves when the workers are there, or can't be. */
@@ -142,7 +156,6 @@ export class WorkerPool {
   /** Starts the workers on steps [first, last) of a program; the caller then runs its own share. */
   begin(id: number, first: number, last: number): void {
     const { control } = this;
-    if (this.failure) throw new DeviceError(`wasm: a worker thread died: ${this.failure}`, { cause: this.failure });
     control[program] = id;
     control[from] = first;
     control[to] = last;
@@ -151,10 +164,19 @@ export class WorkerPool {
     Atomics.notify(control, generation);
   }
 
-  /** Waits until every worker sleeps again, after a run that failed. */
+  /**
+   * Waits until every worker is done with the latest run, which failed: one may only be about to begin it. Workers that
+   * don't end count as dead.
+   */
   settle(): void {
+    const { control, workers } = this;
     const deadline = performance.now() + startTimeout;
-    while (Atomics.load(this.control, idle) < this.workers.length && performance.now() < deadline);
+    const all = Math.imul(Atomics.load(control, runs), workers.length);
+    while (Atomics.load(control, finished) !== all)
+      if (performance.now() > deadline) {
+        this.failure ??= new DeviceError("wasm: a worker thread does not end");
+        return;
+      }
   }
 
   private post(message: object): void {
@@ -166,10 +188,12 @@ export class WorkerPool {
 
   private async startAll(): Promise<void> {
     const { control } = this;
-    const workers = await Promise.all(
+    const starts = await Promise.allSettled(
       Array.from({ length: this.threads - 1 }, (_, i) => this.startOne(i + 1, control)),
     );
-    if (control === this.control) this.workers = workers;
+    const workers = starts.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+    // All or none, and not for a pool that was released meanwhile.
+    if (workers.length === starts.length && control === this.control) this.workers = workers;
     else for (const w of workers) w.terminate();
   }
 

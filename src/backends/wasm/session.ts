@@ -17,7 +17,7 @@ import {
   type StagePlan,
   unpack,
 } from "../backend.ts";
-import { BarrierState, barrierBytes } from "./barrier.ts";
+import { Abort, BarrierState, barrierBytes } from "./barrier.ts";
 import { type LinkedStep, link } from "./link.ts";
 import { LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
@@ -29,6 +29,14 @@ interface Block {
   readonly at: number;
   readonly bytes: number;
 }
+
+/** Sessions that nobody disposed: workers let go of their programs, and with them of their memory. */
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ pool: WorkerPool; posted: ReadonlySet<number> }>(
+  ({ pool, posted }) => {
+    for (const id of posted) pool.remove(id);
+    pool.release();
+  },
+);
 
 export class WasmSession implements DeviceSession<AnyStep> {
   readonly memory: LinearMemory;
@@ -44,6 +52,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
   stateTable = 0;
   state: WasmState | undefined;
   private disposed = false;
+  /** Numbers of the programs that workers know. */
+  readonly posted = new Set<number>();
 
   constructor(
     readonly target: WasmTarget,
@@ -51,7 +61,9 @@ export class WasmSession implements DeviceSession<AnyStep> {
   ) {
     this.memory = new LinearMemory(pool !== undefined);
     this.barrier = this.memory.allocate(barrierBytes);
-    pool?.acquire();
+    if (!pool) return;
+    pool.acquire();
+    forgotten.register(this, { pool, posted: this.posted }, this);
   }
 
   prepare(plan: StagePlan<AnyStep>): Program {
@@ -81,6 +93,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
     this.disposed = true;
     for (const p of this.programs) p.dispose();
     this.constants.clear();
+    forgotten.unregister(this);
     this.pool?.release();
     this.memory.dispose();
   }
@@ -159,11 +172,16 @@ type Run = (thread: number, from: number, to: number) => void;
 /** A browser's main thread may not sleep. Workers and servers may. */
 const mainMayWait = typeof window === "undefined";
 
-/** Kernels stop at an index that would lead out of their memory. */
-const trapped = (e: unknown): unknown =>
-  e instanceof WebAssembly.RuntimeError
-    ? new InputError(`wasm: an index or position is outside of its tensor (${e.message})`, { cause: e })
-    : e;
+/** Kernels stop by `unreachable` at an index that would lead out of their memory. Other traps are their own fault. */
+function trapped(e: unknown): unknown {
+  if (!(e instanceof WebAssembly.RuntimeError)) return e;
+  return /unreachable/i.test(e.message)
+    ? refused(e)
+    : new DeviceError(`wasm: a kernel crashed: ${e.message}`, { cause: e });
+}
+
+const refused = (cause?: unknown): InputError =>
+  new InputError("wasm: an index or position is outside of its tensor", { cause });
 
 class WasmProgram implements Program {
   onDispose: (() => void) | undefined;
@@ -230,7 +248,10 @@ class WasmProgram implements Program {
   }
 
   unlink(): void {
-    if (this.id !== undefined) this.pool?.remove(this.id);
+    if (this.id !== undefined) {
+      this.pool?.remove(this.id);
+      this.session.posted.delete(this.id);
+    }
     this.id = undefined;
     this.run_ = undefined;
     this.viewed = undefined;
@@ -251,6 +272,7 @@ class WasmProgram implements Program {
     pool.begin(this.id, from, to);
     try {
       run(0, from, to);
+      if (barrier.aborted === Abort.Refused) throw refused();
       if (barrier.aborted) throw new DeviceError("wasm: a worker thread failed or did not answer");
     } catch (e) {
       barrier.abort();
@@ -306,7 +328,10 @@ class WasmProgram implements Program {
       const env = { memory: memory.memory, host: (i: number) => this.hostSteps[i]() };
       const instance = new WebAssembly.Instance(module, { env });
       this.run_ = instance.exports["run"] as Run;
-      if (this.threads > 1) this.id = this.pool?.add(module, memory.memory, session.barrier);
+      if (this.threads > 1) {
+        this.id = this.pool!.add(module, memory.memory, session.barrier);
+        session.posted.add(this.id);
+      }
       return this.run_;
     } catch (cause) {
       throw new DeviceError(`wasm: the linked module was refused: ${(cause as Error).message}`, { cause });

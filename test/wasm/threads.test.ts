@@ -1,0 +1,102 @@
+/** What goes wrong on several threads: traps, dead workers, sessions that nobody ends. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Backend } from "../../src/backends/backend.ts";
+import { f32, i32 } from "../../src/backends/wasm/assembler.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import type { WasmSession } from "../../src/backends/wasm/session.ts";
+import { type AnyStep, type WasmStep, wasmKernel } from "../../src/backends/wasm/step.ts";
+import { compile, DeviceError, graph, InputError, matmul, neg } from "../../src/index.ts";
+import { tensorFrom } from "../cases/case.ts";
+import { resultOf, runScript } from "../graph/child.ts";
+
+const size = 128;
+const b = tensorFrom(1, "f32", [size, size]);
+
+type Trap = "unreachable" | "out of bounds";
+
+/** A neg that traps on one of its threads, or on all, where the first value of its share is above 0. */
+const trappingNeg = (trap: Trap, where: number | "all") =>
+  wasmKernel(neg, `test/neg/${trap}`, ([x]): WasmStep => {
+    const n = x.shape.reduce((p, d) => p * d, 1);
+    return {
+      emit({ f, inputs: [at], outputs: [out], share, thread }) {
+        const { from, to } = share(n);
+        const wanted = where === "all" ? i32.const(1) : i32.eq(thread, where);
+        // Its own share: another thread's may already be negated in place.
+        const first = f32.load(i32.add(i32.shl(from, 2), at));
+        f.if(i32.and(f32.gt(first, 0), wanted), () => {
+          if (trap === "unreachable") f.unreachable();
+          else f.drop(i32.load(i32.const(-16)));
+        });
+        const i = f.local("i32");
+        f.forRange(i, from, to, 1, () => {
+          const offset = f.let(i32.shl(i, 2));
+          f.f32.store(i32.add(offset, out), f32.neg(f32.load(i32.add(offset, at))));
+        });
+      },
+    };
+  });
+
+describe.each([2, 3])("on %i threads", (threads) => {
+  const device = wasm({ threads });
+  const holder = device.open() as WasmSession;
+  beforeAll(() => holder.pool!.ready());
+  afterAll(() => holder.dispose());
+
+  const model = graph(({ input }) => ({
+    y: matmul(neg(input("x", "f32", [size, size])), input("b", "f32", [size, size])),
+  }));
+
+  const places: (number | "all")[] = [0, threads - 1, "all"];
+  const kinds: [Trap, new (...a: never[]) => Error][] = [
+    ["unreachable", InputError],
+    ["out of bounds", DeviceError],
+  ];
+  for (const [trap, error] of kinds)
+    for (const where of places)
+      test(`a kernel that traps (${trap}, thread ${where}) is an error, and the session goes on`, async () => {
+        const kernels = [trappingNeg(trap, where)];
+        const backend: Backend<AnyStep> = {
+          name: "wasm",
+          kernels,
+          kernelsFor: (op) => (op.name === "neg" ? kernels : device.kernelsFor(op)),
+          open: () => device.open(),
+        };
+        using session = await compile(model, { device: backend });
+        const good = tensorFrom(2, "f32", [size, size], { min: -2, max: -1 });
+        const bad = tensorFrom(2, "f32", [size, size], { min: 1, max: 2 });
+        let first: ArrayLike<unknown> | undefined;
+        for (let i = 0; i < 20; i++) {
+          await expect(session.run({ x: bad, b })).rejects.toThrow(error);
+          const { y } = await session.run({ x: good, b });
+          first ??= y.data;
+          expect(y.data).toEqual(first);
+        }
+      });
+
+  test("a worker that dies leaves one thread, which goes on", async () => {
+    const other = wasm({ threads });
+    using session = await compile(model, { device: other });
+    const own = other.open() as WasmSession;
+    await own.pool!.ready();
+    const x = tensorFrom(3, "f32", [size, size]);
+    const { y } = await session.run({ x, b });
+    const { workers } = own.pool as unknown as { workers: { terminate(): Promise<unknown> }[] };
+    await workers[0].terminate();
+    expect(own.pool!.started).toBe(false);
+    expect((await session.run({ x, b })).y.data).toEqual(y.data);
+    own.dispose();
+  });
+});
+
+test("a process with a threaded session that nobody disposed exits by itself", async () => {
+  const { code, stdout } = await runScript("threads", ["leave"]);
+  expect([code, stdout]).toEqual([0, "done\n"]);
+});
+
+test("threaded sessions that nobody disposed are collected, and their workers end", async () => {
+  const { early, late, workers } = await resultOf<{ early: number; late: number; workers: boolean }>("threads", "drop");
+  // 60 sessions of a megabyte lie between.
+  expect(late - early).toBeLessThan(20e6);
+  expect(workers).toBe(false);
+});
