@@ -6,5 +6,5 @@ import { testKernels } from "./kernels.ts";
 for (const relaxedSimd of wasmFeatures().relaxedSimd ? [true, false] : [false]) {
   const backend = wasm({ threads: 1, features: { relaxedSimd } });
   const label = `wasm kernels with ${relaxedSimd ? "relaxed" : "baseline"} SIMD equal their references`;
-  testKernels(label, { ...backend, kernels: backend.ownKernels });
+  testKernels(label, { ...backend, kernels: await backend.ownKernels() });
 }

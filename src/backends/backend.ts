@@ -186,7 +186,7 @@ export interface DeviceState {
 
 export interface Backend<S extends Step = Step> {
   readonly name: string;
-  /** Every kernel, in order of preference for each operator. */
+  /** Every kernel that is loaded, in order of preference for each operator. */
   readonly kernels: readonly Kernel<S>[];
   /** In order of preference: the first whose `plan` accepts wins. */
   kernelsFor(op: OpDef): readonly Kernel<S>[];
@@ -213,13 +213,38 @@ export interface DeviceSession<S extends Step = Step> {
   dispose(): void;
 }
 
-/** An ordered list of kernels as a look-up by operator. */
-export function kernelTable<S extends Step>(kernels: readonly Kernel<S>[]): (op: OpDef) => readonly Kernel<S>[] {
-  const table = new Map<string, Kernel<S>[]>();
-  for (const k of kernels) {
-    const list = table.get(k.op.name);
-    if (list) list.push(k);
-    else table.set(k.op.name, [k]);
+/** Kernels that belong together. `ops` are the names of their operators, separated by spaces; "*": always loaded. */
+export type KernelFamily<S extends Step> = readonly [ops: string, load: () => Promise<readonly Kernel<S>[]>];
+
+/** The kernels of a backend, loaded by family when a graph has one of their operators. */
+export class KernelFamilies<S extends Step> {
+  private readonly loaded: (readonly Kernel<S>[])[];
+  private readonly table = new Map<string, readonly Kernel<S>[]>();
+
+  /** @param families in order of preference within each operator */
+  constructor(private readonly families: readonly KernelFamily<S>[]) {
+    this.loaded = families.map(() => []);
   }
-  return (op) => table.get(op.name) ?? [];
+
+  /** @param ops names of operators; default: every one */
+  async load(ops?: ReadonlySet<string>): Promise<void> {
+    const wanted = (names: string): boolean => !ops || names.split(" ").some((name) => name === "*" || ops.has(name));
+    await Promise.all(
+      this.families.map(async ([names, load], i) => {
+        if (this.loaded[i].length === 0 && wanted(names)) this.loaded[i] = await load();
+      }),
+    );
+    this.table.clear();
+  }
+
+  /** Those that are loaded. */
+  get kernels(): readonly Kernel<S>[] {
+    return this.loaded.flat();
+  }
+
+  for({ name }: OpDef): readonly Kernel<S>[] {
+    let list = this.table.get(name);
+    if (!list) this.table.set(name, (list = this.kernels.filter((k) => k.op.name === name)));
+    return list;
+  }
 }

@@ -12,8 +12,8 @@ import {
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { checkHostTensor, dtypeOfArray, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
-import { type Graph, type GraphPort, operatorsOf, type ValueInfo } from "./ir.ts";
-import { optimize } from "./passes/index.ts";
+import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
+import { operatorsToRun, optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
 import { withWeights } from "./weights.ts";
@@ -65,7 +65,7 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   const { device } = options;
   const ready = options.optimize === false ? graph : optimize(graph);
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
-  await device.load?.([...operatorsOf(ready)], dtypes);
+  await device.load?.(operatorsToRun(ready), dtypes);
   return new Session(ready, device, options);
 }
 

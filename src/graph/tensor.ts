@@ -17,8 +17,7 @@ import {
 } from "../tensor/tensor.ts";
 import { GraphBuilder, type SymbolicValue } from "./builder.ts";
 import { drive } from "./drive.ts";
-import { operatorsOf } from "./ir.ts";
-import { optimize } from "./passes/index.ts";
+import { operatorsToRun, optimize } from "./passes/index.ts";
 import { GraphRunner } from "./runner.ts";
 
 /** How a tensor that isn't computed yet comes about. Its outputs are computed together. */
@@ -161,7 +160,7 @@ export class LazyExecutor implements Executor<Tensor> {
     const device = typeof this.device === "function" ? await this.device() : this.device;
     const graph = optimize(builder.build());
     await device.load?.(
-      [...operatorsOf(graph)],
+      operatorsToRun(graph),
       graph.inputs.map((p) => p.dtype!),
     );
     const store = device.open();

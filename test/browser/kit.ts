@@ -34,7 +34,7 @@ async function bytesAt(url: string): Promise<Uint8Array> {
 async function kernelsOf(device: DeviceName): Promise<Backend> {
   if (device !== "wasm") return await openDevice(device);
   const backend = wasm({ threads: 1 });
-  return { ...backend, kernels: backend.ownKernels };
+  return { ...backend, kernels: await backend.ownKernels() };
 }
 
 export const kit = {

@@ -48,8 +48,8 @@ describe.each(["cpu", "wasm"])("loading, running and disposing over and over on 
 });
 
 const layouts: [string, readonly Kernel<Step>[]][] = [
-  ["cpu", cpu().kernels],
-  ["wasm", wasm({ threads: 1 }).ownKernels],
+  ["cpu", await cpu().ownKernels()],
+  ["wasm", await wasm({ threads: 1 }).ownKernels()],
 ];
 
 /** Layouts with which a kernel would pack the inputs of a case, were they constant. */

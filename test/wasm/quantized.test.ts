@@ -25,7 +25,7 @@ const levels = [true, false].map((relaxed) => ({
 
 for (const { label, features } of levels) {
   const backend = wasm({ threads: 1, features });
-  const kernels = backend.ownKernels.filter((k) => k.op.name.startsWith("quantized"));
+  const kernels = (await backend.ownKernels()).filter((k) => k.op.name.startsWith("quantized"));
   testKernels(`block kernels ${label}`, { ...backend, kernels });
 }
 

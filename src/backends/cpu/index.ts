@@ -1,61 +1,83 @@
 /** The plain backend: typed arrays and TypeScript loops, wherever JavaScript runs. */
-import type { Backend, HostStep, Kernel } from "../backend.ts";
-import { kernelTable } from "../backend.ts";
-import { attentionKernels } from "./attention.ts";
-import { convKernels } from "./conv.ts";
-import { convTransposeKernels } from "./conv-transpose.ts";
-import { decoderKernels } from "./decoder.ts";
-import { elementwiseKernels } from "./elementwise.ts";
-import { imageKernels } from "./image.ts";
-import { indexingKernels } from "./indexing.ts";
-import { topkKernels } from "./indexing-topk.ts";
-import { integerKernels } from "./integer.ts";
-import { matmulKernels } from "./matmul.ts";
-import { matmulNBitsKernels } from "./matmul-n-bits.ts";
-import { movementKernels } from "./movement.ts";
-import { normKernels } from "./norm.ts";
-import { poolKernels } from "./pool.ts";
+import { type Backend, type HostStep, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
 import { HostSession, referenceStep } from "./program.ts";
-import { quantizedBlockKernels } from "./quantized-blocks.ts";
-import { recurrentKernels } from "./recurrent.ts";
-import { reduceKernels } from "./reduce.ts";
-import { resizeKernels } from "./resize.ts";
-import { signalKernels } from "./signal.ts";
-import { softmaxKernels } from "./softmax.ts";
 
 /** In order of preference for each operator. */
-export const cpuKernels: readonly Kernel<HostStep>[] = [
-  ...decoderKernels,
-  ...matmulNBitsKernels,
-  ...quantizedBlockKernels,
-  ...integerKernels,
-  ...convTransposeKernels,
-  ...poolKernels,
-  ...convKernels,
-  ...matmulKernels,
-  ...elementwiseKernels,
-  ...movementKernels,
-  ...indexingKernels,
-  ...topkKernels,
-  ...resizeKernels,
-  ...imageKernels,
-  ...signalKernels,
-  ...softmaxKernels,
-  ...reduceKernels,
-  ...normKernels,
-  ...attentionKernels,
-  ...recurrentKernels,
+export const families: readonly KernelFamily<HostStep>[] = [
+  ["kvAppend rotaryEmbedding cachedAttention", async () => (await import("./decoder.ts")).decoderKernels],
+  ["matmulNBits", async () => (await import("./matmul-n-bits.ts")).matmulNBitsKernels],
+  ["quantizedMatmul", async () => (await import("./quantized-blocks.ts")).quantizedBlockKernels],
+  [
+    "matmulInteger matmulIntegerToFloat qlinearMatmul convInteger qlinearConv",
+    async () => (await import("./integer.ts")).integerKernels,
+  ],
+  ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels],
+  ["maxPool averagePool globalAveragePool globalMaxPool", async () => (await import("./pool.ts")).poolKernels],
+  ["conv", async () => (await import("./conv.ts")).convKernels],
+  ["matmul gemm", async () => (await import("./matmul.ts")).matmulKernels],
+  [
+    "relu abs neg sqrt reciprocal exp erf sigmoid tanh hardSwish gelu silu swish leakyRelu elu " +
+      "hardSigmoid clip sign floor ceil round log sin cos tan asin acos atan sinh cosh asinh acosh atanh " +
+      "celu selu thresholdedRelu softplus softsign mish",
+    async () => (await import("./elementwise-unary.ts")).unaryKernels,
+  ],
+  [
+    "add sub mul div min max prelu equal less lessOrEqual greater greaterOrEqual pow swiglu and or xor",
+    async () => (await import("./elementwise-binary.ts")).binaryKernels,
+  ],
+  ["where not cast", async () => (await import("./elementwise-move.ts")).moveKernels],
+  [
+    "dequantizeLinear quantizeLinear dynamicQuantizeLinear",
+    async () => (await import("./elementwise-quantize.ts")).quantizeKernels,
+  ],
+  [
+    "transpose slice expand tile depthToSpace spaceToDepth concat split centerCropPad pad trilu " +
+      "constantOfShape range",
+    async () => (await import("./movement.ts")).movementKernels,
+  ],
+  [
+    "gather gatherNd gatherElements scatterElements scatterNd oneHot",
+    async () => (await import("./indexing.ts")).indexingKernels,
+  ],
+  ["topk", async () => (await import("./indexing-topk.ts")).topkKernels],
+  ["resize", async () => (await import("./resize.ts")).resizeKernels],
+  ["gridSample roiAlign", async () => (await import("./image.ts")).imageKernels],
+  ["dft stft", async () => (await import("./signal.ts")).signalKernels],
+  ["softmax logSoftmax", async () => (await import("./softmax.ts")).softmaxKernels],
+  [
+    "reduceSum reduceMean reduceLogSum reduceSumSquare reduceL2 reduceL1 reduceProd reduceMax reduceMin " +
+      "reduceLogSumExp argMax argMin cumSum cumProd",
+    async () => (await import("./reduce.ts")).reduceKernels,
+  ],
+  [
+    "layerNorm rmsNorm batchNorm instanceNorm groupNorm localResponseNorm",
+    async () => (await import("./norm.ts")).normKernels,
+  ],
+  ["attention", async () => (await import("./attention.ts")).attentionKernels],
+  ["lstm gru rnn", async () => (await import("./recurrent.ts")).recurrentKernels],
 ];
 
-const kernelsFor = kernelTable(cpuKernels);
+const loaded = new KernelFamilies(families);
+
+export interface CpuBackend extends Backend<HostStep> {
+  /** Every kernel: for tests. */
+  ownKernels(): Promise<readonly Kernel<HostStep>[]>;
+}
 
 /** The `cpu` backend. Needs nothing from the host but JavaScript. */
-export function cpu(): Backend<HostStep> {
+export function cpu(): CpuBackend {
   return {
     name: "cpu",
-    kernels: cpuKernels,
-    kernelsFor,
+    async ownKernels() {
+      await loaded.load();
+      return loaded.kernels;
+    },
+    get kernels() {
+      return loaded.kernels;
+    },
+    kernelsFor: (op) => loaded.for(op),
     fallback: referenceStep as Backend<HostStep>["fallback"],
+    load: (ops) => loaded.load(new Set(ops.map((op) => op.name))),
     open: () => new HostSession(),
   };
 }

@@ -1,25 +1,18 @@
 /** The wasm backend: SIMD kernels emitted from TypeScript, linked into one module for each plan. */
+
+import type { OpDef } from "../../ops/op.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import { DeviceError, InputError } from "../../tensor/errors.ts";
-import type { Backend, HostStep, Kernel } from "../backend.ts";
-import { kernelTable } from "../backend.ts";
+import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
+import type { CpuBackend } from "../cpu/index.ts";
 import { referenceStep } from "../cpu/program.ts";
-import { attentionKernels } from "./attention.ts";
-import { convKernels } from "./conv.ts";
-import { convTransposeKernels } from "./conv-transpose.ts";
-import { decoderKernels } from "./decoder.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
-import { int8Kernels } from "./int8.ts";
 import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
-import { normKernels } from "./norm.ts";
 import { WorkerPool } from "./pool.ts";
-import { poolKernels } from "./pooling.ts";
-import { quantizedKernels } from "./quantized.ts";
-import { reduceKernels } from "./reduce.ts";
 import { WasmSession } from "./session.ts";
-import { softmaxKernels } from "./softmax.ts";
-import type { AnyStep, WasmKernels, WasmStep, WasmTarget } from "./step.ts";
+import type { AnyStep, WasmStep, WasmTarget } from "./step.ts";
 
 export interface WasmOptions {
   /** Overrides what the host was found to support: for tests of the plainer variants. */
@@ -44,32 +37,60 @@ function cores(): number {
   return os?.availableParallelism() ?? 1;
 }
 
-/** Families of kernels, in order of preference within each operator. */
-const families: readonly WasmKernels[] = [
-  decoderKernels,
-  matmulKernels,
-  quantizedKernels,
-  convKernels,
-  convTransposeKernels,
-  poolKernels,
-  elementwiseKernels,
-  softmaxKernels,
-  normKernels,
-  reduceKernels,
-  attentionKernels,
-  movementKernels,
-  int8Kernels,
+/** In order of preference within each operator. Nearly every model has elementwise operators, copies and products. */
+export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
+  ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target), ...movementKernels(target)]],
+  ["kvAppend rotaryEmbedding cachedAttention", async () => (await import("./decoder.ts")).decoderKernels(target)],
+  ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
+  ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
+  ["conv", async () => (await import("./conv.ts")).convKernels(target)],
+  ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels(target)],
+  [
+    "maxPool averagePool globalMaxPool globalAveragePool",
+    async () => (await import("./pooling.ts")).poolKernels(target),
+  ],
+  ["softmax logSoftmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
+  [
+    "layerNorm rmsNorm instanceNorm groupNorm localResponseNorm",
+    async () => (await import("./norm.ts")).normKernels(target),
+  ],
+  [
+    "reduceSum reduceMean reduceLogSum reduceL1 reduceSumSquare reduceL2 reduceProd reduceMax reduceMin " +
+      "argMax argMin",
+    async () => (await import("./reduce.ts")).reduceKernels(target),
+  ],
+  ["attention", async () => (await import("./attention.ts")).attentionKernels(target)],
+  [
+    "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat " + "qlinearMatmul",
+    async () => (await import("./int8.ts")).int8Kernels(target),
+  ],
 ];
 
 export interface WasmBackend extends Backend<AnyStep> {
-  readonly ownKernels: readonly Kernel<WasmStep>[];
+  /** Every kernel of this backend, without those of the plain one: for tests. */
+  ownKernels(): Promise<readonly Kernel<WasmStep>[]>;
 }
 
-/** The plain backend's kernels, for what has none here. Many models need none of them, and then nobody loads them. */
-let plain: Backend<HostStep> | undefined;
+/** The plain backend, for what has no kernel here. Many models need none of it, and then nobody loads it. */
+let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
 const partial: ReadonlySet<string> = new Set(["attention", "quantizedMatmul", "pow", "pad"]);
+
+/** What models do with large integer tensors: masks from positions and tokens. */
+const onIntegers: ReadonlySet<string> = new Set(
+  "equal less lessOrEqual greater greaterOrEqual where reduceMax reduceMin argMax argMin".split(" "),
+);
+
+/** Done while planning, without a kernel. */
+const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);
+
+/** Whether some form of the operator, on these dtypes of the model's inputs, needs a plain kernel. */
+function needsPlain(op: OpDef, covered: boolean, dtypes: readonly DType[]): boolean {
+  if (op.view || planned.has(op.name)) return false;
+  if (!covered || partial.has(op.name)) return true;
+  return dtypes.some((t) => t !== "f32" && (t !== "i64" || onIntegers.has(op.name)));
+}
 
 /**
  * The `wasm` backend. What its kernels don't cover runs plain kernels on the same memory.
@@ -80,20 +101,24 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   const target: WasmTarget = { features, threads: threadCount(options.threads, features) };
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
   const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
-  const ownKernels = families.flatMap((family) => family(target));
-  const own = kernelTable(ownKernels);
+  const own = new KernelFamilies<WasmStep>(familiesFor(target));
   return {
     name: "wasm",
-    ownKernels,
-    get kernels() {
-      return plain ? [...ownKernels, ...plain.kernels] : ownKernels;
+    async ownKernels() {
+      await own.load();
+      return own.kernels;
     },
-    kernelsFor: (op) => (plain ? [...own(op), ...plain.kernelsFor(op)] : own(op)),
+    get kernels() {
+      return plain ? [...own.kernels, ...plain.kernels] : own.kernels;
+    },
+    kernelsFor: (op) => (plain ? [...own.for(op), ...plain.kernelsFor(op)] : own.for(op)),
     fallback: referenceStep as Backend<AnyStep>["fallback"],
     async load(ops, dtypes) {
-      const covered = ops.every((op) => own(op).length > 0 && !partial.has(op.name));
-      if (covered && dtypes.every((t) => t === "f32")) return;
+      await own.load(new Set(ops.map((op) => op.name)));
+      const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
+      if (rest.length === 0) return;
       plain ??= (await import("../cpu/index.ts")).cpu();
+      await plain.load!(rest, dtypes);
     },
     open: () => new WasmSession(target, pool),
   };

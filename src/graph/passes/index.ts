@@ -2,9 +2,12 @@
  * What happens to a graph before it is planned. Two kinds of rules: those that need no shapes run once, at compile;
  * fusions, whose legality is a question of shapes, run while a stage is planned.
  */
+import { attention } from "../../ops/attention.ts";
+import { layerNorm } from "../../ops/layer-norm.ts";
+import type { OpDef } from "../../ops/op.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { memoryOf } from "../infer.ts";
-import { type Graph, isGraph, type Node, type ValueId } from "../ir.ts";
+import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
 import { fuseAttention, packAttention } from "./attention.ts";
 import { foldBatchNorm } from "./batchnorm.ts";
@@ -33,6 +36,16 @@ export const planRules: readonly Rule[] = [
   fuseResidual,
   fuseActivation,
 ];
+
+/** What fusions put in the place of patterns that have the operator of that name. */
+const fused: Readonly<Record<string, OpDef>> = { reduceMean: layerNorm.op, softmax: attention.op };
+
+/** The operators that a device may have to run for the graph: its own, those nested in it, and what fusions make. */
+export function operatorsToRun(graph: Graph): OpDef[] {
+  const ops = operatorsOf(graph);
+  for (const { name } of ops) if (Object.hasOwn(fused, name)) ops.add(fused[name]);
+  return [...ops];
+}
 
 /** Applies the compile rules, also inside branches and loop bodies. */
 export function optimize(graph: Graph): Graph {
