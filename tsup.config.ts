@@ -5,6 +5,7 @@ const entry = {
   index: "src/index.ts",
   cpu: "src/backends/cpu/index.ts",
   wasm: "src/backends/wasm/index.ts",
+  webgpu: "src/backends/webgpu/index.ts",
   onnx: "src/formats/onnx/index.ts",
   gguf: "src/formats/gguf/index.ts",
   safetensors: "src/formats/safetensors.ts",

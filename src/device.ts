@@ -2,17 +2,21 @@
 import type { Backend } from "./backends/backend.ts";
 import { DeviceError, InputError } from "./tensor/errors.ts";
 
-export type DeviceName = "cpu" | "wasm";
+export type DeviceName = "cpu" | "wasm" | "webgpu";
 export type DeviceChoice = DeviceName | Backend;
 
 export interface DeviceOptions {
   /** Of the wasm device. Default: the cores, 8 at most. */
   threads?: number;
+  /** Of the webgpu device. "cpu": operators without a GPU kernel run on the host. Default: they are refused. */
+  fallback?: "cpu";
 }
 
 const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> = {
   wasm: async (options) => (await import("./backends/wasm/index.ts")).wasm(options) as Backend,
   cpu: async () => (await import("./backends/cpu/index.ts")).cpu(),
+  webgpu: async ({ fallback }) =>
+    (await import("./backends/webgpu/index.ts")).openWebgpu({ fallback }) as Promise<Backend>,
 };
 
 export const deviceNames = Object.keys(loaders) as DeviceName[];

@@ -19,6 +19,8 @@ export interface LoadOptions {
   device?: DeviceChoice;
   /** Threads of the wasm device. Default: the cores, 8 at most. */
   threads?: number;
+  /** Of the webgpu device. "cpu": operators without a GPU kernel run on the host. Default: they are refused. */
+  fallback?: "cpu";
   onProgress?: (progress: LoadProgress) => void;
   signal?: AbortSignal;
   /** Where to find the files that hold a model's external weights, if not beside the model. */

@@ -38,9 +38,9 @@ export async function checkKernel<S extends Step>(backend: Backend<S>, kernel: K
     fc.asyncProperty(arbitrary, constancies, fc.boolean(), async (c, constant, onlyFirst) => {
       if (reached >= runs || drawn++ > draws) return;
       const got = await runAlone(backend, kernel, c, { constant, onlyFirst });
-      if (!got) return;
+      const want = got && runReference(kernel.op, c);
+      if (!got || want?.some((t) => !holds(backend.name, t))) return;
       reached++;
-      const want = runReference(kernel.op, c);
       if (!want) throw new Error(`the reference of ${kernel.op.name} refuses what its kernel accepts`);
       got.forEach((g, i) => {
         const d = difference(g, want[i], toleranceOf(kernel.op.name, want[i].dtype, c));
@@ -50,6 +50,13 @@ export async function checkKernel<S extends Step>(backend: Backend<S>, kernel: K
     { numRuns: draws, seed: 20260801, endOnFailure: false },
   );
   if (reached === 0) throw new Error(`no generated case of ${kernel.op.name} reaches ${kernel.name}`);
+}
+
+/** Whether a device can hold a result: GPUs narrow 64-bit integers, and what grows beyond 32 bits there wraps. */
+function holds(device: string, { data }: HostTensor): boolean {
+  if (device !== "webgpu") return true;
+  if (data instanceof BigInt64Array) return data.every((v) => BigInt.asIntN(32, v) === v);
+  return !(data instanceof BigUint64Array) || data.every((v) => BigInt.asUintN(32, v) === v);
 }
 
 /** What the operator's reference gives. Undefined where its shape rule refuses the inputs. */
@@ -78,6 +85,7 @@ async function runAlone<S extends Step>(
     name: backend.name,
     kernels: [kernel],
     kernelsFor: (op) => (op.name === kernel.op.name ? [kernel] : []),
+    inplace: backend.inplace,
     open: () => backend.open(),
   };
   const builder = new GraphBuilder();

@@ -5,8 +5,9 @@ import { checkKernel } from "./kernel-property.ts";
 
 const runsPerKernel = Number(process.env["FORWARDPASS_RUNS"] ?? 60);
 
-export function testKernels<S extends Step>(label: string, backend: Backend<S>): void {
+/** @param runs cases that are to reach each kernel */
+export function testKernels<S extends Step>(label: string, backend: Backend<S>, runs = runsPerKernel): void {
   describe(label, () => {
-    for (const kernel of backend.kernels) test(kernel.name, () => checkKernel(backend, kernel, runsPerKernel));
+    for (const kernel of backend.kernels) test(kernel.name, () => checkKernel(backend, kernel, runs));
   });
 }

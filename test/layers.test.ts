@@ -14,7 +14,8 @@ const allowed: Record<string, readonly string[]> = {
   "backends/cpu": ["backends/backend.ts", "ops", "tensor"],
   // What has no wasm kernel runs its cpu kernel on the same memory.
   "backends/wasm": ["backends/backend.ts", "backends/cpu", "ops", "tensor"],
-  "backends/webgpu": ["backends/backend.ts", "ops", "tensor"],
+  // With a fallback to the host, which runs cpu kernels.
+  "backends/webgpu": ["backends/backend.ts", "backends/cpu", "ops", "tensor"],
   "backends/gpujs": ["backends/backend.ts", "ops", "tensor"],
   graph: ["backends/backend.ts", "ops", "tensor"],
   formats: ["models", "graph", "ops", "tensor"],

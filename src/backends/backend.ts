@@ -82,6 +82,10 @@ export interface Step {
   readonly prepack?: readonly Prepack[];
   /** Output 0 may be written over input 0, if that is dead afterwards and of the same size. */
   readonly inplace?: boolean;
+  /** Commands to the device that it takes, where that is a GPU. */
+  readonly dispatches?: number;
+  /** Bytes that it moves to and from memory. Default: each operand once. */
+  readonly bytes?: number;
 }
 
 export interface Kernel<S extends Step = Step> {
@@ -128,6 +132,8 @@ export const hostKernel = <O extends AnyOp>(
 export interface Place extends TensorType {
   /** Bytes from the start of the plan's arena. */
   readonly offset?: number;
+  /** Set with `offset`. Values of one number share their elements (views), or are never alive together. */
+  readonly slot?: number;
   readonly constant?: HostTensor;
   readonly prepack?: Prepack;
   /** Number of the state that it is: where that lies, a run is told. */
@@ -197,6 +203,10 @@ export interface Backend<S extends Step = Step> {
     outputs: readonly TensorType[],
     attrs: Attrs,
   ): S | undefined;
+  /** Whether an output may take over the memory of an input that dies. Default true. */
+  readonly inplace?: boolean;
+  /** Rewrites a plan whose kernels are chosen: joins steps that run better as one. */
+  refine?(plan: StagePlan<S>): StagePlan<S>;
   /** Loads what graphs of these operators and input dtypes take beyond what is there. Called before `open`. */
   load?(ops: readonly OpDef[], dtypes: readonly DType[]): Promise<void>;
   /** A store for constants and programs of one session. */

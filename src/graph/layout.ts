@@ -18,6 +18,7 @@ export class Layout<S extends Step> {
   constructor(
     private readonly shapes: ShapeWalk,
     private readonly isNeededLater: (id: ValueId) => boolean,
+    private readonly inplace = true,
   ) {}
 
   place(choices: readonly Choice<S>[]): { plan: StagePlan<S>; inputs: ValueId[]; outputs: ValueId[] } {
@@ -88,7 +89,7 @@ export class Layout<S extends Step> {
       this.constants.set(node.outputs[0], reshaped(constant, type.shape));
       return "constant";
     }
-    if (choice.fallback || !(node.op.inplace || step?.inplace)) return undefined;
+    if (choice.fallback || !this.inplace || !(node.op.inplace || step?.inplace)) return undefined;
     // An elementwise operator may take over any input; a kernel that says so on its own, its first.
     const candidates = node.op.inplace ? node.inputs : node.inputs.slice(0, 1);
     for (const [k, id] of candidates.entries()) {
@@ -105,15 +106,16 @@ export class Layout<S extends Step> {
     return this.addStorage({ bytes: sizeOf(type.shape) * bytesOf(type.dtype), first, last, offset: 0 });
   }
 
-  private addStorage(s: Storage): Storage {
-    this.storages.push(s);
-    return s;
+  private addStorage(s: Omit<Storage, "slot">): Storage {
+    const storage = { ...s, slot: this.storages.length };
+    this.storages.push(storage);
+    return storage;
   }
 
   private placeOf(id: ValueId): Place {
     const { dtype, shape } = this.shapes.typeOf(id)!;
     const storage = this.storageOf.get(id);
-    if (storage) return { dtype, shape, offset: storage.offset };
+    if (storage) return { dtype, shape, offset: storage.offset, slot: storage.slot };
     const state = this.shapes.states.get(id);
     if (state !== undefined) return { dtype, shape, state };
     return { dtype, shape, constant: this.constants.get(id) ?? this.shapes.constantOf(id)! };

@@ -9,6 +9,8 @@ export interface Storage {
   first: number;
   last: number;
   offset: number;
+  /** Its number. */
+  readonly slot: number;
 }
 
 /** Cache line: also more than any SIMD load needs. */

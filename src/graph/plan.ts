@@ -71,7 +71,7 @@ export function planStage<S extends Step>(
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
   const nodes = fuse(graph.nodes.slice(start, end), shapes, isNeededLater);
   const steps = chooseKernels(nodes, shapes, isNeededLater, backend);
-  const layout = new Layout<S>(shapes, isNeededLater);
+  const layout = new Layout<S>(shapes, isNeededLater, backend.inplace);
   const plan = layout.place(steps);
   const { arenaBytes } = plan.plan;
   if (arenaBytes > memoryLimit)
@@ -82,7 +82,7 @@ export function planStage<S extends Step>(
   const folded = [...shapes.known].filter(([id]) => isNeededLater(id));
   return {
     end,
-    plan: plan.plan,
+    plan: backend.refine?.(plan.plan) ?? plan.plan,
     inputs: plan.inputs,
     outputs: plan.outputs,
     folded,

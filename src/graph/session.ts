@@ -56,6 +56,8 @@ export interface StepInfo {
   readonly outputs: readonly string[];
   /** Bytes that the step reads and writes, weights included. */
   readonly bytes: number;
+  /** Commands to the device, where that is a GPU. */
+  readonly dispatches?: number;
   /** Milliseconds in the latest profiled run. */
   readonly ms?: number;
 }
@@ -158,7 +160,8 @@ export class Session {
           kernel: s.kernel,
           inputs: s.inputs.map((p) => (p ? formatType(p) : "")),
           outputs: s.outputs.map((p) => (p ? formatType(p) : "")),
-          bytes,
+          bytes: s.step.bytes ?? bytes,
+          dispatches: s.step.dispatches,
           ms: times?.[i],
         });
       });

@@ -1,7 +1,7 @@
 /** Chat messages to a prompt, by the template that comes with the model. */
 
-import { loadPeer } from "../../formats/peer.ts";
 import { InputError } from "../../tensor/errors.ts";
+import { loadPeer } from "../../tensor/peer.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 
 export interface ChatMessage {

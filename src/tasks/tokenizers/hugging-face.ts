@@ -1,8 +1,8 @@
 /** Tokenizers from `tokenizer.json`, through the optional peer `@huggingface/tokenizers`. */
 
 import type { Json } from "../../formats/folder.ts";
-import { loadPeer } from "../../formats/peer.ts";
 import { FormatError } from "../../tensor/errors.ts";
+import { loadPeer } from "../../tensor/peer.ts";
 import { byteOf } from "./byte-level.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 

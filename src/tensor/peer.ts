@@ -1,5 +1,5 @@
 /** Optional peer packages: loaded when they are first needed. */
-import { MissingPeerError } from "../tensor/errors.ts";
+import { MissingPeerError } from "./errors.ts";
 
 /**
  * The module of an optional peer.

@@ -1,0 +1,230 @@
+/** A GPU device: its pipelines, shared by the sessions that use it, and its troubles as typed errors. */
+import { DeviceError, DisposedError, ForwardpassError } from "../../tensor/errors.ts";
+import { findAdapter } from "./gpu.ts";
+import type { Binding } from "./step.ts";
+
+/** Used where the adapter has them. */
+export const wantedFeatures = [
+  "shader-f16",
+  "subgroups",
+  "timestamp-query",
+  "chromium-experimental-subgroup-matrix",
+] as const;
+
+const wantedLimits = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+/** Bits of GPUBufferUsage: the global is missing where WebGPU was loaded from a package. */
+export const usage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80, queryResolve: 0x200 } as const;
+/** Of GPUShaderStage. */
+const computeStage = 4;
+
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+const scopes = ["internal", "out-of-memory", "validation"] as const;
+
+export class GpuDevice {
+  private readonly pipelines = new Map<string, Promise<Pipeline>>();
+  private readonly layouts = new Map<string, GPUBindGroupLayout>();
+  private lostBecause: string | undefined;
+  private holders = 0;
+  /** Set when its last holder let go of it. */
+  private closed = false;
+
+  /** @param owned whether it was requested here, and may be destroyed here */
+  constructor(
+    readonly device: GPUDevice,
+    private readonly owned: boolean,
+  ) {
+    device.lost.then(({ message, reason }) => {
+      this.lostBecause = message || reason;
+      this.pipelines.clear();
+    });
+  }
+
+  get usable(): boolean {
+    return this.lostBecause === undefined && !this.closed;
+  }
+
+  /** One more backend uses it. */
+  hold(): this {
+    this.holders++;
+    return this;
+  }
+
+  /** The last to let go destroys it, if it was requested here. */
+  release(): void {
+    if (--this.holders > 0 || !this.owned) return;
+    this.closed = true;
+    this.device.destroy();
+  }
+
+  /** @throws DeviceError when it is lost */
+  assertUsable(): void {
+    if (this.closed) throw new DisposedError("webgpu: this backend was disposed");
+    if (this.lostBecause === undefined) return;
+    throw new DeviceError(
+      `webgpu: the device was lost (${this.lostBecause}); load the model again, or on another device`,
+    );
+  }
+
+  /** What went wrong in waiting for the device, as an error of ours. */
+  async failure(cause: unknown): Promise<Error> {
+    if (cause instanceof ForwardpassError) return cause;
+    // A lost device fails first what waits for it.
+    await new Promise((resolve) => setTimeout(resolve));
+    try {
+      this.assertUsable();
+    } catch (e) {
+      return e as Error;
+    }
+    return new DeviceError(`webgpu: ${(cause as Error).message ?? cause}`, { cause });
+  }
+
+  /**
+   * Gives commands to the device. The promise settles when it has accepted or refused them.
+   * @throws DeviceError
+   */
+  async guarded<T>(what: string, work: () => T): Promise<T> {
+    this.assertUsable();
+    const { device } = this;
+    for (const scope of scopes) device.pushErrorScope(scope);
+    let result: T;
+    let errors: Promise<(GPUError | null)[]>;
+    try {
+      result = work();
+    } finally {
+      errors = Promise.all([...scopes].map(() => device.popErrorScope()));
+      errors.catch(() => {});
+    }
+    const found = await errors.catch(async (e) => {
+      throw await this.failure(e);
+    });
+    const [validation, memory, internal] = found;
+    if (memory)
+      throw new DeviceError(
+        `webgpu: out of memory while ${what}: ${memory.message}; try smaller inputs or the wasm device`,
+      );
+    const error = validation ?? internal;
+    if (error) throw new DeviceError(`webgpu: ${what} failed: ${error.message}`);
+    return result;
+  }
+
+  /** @throws DeviceError where it is larger than the device allows */
+  buffer(bytes: number, flags: number, label: string): GPUBuffer {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    const limit = flags & usage.storage ? Math.min(maxBufferSize, maxStorageBufferBindingSize) : maxBufferSize;
+    if (bytes > limit)
+      throw new DeviceError(
+        `webgpu: ${label} takes ${bytes} bytes, and this device binds at most ${limit}; try smaller inputs or the wasm device`,
+      );
+    return this.device.createBuffer({ size: bytes, usage: flags, label });
+  }
+
+  /** The pipeline for a shader, compiled when it is first asked for. */
+  pipeline(code: string, bindings: readonly Binding[], label: string): Promise<Pipeline> {
+    const key = declarations(bindings) + code;
+    let found = this.pipelines.get(key);
+    if (!found) {
+      this.pipelines.set(key, (found = this.compile(key, bindings, label)));
+      found.catch(() => this.pipelines.delete(key));
+    }
+    return found;
+  }
+
+  private async compile(code: string, bindings: readonly Binding[], label: string): Promise<Pipeline> {
+    const { device } = this;
+    const layout = this.bindGroupLayout(bindings);
+    let module: GPUShaderModule | undefined;
+    try {
+      module = await this.guarded(`compiling ${label}`, () =>
+        device.createShaderModule({ code: header(code) + code, label }),
+      );
+      const pipeline = await device.createComputePipelineAsync({
+        label,
+        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: "main" },
+      });
+      return { pipeline, layout };
+    } catch (cause) {
+      const failed = await this.failure(cause);
+      if (!this.usable || !(failed instanceof DeviceError)) throw failed;
+      throw new DeviceError(`${failed.message} (shader of ${label})`, { cause });
+    }
+  }
+
+  private bindGroupLayout(bindings: readonly Binding[]): GPUBindGroupLayout {
+    const key = bindings.map((b) => b.access[0]).join("");
+    let layout = this.layouts.get(key);
+    if (!layout) {
+      const type = (b: Binding): GPUBufferBindingType => (b.access === "read" ? "read-only-storage" : "storage");
+      layout = this.device.createBindGroupLayout({
+        entries: bindings.map((b, binding) => ({ binding, visibility: computeStage, buffer: { type: type(b) } })),
+      });
+      this.layouts.set(key, layout);
+    }
+    return layout;
+  }
+}
+
+const declarations = (bindings: readonly Binding[]): string =>
+  bindings
+    .map(({ name, type, access }, i) => {
+      const mode = access === "read" ? "read" : "read_write";
+      return `@group(0) @binding(${i}) var<storage, ${mode}> ${name}: array<${type}>;\n`;
+    })
+    .join("");
+
+/** Extensions that the code uses. */
+function header(code: string): string {
+  const f16 = /\bf16\b|\bvec\dh\b/.test(code) ? "enable f16;\n" : "";
+  const subgroups = /\bsubgroup[A-Z]/.test(code) ? "enable subgroups;\n" : "";
+  return f16 + subgroups;
+}
+
+let shared: GpuDevice | undefined;
+let sharing: Promise<GpuDevice> | undefined;
+const given = new WeakMap<GPUDevice, GpuDevice>();
+
+/** Somebody else's device: never destroyed here. */
+export function deviceOf(device: GPUDevice): GpuDevice {
+  let found = given.get(device);
+  if (!found) given.set(device, (found = new GpuDevice(device, false)));
+  return found;
+}
+
+/**
+ * The device that all backends without one of their own share; a new one after it was lost.
+ * @throws NoGpuError where there is no adapter, DeviceError where it gives no device
+ */
+export async function sharedDevice(powerPreference: GPUPowerPreference): Promise<GpuDevice> {
+  if (shared?.usable) return shared;
+  sharing ??= requestDevice(powerPreference).finally(() => {
+    sharing = undefined;
+  });
+  return (shared = await sharing);
+}
+
+async function requestDevice(powerPreference: GPUPowerPreference): Promise<GpuDevice> {
+  const adapter = await findAdapter({ powerPreference });
+  const requiredLimits: Record<string, number> = {};
+  for (const name of wantedLimits) requiredLimits[name] = adapter.limits[name];
+  const requiredFeatures = wantedFeatures.filter((f) => adapter.features.has(f as GPUFeatureName)) as GPUFeatureName[];
+  try {
+    return new GpuDevice(await adapter.requestDevice({ requiredFeatures, requiredLimits, label: "forwardpass" }), true);
+  } catch (cause) {
+    throw new DeviceError(`webgpu: the adapter gave no device: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Functions that WGSL lacks, or leaves open at NaN and infinity, for one or four lanes: T is f32 or a vector, B bool, I
+ * and U integers. A kernel that calls one by name gets it declared.
+ */
+const functions: Readonly<Record<string, string>> = {
+  // The language has no literals for these, and refuses constant expressions that give them.
+  infinity: `fn infinity() -> f32 { var bits = 0x7f800000u; return bitcast<f32>(bits); }`,
+  notANumber: `fn notANumber() -> f32 { var bits = 0x7fc00000u; return bitcast<f32>(bits); }`,
+  // By bits: compilers may take for granted that x == x.
+  isNan: `fn isNan(x: T) -> B { return (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u); }`,
+  isInfinite: `fn isInfinite(x: T) -> B { return (bitcast<U>(x) & U(0x7fffffffu)) == U(0x7f800000u); }`,
+  maxNan: `fn maxNan(a: T, b: T) -> T { return select(select(max(a, b), b, isNan(b)), a, isNan(a)); }`,
+  minNan: `fn minNan(a: T, b: T) -> T { return select(select(min(a, b), b, isNan(b)), a, isNan(a)); }`,
+  signOf: `fn signOf(x: T) -> T { return select(sign(x), x, isNan(x)); }`,
+  // A product with the constant 0 may be left out, infinity or not.
+  zeroTimes: `fn zeroTimes(x: T) -> T { return select(T(0.0), T(notANumber()), isInfinite(x) | isNan(x)); }`,
+  expNan: `fn expNan(x: T) -> T { return select(exp(x), x, isNan(x)); }`,
+  sigmoid: `fn sigmoid(x: T) -> T { return T(1.0) / (T(1.0) + expNan(-x)); }`,
+  // exp overflows before tanh leaves 1.
+  tanhOf: `fn tanhOf(x: T) -> T { return select(tanh(clamp(x, T(-15.0), T(15.0))), x, isNan(x)); }`,
+  // The angles' own functions are good to 2^-11 only, by the specification. The ones here are those of Cephes: pi/2 in
+  // three parts, then polynomials.
+  turned: `fn turned(x: T, quarter: T) -> T {
+  let k = round(x * T(0.6366197723675814));
+  let r = ((x - k * T(1.5703125)) - k * T(0.0004837512969970703)) - k * T(7.54978995489188e-8);
+  let z = r * r;
+  let s = r + r * z * (T(-0.16666654611) + z * (T(0.0083321608736) + z * T(-0.00019515295891)));
+  let c = T(1.0) - T(0.5) * z + z * z * (T(0.04166664568298827) + z * (T(-0.001388731625493765) + z * T(2.443315711809948e-5)));
+  let q = (k + quarter) - T(4.0) * floor((k + quarter) * T(0.25));
+  let value = select(s, c, (q == T(1.0)) | (q == T(3.0)));
+  return select(value, -value, q >= T(2.0));
+}`,
+  sinOf: `fn sinOf(x: T) -> T { return turned(x, T(0.0)); }`,
+  cosOf: `fn cosOf(x: T) -> T { return turned(x, T(1.0)); }`,
+  tanOf: `fn tanOf(x: T) -> T { return sinOf(x) / cosOf(x); }`,
+  asinPolynomial: `fn asinPolynomial(x: T, z: T) -> T {
+  let p = (((T(0.042163199048) * z + T(0.024181311049)) * z + T(0.045470025998)) * z + T(0.074953002686)) * z + T(0.16666752422);
+  return x + x * z * p;
+}`,
+  asinOf: `fn asinOf(x: T) -> T {
+  let a = abs(x);
+  let z = T(0.5) * (T(1.0) - a);
+  let outer = T(1.5707963267948966) - T(2.0) * asinPolynomial(sqrt(z), z);
+  return select(asinPolynomial(x, x * x), sign(x) * outer, a > T(0.5));
+}`,
+  acosOf: `fn acosOf(x: T) -> T {
+  let z = T(0.5) * (T(1.0) - abs(x));
+  let outer = T(2.0) * asinPolynomial(sqrt(z), z);
+  let inner = T(1.5707963267948966) - asinPolynomial(x, x * x);
+  return select(inner, select(outer, T(3.141592653589793) - outer, x < T(0.0)), abs(x) > T(0.5));
+}`,
+  atanOf: `fn atanOf(x: T) -> T {
+  let a = abs(x);
+  let far = a > T(2.414213562373095);
+  let near = a > T(0.4142135623730951);
+  let r = select(select(a, (a - T(1.0)) / (a + T(1.0)), near), T(-1.0) / a, far);
+  let start = select(select(T(0.0), T(0.7853981633974483), near), T(1.5707963267948966), far);
+  let z = r * r;
+  let p = ((T(0.0805374449538) * z + T(-0.138776856032)) * z + T(0.199777106478)) * z + T(-0.333329491539);
+  return select(sign(x) * (start + (p * z * r + r)), x, isNan(x));
+}`,
+  softplus: `fn softplus(x: T) -> T { return max(x, T(0.0)) + log(T(1.0) + exp(-abs(x))); }`,
+  // Abramowitz and Stegun 7.1.26: within 1.5e-7.
+  erf: `fn erf(x: T) -> T {
+  let a = min(abs(x), T(10.0));
+  let t = T(1.0) / (T(1.0) + T(0.3275911) * a);
+  let p = ((((T(1.061405429) * t + T(-1.453152027)) * t + T(1.421413741)) * t + T(-0.284496736)) * t + T(0.254829592)) * t;
+  return select(sign(x) * (T(1.0) - p * exp(-a * a)), x, isNan(x));
+}`,
+  gelu: `fn gelu(x: T) -> T { return T(0.5) * x * (T(1.0) + erf(x * T(0.7071067811865476))); }`,
+  geluTanh: `fn geluTanh(x: T) -> T {
+  return T(0.5) * x * (T(1.0) + tanhOf(T(0.7978845608028654) * (x + T(0.044715) * x * x * x)));
+}`,
+  // IEEE 754's pow: that of WGSL is undefined below 0.
+  power: `fn power(x: T, e: T) -> T {
+  let magnitude = pow(abs(x), e);
+  let whole = e == trunc(e);
+  let odd = whole & (abs(e) % T(2.0) == T(1.0));
+  let signed = select(magnitude, select(T(notANumber()), select(magnitude, -magnitude, odd), whole), x < T(0.0));
+  let atZero = select(select(T(infinity()), T(0.0), e > T(0.0)), x, odd & (e > T(0.0)));
+  let ordinary = select(signed, atZero, x == T(0.0));
+  let nan = select(ordinary, T(notANumber()), isNan(x) | isNan(e));
+  return select(nan, T(1.0), (e == T(0.0)) | (x == T(1.0)));
+}`,
+  // The quotient may be rounded up to the next integer.
+  remainder: `fn remainder(a: T, b: T) -> T {
+  let r = a - b * trunc(a / b);
+  let fixed = select(r, r + abs(b) * sign(a), (r != T(0.0)) & ((r < T(0.0)) != (a < T(0.0))));
+  return select(fixed, a, isInfinite(b) & !isInfinite(a));
+}`,
+  flooredRemainder: `fn flooredRemainder(a: T, b: T) -> T {
+  let r = remainder(a, b);
+  return select(r, r + b, (r != T(0.0)) & ((r < T(0.0)) != (b < T(0.0))));
+}`,
+  roundF16: `fn roundF16(x: T) -> T { return select(quantizeToF16(x), x, isNan(x) | (abs(x) > T(65504.0))); }`,
+  roundBf16: `fn roundBf16(x: T) -> T {
+  let bits = bitcast<U>(x);
+  let even = (bits + U(0x7fffu) + ((bits >> U(16u)) & U(1u))) & U(0xffff0000u);
+  return select(bitcast<T>(even), x, isNan(x));
+}`,
+  // Integers divided by 0 give 0 here.
+  divideI: `fn divideI(a: I, b: I) -> I { return select(a / select(b, I(1), b == I(0)), I(0), b == I(0)); }`,
+  divideU: `fn divideU(a: U, b: U) -> U { return select(a / select(b, U(1), b == U(0)), U(0), b == U(0)); }`,
+  remainderI: `fn remainderI(a: I, b: I) -> I { return select(a % select(b, I(1), b == I(0)), I(0), b == I(0)); }`,
+  remainderU: `fn remainderU(a: U, b: U) -> U { return select(a % select(b, U(1), b == U(0)), U(0), b == U(0)); }`,
+  flooredRemainderI: `fn flooredRemainderI(a: I, b: I) -> I {
+  let r = remainderI(a, b);
+  return select(r, r + b, (r != I(0)) & ((r < I(0)) != (b < I(0))));
+}`,
+  // By squaring. Negative powers truncate: only 1 and -1 have any that are not 0.
+  powerI: `fn powerI(x: I, e: I) -> I {
+  var y = I(1);
+  var b = x;
+  for (var k = 0u; k < 31u; k++) {
+    y = select(y, y * b, ((bitcast<U>(e) >> U(k)) & U(1u)) == U(1u));
+    b = b * b;
+  }
+  let odd = (bitcast<U>(e) & U(1u)) == U(1u);
+  let negative = select(select(I(0), select(I(1), I(-1), odd), x == I(-1)), I(1), x == I(1));
+  return select(y, negative, e < I(0));
+}`,
+  powerU: `fn powerU(x: U, e: U) -> U {
+  var y = U(1u);
+  var b = x;
+  for (var k = 0u; k < 32u; k++) {
+    y = select(y, y * b, ((e >> U(k)) & U(1u)) == U(1u));
+    b = b * b;
+  }
+  return y;
+}`,
+};
+
+const calls = new Map(Object.keys(functions).map((name) => [name, new RegExp(`\\b${name}\\(`)]));
+
+/** Declarations of those that the code calls, and of those that they call. */
+export function functionsUsed(code: string): string {
+  const used = new Set<string>();
+  const visit = (text: string): void => {
+    for (const [name, pattern] of calls) {
+      if (used.has(name) || !pattern.test(text)) continue;
+      used.add(name);
+      visit(functions[name]);
+    }
+  };
+  visit(code);
+  return [...used].map((name) => `${functions[name]}\n`).join("");
+}

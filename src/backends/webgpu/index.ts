@@ -1,0 +1,96 @@
+/** The webgpu backend: WGSL generated for each plan, in browsers and, through the optional peer `webgpu`, in Node. */
+import type { Backend, HostStep, Kernel } from "../backend.ts";
+import { kernelTable } from "../backend.ts";
+import { deviceOf, type GpuDevice, sharedDevice } from "./device.ts";
+import { elementwiseKernels } from "./elementwise-table.ts";
+import { fuseElementwise } from "./fuse.ts";
+import { NoGpuError } from "./gpu.ts";
+import { type PipelineProgress, WebgpuSession } from "./session.ts";
+import type { AnyStep, GpuKernels, GpuStep } from "./step.ts";
+import type { GpuTarget } from "./target.ts";
+
+export interface WebgpuOptions {
+  /** A device of the caller's: it is used and never destroyed. Default: one that all backends here share. */
+  device?: GPUDevice;
+  /** Which of several GPUs the shared device is on, when it is first opened. Default "high-performance". */
+  powerPreference?: GPUPowerPreference;
+  /** Features to do without even where the device has them: for tests of the plainer variants. */
+  without?: readonly GPUFeatureName[];
+  /** "cpu": operators without a GPU kernel run on the host, at the cost of copies. Default: they are refused. */
+  fallback?: "cpu";
+  /** Told how many shaders are compiled while plans are made. */
+  onProgress?: (progress: PipelineProgress) => void;
+}
+
+export interface WebgpuBackend extends Backend<AnyStep> {
+  readonly device: GPUDevice;
+  readonly ownKernels: readonly Kernel<GpuStep>[];
+  /** Lets go of the device. The last backend to do so destroys it, unless the caller gave it. */
+  dispose(): void;
+}
+
+/** Families of kernels, in order of preference within each operator. */
+const families: readonly GpuKernels[] = [elementwiseKernels];
+
+/**
+ * The `webgpu` backend; undefined where there is no GPU for it, or no package `webgpu` in Node.
+ * @throws DeviceError where there is one and it does not start
+ */
+export async function webgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend | undefined> {
+  try {
+    return await openWebgpu(options);
+  } catch (e) {
+    if (e instanceof NoGpuError) return undefined;
+    throw e;
+  }
+}
+
+/** The same; throws DeviceError with what to install or to look at where there is no GPU. */
+export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
+  const { device, powerPreference = "high-performance", fallback, onProgress } = options;
+  const gpu = (device ? deviceOf(device) : await sharedDevice(powerPreference)).hold();
+  const target = targetOf(gpu.device, options.without ?? []);
+  const ownKernels = families.flatMap((family) => family(target));
+  const host = fallback && (await import("../cpu/index.ts")).cpu();
+  return backend(gpu, target, ownKernels, host, onProgress);
+}
+
+function backend(
+  gpu: GpuDevice,
+  target: GpuTarget,
+  ownKernels: readonly Kernel<GpuStep>[],
+  host: Backend<HostStep> | undefined,
+  onProgress: WebgpuOptions["onProgress"],
+): WebgpuBackend {
+  const own = kernelTable(ownKernels);
+  const release = once(() => gpu.release());
+  return {
+    name: "webgpu",
+    device: gpu.device,
+    ownKernels,
+    kernels: host ? [...ownKernels, ...host.kernels] : ownKernels,
+    kernelsFor: (op) => (host ? [...own(op), ...host.kernelsFor(op)] : own(op)),
+    fallback: host?.fallback as Backend<AnyStep>["fallback"],
+    inplace: false,
+    refine: (plan) => fuseElementwise(plan, target),
+    open() {
+      gpu.assertUsable();
+      return new WebgpuSession(gpu, target, onProgress);
+    },
+    dispose: release,
+  };
+}
+
+function targetOf({ features, limits, adapterInfo }: GPUDevice, without: readonly GPUFeatureName[]): GpuTarget {
+  const has = (name: GPUFeatureName): boolean => features.has(name) && !without.includes(name);
+  const { subgroupMinSize: min = 4, subgroupMaxSize: max = 128 } = adapterInfo ?? {};
+  return { f16: has("shader-f16"), subgroups: has("subgroups") ? { min, max } : undefined, limits };
+}
+
+function once(work: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) work();
+    done = true;
+  };
+}

@@ -1,0 +1,295 @@
+/**
+ * A plan on a GPU: buffers, pipelines and bind groups are made once; a run writes its inputs, submits its dispatches and
+ * reads all its outputs back together. Steps that fall back to the host part it into several submissions.
+ */
+import type { TypedArray } from "../../tensor/dtype.ts";
+import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
+import {
+  Copies,
+  type HostStep,
+  type Place,
+  type PlannedStep,
+  type Program,
+  type RunControl,
+  type StagePlan,
+} from "../backend.ts";
+import { bufferBytes, copiedBytes, decode } from "./border.ts";
+import { Clock } from "./clock.ts";
+import type { Pipeline } from "./device.ts";
+import type { PoolBuffer, WebgpuSession } from "./session.ts";
+import { type AnyStep, type Binding, type Dispatch, isGpuStep } from "./step.ts";
+
+/** A dispatch with what it needs. */
+export interface Command {
+  readonly step: number;
+  readonly dispatch: Dispatch;
+  readonly pipeline: Pipeline;
+  /** Buffer of each binding; for state, its number. */
+  readonly buffers: readonly (GPUBuffer | number)[];
+  group?: GPUBindGroup;
+}
+
+/** Commands between two steps of the host, and the step that follows them. */
+interface Segment {
+  readonly commands: Command[];
+  readonly host?: { readonly planned: PlannedStep<HostStep>; readonly step: number };
+}
+
+export class GpuProgram implements Program {
+  onDispose: (() => void) | undefined;
+  private readonly segments: Segment[] = [];
+  private readonly slots = new Map<number, PoolBuffer>();
+  private readonly constants = new Copies<GPUBuffer>();
+  /** Buffers of the state that bind groups were made for. */
+  private boundState: readonly GPUBuffer[] | undefined;
+  private clock: Clock | undefined;
+
+  constructor(
+    private readonly plan: StagePlan<AnyStep>,
+    private readonly session: WebgpuSession,
+  ) {}
+
+  async prepare(): Promise<void> {
+    const { plan, session } = this;
+    const scratch = await session.gpu.guarded("allocating memory", () => {
+      session.freeAll();
+      const blocks = this.assignBuffers();
+      session.stagingBuffer(this.resultBytes(plan.outputs));
+      return blocks;
+    });
+    const dispatches = plan.steps.flatMap(({ step, kernel }, i) =>
+      isGpuStep(step) ? step.run.map((dispatch) => ({ dispatch, kernel, i })) : [],
+    );
+    const pipelines = await session.counted(
+      dispatches.map(({ dispatch, kernel }) => session.gpu.pipeline(dispatch.code, dispatch.bindings, kernel)),
+    );
+    await session.gpu.guarded("uploading weights", () => {
+      const commands = dispatches.map(({ dispatch, i }, k): Command => {
+        const buffers = dispatch.bindings.map((b) => this.bufferOf(b, plan.steps[i], scratch[i]));
+        const command: Command = { step: i, dispatch, pipeline: pipelines[k], buffers };
+        if (!buffers.some((b) => typeof b === "number")) command.group = this.bindGroup(command, []);
+        return command;
+      });
+      this.divide(commands);
+    });
+  }
+
+  /** A buffer for each slot while it is in use; scratch memory by step. */
+  private assignBuffers(): GPUBuffer[][] {
+    const { plan, session } = this;
+    const uses = lastUses(plan);
+    const bytes = new Map<number, number>();
+    for (const p of placesOf(plan)) {
+      if (p.slot === undefined) continue;
+      bytes.set(p.slot, Math.max(bytes.get(p.slot) ?? 0, bufferBytes(session.target, p)));
+    }
+    const acquire = (slot: number, label: string): void => {
+      if (!this.slots.has(slot)) this.slots.set(slot, session.acquire(bytes.get(slot)!, label));
+    };
+    for (const p of plan.inputs) acquire(p.slot!, "an input");
+    return plan.steps.map((s, i) => {
+      for (const p of s.outputs) if (p?.slot !== undefined) acquire(p.slot, `the output of "${s.node}"`);
+      const sizes = (isGpuStep(s.step) && s.step.scratch) || [];
+      const own = sizes.map((b) => session.acquire(Math.max(16, b), `the workspace of "${s.node}"`));
+      for (const b of own) b.busy = false;
+      for (const [slot, last] of uses) if (last === i) this.slots.get(slot)!.busy = false;
+      return own.map((b) => b.buffer);
+    });
+  }
+
+  private bufferOf({ source }: Binding, s: PlannedStep<AnyStep>, scratch: readonly GPUBuffer[]): GPUBuffer | number {
+    if ("scratch" in source) return scratch[source.scratch];
+    const place = "input" in source ? s.inputs[source.input] : s.outputs[source.output];
+    if (place!.state !== undefined) return place!.state;
+    return place!.constant ? this.session.constantBuffer(place!, this.constants) : this.slots.get(place!.slot!)!.buffer;
+  }
+
+  private bindGroup({ pipeline, buffers, dispatch }: Command, state: readonly GPUBuffer[]): GPUBindGroup {
+    return this.session.gpu.device.createBindGroup({
+      layout: pipeline.layout,
+      entries: buffers.map((b, binding) => {
+        const buffer = typeof b === "number" ? state[b] : b;
+        const { range } = dispatch.bindings[binding];
+        return { binding, resource: range ? { buffer, offset: range.offset, size: range.bytes } : { buffer } };
+      }),
+    });
+  }
+
+  /** Parts the commands where a step runs on the host. */
+  private divide(commands: readonly Command[]): void {
+    let from = 0;
+    this.plan.steps.forEach(({ step }, i) => {
+      if (isGpuStep(step)) return;
+      const upTo = commands.findIndex((c) => c.step > i);
+      const to = upTo < 0 ? commands.length : upTo;
+      const planned = this.plan.steps[i] as PlannedStep<HostStep>;
+      this.segments.push({ commands: commands.slice(from, to), host: { planned, step: i } });
+      from = to;
+    });
+    this.segments.push({ commands: commands.slice(from) });
+  }
+
+  *run(inputs: readonly HostTensor[], control?: RunControl): Work<HostTensor[]> {
+    const { session, plan } = this;
+    const { times } = control ?? {};
+    session.gpu.assertUsable();
+    try {
+      this.bindState();
+      inputs.forEach((t, i) => {
+        session.write(this.slots.get(plan.inputs[i].slot!)!.buffer, plan.inputs[i], t.data as TypedArray);
+      });
+      for (const { commands, host } of this.segments) {
+        const wanted = host ? host.planned.inputs.filter((p) => p !== undefined) : plan.outputs;
+        const read = yield* this.submit(commands, wanted, times);
+        if (!host) return read;
+        if (control) yield undefined;
+        const before = performance.now();
+        this.runOnHost(host.planned, read);
+        if (times) times[host.step] = performance.now() - before;
+      }
+      return [];
+    } catch (e) {
+      throw yield* waitFor(session.gpu.failure(e));
+    }
+  }
+
+  /** Runs commands and reads values back. */
+  private *submit(commands: readonly Command[], wanted: readonly Place[], times?: Float64Array): Work<HostTensor[]> {
+    const { gpu, target } = this.session;
+    if (times && !this.clock && commands.length > 0) this.clock = yield* waitFor(Clock.make(gpu, this.commandCount));
+    const clock = times && this.clock;
+    if (times && !clock) yield* this.timeByWaiting(commands, times);
+    const bytes = this.resultBytes(wanted);
+    const staging = bytes > 0 ? this.session.stagingBuffer(bytes) : undefined;
+    const accepted = gpu.guarded("running the model", () => {
+      const encoder = gpu.device.createCommandEncoder();
+      if (clock) clock.encode(encoder, commands, issue);
+      else if (!times) encodeTogether(encoder, commands);
+      let offset = 0;
+      for (const p of wanted) {
+        const size = p.constant ? 0 : copiedBytes(target, p);
+        if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, staging!, offset, size);
+        offset += aligned(size);
+      }
+      gpu.device.queue.submit([encoder.finish()]);
+    });
+    let results: HostTensor[];
+    try {
+      yield* waitFor(Promise.all([accepted, staging?.mapAsync(mapRead, 0, bytes)]));
+      const mapped = staging?.getMappedRange(0, bytes) ?? new ArrayBuffer(0);
+      let offset = 0;
+      results = wanted.map((p) => {
+        if (p.constant) return { dtype: p.dtype, shape: p.shape, data: p.constant.data.slice() };
+        const t = decode(target, p, mapped, offset);
+        offset += aligned(copiedBytes(target, p));
+        return t;
+      });
+    } finally {
+      staging?.unmap();
+    }
+    if (clock) yield* waitFor(clock.read(commands, times!));
+    return results;
+  }
+
+  /** Without timestamps: one step at a time, from giving it to the device until that is done. */
+  private *timeByWaiting(commands: readonly Command[], times: Float64Array): Work<void> {
+    const { gpu } = this.session;
+    for (let from = 0; from < commands.length; ) {
+      const { step } = commands[from];
+      const next = commands.findIndex((c) => c.step > step);
+      const to = next < 0 ? commands.length : next;
+      const before = performance.now();
+      const accepted = gpu.guarded("running the model", () => {
+        const encoder = gpu.device.createCommandEncoder();
+        encodeTogether(encoder, commands.slice(from, to));
+        gpu.device.queue.submit([encoder.finish()]);
+      });
+      yield* waitFor(Promise.all([accepted, gpu.device.queue.onSubmittedWorkDone()]));
+      times[step] = performance.now() - before;
+      from = to;
+    }
+  }
+
+  private get commandCount(): number {
+    return Math.max(...this.segments.map((s) => s.commands.length));
+  }
+
+  /** A step of the host: on copies of what it reads, and back. */
+  private runOnHost({ step, outputs, inputs }: PlannedStep<HostStep>, read: readonly HostTensor[]): void {
+    let next = 0;
+    const given = inputs.map((p) => p && (read[next++].data as TypedArray)) as TypedArray[];
+    const results = outputs.map((p) => p && emptyTensor(p));
+    const workspace = new Uint8Array(step.workspaceBytes ?? 0);
+    step.run(given, results.map((t) => t?.data) as TypedArray[], workspace);
+    results.forEach((t, i) => {
+      if (t) this.session.write(this.bufferAt(outputs[i]!), t, t.data as TypedArray);
+    });
+  }
+
+  private bufferAt({ slot, state }: Place): GPUBuffer {
+    return state === undefined ? this.slots.get(slot!)!.buffer : this.session.state!.buffers[state];
+  }
+
+  /** Bind groups with state are made anew when it is another, or has moved. */
+  private bindState(): void {
+    const buffers = this.session.state?.buffers;
+    if (this.boundState === buffers) return;
+    this.boundState = buffers;
+    for (const { commands } of this.segments)
+      for (const c of commands) if (c.buffers.some((b) => typeof b === "number")) c.group = this.bindGroup(c, buffers!);
+  }
+
+  private resultBytes(wanted: readonly Place[]): number {
+    const { target } = this.session;
+    return wanted.reduce((sum, p) => sum + (p.constant ? 0 : aligned(copiedBytes(target, p))), 0);
+  }
+
+  dispose(): void {
+    for (const buffer of this.constants.all()) buffer.destroy();
+    this.constants.clear();
+    this.clock?.dispose();
+    this.segments.length = 0;
+    this.onDispose?.();
+  }
+}
+
+type Work<T> = Generator<Promise<unknown> | undefined, T>;
+
+/** GPUMapMode.READ. */
+const mapRead = 1;
+
+/** Rows of 8-byte elements start where views of them may. */
+const aligned = (bytes: number): number => Math.ceil(bytes / 8) * 8;
+
+function* waitFor<T>(p: Promise<T>): Work<T> {
+  return (yield p) as T;
+}
+
+function issue(pass: GPUComputePassEncoder, { pipeline, group, dispatch }: Command): void {
+  pass.setPipeline(pipeline.pipeline);
+  pass.setBindGroup(0, group!);
+  pass.dispatchWorkgroups(...dispatch.workgroups);
+}
+
+function encodeTogether(encoder: GPUCommandEncoder, commands: readonly Command[]): void {
+  if (commands.length === 0) return;
+  const pass = encoder.beginComputePass();
+  for (const c of commands) issue(pass, c);
+  pass.end();
+}
+
+function* placesOf(plan: StagePlan<AnyStep>): Generator<Place> {
+  yield* plan.inputs;
+  yield* plan.outputs;
+  for (const s of plan.steps) for (const p of [...s.inputs, ...s.outputs]) if (p) yield p;
+}
+
+/** The last step that uses each slot: past the last one for what the plan gives. */
+function lastUses(plan: StagePlan<AnyStep>): Map<number, number> {
+  const last = new Map<number, number>();
+  plan.steps.forEach((s, i) => {
+    for (const p of [...s.inputs, ...s.outputs]) if (p?.slot !== undefined) last.set(p.slot, i);
+  });
+  for (const p of plan.outputs) if (p.slot !== undefined) last.set(p.slot, plan.steps.length);
+  return last;
+}

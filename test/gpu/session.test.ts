@@ -1,0 +1,192 @@
+/** What a GPU session takes from its device, and what becomes of it when that fails. */
+import { describe, expect, test } from "vitest";
+import { openWebgpu } from "../../src/backends/webgpu/index.ts";
+import {
+  add,
+  compile,
+  DeviceError,
+  exp,
+  type Graph,
+  graph,
+  InputError,
+  mul,
+  relu,
+  sigmoid,
+  UnsupportedOpError,
+} from "../../src/index.ts";
+import * as ops from "../../src/ops/index.ts";
+
+const n = 64;
+const x = Float32Array.from({ length: n }, (_, i) => i / 8 - 4);
+const hidden = (v: number): number => Math.max(v * v + v, 0);
+
+/** Four elementwise nodes, of which the second is an output too. */
+const chain = (): Graph =>
+  graph(({ input }) => {
+    const v = input("x", "f32", [n]);
+    const h = relu(add(mul(v, v), v));
+    return { y: sigmoid(mul(h, v)), h };
+  });
+
+/** Counts calls of a method while `work` runs. */
+async function counting(object: object, method: string, work: () => Promise<unknown>): Promise<number> {
+  const target = object as Record<string, (...args: unknown[]) => unknown>;
+  const own = target[method];
+  let calls = 0;
+  target[method] = function (this: unknown, ...args) {
+    calls++;
+    return own.apply(this, args);
+  };
+  try {
+    await work();
+  } finally {
+    target[method] = own;
+  }
+  return calls;
+}
+
+describe("a session on the GPU", () => {
+  test("joins elementwise steps, and stores what is read twice", async () => {
+    const device = await openWebgpu();
+    using session = await compile(chain(), { device });
+    const { y, h } = await session.run({ x });
+    x.forEach((v, i) => {
+      expect(h.data[i]).toBeCloseTo(hidden(v), 4);
+      expect(y.data[i]).toBeCloseTo(1 / (1 + Math.exp(-hidden(v) * v)), 5);
+    });
+    const steps = session.explain();
+    expect(steps.map((s) => s.kernel)).toEqual(["webgpu/elementwise/fused", "webgpu/elementwise/fused"]);
+    expect(steps.map((s) => s.dispatches)).toEqual([1, 1]);
+  });
+
+  test("makes no buffer after its first run, submits once and reads back once", async () => {
+    const device = await openWebgpu();
+    using session = await compile(chain(), { device });
+    await session.run({ x });
+    const again = () => session.run({ x });
+    expect(await counting(device.device, "createBuffer", again)).toBe(0);
+    expect(await counting(device.device, "createBindGroup", again)).toBe(0);
+    expect(await counting(device.device.queue, "submit", again)).toBe(1);
+    expect(await counting(Object.getPrototypeOf(await probe(device.device)), "mapAsync", again)).toBe(1);
+  });
+
+  test("measures each step", async () => {
+    const device = await openWebgpu();
+    using session = await compile(chain(), { device });
+    await session.run({ x }, { profile: true });
+    for (const s of session.explain()) expect(s.ms).toBeGreaterThanOrEqual(0);
+  });
+
+  test("tells of the shaders that it compiles", async () => {
+    const seen: string[] = [];
+    const device = await openWebgpu({ onProgress: ({ done, total }) => seen.push(`${done}/${total}`) });
+    using session = await compile(chain(), { device });
+    await session.run({ x });
+    expect(seen).toEqual(["0/2", "1/2", "2/2"]);
+  });
+
+  test("refuses what 32 bits don't hold, and takes what they do", async () => {
+    const device = await openWebgpu();
+    const g = graph(({ input }) => ({ y: add(input("a", "i64", [2]), input("b", "i64", [2])) }));
+    using session = await compile(g, { device });
+    const b = BigInt64Array.of(1n, 2n);
+    await expect(session.run({ a: BigInt64Array.of(1n << 40n, 0n), b })).rejects.toThrow(InputError);
+    expect((await session.run({ a: BigInt64Array.of(-7n, 2n ** 30n), b })).y.data).toEqual(
+      BigInt64Array.of(-6n, 2n ** 30n + 2n),
+    );
+  });
+
+  test("lists every operator that it has no kernel for, or runs them on the host where that is asked for", async () => {
+    const g = graph(({ input }) => {
+      const a = input("a", "f32", [2, 2]);
+      return { y: relu(ops.det(a)), z: ops.eyeLike(a, {}), w: ops.det(mul(a, a)) };
+    });
+    const a = Float32Array.of(1, 2, 3, 4);
+    using strict = await compile(g, { device: await openWebgpu() });
+    const error = await strict.run({ a }).catch((e) => e);
+    expect(error).toBeInstanceOf(UnsupportedOpError);
+    expect(error.missing).toHaveLength(2);
+    using lenient = await compile(g, { device: await openWebgpu({ fallback: "cpu" }) });
+    const { y, z, w } = await lenient.run({ a });
+    expect([...(y.data as Float32Array)]).toEqual([0]);
+    expect([...(z.data as Float32Array)]).toEqual([1, 0, 0, 1]);
+    expect((w.data as Float32Array)[0]).toBeCloseTo(1 * 16 - 4 * 9, 4);
+  });
+});
+
+describe("trouble with the device", () => {
+  const request = async (): Promise<GPUDevice> => {
+    const { findAdapter } = await import("../../src/backends/webgpu/gpu.ts");
+    return await (await findAdapter({})).requestDevice();
+  };
+
+  test("a device lost between and during runs is a DeviceError, and the next one works", async () => {
+    const own = await request();
+    const device = await openWebgpu({ device: own });
+    const session = await compile(chain(), { device });
+    await session.run({ x });
+    const running = session.run({ x });
+    own.destroy();
+    await expect(running).rejects.toThrow(DeviceError);
+    await expect(session.run({ x })).rejects.toThrow(/lost.*load the model again/);
+    session.dispose();
+    expect(() => device.open()).toThrow(DeviceError);
+    for (const name of ["webgpu", "cpu"] as const) {
+      const { openDevice } = await import("../../src/device.ts");
+      using again = await compile(chain(), { device: await openDevice(name) });
+      expect((await again.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+    }
+  });
+
+  test("the shared device is opened anew after it was lost", async () => {
+    const first = await openWebgpu();
+    first.device.destroy();
+    await first.device.lost;
+    const second = await openWebgpu();
+    expect(second.device).not.toBe(first.device);
+    using session = await compile(chain(), { device: second });
+    expect((await session.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+  });
+
+  test("a device that others use, or gave, is not destroyed", async () => {
+    const own = await request();
+    const given = await openWebgpu({ device: own });
+    using _ = await compile(chain(), { device: given });
+    given.dispose();
+    await own.queue.onSubmittedWorkDone();
+    own.pushErrorScope("validation");
+    own.createBuffer({ size: 16, usage: 128 }).destroy();
+    expect(await own.popErrorScope()).toBeNull();
+    const [a, b] = [await openWebgpu(), await openWebgpu()];
+    expect(a.device).toBe(b.device);
+    using session = await compile(chain(), { device: b });
+    a.dispose();
+    a.dispose();
+    expect((await session.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+    own.destroy();
+  });
+
+  test("values larger than a binding are refused with a DeviceError", async () => {
+    const own = await request();
+    const device = await openWebgpu({ device: own });
+    const rows = own.limits.maxStorageBufferBindingSize / 4;
+    const g = graph(({ input }) => ({
+      y: ops.reshape(exp(add(input("a", "f32", [1]), input("b", "f32", [rows + 1]))), [-1]),
+    }));
+    using session = await compile(g, { device });
+    await expect(session.run({ a: new Float32Array(1), b: new Float32Array(rows + 1) })).rejects.toThrow(DeviceError);
+    own.destroy();
+  });
+
+  test("a shader that does not compile is a DeviceError with the compiler's words", async () => {
+    const { deviceOf } = await import("../../src/backends/webgpu/device.ts");
+    const own = await request();
+    const gpu = deviceOf(own);
+    await expect(gpu.pipeline("fn main( {", [], "broken")).rejects.toThrow(/shader of broken/);
+    own.destroy();
+  });
+});
+
+async function probe(device: GPUDevice): Promise<GPUBuffer> {
+  return device.createBuffer({ size: 16, usage: 128 });
+}
