@@ -5,4 +5,4 @@ import { testKernels } from "./kernels.ts";
 const runs = Number(process.env["FORWARDPASS_RUNS"] ?? 12);
 
 const backend = await openWebgpu();
-testKernels("webgpu kernels equal their references", { ...backend, kernels: backend.ownKernels }, runs);
+testKernels("webgpu kernels equal their references", { ...backend, kernels: await backend.ownKernels() }, runs);

@@ -1,12 +1,12 @@
 /** The webgpu backend: WGSL generated for each plan, in browsers and, through the optional peer `webgpu`, in Node. */
-import type { Backend, HostStep, Kernel } from "../backend.ts";
-import { kernelTable } from "../backend.ts";
+import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
+import type { CpuBackend } from "../cpu/index.ts";
 import { deviceOf, type GpuDevice, sharedDevice } from "./device.ts";
 import { elementwiseKernels } from "./elementwise-table.ts";
 import { fuseElementwise } from "./fuse.ts";
 import { NoGpuError } from "./gpu.ts";
 import { type PipelineProgress, WebgpuSession } from "./session.ts";
-import type { AnyStep, GpuKernels, GpuStep } from "./step.ts";
+import type { AnyStep, GpuStep } from "./step.ts";
 import type { GpuTarget } from "./target.ts";
 
 export interface WebgpuOptions {
@@ -24,13 +24,16 @@ export interface WebgpuOptions {
 
 export interface WebgpuBackend extends Backend<AnyStep> {
   readonly device: GPUDevice;
-  readonly ownKernels: readonly Kernel<GpuStep>[];
+  /** Every kernel of this backend: for tests. */
+  ownKernels(): Promise<readonly Kernel<GpuStep>[]>;
   /** Lets go of the device. The last backend to do so destroys it, unless the caller gave it. */
   dispose(): void;
 }
 
-/** Families of kernels, in order of preference within each operator. */
-const families: readonly GpuKernels[] = [elementwiseKernels];
+/** In order of preference within each operator. */
+const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
+  ["*", async () => elementwiseKernels(target)],
+];
 
 /**
  * The `webgpu` backend; undefined where there is no GPU for it, or no package `webgpu` in Node.
@@ -50,34 +53,40 @@ export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBac
   const { device, powerPreference = "high-performance", fallback, onProgress } = options;
   const gpu = (device ? deviceOf(device) : await sharedDevice(powerPreference)).hold();
   const target = targetOf(gpu.device, options.without ?? []);
-  const ownKernels = families.flatMap((family) => family(target));
   const host = fallback && (await import("../cpu/index.ts")).cpu();
-  return backend(gpu, target, ownKernels, host, onProgress);
+  return backend(gpu, target, host, onProgress);
 }
 
 function backend(
   gpu: GpuDevice,
   target: GpuTarget,
-  ownKernels: readonly Kernel<GpuStep>[],
-  host: Backend<HostStep> | undefined,
+  host: CpuBackend | undefined,
   onProgress: WebgpuOptions["onProgress"],
 ): WebgpuBackend {
-  const own = kernelTable(ownKernels);
-  const release = once(() => gpu.release());
+  const own = new KernelFamilies<GpuStep>(familiesFor(target));
   return {
     name: "webgpu",
     device: gpu.device,
-    ownKernels,
-    kernels: host ? [...ownKernels, ...host.kernels] : ownKernels,
-    kernelsFor: (op) => (host ? [...own(op), ...host.kernelsFor(op)] : own(op)),
+    async ownKernels() {
+      await own.load();
+      return own.kernels;
+    },
+    get kernels() {
+      return host ? [...own.kernels, ...host.kernels] : own.kernels;
+    },
+    kernelsFor: (op) => (host ? [...own.for(op), ...host.kernelsFor(op)] : own.for(op)),
     fallback: host?.fallback as Backend<AnyStep>["fallback"],
     inplace: false,
     refine: (plan) => fuseElementwise(plan, target),
+    async load(ops, dtypes) {
+      await own.load(new Set(ops.map((op) => op.name)));
+      await host?.load?.(ops, dtypes);
+    },
     open() {
       gpu.assertUsable();
       return new WebgpuSession(gpu, target, onProgress);
     },
-    dispose: release,
+    dispose: once(() => gpu.release()),
   };
 }
 
