@@ -19,7 +19,7 @@ const common: Options = {
   treeshake: true,
   target: "es2022",
   // Peers are loaded on demand, by the user's own installation.
-  external: ["sharp", "webgpu", "gpu.js", "@huggingface/tokenizers", "@huggingface/jinja"],
+  external: ["sharp", "webgpu", "gpu.js", "@huggingface/tokenizers", "@huggingface/jinja", "@huggingface/hub"],
 };
 
 export default defineConfig([

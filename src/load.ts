@@ -2,7 +2,13 @@
 import type { Backend } from "./backends/backend.ts";
 import { type DeviceChoice, openDevice } from "./device.ts";
 import { recognize } from "./formats/recognize.ts";
-import { type ByteSource, openSource, type SourceInput } from "./formats/source.ts";
+import {
+  type ByteSource,
+  type FetchOptions,
+  openSource,
+  type SourceInput,
+  type SourceOptions,
+} from "./formats/source.ts";
 import type { Graph } from "./graph/ir.ts";
 import { compile, type Session } from "./graph/session.ts";
 import { FormatError } from "./tensor/errors.ts";
@@ -14,7 +20,7 @@ export interface LoadProgress {
   total: number;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends FetchOptions {
   /** Default: the fastest that is there. */
   device?: DeviceChoice;
   /** Threads of the wasm device. Default: the cores, 8 at most. */
@@ -36,16 +42,13 @@ export interface LoadOptions {
  * GGUF, llama2.c, or a folder with safetensors and `config.json` (its path, or that of the safetensors file), which takes
  * whole texts: `tokens` i32 [batch, tokens] to `logits` f32 [batch, tokens, vocabulary]. To generate text, see
  * `forwardpass/tasks`.
- * @param input path, URL, bytes, Blob or Response
+ * @param input path, URL, `npm:NAME@VERSION/path`, `hf:org/name`, bytes, Blob or Response
  * @throws FormatError for a file that is corrupt or of an unknown format, UnsupportedOpError with every operator that
  * is missing, InputError when the source can't be read
  */
 export async function load(input: SourceInput, options: LoadOptions = {}): Promise<Session> {
-  const { signal, onProgress } = options;
-  const source = await openSource(input, {
-    signal,
-    onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
-  });
+  const { onProgress } = options;
+  const source = await openSource(input, sourceOptions(options));
   const device: Backend = await openDevice(options.device, options);
   const graph = await readGraph(source, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
@@ -59,6 +62,12 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
   });
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return session;
+}
+
+/** How the source of a model is opened: progress is that of reading. */
+export function sourceOptions(options: FetchOptions & Pick<LoadOptions, "signal" | "onProgress">): SourceOptions {
+  const { onProgress } = options;
+  return { ...options, onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total })) };
 }
 
 async function readGraph(source: ByteSource, options: LoadOptions): Promise<Graph> {
@@ -75,7 +84,12 @@ async function readGraph(source: ByteSource, options: LoadOptions): Promise<Grap
 /** Opens files of external weights: as the caller says, or beside the model. */
 function externalReader(source: ByteSource, options: LoadOptions): (path: string) => Promise<ByteSource> {
   return async (path) => {
-    if (options.externalData) return await openSource(await options.externalData(path), { signal: options.signal });
+    if (options.externalData)
+      return await openSource(await options.externalData(path), {
+        ...options,
+        onProgress: undefined,
+        sha256: undefined,
+      });
     if (!source.sibling) throw new FormatError(`${source.name}: weights are in "${path}": pass { externalData }`);
     return await source.sibling(path);
   };

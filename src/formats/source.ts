@@ -3,7 +3,7 @@
  * or on the other side of a network, is read in parts.
  */
 import { FormatError, InputError } from "../tensor/errors.ts";
-import type { UrlOptions } from "./source-url.ts";
+import type { UrlOptions } from "./sources/http.ts";
 
 export interface ByteSource {
   /** Size in bytes. */
@@ -25,15 +25,38 @@ export interface ByteSource {
 }
 
 /** Files of a model name each other; a hostile one must not name the rest of the disk. */
-function checkSibling(name: string, path: string): void {
+export function checkSibling(name: string, path: string): void {
   if (/^([/\\]|[a-z][a-z0-9+.-]*:)/i.test(path) || path.split(/[/\\]/).includes(".."))
     throw new FormatError(`${name}: refers to "${path}", outside its own folder`);
 }
 
-/** What `openSource` takes. A string is a URL when it has a scheme or there is no file system, otherwise a path. A folder stands for the model in it. */
+/**
+ * What `openSource` takes. A string is a URL, `npm:NAME@VERSION/path` or `hf:org/name/path` when it has a scheme or there is no
+ * file system, otherwise a path. A folder stands for the model in it.
+ */
 export type SourceInput = string | URL | Uint8Array | ArrayBuffer | Blob | Response | ByteSource;
 
-export interface SourceOptions extends UrlOptions {
+/** How files are fetched and kept. */
+export interface FetchOptions extends Omit<UrlOptions, "signal" | "onProgress"> {
+  /**
+   * Whether what is downloaded is kept: true and false, or the folder to keep it in (Node). Kept by default: npm packages and
+   * files from Hugging Face. URLs are read part by part as they are needed, unless this is set. The usual place is the folder
+   * that the environment variable FORWARDPASS_CACHE names, else one among the user's caches; in browsers OPFS.
+   */
+  cache?: boolean | string;
+  /** Use what was kept and ask nobody. Default: whether the environment variable FORWARDPASS_OFFLINE is 1. */
+  offline?: boolean;
+  /** The file's SHA-256 in hexadecimal: another one is a FormatError. The whole file is read for it. */
+  sha256?: string;
+  /** For `hf:`. Default: the environment variable HF_TOKEN. */
+  token?: string;
+  /** For `hf:`, in place of the public hub. */
+  hubUrl?: string;
+  /** For `npm:`. Default: the one that npm is configured with. */
+  registry?: string;
+}
+
+export interface SourceOptions extends FetchOptions, Pick<UrlOptions, "signal" | "onProgress"> {
   /** Overrides the name used in messages. */
   name?: string;
 }
@@ -79,7 +102,7 @@ export function blobSource(blob: Blob, name = (blob as File).name || "blob"): By
 
 // Read by a variable name and with the bundlers' ignore marks, so that builds for browsers don't try to resolve it.
 const nodeFs = "node:fs/promises";
-const loadFs = (): Promise<typeof import("node:fs/promises")> =>
+export const loadFs = (): Promise<typeof import("node:fs/promises")> =>
   import(/* webpackIgnore: true */ /* @vite-ignore */ nodeFs);
 
 /** One read call of the operating system takes less than 2 GiB. */
@@ -96,7 +119,7 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   };
   const stat = await fs.stat(path).catch(fail);
   if (stat.isDirectory()) {
-    const { modelFileAmong } = await import("./source-folder.ts");
+    const { modelFileAmong } = await import("./sources/folder.ts");
     const file = modelFileAmong(await fs.readdir(path), name);
     return fileSource(path instanceof URL ? new URL(file, `${path.href.replace(/\/?$/, "/")}`) : `${path}/${file}`);
   }
@@ -134,52 +157,86 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   return source;
 }
 
-/** The network part is loaded when a URL is first opened. */
-async function openUrl(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
-  if (url.startsWith("file:")) return fileSource(new URL(url), options.name);
-  const { urlSource } = await import("./source-url.ts");
-  if (/^https?:.*\/$/.test(url) && !options.response) {
-    const { usualNames } = await import("./source-folder.ts");
-    for (const name of usualNames) {
-      const source = await openUrl(url + name, options).catch((e) => {
-        if (!(e instanceof InputError)) throw e;
-      });
-      if (source) return source;
-    }
-    throw new InputError(`${url}: there is none of ${usualNames.join(", ")}`);
-  }
-  const source = await urlSource(url, options);
-  if (!/^https?:/.test(url)) return source;
+const isOffline = (options: SourceOptions): boolean =>
+  options.offline ?? (hasFileSystem() && process.env.FORWARDPASS_OFFLINE === "1");
+
+/** The network parts are loaded when they are first needed. */
+async function openUrl(url: string, given: SourceOptions & { response?: Response }): Promise<ByteSource> {
+  if (url.startsWith("file:")) return verified(await fileSource(new URL(url), given.name), given);
+  const options = { ...given, offline: isOffline(given) };
+  if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
+  if (url.startsWith("hf:")) return (await import("./sources/hub.ts")).hubSource(url, options);
+  const remote = /^https?:/.test(url);
+  if (remote && url.endsWith("/") && !options.response) return openFolder(url, options);
+  const source = await (remote ? openRemote(url, options) : openWhole(url, options));
+  if (!remote) return source;
   const sibling = async (path: string): Promise<ByteSource> => {
     checkSibling(source.name, path);
-    return openUrl(new URL(path, url).href, { ...options, name: undefined, response: undefined });
+    return openUrl(new URL(path, url).href, { ...options, name: undefined, response: undefined, sha256: undefined });
   };
-  return Object.assign(source, { sibling });
+  return { ...source, sibling };
+}
+
+async function openRemote(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
+  const keep = options.cache || options.offline;
+  if (options.response || !keep) return openWhole(url, options);
+  const { openStore } = await import("./sources/store.ts");
+  const store = await openStore(options.cache);
+  if (store) return (await import("./sources/download.ts")).download({ key: url, url }, store, options);
+  if (options.offline) throw new InputError(`${url}: there is no cache, and offline nothing is fetched`);
+  return openWhole(url, options);
+}
+
+/** Read by ranges, where no checksum asks for all of it. */
+async function openWhole(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
+  const { urlSource } = await import("./sources/url.ts");
+  return verified(await urlSource(url, { ...options, whole: options.sha256 !== undefined }), options);
+}
+
+/** A folder that can't be listed. */
+async function openFolder(url: string, options: SourceOptions): Promise<ByteSource> {
+  const { usualNames } = await import("./sources/folder.ts");
+  for (const name of usualNames) {
+    const source = await openUrl(url + name, options).catch((e) => {
+      if (!(e instanceof InputError)) throw e;
+    });
+    if (source) return source;
+  }
+  throw new InputError(`${url}: there is none of ${usualNames.join(", ")}`);
+}
+
+async function verified(source: ByteSource, { sha256, signal }: SourceOptions): Promise<ByteSource> {
+  if (sha256) await (await import("./sources/checksum.ts")).checkSha256(source, sha256, signal);
+  return source;
 }
 
 const isSource = (input: object): input is ByteSource =>
   "read" in input && typeof input.read === "function" && "size" in input;
 
 const looksLikeUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
-const hasFileSystem = (): boolean => typeof process !== "undefined" && process.versions?.node !== undefined;
+export const hasFileSystem = (): boolean => typeof process !== "undefined" && process.versions?.node !== undefined;
 
 /**
- * A byte source over any input a user may have: a path, a URL (`http:`, `https:`, `blob:`, `data:`, `file:`), bytes, a
- * Blob, a Response, or a ByteSource, which is returned as it is.
- * @throws InputError for anything else, or when it cannot be opened
+ * A byte source over any input a user may have: a path, a URL (`http:`, `https:`, `blob:`, `data:`, `file:`), a file of an npm
+ * package (`npm:`) or of a Hugging Face repository (`hf:`), bytes, a Blob, a Response, or a ByteSource, which is returned as it
+ * is.
+ * @throws InputError for anything else, or when it cannot be opened; FormatError for a wrong checksum; MissingPeerError for
+ * `hf:` without `@huggingface/hub`; the signal's reason when aborted
  */
 export async function openSource(input: SourceInput, options: SourceOptions = {}): Promise<ByteSource> {
+  options.signal?.throwIfAborted();
   if (typeof input === "string") {
     // One letter before the colon is a Windows drive.
-    if (!looksLikeUrl(input) && hasFileSystem()) return fileSource(input, options.name);
-    return openUrl(input, options);
+    if (looksLikeUrl(input) || !hasFileSystem()) return openUrl(input, options);
+    return verified(await fileSource(input, options.name), options);
   }
   if (input instanceof URL) return openUrl(input.href, options);
-  if (input instanceof Uint8Array || input instanceof ArrayBuffer) return bytesSource(input, options.name);
-  if (typeof Blob !== "undefined" && input instanceof Blob) return blobSource(input, options.name);
+  if (input instanceof Uint8Array || input instanceof ArrayBuffer)
+    return verified(bytesSource(input, options.name), options);
+  if (typeof Blob !== "undefined" && input instanceof Blob) return verified(blobSource(input, options.name), options);
   if (typeof Response !== "undefined" && input instanceof Response)
     return openUrl(input.url || "response", { ...options, response: input });
-  if (typeof input === "object" && input !== null && isSource(input)) return input;
+  if (typeof input === "object" && input !== null && isSource(input)) return verified(input, options);
   throw new InputError(
     `expected a path, URL, bytes, Blob, Response or ByteSource, got ${Object.prototype.toString.call(input)}`,
   );

@@ -1,9 +1,9 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
 import { type DeviceChoice, openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import type { SourceInput } from "../formats/source.ts";
+import type { FetchOptions, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
-import type { LoadProgress } from "../load.ts";
+import { type LoadProgress, sourceOptions } from "../load.ts";
 import { type EncoderConfig, transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
 import { readEncoder } from "./language/encoder.ts";
@@ -12,7 +12,7 @@ import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 /** How the vectors of a text's tokens become one: their mean, or the first token's. */
 export type Pooling = "mean" | "cls";
 
-export interface EmbeddingOptions {
+export interface EmbeddingOptions extends FetchOptions {
   device?: DeviceChoice;
   threads?: number;
   /** Default: what the model says, else the mean. */
@@ -36,11 +36,7 @@ const tokensPerRun = 512;
  * without `@huggingface/tokenizers`
  */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
-  const { signal, onProgress } = options;
-  const folder = await ModelFolder.open(model, {
-    signal,
-    onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
-  });
+  const folder = await ModelFolder.open(model, sourceOptions(options));
   const file = await readEncoder(folder, options);
   const session = await compile(transformerEncoder(file.config, file.weights, { kind: "pool" }), {
     device: await openDevice(options.device, options),

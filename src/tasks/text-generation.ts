@@ -2,9 +2,9 @@
 import { type DeviceChoice, openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { readWeights } from "../formats/decoder/weights.ts";
-import { openSource, type SourceInput } from "../formats/source.ts";
+import { type FetchOptions, openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
-import type { LoadProgress } from "../load.ts";
+import { type LoadProgress, sourceOptions } from "../load.ts";
 import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
@@ -16,7 +16,7 @@ import { TextStream, type Tokenizer } from "./tokenizers/tokenizer.ts";
 export type { ChatMessage } from "./language/chat.ts";
 export type { SamplingOptions } from "./language/sampling.ts";
 
-export interface TextGenerationOptions {
+export interface TextGenerationOptions extends FetchOptions {
   /** Default: the fastest that is there. */
   device?: DeviceChoice;
   /** Threads of the wasm device. */
@@ -77,10 +77,7 @@ export const tokensPerSecond = (g: Generation): number =>
  */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
   const { signal, onProgress } = options;
-  const source = await openSource(model, {
-    signal,
-    onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
-  });
+  const source = await openSource(model, sourceOptions(options));
   const file = await readDecoder(source, options);
   const tokenizer = options.tokenizer ?? (file.vocabulary && (await openTokenizer(file.vocabulary)));
   const device = await openDevice(options.device, options);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { blobSource, bytesSource, fileSource, openSource } from "../../src/formats/source.ts";
-import { urlSource } from "../../src/formats/source-url.ts";
+import { urlSource } from "../../src/formats/sources/url.ts";
 import { FormatError, InputError } from "../../src/tensor/errors.ts";
 
 const size = 3_000_001;

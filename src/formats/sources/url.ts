@@ -2,130 +2,22 @@
  * A byte source over HTTP. With range requests (RFC 9110, section 14) it reads only what is asked for; without them it
  * downloads the whole file once. A connection that breaks is resumed where it stopped.
  */
-import { FormatError, InputError } from "../tensor/errors.ts";
-import { type ByteSource, bytesSource, checkRange } from "./source.ts";
-
-export interface UrlOptions {
-  /** Ends requests under way and makes later ones fail. */
-  signal?: AbortSignal;
-  /** Bytes received so far, and the file's size (0 while unknown). */
-  onProgress?: (loadedBytes: number, totalBytes: number) => void;
-  /** Consecutive failures without a byte received before giving up. Default 4. */
-  retries?: number;
-  /** First wait before a retry in milliseconds, doubled each time. Default 200. */
-  retryDelay?: number;
-  headers?: Record<string, string>;
-  /** Default: the global `fetch`. */
-  fetch?: typeof fetch;
-}
+import { InputError } from "../../tensor/errors.ts";
+import { type ByteSource, bytesSource, checkRange } from "../source.ts";
+import { bodyLength, Connection, contentRange, eachChunk, type UrlOptions, validatorOf } from "./http.ts";
 
 /** Reads smaller than this fetch this much and keep it: headers and small tensors lie next to one another. */
 const windowBytes = 1 << 20;
-
-class Connection {
-  loaded = 0;
-  total = 0;
-
-  constructor(
-    readonly url: string,
-    readonly options: UrlOptions,
-  ) {}
-
-  /** @throws InputError on a status that a retry won't change; a plain Error, which is retried, on others. */
-  async request(range: string | undefined, signal: AbortSignal | undefined): Promise<Response> {
-    const { fetch: get = globalThis.fetch, headers } = this.options;
-    const response = await get(this.url, { headers: range ? { ...headers, Range: range } : headers, signal });
-    if (response.ok || response.status === 416) return response;
-    await response.body?.cancel();
-    const message = `${this.url}: HTTP ${response.status} ${response.statusText}`;
-    if (response.status === 408 || response.status === 429 || response.status >= 500) throw new Error(message);
-    throw new InputError(message);
-  }
-
-  progress(bytes: number): void {
-    this.loaded += bytes;
-    this.options.onProgress?.(this.total ? Math.min(this.loaded, this.total) : this.loaded, this.total);
-  }
-
-  /**
-   * Runs `attempt` until it returns true. An attempt that threw, or ended early, is tried again after a wait; received
-   * bytes reset the count. Aborts and typed errors pass through.
-   */
-  async persist(signal: AbortSignal | undefined, attempt: () => Promise<boolean>): Promise<void> {
-    const { retries = 4, retryDelay = 200 } = this.options;
-    for (let failures = 0, seen = this.loaded; ; seen = this.loaded) {
-      let cause: unknown = new Error("the connection closed early");
-      try {
-        if (await attempt()) return;
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (error instanceof InputError || error instanceof FormatError) throw error;
-        cause = error;
-      }
-      failures = this.loaded > seen ? 1 : failures + 1;
-      if (failures > retries) {
-        const reason = (cause as Error).cause instanceof Error ? ((cause as Error).cause as Error) : (cause as Error);
-        throw new InputError(`${this.url}: download failed: ${reason.message}`, { cause });
-      }
-      await wait(retryDelay * 2 ** (failures - 1), signal);
-    }
-  }
-}
-
-function wait(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    if (signal?.aborted) stop();
-    else signal?.addEventListener("abort", stop, { once: true });
-  });
-}
-
-interface ContentRange {
-  start: number;
-  end: number;
-  total: number;
-}
-
-/** `bytes 0-99/1234`. Undefined when the header is missing, hidden by CORS, or names no total. */
-function contentRange(response: Response): ContentRange | undefined {
-  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
-  return match ? { start: Number(match[1]), end: Number(match[2]) + 1, total: Number(match[3]) } : undefined;
-}
-
-/** The length the body will have, or 0 if unknown: Content-Length counts encoded bytes, so an encoding hides it. */
-const bodyLength = (response: Response): number =>
-  response.headers.get("content-encoding") ? 0 : Number(response.headers.get("content-length") ?? 0);
-
-async function eachChunk(response: Response, take: (chunk: Uint8Array) => void): Promise<void> {
-  if (!response.body) return;
-  const reader = response.body.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      take(value);
-    }
-  } catch (error) {
-    reader.cancel().catch(() => {});
-    throw error;
-  }
-}
 
 /** Receives bytes [start, end) by range requests, resuming after breaks. */
 async function readRange(c: Connection, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
   const out = new Uint8Array(end - start);
   let at = start;
   await c.persist(signal, async () => {
-    const response = await c.request(`bytes=${at}-${end - 1}`, signal);
+    const response = await c.request({ Range: `bytes=${at}-${end - 1}` }, signal);
     const range = contentRange(response);
-    if (response.status !== 206 || range?.start !== at || range.end > end || range.total !== c.total) {
+    const same = validatorOf(response) === c.validator && range?.total === c.total;
+    if (response.status !== 206 || range?.start !== at || range.end > end || !same) {
       await response.body?.cancel();
       throw new InputError(
         `${c.url}: asked for bytes ${at} to ${end} of ${c.total}, got HTTP ${response.status} "${response.headers.get("content-range") ?? ""}"; did the file change?`,
@@ -150,10 +42,11 @@ async function readWhole(c: Connection, first: Response | undefined, signal?: Ab
   let total = 0;
   let next = first;
   await c.persist(signal, async () => {
-    const response = next ?? (await c.request(at > 0 ? `bytes=${at}-` : undefined, signal));
+    const response = next ?? (await c.request(at > 0 ? { Range: `bytes=${at}-` } : {}, signal));
     next = undefined;
     const range = contentRange(response);
-    if (response.status !== 206 || range?.start !== at || range.total !== total) {
+    const same = validatorOf(response) === c.validator && range?.total === total;
+    if (response.status !== 206 || range?.start !== at || !same) {
       if (response.status !== 200) {
         await response.body?.cancel();
         // The file may have changed since: begin again without a range.
@@ -165,6 +58,7 @@ async function readWhole(c: Connection, first: Response | undefined, signal?: Ab
       c.loaded = at = 0;
       total = bodyLength(response);
       c.total = total;
+      c.validator = validatorOf(response);
     }
     await eachChunk(response, (chunk) => {
       chunks.push(chunk);
@@ -184,12 +78,12 @@ async function readWhole(c: Connection, first: Response | undefined, signal?: Ab
 }
 
 /**
- * A source over a URL, or over a Response already received.
+ * A source over a URL, or over a Response already received. `whole` downloads the file at once, into memory.
  * @throws InputError when the server refuses or the connection fails `retries` times in a row; the signal's reason on abort
  */
 export async function urlSource(
   url: string | URL,
-  options: UrlOptions & { name?: string; response?: Response } = {},
+  options: UrlOptions & { name?: string; response?: Response; whole?: boolean } = {},
 ): Promise<ByteSource> {
   const c = new Connection(String(url), options);
   const name = options.name ?? c.url;
@@ -199,9 +93,10 @@ export async function urlSource(
     if (!response.ok) throw new InputError(`${name}: HTTP ${response.status} ${response.statusText}`);
     return bytesSource(await readWhole(c, response, signal), name);
   }
+  if (options.whole) return bytesSource(await readWhole(c, undefined, signal), name);
   let probe: Response | undefined;
   await c.persist(signal, async () => {
-    probe = await c.request(`bytes=0-${windowBytes - 1}`, signal);
+    probe = await c.request({ Range: `bytes=0-${windowBytes - 1}` }, signal);
     return true;
   });
   const response = probe as Response;
@@ -213,6 +108,7 @@ export async function urlSource(
     return bytesSource(await readWhole(c, undefined, signal), name);
   }
   c.total = range.total;
+  c.validator = validatorOf(response);
   return rangedSource(c, name, await firstWindow(c, response, range.end, signal));
 }
 

@@ -1,5 +1,5 @@
 /** Folders as sources: the file in them that is the model. */
-import { InputError } from "../tensor/errors.ts";
+import { InputError } from "../../tensor/errors.ts";
 
 const indexName = "model.safetensors.index.json";
 const weightsName = "model.safetensors";

@@ -1,0 +1,101 @@
+/** Files of Hugging Face repositories: `hf:org/name[@revision][/path]`, through the optional peer `@huggingface/hub`. */
+import { InputError } from "../../tensor/errors.ts";
+import { loadPeer } from "../peer.ts";
+import type { ByteSource, SourceOptions } from "../source.ts";
+import { download } from "./download.ts";
+import { openStore, readJson, type Store, writeJson } from "./store.ts";
+import { sourceIn } from "./tree.ts";
+import { urlSource } from "./url.ts";
+
+interface Params {
+  repo: string;
+  revision: string;
+  accessToken?: string;
+  hubUrl?: string;
+  fetch?: typeof fetch;
+}
+interface Hub {
+  fileDownloadInfo(params: Params & { path: string }): Promise<{ size: number; etag: string; url: string } | null>;
+  listFiles(params: Params & { recursive: boolean }): AsyncIterable<{ type: string; path: string }>;
+}
+
+/**
+ * @throws MissingPeerError without the peer; InputError for a repository or file that is not there, or needs a token
+ */
+export async function hubSource(spec: string, options: SourceOptions): Promise<ByteSource> {
+  const [, repo, revision = "main", path = ""] =
+    /^hf:\/{0,2}([\w.-]+\/[\w.-]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(spec) ?? [];
+  if (repo === undefined)
+    throw new InputError(`"${spec}": expected hf:org/name, hf:org/name@revision or hf:org/name/path`);
+  const repository = new Repository(repo, decodeURIComponent(revision), await openStore(options.cache), options);
+  return sourceIn(repository, path);
+}
+
+class Repository {
+  readonly name: string;
+  private readonly token: string | undefined;
+
+  constructor(
+    private readonly repo: string,
+    private readonly revision: string,
+    private readonly store: Store | undefined,
+    private readonly options: SourceOptions,
+  ) {
+    this.name = `hf:${repo}${revision === "main" ? "" : `@${revision}`}`;
+    this.token = options.token ?? (typeof process === "undefined" ? undefined : process.env?.HF_TOKEN) ?? undefined;
+  }
+
+  async files(): Promise<readonly string[]> {
+    const { options, store } = this;
+    const listName = `hf/${this.repo}@${encodeURIComponent(this.revision)}.json`;
+    if (options.offline) {
+      const kept = await readJson<string[]>(store, listName);
+      if (kept) return kept;
+      throw new InputError(`${this.name} is not in the cache, and offline nothing is fetched: load it once online`);
+    }
+    const files: string[] = [];
+    await this.ask(async (hub, params) => {
+      for await (const entry of hub.listFiles({ ...params, recursive: true }))
+        if (entry.type === "file") files.push(entry.path);
+    });
+    await writeJson(store, listName, files);
+    return files;
+  }
+
+  async open(path: string): Promise<ByteSource> {
+    const { options, store, token } = this;
+    const key = `${this.name}/${path}`;
+    if (options.offline) {
+      if (store) return download({ key, url: "" }, store, options);
+      throw new InputError(`${key}: there is no cache, and offline nothing is fetched`);
+    }
+    const info = await this.ask((hub, params) => hub.fileDownloadInfo({ ...params, path }));
+    if (!info) throw new InputError(`${key}: there is no such file`);
+    const headers = { ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
+    // Of large files the ETag is their SHA-256.
+    const [, sha256] = /^"?([0-9a-f]{64})"?$/.exec(info.etag) ?? [];
+    if (!store) return urlSource(info.url, { ...options, headers, name: key });
+    return download({ key, url: info.url, version: info.etag, sha256 }, store, { ...options, headers });
+  }
+
+  private async ask<T>(question: (hub: Hub, params: Params) => Promise<T>): Promise<T> {
+    const { options, token, repo, revision, name } = this;
+    const { fetch: get = globalThis.fetch, signal } = options;
+    const hub = await loadPeer<Hub>("@huggingface/hub", `${name}: models from Hugging Face`);
+    try {
+      return await question(hub, {
+        repo,
+        revision,
+        accessToken: token,
+        hubUrl: options.hubUrl,
+        fetch: (input, init) => get(input, { ...init, signal }),
+      });
+    } catch (cause) {
+      signal?.throwIfAborted();
+      const { statusCode, message } = cause as Error & { statusCode?: number };
+      const hint =
+        statusCode === 401 || statusCode === 403 ? "; does it need a token? pass { token }, or set HF_TOKEN" : "";
+      throw new InputError(`${name}: ${message}${hint}`, { cause });
+    }
+  }
+}

@@ -1,0 +1,68 @@
+/** Downloads in a folder (Node, Deno, Bun). */
+import { InputError } from "../../tensor/errors.ts";
+import { fileSource, loadFs } from "../source.ts";
+import type { Store } from "./store.ts";
+
+/** The user's folder for files that can be fetched again. */
+function usualFolder(): string | undefined {
+  const { env, platform } = process;
+  if (env.FORWARDPASS_CACHE) return env.FORWARDPASS_CACHE;
+  const { HOME, LOCALAPPDATA, XDG_CACHE_HOME } = env;
+  if (platform === "win32") return LOCALAPPDATA && `${LOCALAPPDATA}/forwardpass/Cache`;
+  if (platform === "darwin") return HOME && `${HOME}/Library/Caches/forwardpass`;
+  const caches = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`);
+  return caches && `${caches}/forwardpass`;
+}
+
+/**
+ * @throws InputError for a folder that cannot be made or written to
+ * @returns undefined where no folder was named and the usual one cannot be used
+ */
+export async function openFileStore(named: string | undefined): Promise<Store | undefined> {
+  const folder = named ?? usualFolder();
+  if (!folder) return undefined;
+  const fs = await loadFs();
+  const fail = (cause: unknown): never => {
+    throw new InputError(`the cache in ${folder}: ${(cause as Error).message}`, { cause });
+  };
+  try {
+    await fs.mkdir(folder, { recursive: true });
+    await fs.access(folder, 2 /* to write */);
+  } catch (cause) {
+    if (named === undefined && !process.env.FORWARDPASS_CACHE) return undefined;
+    fail(cause);
+  }
+  const pathOf = (name: string): string => `${folder}/${name.split("/").map(safeName).join("/")}`;
+  return {
+    async open(name) {
+      const path = pathOf(name);
+      const stat = await fs.stat(path).catch(() => undefined);
+      return stat?.isFile() ? fileSource(path) : undefined;
+    },
+    async write(name, at) {
+      const path = pathOf(name);
+      await fs.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true }).catch(fail);
+      const file = await fs.open(path, at === 0 ? "w" : "r+").catch(fail);
+      let position = at;
+      return {
+        async write(chunk) {
+          for (let done = 0; done < chunk.length; ) {
+            const { bytesWritten } = await file.write(chunk, done, chunk.length - done, position).catch(fail);
+            done += bytesWritten;
+            position += bytesWritten;
+          }
+        },
+        close: () => file.close(),
+      };
+    },
+    async remove(name) {
+      await fs.rm(pathOf(name), { force: true }).catch(fail);
+    },
+  };
+}
+
+/** A part of a path that no file system takes for anything else. */
+const safeName = (part: string): string =>
+  /^\.+$/.test(part)
+    ? part.replaceAll(".", "%2e")
+    : part.replace(/[^\w.@+=-]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, "0")}`);

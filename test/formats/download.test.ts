@@ -1,0 +1,262 @@
+/** Downloads that are kept: resumed, revalidated, checked, used offline. */
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { openSource, type SourceOptions } from "../../src/formats/source.ts";
+import { openStore } from "../../src/formats/sources/store.ts";
+import { openOpfsStore } from "../../src/formats/sources/store-opfs.ts";
+import { FormatError, InputError, load } from "../../src/index.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
+import { MemoryFolder } from "./opfs.ts";
+import { bytesOf, received, send, TestServer } from "./server.ts";
+
+const content = bytesOf(3_000_001);
+const changed = bytesOf(3_000_001, 40503);
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+let server: TestServer;
+let cache: string;
+let quick: SourceOptions;
+beforeAll(async () => {
+  server = await TestServer.open();
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  cache = await mkdtemp(join(tmpdir(), "forwardpass-cache-"));
+  quick = { retryDelay: 1, retries: 2, cache, onProgress: received };
+  return () => rm(cache, { recursive: true });
+});
+
+const whole = async (path: string, options: SourceOptions = {}) => {
+  const source = await openSource(path.startsWith("http") ? path : `${server.base}/${path}`, { ...quick, ...options });
+  return source.read(0, source.size);
+};
+const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
+
+describe("kept downloads", () => {
+  test("are fetched once, then asked after, then used offline", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    const seen: [number, number][] = [];
+    expect(same(await whole("m.bin", { onProgress: (l, t) => seen.push([l, t]) }), content)).toBe(true);
+    expect(seen.at(-1)).toEqual([content.length, content.length]);
+    expect(server.requests).toHaveLength(1);
+    expect(same(await whole("m.bin"), content)).toBe(true);
+    expect(server.requests).toHaveLength(2);
+    expect(server.requests[1].headers["if-none-match"]).toBe('"1"');
+    expect(same(await whole("m.bin", { offline: true }), content)).toBe(true);
+    expect(server.requests).toHaveLength(2);
+    // The cache is files: what the user deletes is fetched again.
+    for (const f of await readdir(cache)) await rm(join(cache, f));
+    expect(same(await whole("m.bin"), content)).toBe(true);
+  });
+
+  test("a file that changed replaces the old one", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    await whole("m.bin");
+    server.serve((q, r) => send(q, r, changed, { etag: '"2"' }));
+    expect(same(await whole("m.bin"), changed)).toBe(true);
+    expect(same(await whole("m.bin", { offline: true }), changed)).toBe(true);
+    expect(await readdir(cache)).toHaveLength(2);
+  });
+
+  test("without a validator, and without ranges, they are fetched anew", async () => {
+    server.serve((q, r) => send(q, r, content, { ranges: false }));
+    expect(same(await whole("m.bin"), content)).toBe(true);
+    expect(same(await whole("m.bin"), content)).toBe(true);
+    expect(server.requests).toHaveLength(2);
+    expect(same(await whole("m.bin", { offline: true }), content)).toBe(true);
+  });
+
+  test("offline, what is missing is named", async () => {
+    const error = await whole("none.bin", { offline: true }).catch((e) => e);
+    expect(error).toBeInstanceOf(InputError);
+    expect(error.message).toMatch(/none\.bin is not in the cache/);
+    process.env["FORWARDPASS_OFFLINE"] = "1";
+    try {
+      await expect(whole("none.bin")).rejects.toThrow(/not in the cache/);
+    } finally {
+      delete process.env["FORWARDPASS_OFFLINE"];
+    }
+    await expect(whole("none.bin", { offline: true, cache: false })).rejects.toThrow(/no cache/);
+  });
+
+  test("the folder is that of FORWARDPASS_CACHE; one that can't be written to is told", async () => {
+    process.env["FORWARDPASS_CACHE"] = join(cache, "own");
+    try {
+      server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+      await whole("m.bin", { cache: true });
+      expect(await readdir(join(cache, "own"))).toHaveLength(2);
+      await writeFile(join(cache, "file"), "");
+      await expect(whole("m.bin", { cache: join(cache, "file") })).rejects.toThrow(InputError);
+    } finally {
+      delete process.env["FORWARDPASS_CACHE"];
+    }
+  });
+
+  test("an empty file", async () => {
+    server.serve((q, r) => send(q, r, new Uint8Array(0), { etag: '"0"' }));
+    expect((await whole("empty")).length).toBe(0);
+  });
+
+  test("redirects are followed, siblings lie beside the address asked for", async () => {
+    server.serve((q, r) => {
+      if (q.url === "/a/m.bin") r.writeHead(302, { location: "/elsewhere" }).end();
+      else send(q, r, q.url === "/elsewhere" ? content : changed, { etag: `"${q.url}"` });
+    });
+    const source = await openSource(`${server.base}/a/m.bin`, quick);
+    expect(same(await source.read(0, source.size), content)).toBe(true);
+    const beside = await source.sibling!("config.json");
+    expect(same(await beside.read(0, beside.size), changed)).toBe(true);
+    expect(server.requests.at(-1)!.url).toBe("/a/config.json");
+    await expect(source.sibling!("../b")).rejects.toThrow(FormatError);
+  });
+
+  test("404 and a server that only fails are told, and leave nothing behind", async () => {
+    server.serve((_, r) => r.writeHead(404).end());
+    await expect(whole("m.bin")).rejects.toThrow(/404/);
+    expect(server.requests).toHaveLength(1);
+    server.serve((_, r) => r.writeHead(503).end());
+    await expect(whole("m.bin")).rejects.toThrow(/503/);
+    expect(server.requests).toHaveLength(3);
+    expect(await readdir(cache)).toEqual([]);
+  });
+
+  test("load reads from the cache", async () => {
+    server.serve((q, r) => send(q, r, tinyGguf(), { etag: '"1"' }));
+    const input = `${server.base}/tiny.gguf`;
+    for (const offline of [false, true]) {
+      using model = await load(input, { device: "cpu", cache, offline });
+      expect(model.inputs[0].name).toBe("tokens");
+    }
+    expect(server.requests).toHaveLength(1);
+  });
+});
+
+describe("resuming", () => {
+  test("a connection that breaks again and again", async () => {
+    server.serve((q, r, n) => send(q, r, content, { etag: '"1"', cut: n < 5 ? 700_000 : undefined }));
+    expect(same(await whole("m.bin"), content)).toBe(true);
+    const starts = server.requests.map(({ range }) => Number(/=(\d+)/.exec(range!)![1]));
+    expect(starts.slice(1).every((s, i) => s > starts[i])).toBe(true);
+    expect(server.requests[1].headers["if-range"]).toBe('"1"');
+  });
+
+  test("goes on where an earlier attempt gave up", async () => {
+    server.serve((q, r, n) => (n === 1 ? send(q, r, content, { etag: '"1"', cut: 1_000_000 }) : r.destroy()));
+    await expect(whole("m.bin")).rejects.toThrow(/download failed/);
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    const seen: number[] = [];
+    expect(same(await whole("m.bin", { onProgress: (l) => seen.push(l) }), content)).toBe(true);
+    expect(server.requests).toHaveLength(1);
+    expect(server.requests[0].range).toMatch(/^bytes=[1-9]\d+-$/);
+    expect(seen[0]).toBeGreaterThan(500_000);
+  });
+
+  test("a file that changed meanwhile is begun again", async () => {
+    server.serve((q, r, n) => (n === 1 ? send(q, r, content, { etag: '"1"', cut: 1_000_000 }) : r.destroy()));
+    await expect(whole("m.bin")).rejects.toThrow(InputError);
+    server.serve((q, r) => send(q, r, changed, { etag: '"2"' }));
+    expect(same(await whole("m.bin"), changed)).toBe(true);
+    expect(server.requests).toHaveLength(1);
+    expect(await readdir(cache)).toHaveLength(2);
+  });
+
+  test("a server that ignores If-Range, and one without ranges", async () => {
+    server.serve((q, r, n) => (n === 1 ? send(q, r, content, { etag: '"1"', cut: 1_000_000 }) : r.destroy()));
+    await expect(whole("m.bin")).rejects.toThrow(InputError);
+    server.serve((q, r) => {
+      delete q.headers["if-range"];
+      send(q, r, changed, { etag: '"2"' });
+    });
+    expect(same(await whole("m.bin"), changed)).toBe(true);
+    server.serve((q, r, n) => send(q, r, content, { etag: '"3"', ranges: false, cut: n < 3 ? 1_000_000 : undefined }));
+    expect(same(await whole("m.bin"), content)).toBe(true);
+  });
+
+  test("a partial file that is whole already", async () => {
+    server.serve((q, r, n) => {
+      if (n === 1) send(q, r, content, { etag: '"1"', cut: content.length - 1 });
+      else r.destroy();
+    });
+    await expect(whole("m.bin")).rejects.toThrow(InputError);
+    const [name] = (await readdir(cache)).filter((f) => !f.endsWith(".json"));
+    await writeFile(join(cache, name), content);
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    expect(same(await whole("m.bin"), content)).toBe(true);
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test("an abort keeps what came, and is told as what it is", async () => {
+    const stop = new AbortController();
+    server.serve((_, r) => {
+      r.writeHead(200, { "content-length": content.length, etag: '"1"' });
+      r.write(content.subarray(0, 1_000_000));
+    });
+    const onProgress = (loaded: number) => loaded >= 1_000_000 && stop.abort(new Error("enough"));
+    await expect(whole("m.bin", { signal: stop.signal, onProgress })).rejects.toThrow("enough");
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    expect(same(await whole("m.bin"), content)).toBe(true);
+    expect(server.requests[0].range).toBe("bytes=1000000-");
+  });
+});
+
+describe("checksums", () => {
+  test("right ones pass, wrong ones are FormatErrors and keep nothing", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    const right = sha256(content);
+    expect(same(await whole("m.bin", { sha256: right.toUpperCase() }), content)).toBe(true);
+    expect(same(await whole("m.bin", { sha256: right, offline: true }), content)).toBe(true);
+    const error = await whole("other.bin", { sha256: right.replace(/^./, "g") }).catch((e) => e);
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error.message).toContain(right);
+    expect(await readdir(cache)).toHaveLength(2);
+  });
+
+  test("a kept file that was damaged is fetched again", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    await whole("m.bin");
+    const [name] = (await readdir(cache)).filter((f) => !f.endsWith(".json"));
+    await writeFile(join(cache, name), changed);
+    expect(same(await whole("m.bin", { sha256: sha256(content) }), content)).toBe(true);
+  });
+
+  test("without a cache, of files, of bytes", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    const path = join(cache, "file");
+    await writeFile(path, content);
+    for (const input of [`${server.base}/m.bin`, path, content, new Blob([content])]) {
+      const source = await openSource(input, { sha256: sha256(content), cache: false });
+      expect(same(await source.read(0, source.size), content)).toBe(true);
+      await expect(openSource(input, { sha256: sha256(changed) })).rejects.toThrow(FormatError);
+    }
+  });
+});
+
+describe("stores", () => {
+  const stores = { files: () => openStore(cache), opfs: () => openOpfsStore(new MemoryFolder() as never, 1000) };
+  for (const [kind, open] of Object.entries(stores))
+    test(`${kind}: files are written on, begun anew, removed`, async () => {
+      const store = (await open())!;
+      expect(await store.open("a/b@1:c")).toBeUndefined();
+      await store.remove("a/b@1:c");
+      const put = async (at: number, bytes: Uint8Array) => {
+        const writer = await store.write("a/b@1:c", at);
+        for (let i = 0; i < bytes.length; i += 300) await writer.write(bytes.subarray(i, i + 300));
+        await writer.close();
+      };
+      const get = async () => {
+        const source = (await store.open("a/b@1:c"))!;
+        return source.read(0, source.size);
+      };
+      await put(0, content.subarray(0, 2500));
+      await put(2500, content.subarray(2500, 4000));
+      expect(same(await get(), content.subarray(0, 4000))).toBe(true);
+      expect(same(await (await store.open("a/b@1:c"))!.read(999, 1200), content.subarray(999, 2199))).toBe(true);
+      await put(0, changed.subarray(0, 100));
+      expect(same(await get(), changed.subarray(0, 100))).toBe(true);
+      await store.remove("a/b@1:c");
+      expect(await store.open("a/b@1:c")).toBeUndefined();
+    });
+});

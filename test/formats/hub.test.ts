@@ -1,0 +1,105 @@
+/** `hf:org/name`: through `@huggingface/hub`, against a server here that answers as the hub does. */
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { type FetchOptions, openSource, type SourceOptions } from "../../src/formats/source.ts";
+import { FormatError, InputError, load } from "../../src/index.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
+import { bytesOf, received, send, TestServer } from "./server.ts";
+
+const model = tinyGguf();
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+let server: TestServer;
+let cache: string;
+let options: FetchOptions;
+beforeAll(async () => {
+  server = await TestServer.open();
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  cache = await mkdtemp(join(tmpdir(), "forwardpass-hf-"));
+  options = { cache, hubUrl: server.base, retryDelay: 1, retries: 2 };
+  return () => rm(cache, { recursive: true });
+});
+
+interface Hub {
+  files: Record<string, { bytes: Uint8Array; etag?: string }>;
+  token?: string;
+  revision?: string;
+  cut?: (n: number) => number | undefined;
+}
+
+function serve({ files, token, revision = "main", cut }: Hub): void {
+  server.serve((q, r, n) => {
+    if (token && q.headers.authorization !== `Bearer ${token}`) return r.writeHead(401).end("{}");
+    if (q.url!.startsWith(`/api/models/org/tiny/tree/${revision}?recursive=true`)) {
+      const list = Object.entries(files).map(([path, f]) => ({ type: "file", path, size: f.bytes.length, oid: "0" }));
+      r.writeHead(200, { "content-type": "application/json" });
+      return r.end(JSON.stringify([{ type: "directory", path: "onnx", size: 0, oid: "0" }, ...list]));
+    }
+    const file = files[q.url!.replace(`/org/tiny/resolve/${revision}/`, "")];
+    if (!file) return r.writeHead(404, { "x-error-code": "EntryNotFound" }).end();
+    const etag = `"${file.etag ?? sha256(file.bytes)}"`;
+    return send(q, r, file.bytes, { etag, cut: cut?.(n) });
+  });
+}
+const read = async (spec: string, more: SourceOptions = {}) => {
+  const source = await openSource(spec, { ...options, onProgress: received, ...more });
+  return Buffer.from(await source.read(0, source.size)).toString("latin1");
+};
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
+
+test("a repository stands for the model in it; its files lie beside", async () => {
+  serve({ files: { "model.gguf": { bytes: model }, "config.json": { bytes: bytesOf(50) } } });
+  using loaded = await load("hf:org/tiny", { ...options, device: "cpu" });
+  expect(loaded.inputs[0].name).toBe("tokens");
+  const source = await openSource("hf:org/tiny/model.gguf", options);
+  expect(source.name).toBe("hf:org/tiny/model.gguf");
+  expect((await source.sibling!("config.json")).size).toBe(50);
+  await expect(source.sibling!("none.json")).rejects.toThrow(/no such file/);
+});
+
+test("kept files are not fetched again, and serve offline", async () => {
+  serve({ files: { "model.gguf": { bytes: model } } });
+  expect(await read("hf:org/tiny")).toBe(text(model));
+  const fetched = () => server.requests.filter((q) => q.url.includes("resolve") && q.range !== "bytes=0-0").length;
+  expect(fetched()).toBe(1);
+  expect(await read("hf:org/tiny")).toBe(text(model));
+  expect(fetched()).toBe(1);
+  server.serve((_, r) => r.destroy());
+  expect(await read("hf:org/tiny", { offline: true })).toBe(text(model));
+  expect(server.requests).toHaveLength(0);
+  await expect(read("hf:org/tiny/config.json", { offline: true })).rejects.toThrow(/config\.json is not in the cache/);
+  await expect(read("hf:org/other", { offline: true })).rejects.toThrow(/hf:org\/other is not in the cache/);
+});
+
+test("revisions, broken connections, no cache", async () => {
+  const files = { "a.bin": { bytes: bytesOf(100_000), etag: "not a checksum" } };
+  serve({ files, revision: "v2", cut: (n) => (n === 2 ? 5000 : undefined) });
+  expect(await read("hf:org/tiny@v2/a.bin")).toBe(text(files["a.bin"].bytes));
+  expect(server.requests[2].range).toMatch(/^bytes=[1-9]/);
+  serve({ files });
+  expect(await read("hf:org/tiny/a.bin", { cache: false })).toBe(text(files["a.bin"].bytes));
+});
+
+test("content that is not what the hub says", async () => {
+  serve({ files: { "a.bin": { bytes: bytesOf(1000), etag: "0".repeat(64) } } });
+  await expect(read("hf:org/tiny/a.bin")).rejects.toThrow(FormatError);
+});
+
+test("tokens, and repositories that want one", async () => {
+  const token = "hf_test";
+  serve({ files: { "a.bin": { bytes: bytesOf(1000) } }, token });
+  const error = await read("hf:org/tiny/a.bin").catch((e) => e);
+  expect(error).toBeInstanceOf(InputError);
+  expect(error.message).toMatch(/token/);
+  expect((await read("hf:org/tiny/a.bin", { token })).length).toBe(1000);
+});
+
+test("specs that are none, and an abort", async () => {
+  for (const spec of ["hf:", "hf:name", "hf:org/na me"]) await expect(read(spec)).rejects.toThrow(InputError);
+  await expect(read("hf:org/tiny", { signal: AbortSignal.abort(new Error("stop")) })).rejects.toThrow("stop");
+});
