@@ -54,6 +54,7 @@ export const commonOptions = {
 export const deviceOptions = {
   device: { type: "string", value: "NAME", help: "cpu, wasm; default: the fastest that is there" },
   threads: { type: "string", value: "N", help: "threads of the wasm device; default: the cores, 8 at most" },
+  offline: { type: "boolean", help: "use downloads that were kept, and fetch nothing" },
 } as const satisfies Record<string, Option>;
 
 export function helpText(command: Command): string {

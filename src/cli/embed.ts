@@ -1,7 +1,7 @@
 /** `forwardpass embed`: vectors of sentences, or how near they are to each other. */
 import { cosineSimilarity, embeddings } from "../tasks/embed.ts";
 import { type Arguments, type CliIO, type Command, deviceOptions, positional, UsageError } from "./command.ts";
-import { deviceOf } from "./model.ts";
+import { deviceOf, fetchOptions } from "./model.ts";
 import { formatMs, progressBar, table } from "./progress.ts";
 
 export const embed: Command = {
@@ -26,9 +26,12 @@ export const embed: Command = {
       throw new UsageError(`--pooling is mean or cls, got "${pooling}"`);
     const bar = progressBar(io, "loading");
     const device = await deviceOf(args);
-    using model = await embeddings(path, { device, pooling, onProgress: (p) => bar.update(p) }).finally(() =>
-      bar.done(),
-    );
+    using model = await embeddings(path, {
+      ...fetchOptions(args),
+      device,
+      pooling,
+      onProgress: (p) => bar.update(p),
+    }).finally(() => bar.done());
     const started = performance.now();
     const vectors = await model.embed(texts);
     const wanted = query === undefined ? undefined : await model.embed(query as string);

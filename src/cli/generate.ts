@@ -2,7 +2,7 @@
 import { type Generation, textGeneration, tokensPerSecond } from "../tasks/text-generation.ts";
 import { type Arguments, type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
 import { generationOptions, interruptible, samplingOf } from "./generation.ts";
-import { deviceOf } from "./model.ts";
+import { deviceOf, fetchOptions } from "./model.ts";
 import { formatMs, progressBar } from "./progress.ts";
 
 export const generate: Command = {
@@ -52,6 +52,7 @@ export async function openModel(path: string, args: Arguments, io: CliIO) {
   try {
     const contextLength = args.options["context"] === undefined ? undefined : wholeNumber(args, "context", 0, 1);
     return await textGeneration(path, {
+      ...fetchOptions(args),
       device: await deviceOf(args),
       contextLength,
       onProgress: (p) => bar.update(p),

@@ -25,7 +25,7 @@ const overview = async (): Promise<string> => {
     "Commands:",
     ...list.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
     "",
-    "MODEL is a file or a URL. `forwardpass COMMAND --help` explains a command.",
+    "MODEL is a file, a folder, a URL, npm:NAME@VERSION/path or hf:org/name. `forwardpass COMMAND --help` explains a command.",
     "",
   ].join("\n");
 };

@@ -1,5 +1,6 @@
 /** Loading a model as the options say, with progress on a terminal. */
 import { type DeviceChoice, openDevice } from "../device.ts";
+import type { FetchOptions } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { load } from "../load.ts";
 import { type Arguments, type CliIO, UsageError, wholeNumber } from "./command.ts";
@@ -15,10 +16,16 @@ export async function deviceOf(args: Arguments): Promise<DeviceChoice | undefine
   }
 }
 
+/** What is downloaded is kept. */
+export const fetchOptions = (args: Arguments): FetchOptions => ({
+  cache: true,
+  offline: args.options["offline"] === true || undefined,
+});
+
 export async function loadModel(path: string, args: Arguments, io: CliIO): Promise<Session> {
   const bar = progressBar(io, "loading");
   try {
-    return await load(path, { device: await deviceOf(args), onProgress: (p) => bar.update(p) });
+    return await load(path, { ...fetchOptions(args), device: await deviceOf(args), onProgress: (p) => bar.update(p) });
   } finally {
     bar.done();
   }

@@ -1,6 +1,6 @@
 /** Files of Hugging Face repositories: `hf:org/name[@revision][/path]`, through the optional peer `@huggingface/hub`. */
 import { InputError } from "../../tensor/errors.ts";
-import { loadPeer } from "../peer.ts";
+import { loadPeer } from "../../tensor/peer.ts";
 import type { ByteSource, SourceOptions } from "../source.ts";
 import { download } from "./download.ts";
 import { openStore, readJson, type Store, writeJson } from "./store.ts";
