@@ -33,6 +33,21 @@ export interface WebgpuBackend extends Backend<AnyStep> {
 /** In order of preference within each operator. */
 const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
   ["*", async () => elementwiseKernels(target)],
+  ["conv convTranspose", async () => (await import("./conv.ts")).convKernels(target)],
+  [
+    "maxPool averagePool lpPool globalAveragePool globalMaxPool globalLpPool",
+    async () => (await import("./pool.ts")).poolKernels(target),
+  ],
+  [
+    "resize depthToSpace spaceToDepth localResponseNorm einsum",
+    async () => (await import("./image.ts")).imageKernels(target),
+  ],
+  ["attention attentionScores cachedAttention", async () => (await import("./attention.ts")).attentionKernels(target)],
+  [
+    "kvAppend rotaryEmbedding appendCache cacheStart keyPaddingMask",
+    async () => (await import("./decoder.ts")).decoderKernels(target),
+  ],
+  ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
 ];
 
 /**

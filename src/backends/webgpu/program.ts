@@ -17,7 +17,7 @@ import { bufferBytes, copiedBytes, decode } from "./border.ts";
 import { Clock } from "./clock.ts";
 import type { Pipeline } from "./device.ts";
 import type { PoolBuffer, WebgpuSession } from "./session.ts";
-import { type AnyStep, type Binding, type Dispatch, isGpuStep } from "./step.ts";
+import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
 
 /** A dispatch with what it needs. */
 export interface Command {
@@ -57,9 +57,11 @@ export class GpuProgram implements Program {
       session.stagingBuffer(this.resultBytes(plan.outputs));
       return blocks;
     });
-    const dispatches = plan.steps.flatMap(({ step, kernel }, i) =>
-      isGpuStep(step) ? step.run.map((dispatch) => ({ dispatch, kernel, i })) : [],
-    );
+    const dispatches = plan.steps.flatMap(({ step, kernel, outputs }, i) => {
+      if (!isGpuStep(step)) return [];
+      const isState = outputs[0]?.state !== undefined;
+      return step.run.filter((d) => !(d.unlessState && isState)).map((dispatch) => ({ dispatch, kernel, i }));
+    });
     const pipelines = await session.counted(
       dispatches.map(({ dispatch, kernel }) => session.gpu.pipeline(dispatch.code, dispatch.bindings, kernel)),
     );
@@ -99,6 +101,10 @@ export class GpuProgram implements Program {
 
   private bufferOf({ source }: Binding, s: PlannedStep<AnyStep>, scratch: readonly GPUBuffer[]): GPUBuffer | number {
     if ("scratch" in source) return scratch[source.scratch];
+    if ("table" in source) {
+      const table = (s.step as GpuStep).tables![source.table];
+      return this.session.constantBuffer({ ...table, constant: table }, this.constants);
+    }
     const place = "input" in source ? s.inputs[source.input] : s.outputs[source.output];
     if (place!.state !== undefined) return place!.state;
     return place!.constant ? this.session.constantBuffer(place!, this.constants) : this.slots.get(place!.slot!)!.buffer;

@@ -3,13 +3,18 @@
  * for these very shapes and what its variables are bound to. Sizes and strides are constants of the shader.
  */
 import type { AnyOp, AttrsOf } from "../../ops/op.ts";
-import type { TensorType } from "../../tensor/tensor.ts";
+import { sizeOf } from "../../tensor/shape.ts";
+import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
 import type { Elementwise } from "./elementwise.ts";
 import type { GpuTarget } from "./target.ts";
 
-/** What a variable of a shader is bound to: an operand by its number, or memory of the step's own. */
-export type Source = { readonly input: number } | { readonly output: number } | { readonly scratch: number };
+/** What a variable of a shader is bound to: an operand by its number, or memory or tables of the step's own. */
+export type Source =
+  | { readonly input: number }
+  | { readonly output: number }
+  | { readonly scratch: number }
+  | { readonly table: number };
 
 export interface Binding {
   readonly name: string;
@@ -30,12 +35,16 @@ export interface Dispatch {
   /** WGSL without the bindings, which are declared before it. The entry point is `main`. */
   readonly code: string;
   readonly workgroups: readonly [number, number, number];
+  /** Left out where output 0 is state, which the step changes in place. */
+  readonly unlessState?: boolean;
 }
 
 export interface GpuStep extends Step {
   readonly run: readonly Dispatch[];
   /** Bytes of each block of memory that lives as long as the step. */
   readonly scratch?: readonly number[];
+  /** What is worked out on the host and read by shaders as it is. */
+  readonly tables?: readonly HostTensor[];
   /** Set where the step computes each element from elements at the same place: such steps are joined. */
   readonly elementwise?: Elementwise;
 }
@@ -55,6 +64,8 @@ export const gpuKernel = <O extends AnyOp>(
   plan: (inputs: readonly KernelInput[], outputs: readonly TensorType[], attrs: AttrsOf<O>) => GpuStep | undefined,
 ): Kernel<GpuStep> =>
   kernel(op, name, (inputs, outputs, attrs) => {
+    // Sizes divide in shaders: where there is nothing to compute there is none.
+    if (outputs.every((y) => !y || sizeOf(y.shape) === 0)) return { run: [], dispatches: 0 };
     const step = plan(inputs, outputs, attrs);
     return step && { dispatches: step.run.length, ...step };
   });

@@ -1,7 +1,7 @@
 /** Pieces of WGSL that kernels are put together from. */
 import type { DType } from "../../tensor/dtype.ts";
 import { dtypes } from "../../tensor/dtype.ts";
-import type { Shape } from "../../tensor/shape.ts";
+import { type Shape, stridesOf } from "../../tensor/shape.ts";
 import { functionsUsed } from "./functions.ts";
 import type { Binding, Dispatch, Source } from "./step.ts";
 import type { Storage } from "./target.ts";
@@ -120,6 +120,17 @@ export function offsets(
     }
   }
   return { code, at: axes.strides.map((s) => dot(coordinates, s)) };
+}
+
+/** WGSL for the coordinates of `index` in `shape`, named `name0`, `name1`, ..., as i32. */
+export function coordinates(name: string, index: string, shape: readonly number[]): string {
+  const strides = stridesOf(shape);
+  return shape
+    .map((size, d) => {
+      const quotient = strides[d] === 1 ? index : `${index} / ${strides[d]}u`;
+      return `let ${name}${d} = i32(${d === 0 ? quotient : `(${quotient}) % ${size}u`});`;
+    })
+    .join("\n  ");
 }
 
 /** A sum of coordinates times strides. */
