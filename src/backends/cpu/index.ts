@@ -1,6 +1,7 @@
 /** The plain backend: typed arrays and TypeScript loops, wherever JavaScript runs. */
 import { type Backend, type HostStep, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
-import { HostSession, referenceStep } from "./program.ts";
+import { HostSession } from "./program.ts";
+import { referenceStep } from "./reference.ts";
 
 /** In order of preference for each operator. */
 export const families: readonly KernelFamily<HostStep>[] = [

@@ -1,7 +1,6 @@
 /** Plans on typed arrays of this thread: one arena for all plans of a session, constants where they already are. */
 
-import type { Attrs, OpDef } from "../../ops/op.ts";
-import { isBig, type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { emptyTensor } from "../../tensor/tensor.ts";
@@ -231,36 +230,4 @@ class HostProgram implements Program {
       workspace: new Uint8Array(this.session.arena, s.workspaceOffset, s.step.workspaceBytes ?? 0),
     };
   }
-}
-
-/** A step from an operator's reference: right for every dtype, slow. */
-export function referenceStep(
-  op: OpDef,
-  inputs: readonly (TensorType | undefined)[],
-  outputs: readonly TensorType[],
-  attrs: Attrs,
-): HostStep | undefined {
-  const { reference } = op;
-  if (!reference) return undefined;
-  const wrap = (t: TensorType | undefined, data: TypedArray): HostTensor => ({
-    dtype: t!.dtype,
-    shape: t!.shape,
-    data,
-  });
-  return {
-    run(ins, outs) {
-      // References rely on zeroed outputs.
-      outs.forEach((o, i) => {
-        // What it changes, it is given.
-        if (op.mutates && i === 0) return;
-        if (isBig(outputs[i].dtype)) (o as BigInt64Array).fill(0n);
-        else (o as Float32Array).fill(0);
-      });
-      reference(
-        ins.map((data, i) => data && wrap(inputs[i], data)),
-        attrs,
-        outs.map((data, i) => wrap(outputs[i], data)),
-      );
-    },
-  };
 }

@@ -1,19 +1,15 @@
 /**
  * Elementwise operators: tables of one-line expressions on the template of kernels/vector.ts, over the runs that
- * broadcasting leaves. Work is divided by elements where there is one run, by runs otherwise.
+ * broadcasting leaves. Work is divided by elements where there is one run, by runs otherwise. Comparisons, selections and
+ * casts are in elementwise-logic.ts.
  */
 import { type Activation, activationOf } from "../../ops/activation.ts";
-import { batchNorm, channelsFirst } from "../../ops/batch-norm.ts";
 import * as ops from "../../ops/binary.ts";
-import { cast, castLike } from "../../ops/cast.ts";
 import { clip } from "../../ops/clip.ts";
-import * as compare from "../../ops/compare.ts";
-import { and, not, or, xor } from "../../ops/logical.ts";
 import type { AnyOp, Attrs } from "../../ops/op.ts";
 import * as unary from "../../ops/unary.ts";
-import { where } from "../../ops/where.ts";
 import { toF64 } from "../../tensor/convert.ts";
-import { bytesOf, type DType } from "../../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import { broadcastStrides, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Kernel, type KernelInput, kernel } from "../backend.ts";
@@ -81,7 +77,12 @@ export function emitElementwise(
   });
 }
 
-function elementwiseStep(how: Elementwise, operands: readonly TensorType[], y: TensorType, inplace: boolean): WasmStep {
+export function elementwiseStep(
+  how: Elementwise,
+  operands: readonly TensorType[],
+  y: TensorType,
+  inplace: boolean,
+): WasmStep {
   return {
     inplace,
     work: sizeOf(y.shape) * (how.short ? 1 : 8),
@@ -96,7 +97,7 @@ function elementwiseStep(how: Elementwise, operands: readonly TensorType[], y: T
   };
 }
 
-const wasmName = (op: AnyOp, variant: string): string => `wasm/${op.op.name}/${variant}`;
+export const wasmName = (op: AnyOp, variant: string): string => `wasm/${op.op.name}/${variant}`;
 
 // ---- one operand -------------------------------------------------------------------------------------------------
 
@@ -201,10 +202,16 @@ const clipByOperands = wasmKernel(clip, wasmName(clip, "operands"), (inputs, [y]
 
 // ---- two operands ------------------------------------------------------------------------------------------------
 
-type Combine = (a: V, b: V) => V;
+export type Combine = (a: V, b: V) => V;
 type CombineIn = (f: Parameters<VectorFunction>[0], a: Local<"v128">, b: Local<"v128">) => V;
 
-const combined = (name: string, element: Element, result: Element, value: CombineIn, short = true): Elementwise => ({
+export const combined = (
+  name: string,
+  element: Element,
+  result: Element,
+  value: CombineIn,
+  short = true,
+): Elementwise => ({
   name,
   elements: [element, element],
   result,
@@ -221,27 +228,12 @@ const arithmetic: readonly (readonly [op: AnyOp, f32: Combine, i32?: Combine])[]
   [ops.max, f32x4.max, i32x4.max_s],
 ];
 
-const comparisons: readonly (readonly [op: AnyOp, f32: Combine, i32: Combine])[] = [
-  [compare.equal, f32x4.eq, i32x4.eq],
-  [compare.less, f32x4.lt, i32x4.lt_s],
-  [compare.lessOrEqual, f32x4.le, i32x4.le_s],
-  [compare.greater, f32x4.gt, i32x4.gt_s],
-  [compare.greaterOrEqual, f32x4.ge, i32x4.ge_s],
-];
-
-const logic: readonly (readonly [op: AnyOp, mask: Combine])[] = [
-  [and, v128.and],
-  [or, v128.or],
-  [xor, v128.xor],
-];
-
-const narrow: readonly DType[] = ["u8", "i8", "bool"];
-
-/** What lanes a tensor travels in where only its value as a 32-bit integer counts. */
-const integerElement = (dtype: DType): Element | undefined =>
-  dtype === "i32" ? "i32" : narrow.includes(dtype) ? (dtype as Element) : undefined;
-
-const binaryKernel = (op: AnyOp, variant: string, how: (a: DType) => Elementwise | undefined, inplace: boolean) =>
+export const binaryKernel = (
+  op: AnyOp,
+  variant: string,
+  how: (a: DType) => Elementwise | undefined,
+  inplace: boolean,
+) =>
   kernel(op, wasmName(op, variant), ([a, b], [y]): WasmStep | undefined => {
     const form = a.dtype === b.dtype ? how(a.dtype) : undefined;
     return form && elementwiseStep(form, [a, b], y, inplace);
@@ -256,20 +248,6 @@ const arithmeticKernel = ([op, f32, int]: (typeof arithmetic)[number]): Kernel<W
       return combine && combined(op.op.name, dtype as Element, dtype as Element, (_, a, b) => combine(a, b));
     },
     true,
-  );
-
-const comparisonKernel = ([op, f32, int]: (typeof comparisons)[number]): Kernel<WasmStep> =>
-  binaryKernel(
-    op,
-    "lanes",
-    (dtype) => {
-      const element = dtype === "f32" ? "f32" : integerElement(dtype);
-      const test = dtype === "f32" ? f32 : int;
-      // True is -1 in its lane.
-      const ordered = dtype === "bool" ? op === compare.equal : true;
-      return element && ordered ? combined(op.op.name, element, "bool", (_, a, b) => test(a, b)) : undefined;
-    },
-    false,
   );
 
 const prelu: CombineIn = (f, x, slope) => v128.bitselect(f32x4.mul(x, slope), x, f32x4.lt(x, constant(f, 0)));
@@ -297,122 +275,12 @@ const powKernel = kernel(ops.pow, wasmName(ops.pow, "constant"), ([x, e], [y]) =
   return elementwiseStep(mapped(`pow${exponent}`, { make, short: true }), [x], y, true);
 });
 
-// ---- others ------------------------------------------------------------------------------------------------------
-
-const whereKernel = kernel(where, wasmName(where, "words"), ([condition, x, y], [out]) => {
-  // Bits are moved, whatever they mean.
-  const width = bytesOf(x.dtype);
-  if (width !== 4 && width !== 1) return undefined;
-  const element = width === 4 ? "i32" : "u8";
-  const form: Elementwise = {
-    name: "where",
-    elements: ["bool", element, element],
-    result: element,
-    short: true,
-    value: (_, [c, p, q]) => v128.bitselect(p, q, c),
-  };
-  return elementwiseStep(form, [condition, x, y], out, true);
-});
-
-/** How a cast reads and writes its elements, and what it does to lanes in between. */
-function castForm(from: DType, to: DType): Elementwise | undefined {
-  const known = (d: DType): boolean => d === "f32" || d === "i32" || d === "i64" || narrow.includes(d);
-  if (!known(from) || !known(to) || from === to) return undefined;
-  const form = (element: Element, result: Element, value: VectorFunction): Elementwise => ({
-    name: "cast",
-    elements: [element],
-    result,
-    short: true,
-    value: (f, [x]) => value(f, x),
-  });
-  const same: VectorFunction = (_, x) => x;
-  const element = from as Element;
-  const result = to as Element;
-  if (from === "f32") {
-    if (to === "bool") return form("f32", "bool", (f, x) => f32x4.ne(x, constant(f, 0)));
-    return to === "i64" ? form("f32", "i64 as f32", same) : form("f32", result, (_, x) => i32x4.trunc_sat_f32x4_s(x));
-  }
-  if (to === "f32") {
-    if (from === "i64") return form("i64 as f32", "f32", same);
-    if (from === "bool") return form("bool", "f32", (f, x) => v128.and(x, constant(f, 1)));
-    return form(element, "f32", (_, x) => f32x4.convert_i32x4_s(x));
-  }
-  // The words of an i64 are needed both to see whether it is zero.
-  if (to === "bool") return from === "i64" ? undefined : form(element, "bool", (_, x) => i32x4.ne(x, i32x4.splat(0)));
-  return form(element, result, from === "bool" ? (_, x) => i32x4.neg(x) : same);
-}
-
-const castKernel = (op: AnyOp): Kernel<WasmStep> =>
-  kernel(op, wasmName(op, "lanes"), ([x], [y]) => {
-    const form = castForm(x.dtype, y.dtype);
-    return form && elementwiseStep(form, [x], y, true);
-  });
-
-/** Scale and deviation become one factor for each channel first. */
-const batchNormKernel = wasmKernel(batchNorm, wasmName(batchNorm, "f32"), (inputs, _, { epsilon = 1e-5 }) => {
-  if (inputs.some((t) => t.dtype !== "f32")) return undefined;
-  const { batch, channels, inner } = channelsFirst(inputs[0]);
-  const factors = Math.ceil((4 * channels) / 64) * 64;
-  const perChannel: Shape = [channels, 1];
-  const factor: Elementwise = {
-    name: `batchNorm/factor(${epsilon})`,
-    elements: ["f32", "f32"],
-    result: "f32",
-    value: (f, [s, variance]) => f32x4.div(s, f32x4.sqrt(f32x4.add(variance, constant(f, epsilon)))),
-  };
-  const apply: Elementwise = {
-    name: "batchNorm",
-    elements: ["f32", "f32", "f32", "f32"],
-    result: "f32",
-    short: true,
-    value: (_, [v, k, bias, mean]) => f32x4.add(f32x4.mul(f32x4.sub(v, mean), k), bias),
-  };
-  return {
-    inplace: true,
-    workspaceBytes: factors,
-    emit(e) {
-      const [at, scale, bias, mean, variance] = e.inputs;
-      // Every thread computes all factors: they write the same numbers.
-      emitElementwise(
-        { ...e, target: { ...e.target, threads: 1 } },
-        factor,
-        [channels],
-        [
-          { shape: [channels], at: scale },
-          { shape: [channels], at: variance },
-        ],
-        e.workspace,
-      );
-      const operand = (where: number) => ({ shape: perChannel, at: where });
-      emitElementwise(
-        e,
-        apply,
-        [batch, channels, inner],
-        [{ shape: [batch, channels, inner], at }, operand(e.workspace), operand(bias), operand(mean)],
-        e.outputs[0],
-      );
-    },
-  };
-});
-
 export const elementwiseKernels: WasmKernels = () => [
   ...functions.map(([op, entry]) => unaryKernel(op, () => [op.op.name, entry])),
   ...activations.map((op) => unaryKernel(op, (attrs) => activationEntry(activationOf(op.op.name, attrs)!))),
   clipKernel,
   clipByOperands,
   ...arithmetic.map(arithmeticKernel),
-  ...comparisons.map(comparisonKernel),
-  ...logic.map(([op, mask]) =>
-    binaryKernel(op, "bool", () => combined(op.op.name, "bool", "bool", (_, a, b) => mask(a, b)), true),
-  ),
-  kernel(not, wasmName(not, "bool"), ([x], [y]) =>
-    elementwiseStep(
-      { name: "not", elements: ["bool"], result: "bool", short: true, value: (_, [v]) => v128.not(v) },
-      [x],
-      y,
-      true,
-    ),
-  ),
   binaryKernel(ops.prelu, "f32", onlyF32(combined("prelu", "f32", "f32", prelu)), true),
   kernel(ops.swiglu, wasmName(ops.swiglu, "f32"), ([a, b], [y], { alpha = 1 }) =>
     a.dtype === "f32"
@@ -420,8 +288,4 @@ export const elementwiseKernels: WasmKernels = () => [
       : undefined,
   ),
   powKernel,
-  whereKernel,
-  castKernel(cast),
-  castKernel(castLike),
-  batchNormKernel,
 ];

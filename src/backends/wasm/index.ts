@@ -5,11 +5,10 @@ import type { DType } from "../../tensor/dtype.ts";
 import { DeviceError, InputError } from "../../tensor/errors.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
-import { referenceStep } from "../cpu/program.ts";
+import { referenceStep } from "../cpu/reference.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
-import { movementKernels } from "./movement.ts";
 import { WorkerPool } from "./pool.ts";
 import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmStep, WasmTarget } from "./step.ts";
@@ -37,9 +36,17 @@ function cores(): number {
   return os?.availableParallelism() ?? 1;
 }
 
-/** In order of preference within each operator. Nearly every model has elementwise operators, copies and products. */
+/** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
-  ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target), ...movementKernels(target)]],
+  ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
+  [
+    "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
+    async () => (await import("./elementwise-logic.ts")).logicKernels(target),
+  ],
+  [
+    "transpose slice expand tile depthToSpace spaceToDepth concat split pad",
+    async () => (await import("./movement.ts")).movementKernels(target),
+  ],
   ["kvAppend rotaryEmbedding cachedAttention", async () => (await import("./decoder.ts")).decoderKernels(target)],
   ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
@@ -50,9 +57,10 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
     async () => (await import("./pooling.ts")).poolKernels(target),
   ],
   ["softmax logSoftmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
+  ["layerNorm rmsNorm", async () => (await import("./norm.ts")).normKernels(target)],
   [
-    "layerNorm rmsNorm instanceNorm groupNorm localResponseNorm",
-    async () => (await import("./norm.ts")).normKernels(target),
+    "batchNorm instanceNorm groupNorm localResponseNorm",
+    async () => (await import("./channel-norm.ts")).channelNormKernels(target),
   ],
   [
     "reduceSum reduceMean reduceLogSum reduceL1 reduceSumSquare reduceL2 reduceProd reduceMax reduceMin " +
@@ -75,7 +83,7 @@ export interface WasmBackend extends Backend<AnyStep> {
 let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["attention", "quantizedMatmul", "pow", "pad"]);
+const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad"]);
 
 /** What models do with large integer tensors: masks from positions and tokens. */
 const onIntegers: ReadonlySet<string> = new Set(

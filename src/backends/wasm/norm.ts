@@ -1,16 +1,14 @@
-/** Normalisations, f32: layerNorm, rmsNorm, instanceNorm, groupNorm and localResponseNorm. Rows go to the threads. */
-import { channelsFirst } from "../../ops/batch-norm.ts";
-import { groupNorm, instanceNorm } from "../../ops/group-norm.ts";
+/** Normalisations of rows, f32: layerNorm and rmsNorm. Rows go to the threads. */
 import { layerNorm, rmsNorm, rowsFrom } from "../../ops/layer-norm.ts";
-import { localResponseNorm } from "../../ops/local-norm.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { KernelInput } from "../backend.ts";
 import { splat } from "./kernels/math.ts";
-import { emitNormGroup, emitNormRow, emitResponseNorm } from "./kernels/vector-norm.ts";
+import { emitNormRow } from "./kernels/vector-norm.ts";
 import { emitCells } from "./kernels/vector-walk.ts";
 import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
-const allF32 = (inputs: readonly (KernelInput | undefined)[]): boolean => inputs.every((x) => !x || x.dtype === "f32");
+export const allF32 = (inputs: readonly (KernelInput | undefined)[]): boolean =>
+  inputs.every((x) => !x || x.dtype === "f32");
 
 /** Whether `t`, which broadcasts to x, has one element for each of the last `n` of x. */
 function coversRow(t: KernelInput | undefined, x: KernelInput, n: number): boolean {
@@ -45,64 +43,6 @@ function rowsStep(
   };
 }
 
-function groupsStep(inputs: readonly KernelInput[], groups: number, epsilon: number): WasmStep | undefined {
-  const [x, scale] = inputs;
-  const { batch, channels, inner } = channelsFirst(x);
-  const n = (channels / groups) * inner;
-  // scale and bias cover runs of this many elements.
-  const run = (groups * n) / sizeOf(scale.shape);
-  const elements = sizeOf(x.shape);
-  if (!allF32(inputs) || elements === 0) return undefined;
-  return {
-    inplace: true,
-    work: 4 * elements,
-    emit(e) {
-      const name = `groupNorm(${epsilon})`;
-      const fn = e.shared(name, (m) => emitNormGroup(m, name, epsilon));
-      const [at, scaleAt, biasAt] = e.inputs;
-      const perGroup = (4 * n) / run;
-      const axes = [
-        { size: batch, steps: [4 * groups * n, 4 * groups * n, 0, 0] },
-        { size: groups, steps: [4 * n, 4 * n, perGroup, perGroup] },
-      ];
-      emitCells(e, 4 * elements, axes, [at, e.outputs[0], scaleAt, biasAt], ([from, to, s, b]) =>
-        e.f.call(fn, { x: from, y: to, n, run, scale: s, bias: b, count: splat(n) }),
-      );
-    },
-  };
-}
-
-const isSupportedPower = (beta: number): beta is 0.5 | 0.75 | 1 => beta === 0.5 || beta === 0.75 || beta === 1;
-
-const responseNorm = wasmKernel(
-  localResponseNorm,
-  "wasm/localResponseNorm/channels",
-  ([x], _, { size, alpha = 1e-4, beta = 0.75, bias = 1 }): WasmStep | undefined => {
-    const { batch, channels, inner } = channelsFirst(x);
-    const elements = sizeOf(x.shape);
-    if (x.dtype !== "f32" || !isSupportedPower(beta) || elements === 0) return undefined;
-    const [before, after] = [Math.floor((size - 1) / 2), Math.ceil((size - 1) / 2)];
-    const plane = 4 * inner;
-    return {
-      work: size * elements,
-      emit(e) {
-        const name = `responseNorm(${[size, alpha, beta, bias]})`;
-        const options = { name, weight: alpha / size, bias, beta, before, after };
-        const fn = e.shared(name, (m) => emitResponseNorm(m, options));
-        const [at] = e.inputs;
-        // The last two: the sample's first channel, and the number of the channel.
-        const axes = [
-          { size: batch, steps: [channels * plane, channels * plane, channels * plane, 0] },
-          { size: channels, steps: [plane, plane, 0, 1] },
-        ];
-        emitCells(e, size * elements, axes, [at, e.outputs[0], at, 0], ([from, to, sample, channel]) =>
-          e.f.call(fn, { x: from, y: to, n: inner, sample, channel, channels, stride: plane }),
-        );
-      },
-    };
-  },
-);
-
 export const normKernels: WasmKernels = () => [
   wasmKernel(layerNorm, "wasm/layerNorm/rows", (inputs, _, { axis, epsilon = 1e-5 }) =>
     rowsStep("layerNorm", inputs, axis, epsilon),
@@ -110,11 +50,4 @@ export const normKernels: WasmKernels = () => [
   wasmKernel(rmsNorm, "wasm/rmsNorm/rows", (inputs, _, { axis, epsilon = 1e-5 }) =>
     rowsStep("rmsNorm", inputs, axis, epsilon),
   ),
-  wasmKernel(instanceNorm, "wasm/instanceNorm/groups", (inputs, _, { epsilon = 1e-5 }) =>
-    groupsStep(inputs, channelsFirst(inputs[0]).channels, epsilon),
-  ),
-  wasmKernel(groupNorm, "wasm/groupNorm/groups", (inputs, _, { groups, epsilon = 1e-5 }) =>
-    groupsStep(inputs, groups, epsilon),
-  ),
-  responseNorm,
 ];

@@ -11,6 +11,10 @@ const common: LoweringTable = { ...elementwiseLowerings, ...shapeLowerings };
 /** The operator types of a family; `domain::` stands for all of a domain. */
 export const families: readonly (readonly [types: string, load: () => Promise<LoweringTable>])[] = [
   ["MatMul Gemm com.microsoft::FusedMatMul", async () => (await import("./ops/matmul.ts")).matmulLowerings],
+  [
+    "Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor Not IsNaN IsInf Where Cast CastLike",
+    async () => (await import("./ops/logic.ts")).logicLowerings,
+  ],
   ["Conv", async () => (await import("./ops/conv.ts")).convLowerings],
   [
     "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool",
@@ -27,7 +31,7 @@ export const families: readonly (readonly [types: string, load: () => Promise<Lo
   ["Softmax LogSoftmax Hardmax", async () => (await import("./ops/softmax.ts")).softmaxLowerings],
   [
     "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum " +
-      "ReduceSumSquare ArgMax ArgMin CumSum CumProd",
+      "ReduceSumSquare Mean ArgMax ArgMin CumSum CumProd",
     async () => (await import("./ops/reduce.ts")).reduceLowerings,
   ],
   [

@@ -5,6 +5,7 @@
 import { attention } from "../../ops/attention.ts";
 import { layerNorm } from "../../ops/layer-norm.ts";
 import type { OpDef } from "../../ops/op.ts";
+import { transpose } from "../../ops/transpose.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
@@ -38,13 +39,15 @@ export const planRules: readonly Rule[] = [
 ];
 
 /** What fusions put in the place of patterns that have the operator of that name. */
-const fused: Readonly<Record<string, OpDef>> = { reduceMean: layerNorm.op, softmax: attention.op };
+const fused: Readonly<Record<string, readonly OpDef[]>> = {
+  reduceMean: [layerNorm.op],
+  softmax: [attention.op, transpose.op],
+};
 
 /** The operators that a device may have to run for the graph: its own, those nested in it, and what fusions make. */
 export function operatorsToRun(graph: Graph): OpDef[] {
   const ops = operatorsOf(graph);
-  for (const { name } of ops) if (Object.hasOwn(fused, name)) ops.add(fused[name]);
-  return [...ops];
+  return [...ops, ...[...ops].flatMap(({ name }) => (Object.hasOwn(fused, name) ? fused[name] : []))];
 }
 
 /** Applies the compile rules, also inside branches and loop bodies. */

@@ -1,12 +1,8 @@
 /** ONNX elementwise operators -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import { add, div, max, min, mod, mul, pow, prelu, sub, swiglu } from "../../../ops/binary.ts";
-import { cast, castLike } from "../../../ops/cast.ts";
 import { clip } from "../../../ops/clip.ts";
-import { equal, greater, greaterOrEqual, isInf, isNan, less, lessOrEqual } from "../../../ops/compare.ts";
-import { and, not, or, xor } from "../../../ops/logical.ts";
 import * as unary from "../../../ops/unary.ts";
-import { where } from "../../../ops/where.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
 
 type Apply1 = (x: SymbolicValue) => SymbolicValue;
@@ -28,13 +24,6 @@ function constant(n: OnnxNode, value: number | undefined): SymbolicValue | undef
     ? undefined
     : n.builder.constant({ dtype: "f32", shape: [], data: Float32Array.of(value) });
 }
-
-const castRules = (n: OnnxNode) => {
-  const roundMode = n.string("round_mode", "up");
-  if (roundMode !== "up" && roundMode !== "down" && roundMode !== "nearest")
-    n.unsupported(`round_mode ${JSON.stringify(roundMode)}`);
-  return { saturate: n.flag("saturate", true), roundMode } as const;
-};
 
 export const elementwiseLowerings: LoweringTable = {
   // Another name for the same value: tensors, sequences and optionals alike.
@@ -98,34 +87,10 @@ export const elementwiseLowerings: LoweringTable = {
   Min: (n) => chain(n, (a, b) => min(a, b)),
   Max: (n) => chain(n, (a, b) => max(a, b)),
   Sum: (n) => chain(n, (a, b) => add(a, b)),
-  Mean: (n) => {
-    const sum = chain(n, (a, b) => add(a, b));
-    return n.inputs.length === 1 ? sum : div(sum, castLike(n.i64(n.inputs.length), sum));
-  },
-
-  Equal: of2((a, b) => equal(a, b)),
-  Greater: of2((a, b) => greater(a, b)),
-  GreaterOrEqual: of2((a, b) => greaterOrEqual(a, b)),
-  Less: of2((a, b) => less(a, b)),
-  LessOrEqual: of2((a, b) => lessOrEqual(a, b)),
-  And: of2((a, b) => and(a, b)),
-  Or: of2((a, b) => or(a, b)),
-  Xor: of2((a, b) => xor(a, b)),
-  Not: of1((x) => not(x)),
-  IsNaN: of1((x) => isNan(x)),
-  IsInf: (n) =>
-    isInf(n.input(0), {
-      detectNegative: n.flag("detect_negative", true),
-      detectPositive: n.flag("detect_positive", true),
-    }),
-  Where: (n) => where(n.input(0), n.input(1), n.input(2)),
 
   // Bounds are attributes before opset 11, and may be infinite there by not being given.
   Clip: (n) =>
     n.opset < 11
       ? clip(n.input(0), constant(n, n.float("min")), constant(n, n.float("max")))
       : clip(n.input(0), n.optional(1), n.optional(2)),
-
-  Cast: (n) => cast(n.input(0), { to: n.dtype("to"), ...castRules(n) }),
-  CastLike: (n) => castLike(n.input(0), n.input(1), castRules(n)),
 };

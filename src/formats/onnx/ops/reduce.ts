@@ -1,6 +1,8 @@
-/** ONNX reductions, arg-reductions and running sums -> ours. */
+/** ONNX reductions, arg-reductions, means and running sums -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import { argMax, argMin } from "../../../ops/arg-reduce.ts";
+import { add, div } from "../../../ops/binary.ts";
+import { castLike } from "../../../ops/cast.ts";
 import { cumProd, cumSum } from "../../../ops/cumulative.ts";
 import {
   type ReduceAttrs,
@@ -55,6 +57,10 @@ export const reduceLowerings: LoweringTable = {
   ReduceProd: reduction(reduceProd),
   ReduceSum: reduction(reduceSum),
   ReduceSumSquare: reduction(reduceSumSquare),
+  Mean: (n) => {
+    const sum = n.rest().reduce((a, b) => add(a, b));
+    return n.inputs.length === 1 ? n.input(0) : div(sum, castLike(n.i64(n.inputs.length), sum));
+  },
   ArgMax: argReduction(argMax),
   ArgMin: argReduction(argMin),
   CumSum: cumulative(cumSum),

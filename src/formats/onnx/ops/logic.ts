@@ -1,0 +1,34 @@
+/** ONNX comparisons, logic, selection and casts -> ours. */
+import { cast, castLike } from "../../../ops/cast.ts";
+import { equal, greater, greaterOrEqual, isInf, isNan, less, lessOrEqual } from "../../../ops/compare.ts";
+import { and, not, or, xor } from "../../../ops/logical.ts";
+import { where } from "../../../ops/where.ts";
+import type { LoweringTable, OnnxNode } from "../node.ts";
+
+const castRules = (n: OnnxNode) => {
+  const roundMode = n.string("round_mode", "up");
+  if (roundMode !== "up" && roundMode !== "down" && roundMode !== "nearest")
+    n.unsupported(`round_mode ${JSON.stringify(roundMode)}`);
+  return { saturate: n.flag("saturate", true), roundMode } as const;
+};
+
+export const logicLowerings: LoweringTable = {
+  Equal: (n) => equal(n.input(0), n.input(1)),
+  Greater: (n) => greater(n.input(0), n.input(1)),
+  GreaterOrEqual: (n) => greaterOrEqual(n.input(0), n.input(1)),
+  Less: (n) => less(n.input(0), n.input(1)),
+  LessOrEqual: (n) => lessOrEqual(n.input(0), n.input(1)),
+  And: (n) => and(n.input(0), n.input(1)),
+  Or: (n) => or(n.input(0), n.input(1)),
+  Xor: (n) => xor(n.input(0), n.input(1)),
+  Not: (n) => not(n.input(0)),
+  IsNaN: (n) => isNan(n.input(0)),
+  IsInf: (n) =>
+    isInf(n.input(0), {
+      detectNegative: n.flag("detect_negative", true),
+      detectPositive: n.flag("detect_positive", true),
+    }),
+  Where: (n) => where(n.input(0), n.input(1), n.input(2)),
+  Cast: (n) => cast(n.input(0), { to: n.dtype("to"), ...castRules(n) }),
+  CastLike: (n) => castLike(n.input(0), n.input(1), castRules(n)),
+};
