@@ -1,11 +1,11 @@
 /** Silero VAD finds the speech in a recording with noise. */
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { readWav } from "../../src/tasks/audio/wav.ts";
 import { demoPath, readJson } from "./golden.ts";
 import { ms, say, sparkline, style } from "./print.ts";
 import { open, type Section, timed } from "./section.ts";
 import { detectSpeech, rate, speechSpans, step } from "./silero.ts";
-import { parseWav } from "./wav.ts";
 
 /** Steps that share a character of the timeline: 128 ms. */
 const stepsPerCharacter = 4;
@@ -16,7 +16,7 @@ export const speech: Section = {
   async run(device, check) {
     const model = createRequire(import.meta.url).resolve("@ricky0123/vad-web/dist/silero_vad_v5.onnx");
     const session = await open(model, "silero_vad_v5", device);
-    const sound = parseWav(await readFile(demoPath("audio/speech.wav")));
+    const sound = readWav(await readFile(demoPath("audio/speech.wav")));
     if (sound.rate !== rate) throw new Error(`speech.wav has ${sound.rate} samples a second instead of ${rate}`);
     const { probabilities: expected } = await readJson<{ probabilities: number[] }>(
       demoPath("audio/speech.golden.json"),

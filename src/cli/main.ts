@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   generate: async () => (await import("./generate.ts")).generate,
   chat: async () => (await import("./chat.ts")).chat,
   embed: async () => (await import("./embed.ts")).embed,
+  transcribe: async () => (await import("./transcribe.ts")).transcribe,
 };
 
 const overview = async (): Promise<string> => {

@@ -10,8 +10,13 @@ import { type ByteSource, openSource, type SourceInput, type SourceOptions } fro
 /** JSON that a model brings along. */
 export type Json = Readonly<Record<string, unknown>>;
 
+const indexName = "model.safetensors.index.json";
+const weightNames = [indexName, "model.safetensors"];
+const isWeights = (name: string): boolean => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json");
+
 export class ModelFolder {
-  private constructor(private readonly weightsSource: ByteSource) {}
+  /** @param anchor any file of the folder: the others are found beside it */
+  private constructor(private readonly anchor: ByteSource) {}
 
   /**
    * @param input a folder, its path or URL (with a slash at the end), or one of its safetensors files or their index
@@ -21,23 +26,44 @@ export class ModelFolder {
     return ModelFolder.at(await openSource(input, options));
   }
 
-  static at(weights: ByteSource): ModelFolder {
-    return new ModelFolder(weights);
+  /**
+   * A folder that need not hold safetensors, by its `config.json`.
+   * @param input a folder, or any file in it
+   */
+  static async openConfigured(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
+    if (typeof input !== "string" && !(input instanceof URL)) return ModelFolder.open(input, options);
+    const inside = `${String(input).replace(/\/$/, "")}/config.json`;
+    return ModelFolder.at(await openSource(inside, options).catch(() => openSource(input, options)));
+  }
+
+  static at(file: ByteSource): ModelFolder {
+    return new ModelFolder(file);
   }
 
   get name(): string {
-    return this.weightsSource.name;
+    return this.anchor.name;
   }
 
   /** Whether what is read from it belongs to the reader. */
   get local(): boolean | undefined {
-    return this.weightsSource.local;
+    return this.anchor.local;
   }
 
+  /** @throws InputError where there are none */
   async weights(): Promise<SafetensorsFile> {
-    const source = this.weightsSource;
+    const source = isWeights(this.anchor.name) ? this.anchor : await this.first(weightNames);
+    if (!source) throw new InputError(`${this.name}: there is neither ${weightNames.join(" nor ")} beside it`);
     if (!source.name.endsWith(".json")) return readSafetensors(source);
     return readShardedSafetensors(source, (file) => this.sibling(file));
+  }
+
+  /** The first of the files that is there. */
+  async first(names: readonly string[]): Promise<ByteSource | undefined> {
+    for (const name of names) {
+      const source = await this.sibling(name).catch(() => undefined);
+      if (source) return source;
+    }
+    return undefined;
   }
 
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */
@@ -62,14 +88,14 @@ export class ModelFolder {
   }
 
   async optionalText(name: string): Promise<string | undefined> {
-    const source = await this.sibling(name).catch(() => undefined);
+    const source = await this.first([name]);
     return source && new TextDecoder().decode(await source.read(0, source.size));
   }
 
   private async sibling(name: string): Promise<ByteSource> {
-    if (!this.weightsSource.sibling)
-      throw new InputError(`${this.name}: "${name}" has to lie beside the weights: pass a path or URL, not bytes`);
-    return this.weightsSource.sibling(name);
+    if (!this.anchor.sibling)
+      throw new InputError(`${this.name}: "${name}" has to lie beside it: pass a path or URL, not bytes`);
+    return this.anchor.sibling(name);
   }
 }
 

@@ -20,3 +20,13 @@ export {
   type TokenInfo,
   textGeneration,
 } from "./text-generation.ts";
+export {
+  type Segment,
+  type Sound,
+  type SoundInput,
+  type TranscribeOptions,
+  Transcriber,
+  type Transcript,
+  type TranscriptionOptions,
+  transcription,
+} from "./transcription.ts";

@@ -85,3 +85,11 @@ describe("embed", () => {
     expect((await run(["embed", folder, "x"])).err).toMatch(/no safetensors/);
   });
 });
+
+describe("transcribe", () => {
+  test("mistakes are told", async () => {
+    expect((await run(["transcribe"])).err).toMatch(/FILE\.wav is missing/);
+    expect((await run(["transcribe", "x.wav"])).err).toMatch(/--model is missing/);
+    expect((await run(["transcribe", "x.wav", "--model", join(folder, "nowhere")])).code).toBe(1);
+  });
+});

@@ -2,6 +2,7 @@
 import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { activationOf } from "../activation.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
 import { type DecoderFile, defaultContextLimit, type ReadOptions, type StoredWeight } from "./file.ts";
 import { gemma2Names, ggufName, gpt2Names, llamaNames, type Names } from "./huggingface-names.ts";
@@ -42,14 +43,6 @@ const modelTypes: Readonly<Record<string, ModelType>> = {
     windowed: (n, json) => (n + 1) % ((json["sliding_window_pattern"] as number) || 6) !== 0,
   },
   gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true },
-};
-
-const activations: Readonly<Record<string, DecoderConfig["activation"]>> = {
-  silu: "silu",
-  gelu: "gelu",
-  gelu_new: "geluTanh",
-  gelu_pytorch_tanh: "geluTanh",
-  relu: "relu",
 };
 
 /**
@@ -102,8 +95,7 @@ class ConfigReader {
       norm: learned
         ? { kind: "layer", epsilon: this.number("layer_norm_epsilon") ?? 1e-5 }
         : { kind: "rms", epsilon: this.number("rms_norm_eps") ?? 1e-6 },
-      activation:
-        type.activation ?? activations[String(act ?? "silu")] ?? this.fail(`activation ${String(act)} is not known`),
+      activation: type.activation ?? activationOf(this.file, act ?? "silu"),
       layers,
       rope,
       localRope: rope && localBase ? { ...rope, base: localBase, scaling: undefined } : undefined,

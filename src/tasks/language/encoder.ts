@@ -1,19 +1,12 @@
 /** Hugging Face folders as sentence encoders: BERT, DistilBERT, RoBERTa. */
 
+import { activationOf } from "../../formats/activation.ts";
 import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import type { EmbeddingOptions, EncoderFile, Pooling } from "../embed.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
-
-const activations: Readonly<Record<string, EncoderConfig["activation"]>> = {
-  gelu: "gelu",
-  gelu_new: "geluTanh",
-  gelu_pytorch_tanh: "geluTanh",
-  relu: "relu",
-  silu: "silu",
-};
 
 /** DistilBERT's names as BERT's. */
 const distilNames: readonly [RegExp, string][] = [
@@ -44,9 +37,6 @@ export async function readEncoder(
     if (found === undefined) throw new FormatError(`${folder.name}: config.json has no ${keys[0]}`);
     return found as number;
   };
-  const activation = activations[String(json["hidden_act"] ?? json["activation"] ?? "gelu")];
-  if (!activation)
-    throw new UnsupportedOpError(`${folder.name}: activation ${String(json["hidden_act"])} is not known`);
   const positions = number("max_position_embeddings");
   // RoBERTa's tables begin after the padding token's number.
   const firstPosition = kind.includes("roberta") || kind === "camembert" ? number("pad_token_id") + 1 : 0;
@@ -58,7 +48,7 @@ export async function readEncoder(
     layers: number("num_hidden_layers", "n_layers"),
     positions,
     epsilon: typeof json["layer_norm_eps"] === "number" ? json["layer_norm_eps"] : 1e-12,
-    activation,
+    activation: activationOf(folder.name, json["hidden_act"] ?? json["activation"] ?? "gelu"),
   };
   const sentence = await folder.optionalJson("sentence_bert_config.json");
   const longest = typeof sentence?.["max_seq_length"] === "number" ? sentence["max_seq_length"] : positions;

@@ -60,6 +60,11 @@ export class HuggingFaceTokenizer implements Tokenizer {
     }
   }
 
+  /** Names of the special tokens. */
+  get specials(): ReadonlyMap<string, number> {
+    return new Map([...this.added].filter(([, t]) => t.special).map(([id, t]) => [t.content, id]));
+  }
+
   /** Special tokens are taken for what they say in any text: the peer knows no other way. */
   encode(text: string, { begin = true }: EncodeOptions = {}): number[] {
     return this.peer.encode(text, { add_special_tokens: begin }).ids;

@@ -1,0 +1,101 @@
+/** Whisper from its weights. */
+import type { Backend } from "../../backends/backend.ts";
+import { activationOf } from "../../formats/activation.ts";
+import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
+import { compile, type Session } from "../../graph/session.ts";
+import {
+  type WhisperConfig,
+  type WhisperDecoderConfig,
+  whisperDecoder,
+  whisperEncoder,
+} from "../../models/transformer/whisper.ts";
+import { FormatError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import type { Listening, SpeechModel } from "./model.ts";
+
+export async function openWeights(
+  folder: ModelFolder,
+  json: Json,
+  device: Backend,
+  signal?: AbortSignal,
+): Promise<SpeechModel> {
+  const weights = new Map<string, HostTensor>();
+  for (const t of (await folder.weights()).tensors.values()) {
+    signal?.throwIfAborted();
+    const name = t.name.replace(/^model\./, "");
+    // `proj_out` is the embedding again.
+    if (/^(encoder|decoder)\./.test(name)) weights.set(name, asF32(await t.read(signal)));
+  }
+  const { encoder, decoder } = configsOf(folder.name, json);
+  const part = (name: string) => new Map([...weights].filter(([key]) => key.startsWith(name)));
+  const options = { device, ownsWeights: folder.local };
+  const heard = await compile(whisperEncoder(encoder, part("encoder.")), options);
+  const said = await compile(whisperDecoder(decoder, part("decoder.")), options);
+  return {
+    async listen(mel, abort) {
+      const { hidden } = await heard.run({ mel }, { signal: abort });
+      return new NativeListening(said, hidden, decoder.positions);
+    },
+    dispose() {
+      heard.dispose();
+      said.dispose();
+    },
+  };
+}
+
+function configsOf(file: string, json: Json): { encoder: WhisperConfig; decoder: WhisperDecoderConfig } {
+  const need = (key: string): number => {
+    const v = json[key];
+    if (typeof v !== "number") throw new FormatError(`${file}: config.json has no ${key}`);
+    return v;
+  };
+  const common = {
+    width: need("d_model"),
+    frames: need("max_source_positions"),
+    epsilon: 1e-5,
+    activation: activationOf(file, json["activation_function"] ?? "gelu"),
+  };
+  const part = (name: string) => ({
+    ...common,
+    layers: need(`${name}_layers`),
+    heads: need(`${name}_attention_heads`),
+    hidden: need(`${name}_ffn_dim`),
+  });
+  return {
+    encoder: { ...part("encoder"), melBands: need("num_mel_bins") },
+    decoder: { ...part("decoder"), vocabSize: need("vocab_size"), positions: need("max_target_positions") },
+  };
+}
+
+class NativeListening implements Listening {
+  private position = 0;
+  private readonly state;
+
+  constructor(
+    private readonly decoder: Session,
+    private hidden: HostTensor,
+    private readonly positions: number,
+  ) {
+    this.state = decoder.openState();
+  }
+
+  async feed(tokens: readonly number[]): Promise<Float32Array> {
+    let last = new Float32Array(0);
+    for (const t of tokens) {
+      const inputs = { token: Int32Array.of(t), position: Int32Array.of(this.position++), hidden: this.hidden };
+      const { logits } = await this.decoder.run(inputs, {
+        state: this.state,
+        // Of the longest: caches are declared with their own numbers.
+        rows: Math.max(this.positions, this.hidden.shape[1]),
+      });
+      last = logits.data as Float32Array<ArrayBuffer>;
+      // Keys and values of the sound are kept from here on.
+      this.hidden = { ...this.hidden, shape: [1, 0, this.hidden.shape[2]], data: new Float32Array(0) };
+    }
+    return last;
+  }
+
+  dispose(): void {
+    this.state.dispose();
+  }
+}

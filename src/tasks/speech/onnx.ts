@@ -1,0 +1,87 @@
+/** Whisper as two ONNX graphs: an encoder, and a decoder that takes and gives keys and values. */
+import type { Backend } from "../../backends/backend.ts";
+import { importOnnxSource } from "../../formats/onnx/index.ts";
+import type { ByteSource } from "../../formats/source.ts";
+import { compile, type Session } from "../../graph/session.ts";
+import { UnsupportedOpError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import type { Listening, SpeechModel } from "./model.ts";
+
+export async function openGraphs(
+  encoderFile: ByteSource,
+  decoderFile: ByteSource,
+  device: Backend,
+  signal?: AbortSignal,
+): Promise<SpeechModel> {
+  const open = async (source: ByteSource): Promise<Session> => {
+    const { graph } = await importOnnxSource(source, { name: source.name, signal });
+    return compile(graph, { device, ownsWeights: source.local });
+  };
+  const encoder = await open(encoderFile);
+  const decoder = await open(decoderFile);
+  const expected = ["input_ids", "encoder_hidden_states"].find((n) => !decoder.inputs.some((p) => p.name === n));
+  if (expected) throw new UnsupportedOpError(`${decoderFile.name}: the graph has no input "${expected}"`);
+  return {
+    async listen(mel, abort) {
+      const { last_hidden_state } = await encoder.run({ input_features: mel }, { signal: abort });
+      return new GraphListening(decoder, last_hidden_state);
+    },
+    dispose() {
+      encoder.dispose();
+      decoder.dispose();
+    },
+  };
+}
+
+const past = "past_key_values.";
+
+class GraphListening implements Listening {
+  private caches: Record<string, HostTensor> = {};
+  private fed: number[] = [];
+
+  constructor(
+    private readonly decoder: Session,
+    private readonly hidden: HostTensor,
+  ) {
+    for (const { name, shape, dtype } of decoder.inputs) {
+      if (!name.startsWith(past) || !shape) continue;
+      if (dtype !== "f32") throw new UnsupportedOpError(`input "${name}" is ${dtype}: only f32 caches are supported`);
+      // Named dimensions are the batch and the number of tokens.
+      const empty = shape.map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : 0));
+      this.caches[name] = { dtype: "f32", shape: empty, data: new Float32Array(0) };
+    }
+  }
+
+  async feed(tokens: readonly number[]): Promise<Float32Array> {
+    const { fed } = this;
+    this.fed = [...fed, ...tokens];
+    // The branch with caches is exported for single tokens: a prompt goes through the other one, as a whole.
+    if (fed.length <= 1) return this.run(this.fed, false);
+    let last = new Float32Array(0);
+    for (const t of tokens) last = await this.run([t], true);
+    return last;
+  }
+
+  dispose(): void {
+    this.caches = {};
+  }
+
+  private async run(tokens: readonly number[], cached: boolean): Promise<Float32Array<ArrayBuffer>> {
+    const { decoder, hidden, caches } = this;
+    const inputs: Record<string, HostTensor> = {
+      ...caches,
+      input_ids: { dtype: "i64", shape: [1, tokens.length], data: BigInt64Array.from(tokens, BigInt) },
+      encoder_hidden_states: hidden,
+    };
+    if (decoder.inputs.some((p) => p.name === "use_cache_branch"))
+      inputs["use_cache_branch"] = { dtype: "bool", shape: [1], data: Uint8Array.of(Number(cached)) };
+    const outputs = await decoder.run(inputs);
+    for (const name of Object.keys(caches)) {
+      // What the sound gave stays: the branch with caches does not compute it.
+      if (!cached || name.includes(".decoder.")) caches[name] = outputs[name.replace(past, "present.")];
+    }
+    const { logits } = outputs;
+    const size = logits.shape[2];
+    return (logits.data as Float32Array<ArrayBuffer>).slice((tokens.length - 1) * size);
+  }
+}

