@@ -102,7 +102,7 @@ describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
       await copyFile(join(path, "config.json"), join(bare, "config.json"));
       await expect(transcription(bare)).rejects.toThrow(/tokenizer\.json/);
       await copyFile(join(path, "tokenizer.json"), join(bare, "tokenizer.json"));
-      await expect(transcription(bare)).rejects.toThrow(/neither model\.safetensors nor/);
+      await expect(transcription(bare)).rejects.toThrow(/neither model\.safetensors\.index\.json nor/);
     });
   });
 });
