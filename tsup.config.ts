@@ -6,6 +6,7 @@ const entry = {
   cpu: "src/backends/cpu/index.ts",
   wasm: "src/backends/wasm/index.ts",
   webgpu: "src/backends/webgpu/index.ts",
+  gpujs: "src/backends/gpujs/index.ts",
   onnx: "src/formats/onnx/index.ts",
   gguf: "src/formats/gguf/index.ts",
   safetensors: "src/formats/safetensors.ts",

@@ -2,7 +2,7 @@
 import type { Backend } from "./backends/backend.ts";
 import { DeviceError, InputError } from "./tensor/errors.ts";
 
-export type DeviceName = "cpu" | "wasm" | "webgpu";
+export type DeviceName = "cpu" | "wasm" | "webgpu" | "gpujs";
 export type DeviceChoice = DeviceName | Backend;
 
 export interface DeviceOptions {
@@ -17,25 +17,40 @@ const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> 
   cpu: async () => (await import("./backends/cpu/index.ts")).cpu(),
   webgpu: async ({ fallback }) =>
     (await import("./backends/webgpu/index.ts")).openWebgpu({ fallback }) as Promise<Backend>,
+  gpujs: async (options) => {
+    const [{ gpujs }, host] = await Promise.all([import("./backends/gpujs/index.ts"), openHost(options)]);
+    return gpujs({ host });
+  },
 };
 
 export const deviceNames = Object.keys(loaders) as DeviceName[];
 
 /**
- * The device of that name; without one, `wasm` where the host allows it, else `cpu`.
- * @throws InputError for an unknown name, DeviceError where the device can't be had
+ * The device of that name. Without one: `gpujs` in a browser that has no WebGPU and whose page loaded `gpu.js`, else
+ * `wasm` where the host allows it, else `cpu`.
+ * @throws InputError for an unknown name, DeviceError where the device can't be had, MissingPeerError without its package
  */
 export async function openDevice(choice?: DeviceChoice, options: DeviceOptions = {}): Promise<Backend> {
   if (choice !== undefined && typeof choice !== "string") return choice;
-  if (choice === undefined) return await loaders.wasm(options).catch(orPlain(options));
+  if (choice === undefined) {
+    const chosen = prefersGpuJs() ? await loaders.gpujs(options).catch(orUndefined) : undefined;
+    return chosen ?? (await openHost(options));
+  }
   const loader = Object.hasOwn(loaders, choice) ? loaders[choice] : undefined;
   if (!loader) throw new InputError(`unknown device "${choice}"; there are: ${deviceNames.join(", ")}`);
   return await loader(options);
 }
 
-const orPlain =
-  (options: DeviceOptions) =>
-  (e: unknown): Promise<Backend> => {
-    if (e instanceof DeviceError) return loaders.cpu(options);
-    throw e;
-  };
+/** The fastest device that computes on the CPU. */
+const openHost = async (options: DeviceOptions): Promise<Backend> =>
+  (await loaders.wasm(options).catch(orUndefined)) ?? (await loaders.cpu(options));
+
+const orUndefined = (e: unknown): undefined => {
+  if (!(e instanceof DeviceError)) throw e;
+};
+
+/** A page that loaded `gpu.js` has its class as a global. Browsers with WebGPU have an interface of that name. */
+const prefersGpuJs = (): boolean => {
+  const { GPU, navigator } = globalThis as { GPU?: { prototype?: object }; navigator?: { gpu?: unknown } };
+  return navigator !== undefined && !navigator.gpu && GPU?.prototype !== undefined && "createKernel" in GPU.prototype;
+};

@@ -16,6 +16,8 @@ export interface ErrorContext {
 }
 
 export class ForwardpassError extends Error {
+  /** Spelled out here and below: minifiers rename classes. */
+  override name = "ForwardpassError";
   op?: string;
   node?: string;
   types?: readonly string[];
@@ -23,7 +25,6 @@ export class ForwardpassError extends Error {
 
   constructor(message: string, context: ErrorContext = {}) {
     super(message, context.cause === undefined ? undefined : { cause: context.cause });
-    this.name = new.target.name;
     this.op = context.op;
     this.node = context.node;
     this.types = context.types;
@@ -41,13 +42,20 @@ export class ForwardpassError extends Error {
 }
 
 /** Shapes, axes or attribute values that don't fit together. */
-export class ShapeError extends ForwardpassError {}
+export class ShapeError extends ForwardpassError {
+  override name = "ShapeError";
+}
 /** An element type that the operator or the input doesn't take. */
-export class DTypeError extends ForwardpassError {}
+export class DTypeError extends ForwardpassError {
+  override name = "DTypeError";
+}
 /** Wrong or missing inputs by name, wrong arguments of a public function. */
-export class InputError extends ForwardpassError {}
+export class InputError extends ForwardpassError {
+  override name = "InputError";
+}
 /** An operator, attribute or feature that isn't implemented. `missing` lists every one found. */
 export class UnsupportedOpError extends ForwardpassError {
+  override name = "UnsupportedOpError";
   readonly missing: readonly string[];
   constructor(message: string, context: ErrorContext & { missing?: readonly string[] } = {}) {
     super(message, context);
@@ -55,10 +63,18 @@ export class UnsupportedOpError extends ForwardpassError {
   }
 }
 /** A file that is truncated, corrupt or not of the format it claims. `offset` is the byte position where known. */
-export class FormatError extends ForwardpassError {}
+export class FormatError extends ForwardpassError {
+  override name = "FormatError";
+}
 /** The device (worker, GPU, WebAssembly) is missing, lost, out of memory or failed. */
-export class DeviceError extends ForwardpassError {}
+export class DeviceError extends ForwardpassError {
+  override name = "DeviceError";
+}
 /** A tensor or session was used after `dispose()`. */
-export class DisposedError extends ForwardpassError {}
+export class DisposedError extends ForwardpassError {
+  override name = "DisposedError";
+}
 /** A peer package that has to be installed for this call. */
-export class MissingPeerError extends ForwardpassError {}
+export class MissingPeerError extends ForwardpassError {
+  override name = "MissingPeerError";
+}

@@ -9,8 +9,11 @@ export type Where = "page" | "worker";
 
 export interface TestBrowser {
   readonly server: TestServer;
-  /** Opens a page: cross-origin isolated, or plain. */
-  open(kind?: "isolated" | "plain"): Promise<TestPage>;
+  /**
+   * Opens a page: cross-origin isolated, or plain.
+   * @param before runs in the page first
+   */
+  open(kind?: "isolated" | "plain", before?: () => void): Promise<TestPage>;
   close(): Promise<void>;
 }
 
@@ -44,8 +47,9 @@ export async function startBrowser(): Promise<TestBrowser> {
   });
   return {
     server,
-    async open(kind = "isolated") {
+    async open(kind = "isolated", before = () => {}) {
       const page = await browser.newPage();
+      await page.addInitScript(before);
       const errors: string[] = [];
       page.on("pageerror", (e) => errors.push(e.message));
       await page.goto(`${server.url}/${kind === "plain" ? "?plain" : ""}`);

@@ -1,6 +1,9 @@
 /** What browser tests ask of a page or a worker to do: bundled, loaded there, and called by name with plain values. */
+import "gpu.js";
 import type { Backend } from "../../src/backends/backend.ts";
+import { gpujs, gpujsKernels } from "../../src/backends/gpujs/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import {
   compile,
   type DeviceName,
@@ -12,6 +15,7 @@ import {
   type Session,
   tensor,
 } from "../../src/index.ts";
+import { emptyTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { type Case, runCaseFrom } from "../conformance/run.ts";
 import { checkKernel } from "../kernel-property.ts";
@@ -32,9 +36,14 @@ async function bytesAt(url: string): Promise<Uint8Array> {
 
 /** Backends that exist in a browser, for property tests of their kernels. */
 async function kernelsOf(device: DeviceName): Promise<Backend> {
-  if (device !== "wasm") return await openDevice(device);
-  const backend = wasm({ threads: 1 });
-  return { ...backend, kernels: await backend.ownKernels() };
+  if (device === "cpu") return await openDevice(device);
+  if (device === "webgpu") {
+    const backend = await openWebgpu();
+    return { ...backend, kernels: await backend.ownKernels() } as Backend;
+  }
+  const host = wasm({ threads: 1 });
+  if (device === "gpujs") return { ...gpujs({ host }), kernels: gpujsKernels };
+  return { ...host, kernels: await host.ownKernels() };
 }
 
 export const kit = {
@@ -60,6 +69,36 @@ export const kit = {
     const { cases } = (await (await fetch(`/models/${model}/golden.json`)).json()) as { cases: GoldenCase[] };
     using session = await load(`/models/${model}/model.onnx`, { device: await open(spec) });
     return await worstDifference(session, cases);
+  },
+
+  /** The kernels that run a model under /models/. */
+  async kernelsOfModel(model: string, spec: DeviceSpec): Promise<string[]> {
+    using session = await load(`/models/${model}/model.onnx`, { device: await open(spec) });
+    await session.run(zeros(session), { profile: true });
+    return session.explain().map((s) => s.kernel);
+  },
+
+  defaultDevice: async () => (await openDevice()).name,
+
+  /** What happens to a session whose WebGL context is lost between two runs, and to one that is loaded then. */
+  async loseContext(model: string): Promise<{ error: string; again: boolean }> {
+    let latest: WebGL2RenderingContext | null = null;
+    const { getContext } = OffscreenCanvas.prototype;
+    OffscreenCanvas.prototype.getContext = function (this: OffscreenCanvas, ...args: unknown[]) {
+      return (latest = getContext.apply(this, args as never) as unknown as WebGL2RenderingContext);
+    } as never;
+    const device = await openDevice("gpujs");
+    OffscreenCanvas.prototype.getContext = getContext;
+    using session = await load(`/models/${model}/model.onnx`, { device });
+    await session.run(zeros(session));
+    latest!.getExtension("WEBGL_lose_context")!.loseContext();
+    const error = await session.run(zeros(session)).then(
+      () => "none",
+      (e) => `${e.name}: ${e.message}`,
+    );
+    using second = await load(`/models/${model}/model.onnx`, { device });
+    const [y] = Object.values(await second.run(zeros(second)));
+    return { error, again: ((y as HostTensor).data as Float32Array).every(Number.isFinite) };
   },
 
   /** Runs conformance cases. Returns what is wrong, by id. */
@@ -113,7 +152,9 @@ export const kit = {
     const wrong: Record<string, string> = {};
     for (const kernel of backend.kernels)
       await checkKernel(backend, kernel, runs).catch((e) => {
-        wrong[kernel.name] = (e as Error).message;
+        // What differs is the cause; the message has the seed and the smallest case.
+        const { cause, message } = e as Error;
+        wrong[kernel.name] = [(cause as Error | undefined)?.message, message].filter(Boolean).join("\n");
       });
     return wrong;
   },
@@ -124,8 +165,8 @@ export type Kit = typeof kit;
 const zeros = (session: Session): Record<string, HostTensor> =>
   Object.fromEntries(
     session.inputs.map(({ name, dtype, shape }) => {
-      const dims = shape!.map((d) => (typeof d === "number" ? d : 1));
-      return [name, { dtype: dtype!, shape: dims, data: new Float32Array(dims.reduce((a, b) => a * b, 1)) }];
+      const free = { dtype: dtype!, shape: shape!.map((d) => (typeof d === "number" ? d : 1)) };
+      return [name, emptyTensor(free)];
     }),
   );
 

@@ -37,6 +37,7 @@ async function bundle(entry: string): Promise<Map<string, Uint8Array>> {
   const { outputFiles } = await build({
     entryPoints: [{ in: entry, out: "kit" }],
     bundle: true,
+    minify: true,
     splitting: true,
     format: "esm",
     platform: "browser",

@@ -1,0 +1,157 @@
+/** The peer `gpu.js`, as far as it is used, and the WebGL2 context that it computes in. */
+import { DeviceError, MissingPeerError } from "../../tensor/errors.ts";
+import { natives } from "./code.ts";
+
+/** A float texture that holds a kernel's result. */
+export interface Texture {
+  readonly texture: WebGLTexture;
+  /** Width and height. */
+  readonly size: ArrayLike<number>;
+  delete(): void;
+}
+
+type Argument = Texture | Float32Array;
+
+export interface GpuFunction {
+  (...args: Argument[]): Texture;
+  setOutput(output: readonly number[]): GpuFunction;
+}
+
+interface Settings {
+  output?: readonly number[];
+  precision: "single";
+  tactic: "precision";
+  pipeline: true;
+  immutable: true;
+  dynamicOutput?: boolean;
+  dynamicArguments?: boolean;
+}
+
+export interface GpuInstance {
+  createKernel(source: string, settings: Settings): GpuFunction;
+  addNativeFunction(name: string, source: string): unknown;
+}
+
+/** The class `GPU` of `gpu.js`. */
+export type GpuConstructor = new (settings: {
+  mode: "webgl2";
+  canvas: OffscreenCanvas | undefined;
+  context: WebGL2RenderingContext;
+}) => GpuInstance;
+
+/** Browsers have a WebGPU interface of the same name. */
+const isGpuJs = (c: unknown): c is GpuConstructor =>
+  typeof (c as { prototype?: { createKernel?: unknown } } | undefined)?.prototype?.createKernel === "function";
+
+/** `gpu.js` as a page has it after a script element, or after `import "gpu.js"` anywhere: a global. */
+export function globalGpuJs(): GpuConstructor | undefined {
+  const { GPU } = globalThis as { GPU?: unknown };
+  return isGpuJs(GPU) ? GPU : undefined;
+}
+
+/** @throws MissingPeerError */
+export function requireGpuJs(given: GpuConstructor | undefined): GpuConstructor {
+  const found = given ?? globalGpuJs();
+  if (found) return found;
+  throw new MissingPeerError(
+    'gpujs: the package gpu.js is not loaded: npm install gpu.js, then import "gpu.js" in the page, or pass { GPU }',
+  );
+}
+
+/**
+ * Settings of every kernel. "precision" is highp: mobile GPUs compute in fewer bits otherwise. "immutable": a texture that
+ * somebody holds is not drawn over by the next call.
+ */
+const settings = { precision: "single", tactic: "precision", pipeline: true, immutable: true } as const;
+
+export class GpuContext {
+  private readonly gpu: GpuInstance;
+  private readonly copy: GpuFunction;
+  private readonly compiled = new Map<string, GpuFunction>();
+  readonly gl: WebGL2RenderingContext;
+
+  /** @throws DeviceError where WebGL2 or its float textures are missing */
+  constructor(GPU: GpuConstructor) {
+    const canvas = typeof OffscreenCanvas === "undefined" ? undefined : new OffscreenCanvas(1, 1);
+    const context = canvas?.getContext("webgl2", { antialias: false, depth: false, alpha: false });
+    if (!context) throw new DeviceError("gpujs: no WebGL2 here; use the wasm device");
+    if (!context.getExtension("EXT_color_buffer_float"))
+      throw new DeviceError("gpujs: this host's WebGL2 has no float textures to draw to; use the wasm device");
+    this.gl = context;
+    this.gpu = new GPU({ mode: "webgl2", canvas, context });
+    for (const [name, source] of Object.entries(natives)) this.gpu.addNativeFunction(name, source);
+    this.copy = this.gpu.createKernel("function (x) { return x[this.thread.x]; }", {
+      ...settings,
+      dynamicOutput: true,
+      dynamicArguments: true,
+    });
+  }
+
+  get lost(): boolean {
+    return this.gl.isContextLost();
+  }
+
+  /** The longest list of elements that fits a texture. */
+  get maxElements(): number {
+    return this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE) ** 2;
+  }
+
+  /**
+   * A function that computes `count` elements. They are kept and shared as long as the context lives: `gpu.js` draws
+   * nothing after the function that was made last is destroyed, whose vertices all of them use.
+   */
+  compile(source: string, count: number): GpuFunction {
+    const key = `${count} ${source}`;
+    let compiled = this.compiled.get(key);
+    if (!compiled) this.compiled.set(key, (compiled = this.gpu.createKernel(source, { ...settings, output: [count] })));
+    return compiled;
+  }
+
+  /** A new texture with these elements; the caller deletes it. */
+  upload(data: Float32Array): Texture {
+    return this.copy.setOutput([data.length])(data);
+  }
+
+  /** The elements of a texture, without stopping the thread while the GPU is still at work. */
+  async read(texture: Texture, count: number): Promise<Float32Array> {
+    const { gl } = this;
+    const [width, height] = Array.from(texture.size);
+    const frame = gl.createFramebuffer();
+    const pixels = gl.createBuffer();
+    gl.bindFramebuffer(gl.FRAMEBUFFER, frame);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture.texture, 0);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pixels);
+    // Four channels are what every host can read; the elements are in the first.
+    const texels = new Float32Array(4 * width * height);
+    gl.bufferData(gl.PIXEL_PACK_BUFFER, texels.byteLength, gl.STREAM_READ);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.FLOAT, 0);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.deleteFramebuffer(frame);
+    await this.finished();
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pixels);
+    gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, texels);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    gl.deleteBuffer(pixels);
+    this.assertAlive();
+    return Float32Array.from({ length: count }, (_, i) => texels[4 * i]);
+  }
+
+  /** Resolves when the GPU has done what it was given. */
+  async finished(): Promise<void> {
+    const { gl } = this;
+    const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    this.assertAlive();
+    gl.flush();
+    while (gl.clientWaitSync(fence!, 0, 0) === gl.TIMEOUT_EXPIRED) {
+      this.assertAlive();
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    gl.deleteSync(fence);
+  }
+
+  /** @throws DeviceError when the browser took the GPU away */
+  assertAlive(): void {
+    if (this.lost) throw new DeviceError("gpujs: the WebGL context was lost; load the model again");
+  }
+}

@@ -1,0 +1,48 @@
+/** The gpujs backend: WebGL2 through the optional peer `gpu.js`, for browsers without WebGPU. */
+import type { Backend, Kernel } from "../backend.ts";
+import type { GpuStep } from "./code.ts";
+import { elementwiseKernels } from "./elementwise.ts";
+import { type GpuConstructor, GpuContext, requireGpuJs } from "./gpu.ts";
+import { matmulKernels } from "./matmul.ts";
+import { rowKernels } from "./rows.ts";
+import { GpujsSession } from "./session.ts";
+import { windowKernels } from "./window.ts";
+
+export { type GpuConstructor, globalGpuJs } from "./gpu.ts";
+
+export interface GpujsOptions {
+  /** Runs what has no kernel here: `wasm()` or `cpu()`. */
+  host: Backend;
+  /** The class of `gpu.js`. Default: the one that `import "gpu.js"` or a script element made global. */
+  GPU?: GpuConstructor;
+}
+
+/** In order of preference within each operator. */
+export const gpujsKernels: readonly Kernel<GpuStep>[] = [
+  ...matmulKernels,
+  ...windowKernels,
+  ...rowKernels,
+  ...elementwiseKernels,
+];
+
+/**
+ * The `gpujs` backend: f32 tensors of less than 2^24 elements; the host backend runs everything else.
+ * @throws MissingPeerError without `gpu.js`, DeviceError where WebGL2 or its float textures are missing
+ */
+export function gpujs({ host, GPU }: GpujsOptions): Backend {
+  const found = requireGpuJs(GPU);
+  let context = new GpuContext(found);
+  return {
+    name: "gpujs",
+    get kernels() {
+      return [...gpujsKernels, ...host.kernels];
+    },
+    kernelsFor: (op) => [...gpujsKernels.filter((k) => k.op.name === op.name), ...host.kernelsFor(op)],
+    fallback: host.fallback,
+    load: host.load?.bind(host),
+    open() {
+      if (context.lost) context = new GpuContext(found);
+      return new GpujsSession(context, host.open());
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/** The gpujs backend on WebGL2: kernels against their references, models against PyTorch, and what it leaves to wasm. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { readManifest } from "../conformance/harness.ts";
+import { startBrowser, type TestBrowser, type TestPage } from "./browser.ts";
+
+let browser: TestBrowser;
+let tab: TestPage;
+beforeAll(async () => {
+  browser = await startBrowser();
+  tab = await browser.open();
+});
+afterAll(() => browser?.close());
+
+test("every kernel equals its reference", async () => {
+  expect((await tab.call("page", "kernels", "gpujs")).length).toBeGreaterThan(30);
+  expect(await tab.call("page", "properties", "gpujs", 6)).toEqual({});
+});
+
+const device = { device: "gpujs" } as const;
+
+test.each(["fraud-mlp", "mnist-mlp", "mnist-cnn", "cifar10-cnn"])("%s runs on WebGL alone", async (model) => {
+  expect((await tab.call("page", "kernelsOfModel", model, device)).filter((k) => !/^(gpujs\/|view)/.test(k))).toEqual(
+    [],
+  );
+  expect(await tab.call("page", "golden", model, device)).toBeLessThanOrEqual(1e-4);
+  expect(await tab.call("worker", "golden", model, device)).toBeLessThanOrEqual(1e-4);
+});
+
+test("a transformer runs on WebGL and on wasm by turns", async () => {
+  const kernels = await tab.call("page", "kernelsOfModel", "spam-transformer", device);
+  expect(kernels.some((k) => k.startsWith("gpujs/"))).toBe(true);
+  expect(kernels.some((k) => k.startsWith("wasm/"))).toBe(true);
+  expect(await tab.call("page", "golden", "spam-transformer", device)).toBeLessThanOrEqual(1e-4);
+});
+
+test("it is chosen where there is no WebGPU", async () => {
+  expect(await tab.call("page", "defaultDevice")).toBe("wasm");
+  const { page, call } = await browser.open("isolated", () => {
+    Object.defineProperty(navigator, "gpu", { value: undefined });
+  });
+  expect(await call("page", "defaultDevice")).toBe("gpujs");
+  await page.close();
+});
+
+test("a lost context is an error that says so, and the device works again for what is loaded later", async () => {
+  const { page, call } = await browser.open();
+  const { error, again } = await call("page", "loseContext", "mnist-cnn");
+  expect(error).toMatch(/^DeviceError: gpujs: the WebGL context was lost/);
+  expect(again).toBe(true);
+  await page.close();
+});
+
+/** Of the operators that have kernels here. */
+const operators =
+  /^(MatMul|Gemm|Conv|MaxPool|AveragePool|Global.*Pool|.*Softmax|.*Normalization|Relu|Sigmoid|Add|Mul)$/;
+const cases = (readManifest() ?? []).filter(
+  (c) => c.suite === "node" && c.coreF32 && c.ops.every((o) => operators.test(o)),
+);
+
+test.skipIf(cases.length === 0)(
+  "conformance cases of its operators (skipped without ../shared/conformance)",
+  async () => {
+    expect(cases.length).toBeGreaterThan(30);
+    expect(await tab.call("page", "conformance", cases, device)).toEqual({});
+  },
+);
