@@ -1,24 +1,27 @@
 /**
- * npm run demo [-- --device cpu|wasm]: trained models of five kinds at work. Exits with 1 where a prediction differs from
+ * npm run demo [-- --device cpu|wasm]: trained models of seven kinds at work. Exits with 1 where a prediction differs from
  * what the framework that trained the model gave.
  */
 import { parseArgs } from "node:util";
 import { type DeviceName, ForwardpassError } from "../../src/index.ts";
 import { digits } from "./digits.ts";
 import { fraud } from "./fraud.ts";
+import { meaning } from "./meaning.ts";
 import { photos } from "./photos.ts";
 import { ms, say, style } from "./print.ts";
 import { runSection } from "./section.ts";
 import { spam } from "./spam.ts";
 import { speech } from "./speech.ts";
+import { story } from "./story.ts";
 
-const { values } = parseArgs({ options: { device: { type: "string", default: "cpu" } } });
+const { values } = parseArgs({ options: { device: { type: "string", default: "wasm" } } });
 const device = values.device as DeviceName;
 const before = performance.now();
 say(`${style("bold", "forwardpass")} on ${device}, Node ${process.versions.node}`);
 let passed = true;
 try {
-  for (const section of [fraud, digits, photos, spam, speech]) passed = (await runSection(section, device)) && passed;
+  for (const section of [fraud, digits, photos, spam, speech, story, meaning])
+    passed = (await runSection(section, device)) && passed;
   say();
   const verdict = passed ? style("green", "All predictions as expected") : style("red", "Some predictions are wrong");
   say(`${verdict}; everything took ${ms(performance.now() - before)}.`);

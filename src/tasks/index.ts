@@ -19,6 +19,7 @@ export {
   type TextPieces,
   type TokenInfo,
   textGeneration,
+  tokensPerSecond,
 } from "./text-generation.ts";
 export {
   type Segment,
