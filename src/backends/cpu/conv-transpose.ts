@@ -32,7 +32,7 @@ class ScatterSink implements Sink {
 
 const tiled = kernel<HostStep, typeof convTranspose>(
   convTranspose,
-  "cpu/convTranspose/tile3x3",
+  "cpu/convTranspose/tile4x3",
   ([x, w], [out], attrs) => {
     if (out.dtype !== "f32") return undefined;
     const g = convTransposeGeometry("convTranspose", x, w, attrs);

@@ -2,10 +2,11 @@
  * Convolutions over 1 to 3 spatial axes, f32 and 8-bit (whose differences from zero points, and sums of their products,
  * are exact in doubles). The input of a group is copied into zero padding once; after that every window has all of its
  * taps, and tap p of window u is element vectors[u] + steps[p]: no test for borders in any loop.
+ *   winograd 3x3 with stride 1, see winograd.ts
  *   direct   few output channels for each group (depthwise): four neighbouring windows at a time, kernels 3 wide with
- *            their elements shared. Depthwise 3x3 on 96x56x56: tile3x3 0.4 GFLOP/s, one tap after the other 1.0,
+ *            their elements shared. Depthwise 3x3 on 96x56x56: tile4x3 0.4 GFLOP/s, one tap after the other 1.0,
  *            shared 1.5
- *   tile3x3  implicit gemm: windows are gathered in blocks that stay in cache (tile.ts), weights packed at compile.
+ *   tile4x3  implicit gemm: windows are gathered in blocks that stay in cache (tile.ts), weights packed at compile.
  *            A 1x1 convolution is the same thing without padding. 3x3, 64 to 512 channels: 2.5 to 2.8 GFLOP/s where
  *            a matrix product makes 3.4 (measured as in tile.ts)
  */
@@ -17,6 +18,7 @@ import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
 import { carve, DenseSink, f32, type Moving, packPanels, panelLength, product, scratchLength } from "./tile.ts";
+import { winogradConv } from "./winograd.ts";
 
 /** A convolution's loops, with all shapes known. */
 export interface ConvPlan {
@@ -51,7 +53,7 @@ export interface PadCopy {
 }
 
 /** Plane of `shape` into one of `padded`, `begin` elements after its start along each axis. */
-function padCopy(shape: readonly number[], padded: readonly number[], begin: readonly number[]): PadCopy {
+export function padCopy(shape: readonly number[], padded: readonly number[], begin: readonly number[]): PadCopy {
   const last = shape.length - 1;
   const strides = stridesOf(padded);
   const start = begin.reduce((s, b, d) => s + b * strides[d], 0);
@@ -117,7 +119,7 @@ export function planConv(g: ConvGeometry, convert: boolean): ConvPlan {
   };
 }
 
-const isEmpty = ({ g }: ConvPlan): boolean => sizeOf(g.shape) === 0 || g.channelsIn === 0;
+export const isEmpty = ({ g }: ConvPlan): boolean => sizeOf(g.shape) === 0 || g.channelsIn === 0;
 
 /** What a convolution step does with its sums, in either kernel: everything but where the output goes. */
 export type Epilogue = Pick<DenseSink, "bias" | "residual" | "activation">;
@@ -139,7 +141,7 @@ export interface ConvRunner {
 }
 
 /** Calls `group` for every image and group with its input, padded. */
-function forEachGroup(
+export function forEachGroup(
   plan: ConvPlan,
   x: TypedArray,
   zero: number,
@@ -357,5 +359,6 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
 
 export const convKernels: Kernel<HostStep>[] = [
   convBy(directConv, "cpu/conv/direct", false),
-  convBy(tiledConv, "cpu/conv/tile3x3", true),
+  convBy(winogradConv, "cpu/conv/winograd", false),
+  convBy(tiledConv, "cpu/conv/tile4x3", true),
 ];

@@ -115,7 +115,7 @@ function planMatmul(
 
 const matmulIntegerKernel = kernel<HostStep, typeof matmulInteger>(
   matmulInteger,
-  "cpu/matmulInteger/tile3x3",
+  "cpu/matmulInteger/tile4x3",
   ([a, b, aZero, bZero]) => {
     const plan = planMatmul(a, b, aZero, bZero, 0);
     return (
@@ -130,7 +130,7 @@ const matmulIntegerKernel = kernel<HostStep, typeof matmulInteger>(
 
 const toFloatKernel = kernel<HostStep, typeof matmulIntegerToFloat>(
   matmulIntegerToFloat,
-  "cpu/matmulIntegerToFloat/tile3x3",
+  "cpu/matmulIntegerToFloat/tile4x3",
   ([a, b, aScale, bScale, aZero, bZero], [out]) => {
     const size = sizeOf(out.shape);
     const plan = out.dtype === "f32" && isOne(aScale) ? planMatmul(a, b, aZero, bZero, size) : undefined;
@@ -156,7 +156,7 @@ const toFloatKernel = kernel<HostStep, typeof matmulIntegerToFloat>(
 
 const qlinearMatmulKernel = kernel<HostStep, typeof qlinearMatmul>(
   qlinearMatmul,
-  "cpu/qlinearMatmul/tile3x3",
+  "cpu/qlinearMatmul/tile4x3",
   ([a, aScale, aZero, b, bScale, bZero, yScale], [out]) => {
     const scales = [aScale, bScale, yScale];
     if (![a, b, out].every(isByte) || !scales.every((s) => isOne(s) && s.dtype === "f32")) return undefined;
@@ -234,7 +234,7 @@ function planIntegerConv(
 
 const convIntegerKernel = kernel<HostStep, typeof convInteger>(
   convInteger,
-  "cpu/convInteger/tile3x3",
+  "cpu/convInteger/tile4x3",
   ([x, w, , wZero], _, attrs) => {
     const plan = planIntegerConv(x, w, wZero, attrs, 0);
     return (
@@ -250,7 +250,7 @@ const convIntegerKernel = kernel<HostStep, typeof convInteger>(
 
 const qlinearConvKernel = kernel<HostStep, typeof qlinearConv>(
   qlinearConv,
-  "cpu/qlinearConv/tile3x3",
+  "cpu/qlinearConv/tile4x3",
   ([x, xScale, , w, wScale, wZero, yScale], [out], attrs) => {
     if (![xScale, wScale, yScale].every((s) => s.dtype === "f32")) return undefined;
     const size = sizeOf(out.shape);

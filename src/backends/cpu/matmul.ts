@@ -1,7 +1,7 @@
 /**
  * matmul and gemm in f32.
  *   gemv     one row or one column: the matrix is read once, in the order it lies in memory, never packed
- *   tile3x3  everything else, see tile.ts. Batches of a that share one b become rows of one product
+ *   tile4x3  everything else, see tile.ts. Batches of a that share one b become rows of one product
  */
 import type { EpilogueAttrs } from "../../ops/epilogue.ts";
 import { gemm } from "../../ops/gemm.ts";
@@ -229,7 +229,7 @@ const gemmBy = (plan: Planner) => (name: string) =>
 
 export const matmulKernels: Kernel<HostStep>[] = [
   matmulBy(gemv)("cpu/matmul/gemv"),
-  matmulBy(tiled)("cpu/matmul/tile3x3"),
+  matmulBy(tiled)("cpu/matmul/tile4x3"),
   gemmBy(gemv)("cpu/gemm/gemv"),
-  gemmBy(tiled)("cpu/gemm/tile3x3"),
+  gemmBy(tiled)("cpu/gemm/tile4x3"),
 ];

@@ -1,14 +1,18 @@
 /**
  * The product that matmul, gemm and convolutions are made of, in plain TypeScript. One operand stays: its vectors are
  * packed in panels of 3, [k][3] (a constant once, at compile). The other one moves: blocks of its vectors are gathered
- * into panels of 3 in doubles, which serves transposition and im2col alike. Variants, GFLOP/s at 480 and at 1023 cubed
- * (Node 20, CPU time, one core of a busy two-thread Zen 4, so about half of what an idle one gives):
- *   three loops, dot products by column          0.7   0.4   the second operand is read along its stride
- *   three loops, rows added to rows              0.75  0.7   unit stride, but a load and a store for each product
- *   4x4 tile of scalars, both operands as given  2.7         8 loads for 16 products; spills: V8 has 15 registers
- *   3x3 tile, Math.fround                        1.9         rounding f32 costs more than it saves: V8 computes doubles
- *   3x3 tile, packed f32                         3.2         6 unit-stride loads for 9 products, nothing spills
- *   3x3 tile, moving panels in doubles           3.6   3.4   no conversion for half of the loads
+ * into panels of 4, which serves transposition and im2col alike. Both are read as doubles from one scratch array: a
+ * staying panel is widened once for each block. Variants, GFLOP/s of the inner loop alone on panels in cache, best of
+ * 120 (one core of a Zen 4 whose other thread is busy; Node 20, Node 24):
+ *   3x3 tile, f32 and f64 arrays       4.4  5.1   each f32 load is followed by a conversion
+ *   3x3, doubles in two arrays         4.7  5.5   each array has its own map check and pointer loads in every turn
+ *   3x3, doubles in one                5.1  5.5
+ *   same, offsets | 0                  5.5  5.5   without it V8 checks each index for overflow before its bounds
+ *   4x3, same                          5.8  6.2   7 loads for 12 products
+ *   4x2 twice a turn, same             5.9  6.2   no better, and the panels don't suit
+ *   4x4, 5x3                           5.3  6.0   more registers than V8 has: 15
+ *   twice a turn: 3x3, 4x3             5.3  5.5   V8 moves all products before all sums, and spills
+ *   Math.fround on every sum           half of the first: V8 computes doubles and rounds
  * Blocking the inner dimension gains nothing: panels are read in order, so the hardware prefetches them. Sums are
  * doubles from the first product to the last.
  */
@@ -16,8 +20,11 @@ import type { Activation } from "../../ops/activation.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { activate } from "./activate.ts";
 
-/** Vectors in a panel. */
+/** Vectors in a staying panel. */
 export const lanes = 3;
+
+/** Vectors in a moving panel. */
+export const rows = 4;
 
 export const panelLength = (vectors: number, k: number): number => Math.ceil(vectors / lanes) * lanes * k;
 
@@ -52,7 +59,7 @@ export interface Moving {
 /** 0, step, 2 step, ... */
 export const arithmetic = (n: number, step: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i * step);
 
-/** Takes the finished sums of a tile: sums[3 i + j] belongs to moving vector u + i and staying vector v + j. */
+/** Takes the finished sums of a tile: sums[3 i + j] belongs to moving vector u + i and staying vector v + j; us <= 4, vs <= 3. */
 export interface Sink {
   store(sums: Float64Array, u: number, us: number, v: number, vs: number): void;
   /** All results of moving vectors [u, u + count) are stored. */
@@ -66,14 +73,14 @@ const leastBlock = 24;
 
 /** Moving vectors packed at a time. */
 export function blockOf(vectors: number, k: number): number {
-  const block = Math.max(leastBlock, Math.floor(blockBytes / 8 / k / lanes) * lanes);
-  return Math.min(block, Math.ceil(vectors / lanes) * lanes);
+  const block = Math.max(leastBlock, Math.floor(blockBytes / 8 / k / rows) * rows);
+  return Math.min(block, Math.ceil(vectors / rows) * rows);
 }
 
-/** Doubles that `product` needs as `scratch`. */
-export const scratchLength = (vectors: number, k: number): number => blockOf(vectors, k) * k;
+/** Doubles that `product` needs as `scratch`: a staying panel, then moving ones. */
+export const scratchLength = (vectors: number, k: number): number => (lanes + blockOf(vectors, k)) * k;
 
-const sums = new Float64Array(lanes * lanes);
+const sums = new Float64Array(rows * lanes);
 
 /** All sums of `moving` with the `count` staying vectors in `panels` from `panelsAt`. */
 export function product(
@@ -94,9 +101,11 @@ export function product(
     gather(source, from, moving, u0, us, scratch);
     for (let v = 0; v < count; v += lanes) {
       const vs = Math.min(lanes, count - v);
-      for (let u = 0; u < us; u += lanes) {
-        tile(scratch, u * k, panels, panelsAt + v * k, k, sums);
-        sink.store(sums, u0 + u, Math.min(lanes, us - u), v, vs);
+      const panel = panelsAt + v * k;
+      for (let i = 0; i < lanes * k; i++) scratch[i] = panels[panel + i];
+      for (let u = 0; u < us; u += rows) {
+        tile(scratch, 0, (lanes + u) * k, k, sums);
+        sink.store(sums, u0 + u, Math.min(rows, us - u), v, vs);
       }
     }
     sink.finish(u0, us);
@@ -114,21 +123,24 @@ function gather(
 ): void {
   const k = steps.length;
   const last = u0 + us - 1;
-  let w = 0;
-  for (let u = u0; u <= last; u += lanes) {
+  let w = lanes * k;
+  for (let u = u0; u <= last; u += rows) {
     const x0 = from + vectors[u];
     const x1 = from + vectors[Math.min(u + 1, last)];
     const x2 = from + vectors[Math.min(u + 2, last)];
-    for (let p = 0; p < k; p++, w += 3) {
+    const x3 = from + vectors[Math.min(u + 3, last)];
+    for (let p = 0; p < k; p++, w += 4) {
       const step = steps[p];
       scratch[w] = source[x0 + step];
       scratch[w + 1] = source[x1 + step];
       scratch[w + 2] = source[x2 + step];
+      scratch[w + 3] = source[x3 + step];
     }
   }
 }
 
-function tile(a: Float64Array, i: number, b: Float32Array, j: number, k: number, out: Float64Array): void {
+/** The sums of the staying panel at `j` and the moving one at `i`: out[3 moving + staying]. */
+export function tile(s: Float64Array, j: number, i: number, k: number, out: Float64Array): void {
   let s00 = 0;
   let s01 = 0;
   let s02 = 0;
@@ -138,23 +150,30 @@ function tile(a: Float64Array, i: number, b: Float32Array, j: number, k: number,
   let s20 = 0;
   let s21 = 0;
   let s22 = 0;
-  const end = i + 3 * k;
-  for (; i < end; i += 3, j += 3) {
-    const b0 = b[j];
-    const b1 = b[j + 1];
-    const b2 = b[j + 2];
-    const a0 = a[i];
+  let s30 = 0;
+  let s31 = 0;
+  let s32 = 0;
+  const end = j + 3 * k;
+  for (; j < end; j = (j + 3) | 0, i = (i + 4) | 0) {
+    const b0 = s[j];
+    const b1 = s[(j + 1) | 0];
+    const b2 = s[(j + 2) | 0];
+    const a0 = s[i];
     s00 += a0 * b0;
     s01 += a0 * b1;
     s02 += a0 * b2;
-    const a1 = a[i + 1];
+    const a1 = s[(i + 1) | 0];
     s10 += a1 * b0;
     s11 += a1 * b1;
     s12 += a1 * b2;
-    const a2 = a[i + 2];
+    const a2 = s[(i + 2) | 0];
     s20 += a2 * b0;
     s21 += a2 * b1;
     s22 += a2 * b2;
+    const a3 = s[(i + 3) | 0];
+    s30 += a3 * b0;
+    s31 += a3 * b1;
+    s32 += a3 * b2;
   }
   out[0] = s00;
   out[1] = s01;
@@ -165,6 +184,9 @@ function tile(a: Float64Array, i: number, b: Float32Array, j: number, k: number,
   out[6] = s20;
   out[7] = s21;
   out[8] = s22;
+  out[9] = s30;
+  out[10] = s31;
+  out[11] = s32;
 }
 
 /** y[at + u uStride + v vStride] = act(alpha sum + beta bias + residual), with a bias by u, by v, by both or by none. */
@@ -190,13 +212,14 @@ export class DenseSink implements Sink {
   store(sums: Float64Array, u: number, us: number, v: number, vs: number): void {
     const { y, bias, residual, alpha, beta, uStride, vStride, biasByU, biasByV } = this;
     // Nearly all tiles: without this, storing costs a fifth of a product with an inner dimension of 16.
-    if (us === lanes && residual === undefined && biasByU === 0 && alpha === 1) {
+    if (us === rows && residual === undefined && biasByU === 0 && alpha === 1) {
       let at = this.at + u * uStride + v * vStride;
       for (let j = 0; j < vs; j++, at += vStride) {
         const shift = bias === undefined ? 0 : beta * bias[this.biasAt + (v + j) * biasByV];
         y[at] = sums[j] + shift;
         y[at + uStride] = sums[3 + j] + shift;
         y[at + 2 * uStride] = sums[6 + j] + shift;
+        y[at + 3 * uStride] = sums[9 + j] + shift;
       }
       return;
     }
