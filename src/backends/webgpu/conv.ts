@@ -10,38 +10,34 @@ import { type ConvGeometry, conv, convGeometry } from "../../ops/conv.ts";
 import { convTranspose, convTransposeGeometry } from "../../ops/conv-transpose.ts";
 import type { EpilogueAttrs } from "../../ops/epilogue.ts";
 import { sizeOf, stridesOf } from "../../tensor/shape.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput, Prepack } from "../backend.ts";
-import { activated } from "./activations.ts";
-import { productTile } from "./product-tile.ts";
+import { type EpilogueCode, epilogueCode } from "./epilogue.ts";
+import { type TiledProduct, tiledBytes, tiledProduct, tileFor } from "./matmul-tile.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
 import { type GpuTarget, type Storage, storageOf } from "./target.ts";
-import { coordinates, loaded, perElement, read, stored, typeName, write } from "./wgsl.ts";
+import { coordinates, loaded, perElement, read, typeName } from "./wgsl.ts";
 
 interface Operands {
   readonly storage: Storage;
   readonly bindings: readonly Binding[];
-  /** Statement that stores `sum`, element `at` of channel `channel`. */
-  readonly store: string;
+  store: EpilogueCode["store"];
 }
 
-/** x, w, bias, residual and y of both convolutions. */
+/** x, w, bias, residual and y of both convolutions. Channels are the "columns" that a bias goes along. */
 function operandsOf(
   target: GpuTarget,
   inputs: readonly (KernelInput | undefined)[],
+  y: TensorType,
   { activation }: EpilogueAttrs,
 ): Operands | undefined {
   const [x, , bias, residual] = inputs;
   const storage = storageOf(target, x!.dtype);
-  if (!storage) return undefined;
-  const bindings = ["x", "w", "bias", "residual"].flatMap((name, input) =>
-    inputs[input] ? [read(name, { input }, storage.element)] : [],
-  );
-  const terms = ["sum"];
-  if (bias) terms.push(loaded(storage, 1, "bias[channel]"));
-  if (residual) terms.push(loaded(storage, 1, "residual[at]"));
-  const store = `let value = ${terms.join(" + ")};
-  y[at] = ${stored(storage, 1, activated(activation, "value"))};`;
-  return { storage, bindings: [...bindings, write("y", { output: 0 }, storage.element)], store };
+  const epilogue = { activation, residual, bias: bias && { type: bias, row: 0, column: 1 } };
+  const code = epilogueCode(target, y, epilogue, 1);
+  if (!storage || !code) return undefined;
+  const bindings = [read("x", { input: 0 }, storage.element), read("w", { input: 1 }, storage.element)];
+  return { storage, bindings: [...bindings, ...code.bindings], store: code.store };
 }
 
 /** Where the tap `t` of window `o` lies in the input, and whether it does: variables `inside` and `position`. */
@@ -62,7 +58,6 @@ function directStep(g: ConvGeometry, { storage, bindings, store }: Operands): Gp
   const [perGroup, outPerGroup] = [channelsIn / groups, channelsOut / groups];
   const [inputSize, outputSize, taps] = [w.input, w.output, w.kernel].map(sizeOf);
   const body = `
-  let at = i;
   let o = i % ${outputSize}u;
   let channel = i / ${outputSize}u % ${channelsOut}u;
   let b = i / ${outputSize * channelsOut}u;
@@ -78,7 +73,7 @@ function directStep(g: ConvGeometry, { storage, bindings, store }: Operands): Gp
       }
     }
   }
-  ${store}`;
+  ${store("sum", "i", "0u", "channel")}`;
   return { run: [perElement(sizeOf(g.shape), { bindings, body })] };
 }
 
@@ -100,58 +95,55 @@ function prepackWeights(g: ConvGeometry, dtype: KernelInput["dtype"]): Prepack {
   };
 }
 
-function gemmStep(g: ConvGeometry, w: KernelInput, { storage, bindings, store }: Operands): GpuStep {
+function gemmStep(target: GpuTarget, g: ConvGeometry, w: KernelInput, { storage, bindings, store }: Operands): GpuStep {
   const { window, channelsIn, channelsOut, groups, batch } = g;
   const [m, channels, n] = [channelsOut / groups, channelsIn / groups, sizeOf(window.output)];
   const taps = sizeOf(window.kernel);
   const k = channels * taps;
-  const inputSize = sizeOf(window.input);
   const plain =
     taps === 1 && window.strides.every((s) => s === 1) && [...window.padBegin, ...window.padEnd].every((p) => p === 0);
   const packed = w.constant !== undefined;
-  const a = packed
-    ? `weightsAt(z, k, m)`
-    : `vec4f(weightAt(z, k, m), weightAt(z, k, m + 1u), weightAt(z, k, m + 2u), weightAt(z, k, m + 3u))`;
-  const fours = Math.ceil(m / 4);
-  const group = groups === 1 ? "0u" : `(z % ${groups}u)`;
-  const weights = packed
-    ? `fn weightsAt(z: u32, k: u32, m: u32) -> vec4f {
-  if (k >= ${k}u || m >= ${m}u) { return vec4f(0.0); }
-  return ${loaded(storage, 4, `w[(${group} * ${k}u + k) * ${fours}u + m / 4u]`)};
-}`
-    : `fn weightAt(z: u32, k: u32, m: u32) -> f32 {
-  if (k >= ${k}u || m >= ${m}u) { return 0.0; }
-  return ${loaded(storage, 1, `w[(${group} * ${m}u + m) * ${k}u + k]`)};
-}`;
-  const patches = plain
-    ? `fn patchAt(plane: u32, k: u32, n: u32) -> f32 {
-  if (k >= ${k}u || n >= ${n}u) { return 0.0; }
-  return ${loaded(storage, 1, `x[(plane + k) * ${n}u + n]`)};
-}`
-    : `fn patchAt(plane: u32, k: u32, n: u32) -> f32 {
-  if (k >= ${k}u || n >= ${n}u) { return 0.0; }
+  const width = packed ? Math.ceil(m / 4) * 4 : 0;
+  const group = groups === 1 ? "0u" : `(batch % ${groups}u)`;
+  const inFours = plain && n % 4 === 0;
+  const patch = plain
+    ? `return x[(plane + k) * ${n}u + n];`
+    : `
   ${coordinates("o", "n", window.output)}
   let t = k % ${taps}u;
   ${coordinates("t", "t", window.kernel)}
   ${tapCode(g)}
-  if (!inside) { return 0.0; }
-  return ${loaded(storage, 1, `x[(plane + k / ${taps}u) * ${inputSize}u + position]`)};
-}`;
-  const dispatch = productTile({
-    m,
-    n,
-    k,
-    batch: batch * groups,
-    bindings: bindings.map((b) => (b.name === "w" && packed ? { ...b, type: typeName(storage.element, 4) } : b)),
-    declarations: `${weights}\n${patches}`,
-    setup: `  let plane = z * ${channels}u;`,
-    a,
-    b: "vec4f(patchAt(plane, k, n), patchAt(plane, k, n + 1u), patchAt(plane, k, n + 2u), patchAt(plane, k, n + 3u))",
-    store: `let channel = ${groups === 1 ? "m" : `z % ${groups}u * ${m}u + m`};
-        let at = (z * ${m}u + m) * ${n}u + n;
-        ${store}`,
-  });
-  return { run: [dispatch], prepack: packed ? [prepackWeights(g, w.dtype)] : undefined };
+  if (!inside) { return ${storage.element}(0); }
+  return x[(plane + k / ${taps}u) * ${sizeOf(window.input)}u + position];`;
+  const product: TiledProduct = {
+    ...{ m, n, k },
+    batches: batch * groups,
+    bindings: bindings.map((b) => (b.name === "x" && inFours ? { ...b, type: typeName(storage.element, 4) } : b)),
+    element: storage.element,
+    scalar: "f32",
+    declarations: inFours ? "" : `fn patchAt(plane: u32, k: u32, n: u32) -> ${storage.element} {${patch}\n}`,
+    begin: `  let plane = batch * ${channels}u;`,
+    a: {
+      one: (row, column) =>
+        packed
+          ? `w[(${group} * ${k}u + ${column}) * ${width}u + ${row}]`
+          : `w[(${group} * ${m}u + ${row}) * ${k}u + ${column}]`,
+      byRows: !packed,
+    },
+    b: {
+      one: (row, column) => `patchAt(plane, ${row}, ${column})`,
+      four: inFours ? (row, column) => `x[((plane + ${row}) * ${n}u + ${column}) / 4u]` : undefined,
+    },
+    lanes: 1,
+    store: (row, column, sum) =>
+      store(sum, `(batch * ${m}u + ${row}) * ${n}u + ${column}`, "0u", `(${group} * ${m}u + ${row})`),
+  };
+  const tile = tileFor(target, product);
+  return {
+    run: [tiledProduct(product, tile)],
+    bytes: tiledBytes(product, tile, storage.bytes),
+    prepack: packed ? [prepackWeights(g, w.dtype)] : undefined,
+  };
 }
 
 function transposedStep(g: ConvGeometry, { storage, bindings, store }: Operands): GpuStep {
@@ -164,7 +156,6 @@ function transposedStep(g: ConvGeometry, { storage, bindings, store }: Operands)
   const tests = w.output.map((n, d) => `s${d} >= 0 && s${d} % ${w.strides[d]} == 0 && s${d} / ${w.strides[d]} < ${n}`);
   const terms = w.output.map((_, d) => `s${d} / ${w.strides[d]} * ${xStrides[d]}`);
   const body = `
-  let at = i;
   let o = i % ${ySize}u;
   let channel = i / ${ySize}u % ${g.channelsIn}u;
   let b = i / ${ySize * g.channelsIn}u;
@@ -182,7 +173,7 @@ function transposedStep(g: ConvGeometry, { storage, bindings, store }: Operands)
       }
     }
   }
-  ${store}`;
+  ${store("sum", "i", "0u", "channel")}`;
   return { run: [perElement(sizeOf(g.shape), { bindings, body })] };
 }
 
@@ -192,17 +183,16 @@ const narrow = 8;
 export const convKernels: GpuKernels = (target) => [
   gpuKernel(conv, "webgpu/conv/implicit-gemm", (inputs, [y], attrs) => {
     const g = convGeometry("conv", inputs[0], inputs[1], attrs);
-    const operands = operandsOf(target, inputs, attrs);
-    if (!operands || g.channelsOut / g.groups < narrow || sizeOf(y.shape) === 0 || g.batch * g.groups > 65535)
-      return undefined;
-    return gemmStep(g, inputs[1], operands);
+    const operands = operandsOf(target, inputs, y, attrs);
+    if (!operands || g.channelsOut / g.groups < narrow || g.batch * g.groups > 65535) return undefined;
+    return gemmStep(target, g, inputs[1], operands);
   }),
-  gpuKernel(conv, "webgpu/conv/direct", (inputs, _, attrs) => {
-    const operands = operandsOf(target, inputs, attrs);
+  gpuKernel(conv, "webgpu/conv/direct", (inputs, [y], attrs) => {
+    const operands = operandsOf(target, inputs, y, attrs);
     return operands && directStep(convGeometry("conv", inputs[0], inputs[1], attrs), operands);
   }),
-  gpuKernel(convTranspose, "webgpu/convTranspose/direct", (inputs, _, attrs) => {
-    const operands = operandsOf(target, inputs, attrs);
+  gpuKernel(convTranspose, "webgpu/convTranspose/direct", (inputs, [y], attrs) => {
+    const operands = operandsOf(target, inputs, y, attrs);
     return operands && transposedStep(convTransposeGeometry("convTranspose", inputs[0], inputs[1], attrs), operands);
   }),
 ];

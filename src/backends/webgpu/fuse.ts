@@ -105,7 +105,7 @@ const samePlace = (a: Place, b: Place): boolean =>
   a.slot !== undefined ? a.slot === b.slot : a.constant !== undefined && a.constant === b.constant;
 
 /** How many steps read each slot; more than one for what the plan gives. */
-function countReaders(plan: StagePlan<AnyStep>): Map<number, number> {
+export function countReaders(plan: StagePlan<AnyStep>): Map<number, number> {
   const readers = new Map<number, number>();
   const count = (slot: number | undefined): void => {
     if (slot !== undefined) readers.set(slot, (readers.get(slot) ?? 0) + 1);

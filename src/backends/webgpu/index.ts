@@ -1,10 +1,12 @@
 /** The webgpu backend: WGSL generated for each plan, in browsers and, through the optional peer `webgpu`, in Node. */
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
+import { absorbSteps } from "./absorb.ts";
 import { deviceOf, type GpuDevice, sharedDevice } from "./device.ts";
 import { elementwiseKernels } from "./elementwise-table.ts";
 import { fuseElementwise } from "./fuse.ts";
 import { NoGpuError } from "./gpu.ts";
+import { joinIndependent } from "./join.ts";
 import { type PipelineProgress, WebgpuSession } from "./session.ts";
 import type { AnyStep, GpuStep } from "./step.ts";
 import type { GpuTarget } from "./target.ts";
@@ -33,6 +35,7 @@ export interface WebgpuBackend extends Backend<AnyStep> {
 /** In order of preference within each operator. */
 const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
   ["*", async () => elementwiseKernels(target)],
+  ["matmul gemm", async () => (await import("./matmul.ts")).matmulKernels(target)],
   ["conv convTranspose", async () => (await import("./conv.ts")).convKernels(target)],
   [
     "maxPool averagePool lpPool globalAveragePool globalMaxPool globalLpPool",
@@ -92,7 +95,7 @@ function backend(
     kernelsFor: (op) => (host ? [...own.for(op), ...host.kernelsFor(op)] : own.for(op)),
     fallback: host?.fallback as Backend<AnyStep>["fallback"],
     inplace: false,
-    refine: (plan) => fuseElementwise(plan, target),
+    refine: (plan) => joinIndependent(absorbSteps(fuseElementwise(plan, target), target), target),
     async load(ops, dtypes) {
       await own.load(new Set(ops.map((op) => op.name)));
       await host?.load?.(ops, dtypes);

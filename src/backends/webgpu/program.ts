@@ -57,11 +57,9 @@ export class GpuProgram implements Program {
       session.stagingBuffer(this.resultBytes(plan.outputs));
       return blocks;
     });
-    const dispatches = plan.steps.flatMap(({ step, kernel, outputs }, i) => {
-      if (!isGpuStep(step)) return [];
-      const isState = outputs[0]?.state !== undefined;
-      return step.run.filter((d) => !(d.unlessState && isState)).map((dispatch) => ({ dispatch, kernel, i }));
-    });
+    const dispatches = plan.steps.flatMap(({ step, kernel }, i) =>
+      isGpuStep(step) ? step.run.map((dispatch) => ({ dispatch, kernel, i })) : [],
+    );
     const pipelines = await session.counted(
       dispatches.map(({ dispatch, kernel }) => session.gpu.pipeline(dispatch.code, dispatch.bindings, kernel)),
     );

@@ -10,54 +10,52 @@ import { type QuantizedMatmulAttrs, quantizedGather, quantizedMatmul } from "../
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput } from "../backend.ts";
-import { activated } from "./activations.ts";
-import { productTile } from "./product-tile.ts";
+import { type EpilogueCode, epilogueCode } from "./epilogue.ts";
+import { fewRows, type Gemv, gemvStep } from "./gemv.ts";
+import { type TiledProduct, tiledProduct, tileFor } from "./matmul-tile.ts";
 import { type QuantizedLayout, quantizedLayout } from "./quantized-layout.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
 import { type GpuTarget, storageOf } from "./target.ts";
-import { perElement, perGroup, read, write } from "./wgsl.ts";
+import { perElement, read, write } from "./wgsl.ts";
 
-/** Integers and factors are parts of one buffer. */
-function weightBindings({ kind, factorsAt, bytes }: QuantizedLayout, input: number, wide: boolean): Binding[] {
-  if (kind === "floats") return [read("w", { input }, wide ? "vec4f" : "f32")];
-  return [
-    { ...read("w", { input }, wide ? "vec4u" : "u32"), range: { offset: 0, bytes: factorsAt } },
-    { ...read("factors", { input }, "vec2f"), range: { offset: factorsAt, bytes: bytes - factorsAt } },
-  ];
-}
-
-/** `weightAt(n, k)`, one weight. */
-function weightCode({ kind, block }: QuantizedLayout, k: number): string {
-  if (kind === "floats") return `fn weightAt(n: u32, k: u32) -> f32 { return w[n * ${k}u + k]; }`;
-  const integer =
-    kind === "nibbles"
-      ? "f32((w[(i / 32u) * 4u + (i % 16u) / 4u] >> (i % 4u * 8u + (i % 32u) / 16u * 4u)) & 15u)"
-      : "f32(i32(w[i / 4u] << (24u - i % 4u * 8u)) >> 24u)";
-  return `fn weightAt(n: u32, k: u32) -> f32 {
-  let i = n * ${k}u + k;
-  let factor = factors[i / ${block}u];
-  return factor.x * ${integer} + factor.y;
-}`;
-}
-
-const team = 16;
-const teams = 4;
-/** Rows of x that a gemv serves. */
-const fewRows = 8;
-
+/** A product to plan. */
 interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
   readonly layout: QuantizedLayout;
-  readonly bindings: readonly Binding[];
-  /** Statement that stores `sum`, element [m, n]. */
-  readonly store: string;
+  readonly finish: EpilogueCode;
 }
 
+/** `factorOf(i)`: the two factors of block `i`, two blocks of which lie in a vector. */
+const factorCode = (w: string, { factorsAt }: QuantizedLayout): string => `fn factorOf(i: u32) -> vec2f {
+  let both = bitcast<vec4f>(${w}[${factorsAt / 16}u + i / 2u]);
+  return select(both.xy, both.zw, (i & 1u) == 1u);
+}`;
+
+/** `weightAt(n, k)`: one weight. */
+function weightCode(layout: QuantizedLayout, k: number): string {
+  const { kind, block } = layout;
+  if (kind === "floats")
+    return `fn weightAt(n: u32, k: u32) -> f32 { let i = n * ${k}u + k; return bitcast<vec4f>(w[i / 4u])[i % 4u]; }`;
+  const integer =
+    kind === "nibbles"
+      ? "f32((w[i / 32u][(i % 16u) / 4u] >> (i % 4u * 8u + (i % 32u) / 16u * 4u)) & 15u)"
+      : "f32(bitcast<i32>(w[i / 16u][(i % 16u) / 4u] << (24u - i % 4u * 8u)) >> 24u)";
+  return `${factorCode("w", layout)}
+fn weightAt(n: u32, k: u32) -> f32 {
+  let i = n * ${k}u + k;
+  let factor = factorOf(i / ${block}u);
+  return factor.x * ${integer} + factor.y;
+}`;
+}
+
+const weights = (input: number): Binding => read("w", { input }, "vec4u");
+
 /** What one load of weights, number `e`, adds to the product with the row of x that has its elements from `at` on. */
-function partCode({ kind, block }: QuantizedLayout): { width: number; code: string; declarations: string } {
-  if (kind === "floats") return { width: 4, code: "dot(w[e], x[at])", declarations: "" };
+function partCode(layout: QuantizedLayout): Pick<Gemv, "width" | "part" | "declarations"> {
+  const { kind, block } = layout;
+  if (kind === "floats") return { width: 4, part: "dot(bitcast<vec4f>(w[e]), inputAt(at))" };
   const width = kind === "nibbles" ? 32 : 16;
   const nibbles = (c: number): [string, number][] => [
     [`unpack4xU8(q[${c}] & 0x0f0f0f0fu)`, c],
@@ -65,11 +63,12 @@ function partCode({ kind, block }: QuantizedLayout): { width: number; code: stri
   ];
   const bytes = (c: number): [string, number][] => [[`unpack4xI8(q[${c}])`, c]];
   const terms = [0, 1, 2, 3].flatMap(kind === "nibbles" ? nibbles : bytes);
-  const lines = terms.map(([q, c]) => `  v = x[at + ${c}u]; products += dot(vec4f(${q}), v); sum += v;`);
+  const lines = terms.map(([q, c]) => `  v = inputAt(at + ${c}u); products += dot(vec4f(${q}), v); sum += v;`);
   return {
     width,
-    code: `multiply(w[e], factors[e * ${width}u / ${block}u], at)`,
-    declarations: `fn multiply(q: vec4u, factor: vec2f, at: u32) -> f32 {
+    part: `multiply(w[e], factorOf(e * ${width}u / ${block}u), at)`,
+    declarations: `${factorCode("w", layout)}
+fn multiply(q: vec4u, factor: vec2f, at: u32) -> f32 {
   var v: vec4f;
   var products = 0.0;
   var sum = vec4f(0.0);
@@ -79,114 +78,67 @@ ${lines.join("\n")}
   };
 }
 
-/** Each workgroup has `teams` rows of weights. */
-function gemvStep(target: GpuTarget, { m, n, k, layout, bindings, store }: Product): GpuStep {
-  const { width, code, declarations } = partCode(layout);
-  const perRow = k / width;
-  const shuffle = target.subgroups !== undefined && target.subgroups.min >= team;
-  const rows = Array.from({ length: m }, (_, r) => r);
-  const invocations = team * teams;
-  const steps = [8, 4, 2, 1];
-  const reduce = shuffle
-    ? rows.map((r) => steps.map((s) => `  sum${r} += subgroupShuffleXor(sum${r}, ${s}u);`).join("\n")).join("\n")
-    : steps
-        .map(
-          (s) => `  workgroupBarrier();
-  if (lane < ${s}u) { ${rows.map((r) => `parts[local * ${m}u + ${r}u] += parts[(local + ${s}u) * ${m}u + ${r}u];`).join(" ")} }`,
-        )
-        .join("\n");
-  const body = `
-  let lane = local % ${team}u;
-  let n = row * ${teams}u + local / ${team}u;
-${rows.map((r) => `  var sum${r} = 0.0;`).join("\n")}
-  if (n < ${n}u) {
-    for (var p = lane; p < ${perRow}u; p += ${team}u) {
-      let e = n * ${perRow}u + p;
-${rows.map((r) => `      { let at = ${(r * k) / 4}u + p * ${width / 4}u; sum${r} += ${code}; }`).join("\n")}
-    }
-  }
-${shuffle ? "" : rows.map((r) => `  parts[local * ${m}u + ${r}u] = sum${r};`).join("\n")}
-${reduce}
-  if (lane == 0u && n < ${n}u) {
-${rows.map((r) => `    { let m = ${r}u; let sum = ${shuffle ? `sum${r}` : `parts[local * ${m}u + ${r}u]`}; ${store} }`).join("\n")}
-  }`;
-  return {
-    run: [
-      perGroup(Math.ceil(n / teams), invocations, {
-        bindings,
-        declarations: `${declarations}\n${shuffle ? "" : `var<workgroup> parts: array<f32, ${invocations * m}>;`}`,
-        body,
-      }),
-    ],
-    prepack: [layout.prepack],
+function tileStep(target: GpuTarget, { m, n, k, layout, finish }: Product): GpuStep {
+  const product: TiledProduct = {
+    ...{ m, n, k, batches: 1 },
+    bindings: [read("x", { input: 0 }, "vec4f"), weights(1), ...finish.bindings],
+    element: "f32",
+    scalar: "f32",
+    declarations: weightCode(layout, k),
+    a: {
+      one: (row, column) => `x[(${row} * ${k}u + ${column}) / 4u][${column} % 4u]`,
+      four: (row, column) => `x[(${row} * ${k}u + ${column}) / 4u]`,
+    },
+    b: { one: (row, column) => `weightAt(${column}, ${row})`, byRows: false },
+    lanes: 1,
+    store: (row, column, sum) => finish.store(sum, `${row} * ${n}u + ${column}`, row, column),
   };
+  const tile = tileFor(target, product);
+  return { run: [tiledProduct(product, tile)] };
 }
 
-function tileStep({ m, n, k, layout, bindings, store }: Product): GpuStep {
-  const four = (value: (i: number) => string): string => `vec4f(${[0, 1, 2, 3].map(value).join(", ")})`;
-  const dispatch = productTile({
-    ...{ m, n, k, batch: 1, bindings, store },
-    declarations: `${weightCode(layout, k)}
-fn inputAt(m: u32, k: u32) -> f32 {
-  if (m >= ${m}u || k >= ${k}u) { return 0.0; }
-  return x[m * ${k}u + k];
-}
-fn within(n: u32, k: u32) -> f32 {
-  if (n >= ${n}u || k >= ${k}u) { return 0.0; }
-  return weightAt(n, k);
-}`,
-    a: four((i) => `inputAt(m + ${i}u, k)`),
-    b: four((i) => `within(n + ${i}u, k)`),
-  });
-  return { run: [dispatch], prepack: [layout.prepack] };
+function productOf(
+  target: GpuTarget,
+  [, w, bias, residual]: readonly (KernelInput | undefined)[],
+  y: TensorType,
+  { type, n, k, activation }: QuantizedMatmulAttrs,
+): Product | undefined {
+  if (!w!.constant || k === 0 || k % 4 !== 0) return undefined;
+  const epilogue = { activation, residual, bias: bias && { type: bias, row: 0, column: 1 } };
+  const finish = epilogueCode(target, y, epilogue, 1);
+  return finish && { m: sizeOf(y.shape) / n, n, k, layout: quantizedLayout(type, n, k, 1), finish };
 }
 
 export const quantizedKernels: GpuKernels = (target) => [
   gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/gemv", (inputs, [y], attrs) => {
-    const p = productOf(inputs, y, attrs, true);
-    return p && p.m <= fewRows && p.m > 0 ? gemvStep(target, p) : undefined;
+    const p = productOf(target, inputs, y, attrs);
+    if (!p || p.m > fewRows) return undefined;
+    const { m, n, k, layout, finish } = p;
+    const step = gemvStep(target, {
+      ...{ m, n, k },
+      xType: "vec4f",
+      ...partCode(layout),
+      bindings: [weights(1), ...finish.bindings],
+      store: (sum, row, column) => finish.store(sum, `${row} * ${n}u + ${column}`, row, column),
+    });
+    return { ...step, prepack: [layout.prepack] };
   }),
   gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/tile", (inputs, [y], attrs) => {
-    const p = productOf(inputs, y, attrs, false);
-    return p && tileStep(p);
+    const p = productOf(target, inputs, y, attrs);
+    return p && { ...tileStep(target, p), prepack: [p.layout.prepack] };
   }),
   gpuKernel(quantizedGather, "webgpu/quantizedGather/rows", ([indices, w], [y], { type, rows, k }) => {
     const storage = storageOf(target, indices.dtype);
-    if (!storage || !w.constant || k === 0) return undefined;
+    if (!storage || !w.constant) return undefined;
     const layout = quantizedLayout(type, rows, k, 1);
     const body = `
   let index = i32(indices[i / ${k}u]);
   let row = u32(select(index, index + ${rows}, index < 0));
   y[i] = weightAt(min(row, ${rows - 1}u), i % ${k}u);`;
-    const bindings = [read("indices", { input: 0 }, storage.element), ...weightBindings(layout, 1, false)];
+    const bindings = [read("indices", { input: 0 }, storage.element), weights(1), write("y", { output: 0 }, "f32")];
     return {
-      run: [
-        perElement(sizeOf(y.shape), {
-          bindings: [...bindings, write("y", { output: 0 }, "f32")],
-          declarations: weightCode(layout, k),
-          body,
-        }),
-      ],
+      run: [perElement(sizeOf(y.shape), { bindings, declarations: weightCode(layout, k), body })],
       prepack: [layout.prepack],
     };
   }),
 ];
-
-function productOf(
-  inputs: readonly (KernelInput | undefined)[],
-  y: TensorType,
-  { type, n, k, activation }: QuantizedMatmulAttrs,
-  wide: boolean,
-): Product | undefined {
-  const [, w, bias, residual] = inputs;
-  const m = sizeOf(y.shape) / n;
-  if (!w!.constant || sizeOf(y.shape) === 0 || k === 0 || k % 4 !== 0) return undefined;
-  const layout = quantizedLayout(type, n, k, 1);
-  const bindings = [read("x", { input: 0 }, wide ? "vec4f" : "f32"), ...weightBindings(layout, 1, wide)];
-  if (bias) bindings.push(read("bias", { input: 2 }, "f32"));
-  if (residual) bindings.push(read("residual", { input: 3 }, "f32"));
-  bindings.push(write("y", { output: 0 }, "f32"));
-  const terms = ["sum", ...(bias ? ["bias[n]"] : []), ...(residual ? [`residual[m * ${n}u + n]`] : [])];
-  const store = `let value = ${terms.join(" + ")}; y[m * ${n}u + n] = ${activated(activation, "value")};`;
-  return { m, n, k, layout, bindings, store };
-}

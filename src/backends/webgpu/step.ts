@@ -7,6 +7,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
 import type { Elementwise } from "./elementwise.ts";
+import type { Gemv } from "./gemv.ts";
 import type { GpuTarget } from "./target.ts";
 
 /** What a variable of a shader is bound to: an operand by its number, or memory or tables of the step's own. */
@@ -47,6 +48,10 @@ export interface GpuStep extends Step {
   readonly tables?: readonly HostTensor[];
   /** Set where the step computes each element from elements at the same place: such steps are joined. */
   readonly elementwise?: Elementwise;
+  /** Set for products of few rows, which may compute what they multiply with where they read it. */
+  readonly gemv?: Gemv;
+  /** A single dispatch of `perElement` or `perGroup` that may share one with others that don't depend on it. */
+  readonly joins?: boolean;
 }
 
 /** With a fallback to the host, some steps run there. */

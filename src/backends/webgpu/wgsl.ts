@@ -83,13 +83,17 @@ ${body}
   return { bindings, code: prelude(code, lanes) + code, workgroups };
 }
 
-/** One workgroup of `size` invocations, numbered `local`, for each `row` below `count`: they may meet at barriers. */
+/**
+ * One workgroup of `size` invocations, numbered `local`, for each `row` below `count`: they may meet at barriers. `width`
+ * is the size of their subgroups, where the code uses those.
+ */
 export function perGroup(count: number, size: number, { bindings, declarations = "", lanes, body }: Parts): Dispatch {
   const { workgroups, index } = grid(count);
+  const subgroups = /\bsubgroup[A-Z]/.test(declarations + body);
   const code = `${declarations}
 @compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let row = ${index};
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32${subgroups ? ", @builtin(subgroup_size) width: u32" : ""}) {
+${subgroups ? "" : "  let width = 1u;\n"}  let row = ${index};
   if (row >= ${count}u) { return; }
 ${body}
 }`;
