@@ -19,7 +19,7 @@ function reader(memory: { min: number; max: number; shared: boolean }): Uint8Arr
       });
       f.increment(from, 128);
     });
-    const all = sums.reduce<Expr<"v128">>((a, b) => i32x4.add(a, b));
+    const all = sums.reduce<Expr<"v128">>((a, b) => i32x4.add(a, b), v128.const(new Uint8Array(16)));
     f.return(i32x4.extract_lane(all, 0));
   });
   return module.toBytes();

@@ -216,6 +216,8 @@ export interface Backend<S extends Step = Step> {
 /** What one session holds on a device. */
 export interface DeviceSession<S extends Step = Step> {
   prepare(plan: StagePlan<S>): Program | Promise<Program>;
+  /** Takes over a weight that has just been read, before the plan that wants it is prepared. */
+  keep?(place: Place): void;
   /** State of one more sequence, without rows. Missing on devices that can't hold any. */
   openState?(types: readonly TensorType[]): DeviceState;
   /** Bytes held: packed weights and arenas. */

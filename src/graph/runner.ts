@@ -2,10 +2,11 @@
  * Runs one graph on one device: stage by stage, and on the host what no stage can hold (strings, sequences, control
  * flow, results whose shape depends on data). Branches and loop bodies are graphs with runners of their own.
  */
-import type { Backend, DeviceSession, Program, Step } from "../backends/backend.ts";
+import type { Backend, DeviceSession, Program, StagePlan, Step } from "../backends/backend.ts";
 import type { EvaluateContext } from "../ops/op.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import { Weight } from "../tensor/weight.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { defaultMemoryLimit, inferNode } from "./infer.ts";
@@ -135,6 +136,7 @@ export class GraphRunner<S extends Step = Step> {
     if (at > 0) prepared = list.splice(at, 1)[0];
     else {
       const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
+      yield* this.readWeights(stage.plan);
       const program =
         stage.plan.steps.length || stage.plan.outputs.length
           ? yield* resolve(this.device.prepare(stage.plan))
@@ -144,6 +146,17 @@ export class GraphRunner<S extends Step = Step> {
     list.unshift(prepared);
     if (list.length > plansKept) list.pop()!.program?.dispose();
     return prepared;
+  }
+
+  /** Weights that are still in their file go to the device one by one. */
+  private *readWeights({ steps }: StagePlan<S>): Work<void> {
+    for (const step of steps)
+      for (const place of step.inputs) {
+        const { constant } = place ?? {};
+        if (!(constant instanceof Weight && constant.elements.pending)) continue;
+        yield* resolve(constant.elements.load());
+        this.device.keep?.(place!);
+      }
   }
 
   private *runOnHost(node: Node, env: Map<ValueId, HostValue>, context: EvaluateContext): Work<void> {

@@ -1,7 +1,7 @@
 /** Text generation: a language model from a file, and texts that it continues. */
 import { type DeviceChoice, openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
-import { readWeights } from "../formats/decoder/weights.ts";
+import { storedWeights } from "../formats/decoder/weights.ts";
 import { type FetchOptions, openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
 import { type LoadProgress, sourceOptions } from "../load.ts";
@@ -83,7 +83,7 @@ export async function textGeneration(model: SourceInput, options: TextGeneration
   const device = await openDevice(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   // What was read from a file is ours; bytes that the caller gave may still be in use.
-  const decoder = await Decoder.open(file.config, await readWeights(file, signal), device, {
+  const decoder = await Decoder.open(file.config, await storedWeights(file, signal), device, {
     ownsWeights: source.local,
   });
   const generator = new TextGenerator({ tokenizer, chatTemplate: file.chatTemplate }, decoder);

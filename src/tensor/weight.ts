@@ -1,9 +1,11 @@
 /**
  * Constants of a session. A device that has copied one into its own memory takes it over: the host lets go of the
  * elements, and reads them back in the rare case that somebody asks for them again. So weights are in memory once, and
- * the file that they came in can be collected.
+ * the file that they came in can be collected. Elements may also begin in a file, and are read when a device is about to
+ * take them: then there is never more than one of them in memory beside the device's copies.
  */
 import type { DType, TypedArray } from "./dtype.ts";
+import { DeviceError } from "./errors.ts";
 import type { Shape } from "./shape.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -19,15 +21,34 @@ interface Transferable {
 export class Elements {
   private readonly stay: boolean;
   private read: (() => TypedArray) | undefined;
+  private fetch: (() => Promise<TypedArray>) | undefined;
 
   /** @param owned nobody else has the array: its memory can be freed at once, instead of when garbage is collected */
   constructor(
     private held: TypedArray | undefined,
     private readonly owned = false,
   ) {
-    this.stay = held!.byteLength <= stayBytes;
+    this.stay = held !== undefined && held.byteLength <= stayBytes;
     // A view would keep all of the file.
     if (this.stay && held!.buffer.byteLength > held!.byteLength) this.held = held!.slice();
+  }
+
+  /** @param fetch gives an array that nobody else holds, or a view of a larger one */
+  static stored(fetch: () => Promise<TypedArray>): Elements {
+    const elements = new Elements(undefined, true);
+    elements.fetch = fetch;
+    return elements;
+  }
+
+  /** Whether nobody has read them yet. */
+  get pending(): boolean {
+    return this.fetch !== undefined;
+  }
+
+  /** Reads them. */
+  async load(): Promise<void> {
+    this.held = await this.fetch?.();
+    this.fetch = undefined;
   }
 
   /** Whether the host still has them. */
@@ -35,7 +56,9 @@ export class Elements {
     return this.held !== undefined;
   }
 
+  /** @throws DeviceError where they are pending */
   get data(): TypedArray {
+    if (this.fetch) throw new DeviceError("a weight is still in its file: a first run() reads it");
     return this.held ?? this.read!();
   }
 

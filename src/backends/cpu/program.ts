@@ -33,6 +33,10 @@ export class HostSession implements DeviceSession<HostStep> {
     return new HostProgram(plan, this);
   }
 
+  keep(place: Place): void {
+    this.elementsOf(place, new Copies());
+  }
+
   openState(types: readonly TensorType[]): HostState {
     return new HostState(this, types);
   }

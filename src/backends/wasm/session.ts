@@ -75,6 +75,10 @@ export class WasmSession implements DeviceSession<AnyStep> {
     return program;
   }
 
+  keep(place: Place): void {
+    this.constantAddress(place, new Copies());
+  }
+
   openState(types: readonly TensorType[]): WasmState {
     this.stateTable ||= this.memory.allocate(stateEntryBytes * types.length);
     return new WasmState(this, types);

@@ -1,5 +1,5 @@
 /** What every file of a decoder-only transformer is read as. */
-import type { DecoderConfig, Weight } from "../../models/transformer/config.ts";
+import type { DecoderConfig, StoredWeight } from "../../models/transformer/config.ts";
 import type { ModelFormat } from "../recognize.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -13,13 +13,6 @@ export interface DecoderFile {
   readonly vocabulary?: Vocabulary;
   /** Jinja source of the chat template. */
   readonly chatTemplate?: string;
-}
-
-/** A weight in a file. */
-export interface StoredWeight {
-  readonly shape: readonly number[];
-  /** Reads it: once for each call. */
-  read(signal?: AbortSignal): Promise<Weight>;
 }
 
 export interface ReadOptions {

@@ -1,11 +1,11 @@
 /** GGUF files as decoders: what their metadata and tensor names mean, architecture by architecture. */
-import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer, StoredWeight, Weight } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../gguf/index.ts";
 import type { ByteSource } from "../source.ts";
-import { type DecoderFile, defaultContextLimit, type ReadOptions, type StoredWeight } from "./file.ts";
+import { type DecoderFile, defaultContextLimit, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { Metadata } from "./metadata.ts";
 
@@ -133,12 +133,18 @@ async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions)
 
 function weightsOf(file: GgufFile): Map<string, StoredWeight> {
   return new Map(
-    [...file.tensors.values()].map((t) => [t.name, { shape: t.shape, read: (signal) => readWeight(t, signal) }]),
+    [...file.tensors.values()].map((t) => {
+      const type = blocksOf(t);
+      return [t.name, { type, shape: t.shape, read: (signal) => readWeight(t, type, signal) }];
+    }),
   );
 }
 
-async function readWeight(t: GgufTensor, signal?: AbortSignal): Promise<Weight> {
-  if (t.shape.length === 2 && t.type !== "F32")
-    return { type: t.type.toLowerCase() as BlockType, shape: t.shape, bytes: await t.bytes(signal) };
+/** Matrices stay as they are. */
+const blocksOf = ({ shape, type }: GgufTensor): BlockType | undefined =>
+  shape.length === 2 && type !== "F32" ? (type.toLowerCase() as BlockType) : undefined;
+
+async function readWeight(t: GgufTensor, type: BlockType | undefined, signal?: AbortSignal): Promise<Weight> {
+  if (type) return { type, shape: t.shape, bytes: await t.bytes(signal) };
   return { dtype: "f32", shape: t.shape, data: await t.dequantize(signal) };
 }

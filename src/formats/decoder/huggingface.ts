@@ -1,10 +1,10 @@
 /** Hugging Face folders as decoders: what `config.json` and tensor names mean, model type by model type. */
-import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer, StoredWeight } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { activationOf } from "../activation.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
-import { type DecoderFile, defaultContextLimit, type ReadOptions, type StoredWeight } from "./file.ts";
+import { type DecoderFile, defaultContextLimit, type ReadOptions } from "./file.ts";
 import { gemma2Names, ggufName, gpt2Names, llamaNames, type Names } from "./huggingface-names.ts";
 import type { TokenizerJson } from "./vocabulary.ts";
 import type { F32Weight } from "./weights.ts";

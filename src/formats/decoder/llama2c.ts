@@ -1,8 +1,8 @@
 /** llama2.c checkpoints as decoders: Llama 2 with neighbouring rotary pairs, SentencePiece pieces without kinds. */
-import type { DecoderConfig } from "../../models/transformer/config.ts";
+import type { DecoderConfig, StoredWeight } from "../../models/transformer/config.ts";
 import { type Llama2cTokenizer, readLlama2c } from "../llama2c.ts";
 import type { ByteSource } from "../source.ts";
-import type { DecoderFile, StoredWeight } from "./file.ts";
+import type { DecoderFile } from "./file.ts";
 import type { PieceKind, SentencePieceVocabulary } from "./vocabulary.ts";
 
 /** Names of the tensors in a file: those of all layers lie in one. */

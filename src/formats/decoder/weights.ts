@@ -1,19 +1,43 @@
 /** From a file's weights to those that the decoder's graph is built of. */
-import type { BlockWeight, DecoderConfig, DecoderWeights, Weight } from "../../models/transformer/config.ts";
+import type {
+  BlockWeight,
+  DecoderConfig,
+  DecoderWeights,
+  StoredWeight,
+  Weight,
+} from "../../models/transformer/config.ts";
 import { FormatError } from "../../tensor/errors.ts";
+import { sizeOf } from "../../tensor/shape.ts";
 import type { DecoderFile } from "./file.ts";
 
 export type F32Weight = Exclude<Weight, BlockWeight>;
 
+/** Elements from which a weight is worth leaving in its file: others are read at once. */
+const largeWeight = 1 << 14;
+
 /** All weights of a file. What is merged in it is taken apart. */
-export async function readWeights({ weights, config }: DecoderFile, signal?: AbortSignal): Promise<DecoderWeights> {
+export async function readWeights(file: DecoderFile, signal?: AbortSignal): Promise<Map<string, Weight>> {
   const all = new Map<string, Weight>();
-  for (const [name, stored] of weights) {
-    signal?.throwIfAborted();
-    const weight = await stored.read(signal);
-    for (const [part, w] of splitRows(name, weight, partsOf(name, config, stored.shape[0]))) all.set(part, w);
+  for (const [name, stored] of file.weights)
+    for (const [part, w] of await readParts(file, name, stored, signal)) all.set(part, w);
+  return all;
+}
+
+/** The same, but large matrices stay in the file until a device is about to take them. */
+export async function storedWeights(file: DecoderFile, signal?: AbortSignal): Promise<DecoderWeights> {
+  const all = new Map<string, Weight | StoredWeight>();
+  for (const [name, stored] of file.weights) {
+    const { shape, type } = stored;
+    if (sizeOf(shape) >= largeWeight && partsOf(name, file.config, shape[0]).length === 1)
+      all.set(name, { shape, type, read: () => stored.read(signal) });
+    else for (const [part, w] of await readParts(file, name, stored, signal)) all.set(part, w);
   }
   return all;
+}
+
+async function readParts({ config }: DecoderFile, name: string, stored: StoredWeight, signal?: AbortSignal) {
+  signal?.throwIfAborted();
+  return splitRows(name, await stored.read(signal), partsOf(name, config, stored.shape[0]));
 }
 
 /** The weights that a tensor holds, one below the other: name and number of rows. */

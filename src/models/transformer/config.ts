@@ -1,6 +1,9 @@
 /** What a decoder-only transformer is made of. Adapters fill this in from a file's metadata. */
-import type { BlockType } from "../../tensor/blocks/types.ts";
+import { type BlockType, ggufBytes, ggufTypeNamed } from "../../tensor/blocks/types.ts";
+import type { TypedArray } from "../../tensor/dtype.ts";
+import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { Weight as Constant, Elements } from "../../tensor/weight.ts";
 import type { RopeConfig } from "./rope.ts";
 
 export interface DecoderConfig {
@@ -44,6 +47,15 @@ export interface BlockWeight {
   readonly bytes: Uint8Array;
 }
 
+/** A weight in a file: read when a device is about to take it. */
+export interface StoredWeight {
+  readonly shape: readonly number[];
+  /** What `read` gives: blocks of this type. Default: f32. */
+  readonly type?: BlockType;
+  /** Reads it: an array that the caller owns, or a view of a larger one. */
+  read(signal?: AbortSignal): Promise<Weight>;
+}
+
 export type Weight = (HostTensor & { readonly data: Float32Array }) | BlockWeight;
 
 /**
@@ -58,6 +70,17 @@ export type Weight = (HostTensor & { readonly data: Float32Array }) | BlockWeigh
  *
  * each with `.weight` and, where the model has it, `.bias`.
  */
-export type DecoderWeights = ReadonlyMap<string, Weight>;
+export type DecoderWeights = ReadonlyMap<string, Weight | StoredWeight>;
 
-export const isBlockWeight = (w: Weight): w is BlockWeight => "bytes" in w;
+/** The type of its blocks; undefined for f32. */
+export const blockTypeOf = (w: Weight | StoredWeight): BlockType | undefined => ("type" in w ? w.type : undefined);
+
+/** The elements as a graph's constant. Those of a stored weight are read later. */
+export function constantOf(w: Weight | StoredWeight): HostTensor {
+  const type = blockTypeOf(w);
+  const shape = type ? [ggufBytes(ggufTypeNamed(type), sizeOf(w.shape))] : w.shape;
+  if ("bytes" in w) return { dtype: "u8", shape, data: w.bytes };
+  if ("data" in w) return w;
+  const read = async () => constantOf(await w.read()).data as TypedArray;
+  return new Constant(type ? "u8" : "f32", shape, Elements.stored(read));
+}

@@ -21,7 +21,14 @@ import { tanh } from "../../ops/unary.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { sameShape } from "../../tensor/shape.ts";
 import { hostTensor } from "../../tensor/tensor.ts";
-import { type DecoderConfig, type DecoderWeights, isBlockWeight, type Weight } from "./config.ts";
+import {
+  blockTypeOf,
+  constantOf,
+  type DecoderConfig,
+  type DecoderWeights,
+  type StoredWeight,
+  type Weight,
+} from "./config.ts";
 import { type RopeConfig, ropeTables } from "./rope.ts";
 
 /**
@@ -88,8 +95,9 @@ abstract class Builder {
     const { vocabSize, width, contextLength, embeddingScale, rope } = this.config;
     const name = "token_embd.weight";
     const w = this.expect(name, [vocabSize, width]);
-    const embedded = isBlockWeight(w)
-      ? quantizedGather(this.tokens, this.constant(name, w), { type: w.type, k: width, rows: vocabSize })
+    const type = blockTypeOf(w);
+    const embedded = type
+      ? quantizedGather(this.tokens, this.constant(name, w), { type, k: width, rows: vocabSize })
       : gather(this.constant(name, w), this.tokens);
     const x = embeddingScale ? this.scale(embedded, embeddingScale) : embedded;
     if (rope) return x;
@@ -175,7 +183,8 @@ abstract class Builder {
     const weight = this.expect(`${name}.weight`, shape);
     const w = this.constant(`${name}.weight`, weight);
     const bias = this.bias(name, n);
-    if (isBlockWeight(weight)) return quantizedMatmul(x, w, bias, residual, { type: weight.type, n, k, activation });
+    const type = blockTypeOf(weight);
+    if (type) return quantizedMatmul(x, w, bias, residual, { type, n, k, activation });
     return matmul(x, w, bias, residual, { transposeB: true, activation });
   }
 
@@ -190,12 +199,12 @@ abstract class Builder {
   /** A weight that has to be f32. */
   private dense(name: string, shape: readonly number[]): SymbolicValue {
     const weight = this.expect(name, shape);
-    if (isBlockWeight(weight))
-      throw new FormatError(`${this.config.architecture}: "${name}" is ${weight.type}, not f32`);
+    const type = blockTypeOf(weight);
+    if (type) throw new FormatError(`${this.config.architecture}: "${name}" is ${type}, not f32`);
     return this.constant(name, weight);
   }
 
-  private expect(name: string, shape: readonly number[]): Weight {
+  private expect(name: string, shape: readonly number[]): Weight | StoredWeight {
     const weight = this.weights.get(name) ?? this.missing(name);
     if (!sameShape(weight.shape, shape))
       throw new FormatError(`${this.config.architecture}: "${name}" is [${weight.shape}], expected [${shape}]`);
@@ -207,10 +216,10 @@ abstract class Builder {
   }
 
   /** One constant for each weight, however often it is used. */
-  private constant(name: string, w: Weight): SymbolicValue {
+  private constant(name: string, w: Weight | StoredWeight): SymbolicValue {
     let value = this.constants.get(name);
     if (!value) {
-      value = this.g.weight(isBlockWeight(w) ? { dtype: "u8", shape: [w.bytes.length], data: w.bytes } : w);
+      value = this.g.weight(constantOf(w));
       this.constants.set(name, value);
     }
     return value;

@@ -22,14 +22,26 @@ export class Decoder {
     readonly session: Session,
   ) {}
 
-  /** @throws FormatError for weights that are missing or do not fit the configuration */
+  /**
+   * Ready to run: weights are read and laid out.
+   * @throws FormatError for weights that are missing or do not fit the configuration
+   */
   static async open(
     config: DecoderConfig,
     weights: DecoderWeights,
     device: CompileOptions["device"],
     options: Pick<CompileOptions, "ownsWeights"> = {},
   ): Promise<Decoder> {
-    return new Decoder(config, await compile(decoder(config, weights), { device, ...options }));
+    const opened = new Decoder(config, await compile(decoder(config, weights), { device, ...options }));
+    try {
+      const sequence = opened.sequence();
+      await sequence.feed([0]);
+      sequence.dispose();
+    } catch (e) {
+      opened.dispose();
+      throw e;
+    }
+    return opened;
   }
 
   /** A text without tokens. */

@@ -1,7 +1,7 @@
 /** Layouts of i-quants: codes are indices of tables. */
-import { codebook, evenSigns, iq4Levels } from "../../../tensor/blocks/codebooks.ts";
+import { codebook, iq4Levels } from "../../../tensor/blocks/codebooks.ts";
 import { scaleIq4Xs } from "../../../tensor/blocks/i-quants.ts";
-import { f32x4, i8x16, i32, i32x4, type Local, v128 } from "../assembler.ts";
+import { type Expr, f32x4, i8x16, i32, i32x4, type Local, v128 } from "../assembler.ts";
 import {
   bytesAsFloats,
   constant,
@@ -14,6 +14,7 @@ import {
   type Reader,
   range,
   signed,
+  wordsOf32,
 } from "./quantized-format.ts";
 import { levels32, scaled32 } from "./quantized-legacy.ts";
 
@@ -41,59 +42,85 @@ const iq4_xs: Format = {
 };
 
 /**
- * d, a byte of scale for each 32 elements, the indices of eight, and signs: bit j of byte t of a row's word is that of
- * element 4 j + t of 32, for a shift to bring to the top. An index finds eight bytes of the codebook in memory.
+ * d, then for each 32 elements two words: the indices of eight elements each, which find eight bytes of the codebook in
+ * memory; and four times seven signs, the eighth of which makes their number even, under a scale of four bits.
  */
-const iq2Scales = factorBytes;
-const iq2Indices = iq2Scales + 8 * GROUP;
-const iq2Signs = iq2Indices + 32 * GROUP;
+const iq2Words = factorBytes;
 const iq2_xxs: Format = {
   unit: 256,
-  bytes: iq2Signs + 32 * GROUP,
+  bytes: iq2Words + 64 * GROUP,
   pattern: [signed],
   factors: [0],
   table: () => new Uint8Array(codebook("iq2xxs")),
-  // The scale s of the file means (s + 1/2) / 4, and stands as 2 s + 1.
-  d: (r) => f32x4.mul(f32At(r, 0), constant(r.f, new Uint8Array(Float32Array.of(0.125, 0.125, 0.125, 0.125).buffer))),
+  d: (r) => f32x4.mul(f32At(r, 0), constant(r.f, floats(0.25))),
   segments: range(8, (j) => ({
-    blocks: [{ k: 32 * j, size: 32, scale: (r) => bytesAsFloats(r, iq2Scales + GROUP * j, false) }],
-    steps: 4,
-    codes(r, step) {
+    blocks: [
+      {
+        k: 32 * j,
+        size: 32,
+        scale: (r) =>
+          f32x4.add(f32x4.convert_i32x4_u(i32x4.shr_u(load(r, iq2Words, 2 * j + 1), 28)), constant(r.f, floats(0.5))),
+      },
+    ],
+    steps: 1,
+    codes(r) {
       const { f } = r;
-      const entries = entriesOf(r, iq2Indices + GROUP * (4 * j + step));
-      const signs = f.let(load(r, iq2Signs, j));
-      return [0, 1].map((part) => ({
-        block: 0,
-        k: 32 * j + 8 * step + 4 * part,
-        bytes() {
-          const negative = f.let(i8x16.lt_s(i32x4.shl(signs, 7 - (2 * step + part)), constant(f, new Uint8Array(16))));
-          const magnitudes = i8x16.shuffle(entries[0], entries[1], fourOfEach(part));
-          return i8x16.sub(v128.xor(magnitudes, negative), negative);
-        },
-      }));
+      const signs = signsOf(r, load(r, iq2Words, 2 * j + 1));
+      return range(4, (l) => {
+        let eight: { entries: Pair; negative: Local<"v128"> } | undefined;
+        return [0, 1].map((part) => ({
+          block: 0,
+          k: 32 * j + 8 * l + 4 * part,
+          bytes() {
+            eight ??= {
+              entries: entriesOf(r, iq2Words + 64 * j + l),
+              negative: f.let(
+                i8x16.shuffle(
+                  signs,
+                  signs,
+                  Uint8Array.from({ length: 16 }, (_, i) => (i & 12) + l),
+                ),
+              ),
+            };
+            const bits = constant(
+              f,
+              Uint8Array.from({ length: 16 }, (_, i) => 1 << ((i & 3) + 4 * part)),
+            );
+            const mask = f.let(i8x16.eq(v128.and(eight.negative, bits), bits));
+            const magnitudes = i8x16.shuffle(...eight.entries, fourOfEach(part));
+            return i8x16.sub(v128.xor(magnitudes, mask), mask);
+          },
+        }));
+      }).flat();
     },
   })),
-  pack(src, at, dst, to, row) {
-    for (let j = 0; j < 8; j++) {
-      const from = at + 2 + 8 * j;
-      dst[to + iq2Scales + GROUP * j + row] = 2 * (src[from + 7] >> 4) + 1;
-      const patterns = src[from + 4] | (src[from + 5] << 8) | (src[from + 6] << 16) | (src[from + 7] << 24);
-      for (let l = 0; l < 4; l++) {
-        dst[to + iq2Indices + GROUP * (4 * j + l) + row] = src[from + l];
-        const signs = evenSigns[(patterns >>> (7 * l)) & 127];
-        for (let i = 0; i < 8; i++)
-          dst[to + iq2Signs + 4 * (GROUP * j + row) + (i & 3)] |= ((signs >> i) & 1) << (2 * l + (i >> 2));
-      }
-    }
-  },
+  pack: (src, at, dst, to, row) => putWords(src, at + 2, 16, dst, to + iq2Words, row),
 };
 
-/** Eight bytes of the table for each of four rows, by the rows' indices at `offset`: two rows a vector. */
-function entriesOf({ f, at, half, table }: Reader, offset: number): [Local<"v128">, Local<"v128">] {
-  const address = (row: number) => i32.shl(i32.load8_u(at, offset + 4 * half + row), 3);
+const floats = (x: number): Uint8Array => new Uint8Array(Float32Array.of(x, x, x, x).buffer);
+
+type Pair = [Local<"v128">, Local<"v128">];
+
+/** Eight bytes of the table for each of four rows, by the rows' index bytes from `offset` on: two rows a vector. */
+function entriesOf({ f, at, half, table }: Reader, offset: number): Pair {
+  const address = (row: number) => i32.shl(i32.load8_u(at, offset + 4 * (4 * half + row)), 3);
   const pair = (row: number) =>
     f.let(v128.load64_lane(address(row + 1), v128.load64_zero(address(row), table), 1, table));
   return [pair(0), pair(2)];
+}
+
+/** The four patterns of each row's word, with their eighth signs, in a byte each. */
+function signsOf({ f }: Reader, words: Expr<"v128">): Local<"v128"> {
+  const word = f.let(words);
+  const part = (l: number): Expr<"v128"> =>
+    v128.and(l ? i32x4.shl(word, l) : word, constant(f, wordsOf32(127 << (8 * l))));
+  const seven = f.let(v128.or(v128.or(part(0), part(1)), v128.or(part(2), part(3))));
+  const parity = constant(
+    f,
+    Uint8Array.from({ length: 16 }, (_, n) => 128 * ((0x6996 >> n) & 1)),
+  );
+  const nibbles = v128.and(v128.xor(seven, i32x4.shr_u(seven, 4)), constant(f, new Uint8Array(16).fill(15)));
+  return f.let(v128.or(seven, i8x16.swizzle(parity, nibbles)));
 }
 
 /** The first or second four bytes of each of two vectors' halves. */
