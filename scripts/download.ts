@@ -1,22 +1,23 @@
 /**
- * What a page downloads: `load` bundled from the sources by esbuild, minified, split into chunks, gzip. Each model is
- * loaded and run in a process of its own, and the chunks that it executed are those that a browser would fetch.
+ * What a page downloads that imports `load` from the package: bundled by esbuild, minified, split into chunks, gzip. Each
+ * model is loaded and run in a process of its own, and the chunks that it executed are those that a browser would fetch.
  *
  * `npx tsx scripts/download.ts [MODEL.onnx ...]`
  */
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, join, posix, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
+import { barrel, bundle, entries, root } from "./bundle.ts";
 
 export interface Chunk {
   readonly file: string;
   /** kB of 1000 bytes. */
   readonly gzip: number;
-  /** Source files in it, and their minified bytes. */
+  /** Files of the package in it, and their minified bytes. */
   readonly modules: ReadonlyMap<string, number>;
 }
 
@@ -29,8 +30,6 @@ export interface Download {
 }
 
 export const sizeOfChunks = (chunks: Iterable<Chunk>): number => [...chunks].reduce((sum, c) => sum + c.gzip, 0);
-
-const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Loads a model and runs it once on zeros, free dimensions being 8, and prints the chunks that were executed. */
 const probe = `
@@ -48,11 +47,30 @@ await model.run(inputs);
 console.log(JSON.stringify([...globalThis.chunksRun]));
 `;
 
+/** The page's bundler finds the package in memory. */
+function packageFrom(files: ReadonlyMap<string, string>): Plugin {
+  return {
+    name: "package",
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^forwardpass$/ }, () => ({ path: "/index.js", namespace: "dist", sideEffects: false }));
+      onResolve({ filter: /^\./, namespace: "dist" }, ({ path, importer }) => ({
+        path: posix.join(posix.dirname(importer), path),
+        namespace: "dist",
+        sideEffects: false,
+      }));
+      onLoad({ filter: /./, namespace: "dist" }, ({ path }) => ({ contents: files.get(path.slice(1)) }));
+    },
+  };
+}
+
 /** @param models paths of ONNX files by name */
 export async function measureDownload(models: ReadonlyMap<string, string>): Promise<Download> {
+  const dist = new Map((await bundle(entries, "es")).map(({ fileName, code }) => [fileName, code]));
+  dist.set("index.js", barrel.es);
   const { outputFiles, metafile } = await build({
-    stdin: { contents: 'export { load } from "./src/index.ts"', resolveDir: root, sourcefile: "page.ts" },
+    stdin: { contents: 'export { load } from "forwardpass"', resolveDir: root, sourcefile: "page.js" },
     absWorkingDir: root,
+    plugins: [packageFrom(dist)],
     bundle: true,
     minify: true,
     splitting: true,
@@ -61,7 +79,7 @@ export async function measureDownload(models: ReadonlyMap<string, string>): Prom
     target: "es2022",
     outdir: "out",
     entryNames: "page",
-    external: ["node:*"],
+    external: ["node:*", "sharp", "webgpu", "gpu.js", "@huggingface/*"],
     write: false,
     metafile: true,
     logLevel: "error",
@@ -81,8 +99,12 @@ export async function measureDownload(models: ReadonlyMap<string, string>): Prom
     writeFileSync(join(folder, "probe.mjs"), probe);
     const entry = pathToFileURL(join(folder, "page.js")).href;
     const taken = [...models].map(([name, path]): [string, Chunk[]] => {
-      const text = execFileSync(process.execPath, [join(folder, "probe.mjs"), entry, path], { encoding: "utf8" });
-      const files = new Set(JSON.parse(text) as string[]);
+      const { stdout, stderr } = spawnSync(process.execPath, [join(folder, "probe.mjs"), entry, path], {
+        encoding: "utf8",
+      });
+      // Minified code around the place comes with an error: its own line is what counts.
+      if (!stdout) throw new Error(`${name}: ${/^.*Error:.*$/m.exec(stderr)?.[0].slice(-300) ?? "did not run"}`);
+      const files = new Set(JSON.parse(stdout) as string[]);
       return [name, chunks.filter((c) => files.has(c.file))];
     });
     return { chunks, everything: sizeOfChunks(chunks), models: new Map(taken) };

@@ -1,0 +1,115 @@
+/**
+ * The modules of `dist`: entries for package.json's `exports`, and chunks that they share. What travels together is said
+ * here: left to itself, a bundler makes a chunk for each set of entries that share a module, and a page fetches fifty.
+ */
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { transform } from "esbuild";
+import { type InternalModuleFormat, type OutputChunk, type Plugin, rollup } from "rollup";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+const src = resolve(root, "src");
+
+/** One entry for each `exports` line of package.json but the root's: see `barrel`. */
+export const entries: Readonly<Record<string, string>> = {
+  api: "src/api.ts",
+  operators: "src/ops/index.ts",
+  cpu: "src/backends/cpu/index.ts",
+  wasm: "src/backends/wasm/index.ts",
+  webgpu: "src/backends/webgpu/index.ts",
+  gpujs: "src/backends/gpujs/index.ts",
+  onnx: "src/formats/onnx/index.ts",
+  gguf: "src/formats/gguf/index.ts",
+  safetensors: "src/formats/safetensors.ts",
+  models: "src/models/index.ts",
+  tasks: "src/tasks/index.ts",
+};
+
+export const cliEntry = "src/cli/bin.ts";
+
+/**
+ * The root entry. Nothing but re-exports of everything: bundlers follow these to what a page uses. Were the operators
+ * listed, some would count each of them as used, and put what is loaded on demand into the page.
+ */
+export const barrel = {
+  es: 'export * from "./api.js";\nexport * from "./operators.js";\n',
+  cjs: 'module.exports = { ...require("./api.cjs"), ...require("./operators.cjs") };\n',
+};
+
+/** Operators of nearly every model, and what operators are made with. */
+const commonOps = new Set(
+  (
+    "op check elementwise activation special copy integers indices strided epilogue numerals binary unary clip cast " +
+    "compare logical where matmul gemm slice split concat gather reshape shape transpose squeeze unsqueeze expand " +
+    "constant-of-shape range flatten softmax reduce"
+  ).split(" "),
+);
+
+/** The chunks, by modules under src. The first that fits counts; the rest is left to rollup. */
+const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
+  ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
+  ["core", /^(tensor\/[^/]+|backends\/backend|graph\/.*|load|device|formats\/(source|recognize))$/],
+  ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
+  [
+    "wasm-cnn",
+    /^backends\/wasm\/(conv|conv-(?!transpose).*|pooling|kernels\/(conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
+  ],
+  ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
+  ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|kernels\/vector-(norm|rows))$/],
+  ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
+  [
+    "wasm-core",
+    /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
+  ],
+  ["onnx-core", /^formats\/onnx\/[^/]+$/],
+];
+
+function chunkOf(id: string): string | undefined {
+  if (!id.startsWith(src)) return undefined;
+  const module = id
+    .slice(src.length + 1)
+    .replaceAll("\\", "/")
+    .replace(/\.ts$/, "");
+  return chunks.find(([, test]) => (typeof test === "function" ? test(module) : test.test(module)))?.[0];
+}
+
+/** TypeScript by esbuild; of the packages only `pbf` becomes part of the bundle. */
+const typescript: Plugin = {
+  name: "typescript",
+  resolveId(source, importer) {
+    if (source.startsWith(".") && importer) return resolve(dirname(importer), source);
+    if (source === "pbf") return resolve(root, "node_modules/pbf/index.js");
+    return importer ? { id: source, external: true } : resolve(root, source);
+  },
+  async load(id) {
+    const text = await readFile(id, "utf8");
+    if (!id.endsWith(".ts")) return text;
+    return (await transform(text, { loader: "ts", target: "es2022", minifySyntax: true, sourcefile: id })).code;
+  },
+};
+
+/** @param input entries by name */
+export async function bundle(
+  input: Readonly<Record<string, string>>,
+  format: InternalModuleFormat,
+): Promise<OutputChunk[]> {
+  const extension = format === "cjs" ? "cjs" : "js";
+  const built = await rollup({
+    input,
+    plugins: [typescript],
+    treeshake: { moduleSideEffects: false },
+    onwarn(warning) {
+      throw new Error(warning.message);
+    },
+  });
+  const { output } = await built.generate({
+    format,
+    entryFileNames: `[name].${extension}`,
+    chunkFileNames: `chunks/[name]-[hash].${extension}`,
+    manualChunks: chunkOf,
+    banner: ({ name }) => (name === "cli" ? "#!/usr/bin/env node" : ""),
+  });
+  await built.close();
+  return output.filter((o) => o.type === "chunk");
+}
