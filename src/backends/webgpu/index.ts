@@ -5,7 +5,7 @@ import { absorbSteps } from "./absorb.ts";
 import { deviceOf, type GpuDevice, sharedDevice } from "./device.ts";
 import { elementwiseKernels } from "./elementwise-table.ts";
 import { fuseElementwise } from "./fuse.ts";
-import { NoGpuError } from "./gpu.ts";
+import { findGpu, NoGpuError } from "./gpu.ts";
 import { joinIndependent } from "./join.ts";
 import { type PipelineProgress, WebgpuSession } from "./session.ts";
 import type { AnyStep, GpuStep } from "./step.ts";
@@ -16,8 +16,8 @@ export interface WebgpuOptions {
   device?: GPUDevice;
   /** Which of several GPUs the shared device is on, when it is first opened. Default "high-performance". */
   powerPreference?: GPUPowerPreference;
-  /** Features to do without even where the device has them: for tests of the plainer variants. */
-  without?: readonly GPUFeatureName[];
+  /** Features, of the device or of WGSL, to do without even where they are: for tests of the plainer variants. */
+  without?: readonly string[];
   /** "cpu": operators without a GPU kernel run on the host, at the cost of copies. Default: they are refused. */
   fallback?: "cpu";
   /** Told how many shaders are compiled while plans are made. */
@@ -70,7 +70,8 @@ export async function webgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend
 export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
   const { device, powerPreference = "high-performance", fallback, onProgress } = options;
   const gpu = (device ? deviceOf(device) : await sharedDevice(powerPreference)).hold();
-  const target = targetOf(gpu.device, options.without ?? []);
+  const languageFeatures = (await findGpu()).wgslLanguageFeatures;
+  const target = targetOf(gpu.device, languageFeatures, options.without ?? []);
   const host = fallback && (await import("../cpu/index.ts")).cpu();
   return backend(gpu, target, host, onProgress);
 }
@@ -108,10 +109,20 @@ function backend(
   };
 }
 
-function targetOf({ features, limits, adapterInfo }: GPUDevice, without: readonly GPUFeatureName[]): GpuTarget {
+function targetOf(
+  { features, limits, adapterInfo }: GPUDevice,
+  language: WGSLLanguageFeatures | undefined,
+  without: readonly string[],
+): GpuTarget {
   const has = (name: GPUFeatureName): boolean => features.has(name) && !without.includes(name);
   const { subgroupMinSize: min = 4, subgroupMaxSize: max = 128 } = adapterInfo ?? {};
-  return { f16: has("shader-f16"), subgroups: has("subgroups") ? { min, max } : undefined, limits };
+  const packed = "packed_4x8_integer_dot_product";
+  return {
+    f16: has("shader-f16"),
+    subgroups: has("subgroups") ? { min, max } : undefined,
+    packedDot: language?.has(packed) === true && !without.includes(packed),
+    limits,
+  };
 }
 
 function once(work: () => void): () => void {

@@ -1,10 +1,9 @@
 /**
  * Products with matrices that stay quantised in device memory, in the layouts of quantized-layout.ts.
  *
- *   gemv   few rows of x: 16 invocations for each row of weights, a vec4u at a time; every weight is read once
- *   tile   many rows of x: the tiled product, weights made floats as they come into workgroup memory
- *
- * Both multiply in f32: integer dot products would take activations in 8 bits, and bring nothing where memory is the limit.
+ *   gemv   few rows of x: every weight is read once, and multiplied in f32 (memory is the limit)
+ *   dot    many rows, where there are packed integer dot products: quantized-dot.ts
+ *   tile   many rows: the tiled product, weights made floats as they come into workgroup memory
  */
 import { type QuantizedMatmulAttrs, quantizedGather, quantizedMatmul } from "../../ops/quantized-matmul.ts";
 import { sizeOf } from "../../tensor/shape.ts";
@@ -13,6 +12,7 @@ import type { KernelInput } from "../backend.ts";
 import { type EpilogueCode, epilogueCode } from "./epilogue.ts";
 import { fewRows, type Gemv, gemvStep } from "./gemv.ts";
 import { type TiledProduct, tiledProduct, tileFor } from "./matmul-tile.ts";
+import { dotStep } from "./quantized-dot.ts";
 import { type QuantizedLayout, quantizedLayout } from "./quantized-layout.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
 import { type GpuTarget, storageOf } from "./target.ts";
@@ -122,6 +122,12 @@ export const quantizedKernels: GpuKernels = (target) => [
       store: (sum, row, column) => finish.store(sum, `${row} * ${n}u + ${column}`, row, column),
     });
     return { ...step, prepack: [layout.prepack] };
+  }),
+  gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/dot", (inputs, [y], attrs) => {
+    const p = productOf(target, inputs, y, attrs);
+    if (!p || !target.packedDot || p.layout.kind === "floats" || p.layout.block !== 32) return undefined;
+    const declarations = factorCode("w", p.layout);
+    return { ...dotStep({ ...p, declarations, weights: weights(1) }), prepack: [p.layout.prepack] };
   }),
   gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/tile", (inputs, [y], attrs) => {
     const p = productOf(target, inputs, y, attrs);

@@ -18,6 +18,8 @@ export interface GpuTarget {
   readonly f16: boolean;
   /** Sizes that a subgroup may have; undefined where they are not to be used. */
   readonly subgroups?: { readonly min: number; readonly max: number };
+  /** Whether shaders have `dot4I8Packed`. */
+  readonly packedDot: boolean;
   readonly limits: GPUSupportedLimits;
 }
 
