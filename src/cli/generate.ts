@@ -1,5 +1,7 @@
 /** `forwardpass generate`: a language model continues a text. */
-import { type Generation, textGeneration, tokensPerSecond } from "../tasks/text-generation.ts";
+import { readFile } from "node:fs/promises";
+import { type Generation, type JsonSchema, textGeneration, tokensPerSecond } from "../tasks/text-generation.ts";
+import { InputError } from "../tensor/errors.ts";
 import { type Arguments, type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
 import { generationOptions, interruptible, samplingOf } from "./generation.ts";
 import { deviceOf, fetchOptions } from "./model.ts";
@@ -12,6 +14,7 @@ export const generate: Command = {
   options: {
     ...generationOptions,
     chat: { type: "boolean", help: "take the prompt as a user's message, in the model's chat template" },
+    schema: { type: "string", value: "FILE", help: "answer in JSON that this JSON schema allows" },
     ...deviceOptions,
     json: { type: "boolean", help: "print text, tokens and statistics as JSON" },
   },
@@ -24,10 +27,11 @@ export const generate: Command = {
     const prompt = args.positionals[1] ?? "";
     const sampling = samplingOf(args);
     const maxTokens = wholeNumber(args, "max-tokens", 256, 0);
+    const schema = await schemaOf(args.options["schema"] as string | undefined);
     using model = await openModel(path, args, io);
     return await interruptible(async (signal) => {
       const given = args.options["chat"] ? [{ role: "user", content: prompt }] : prompt;
-      const stream = model.stream(given, { ...sampling, maxTokens, signal });
+      const stream = model.stream(given, { ...sampling, maxTokens, schema, signal });
       if (args.options["json"]) {
         for await (const _ of stream);
         io.stdout.write(`${JSON.stringify({ prompt, ...jsonOf(stream.generation) })}\n`);
@@ -45,6 +49,18 @@ export const generate: Command = {
     });
   },
 };
+
+async function schemaOf(path: string | undefined): Promise<JsonSchema | undefined> {
+  if (path === undefined) return undefined;
+  const text = await readFile(path, "utf8").catch((cause: Error) => {
+    throw new InputError(`--schema: ${cause.message}`, { cause });
+  });
+  try {
+    return JSON.parse(text) as JsonSchema;
+  } catch (cause) {
+    throw new InputError(`--schema: ${path} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
 
 /** A language model as the options say, with progress on a terminal. */
 export async function openModel(path: string, args: Arguments, io: CliIO) {

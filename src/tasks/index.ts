@@ -12,6 +12,7 @@ export {
   type FinishReason,
   type GenerateOptions,
   type Generation,
+  type JsonSchema,
   type Prompt,
   type SamplingOptions,
   type TextGenerationOptions,

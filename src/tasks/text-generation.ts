@@ -8,12 +8,15 @@ import { type LoadProgress, sourceOptions } from "../load.ts";
 import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
+import { JsonConstraint } from "./language/constraint.ts";
+import type { JsonSchema } from "./language/json-schema.ts";
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
 import { StopStrings } from "./language/stop.ts";
 import { openTokenizer } from "./tokenizers/open.ts";
 import { TextStream, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { ChatMessage } from "./language/chat.ts";
+export type { JsonSchema } from "./language/json-schema.ts";
 export type { SamplingOptions } from "./language/sampling.ts";
 
 export interface TextGenerationOptions extends FetchOptions {
@@ -36,6 +39,8 @@ export interface GenerateOptions extends SamplingOptions {
   stop?: string | readonly string[];
   /** Report the probability of each token, and of this many of the likeliest in its place. */
   logprobs?: number;
+  /** The answer is JSON that this schema allows, unless it is cut off. Keywords: see `json-schema.ts`. */
+  schema?: JsonSchema;
   signal?: AbortSignal;
 }
 
@@ -171,6 +176,8 @@ export class TextGenerator {
     if (!Number.isInteger(maxTokens) || maxTokens < 0)
       throw new InputError(`generate: maxTokens takes a whole number from 0, got ${maxTokens}`);
     const sampler = new Sampler(options);
+    const { schema } = options;
+    const constraint = schema === undefined ? undefined : new JsonConstraint(schema, this.needTokenizer());
     const text = new PieceFilter(this.tokenizer, prompt === "", stopsOf(options.stop));
     signal?.throwIfAborted();
     const started = performance.now();
@@ -191,7 +198,7 @@ export class TextGenerator {
           g.finish = "length";
           break;
         }
-        const token = this.next(sampler, logits, sequence.tokens, options, g);
+        const token = this.next(sampler, logits, sequence.tokens, options, g, constraint);
         const now = performance.now();
         if (g.tokens.length === 1) g.firstTokenMs = now - started;
         else g.decodeMs = now - started - g.firstTokenMs;
@@ -200,6 +207,10 @@ export class TextGenerator {
         g.text += piece;
         if (piece !== "") yield piece;
         if (g.finish !== undefined) return;
+        if (constraint?.finished) {
+          g.finish = "end";
+          break;
+        }
         if (sequence.length >= this.decoder.config.contextLength) {
           g.finish = "context";
           break;
@@ -234,9 +245,11 @@ export class TextGenerator {
     recent: readonly number[],
     { logprobs }: GenerateOptions,
     g: Generation,
+    constraint: JsonConstraint | undefined,
   ): number {
     const plain = g.logprobs && logits.slice();
-    const token = sampler.sample(logits, recent);
+    const token = sampler.sample(logits, recent, constraint);
+    constraint?.push(token);
     g.tokens.push(token);
     if (plain) {
       const likeliest = topTokens(plain, logprobs ?? 0);

@@ -19,6 +19,15 @@ export interface SamplingOptions {
   seed?: number;
 }
 
+/** Which tokens may come: see `Sampler.sample`. */
+export interface TokenFilter {
+  accepts(token: number): boolean;
+  /** Sets the logits of all tokens that are not accepted to -Infinity. */
+  restrict(logits: Float32Array): void;
+}
+
+/** Draws before the filter goes through the whole vocabulary: models mostly want what they may. */
+const draws = 4;
 const penaltyWindow = 64;
 /** Candidates beyond which top-p works on the likeliest only: the rest is noise. */
 const sortLimit = 4096;
@@ -61,11 +70,22 @@ export class Sampler {
   }
 
   /**
-   * The next token. Changes `logits` where tokens are penalised.
+   * The next token. Changes `logits` where tokens are penalised or not accepted.
    * @param recent the text so far
    */
-  sample(logits: Float32Array, recent: readonly number[]): number {
+  sample(logits: Float32Array, recent: readonly number[], filter?: TokenFilter): number {
     this.penalise(logits, recent);
+    // What is drawn and refused is out of the next draw: the accepted tokens keep their shares.
+    for (let i = 0; filter && i < draws; i++) {
+      const token = this.pick(logits);
+      if (filter.accepts(token)) return token;
+      logits[token] = Number.NEGATIVE_INFINITY;
+    }
+    filter?.restrict(logits);
+    return this.pick(logits);
+  }
+
+  private pick(logits: Float32Array): number {
     if (this.temperature === 0) return argMax(logits);
     const count = this.candidates(logits);
     return this.draw(logits, count);

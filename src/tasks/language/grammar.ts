@@ -1,0 +1,110 @@
+/**
+ * Context-free grammars over bytes, and where one is in a text: a set of stacks of what has to come, moved on byte by byte.
+ * Stacks are shared lists, and equal ones are one object: a state costs little, and states can be compared.
+ */
+
+import { InputError } from "../../tensor/errors.ts";
+
+/** Bytes that may come, one flag each. */
+export type ByteSet = Uint8Array;
+/** A byte of a set, or a rule by its number. */
+export type GrammarSymbol = ByteSet | number;
+export type Sequence = readonly GrammarSymbol[];
+
+export function bytesFrom(...ranges: readonly (readonly [number, number])[]): ByteSet {
+  const set = new Uint8Array(256);
+  for (const [from, to] of ranges) set.fill(1, from, to + 1);
+  return set;
+}
+
+const encoder = new TextEncoder();
+
+/** The bytes of a text, one after the other. */
+export const literal = (text: string): Sequence => Array.from(encoder.encode(text), (b) => bytesFrom([b, b]));
+
+/** What has to come: the rest of a sequence, then what `below` says. */
+interface Stack {
+  readonly id: number;
+  readonly sequence: Sequence;
+  readonly at: number;
+  readonly below: Stack | undefined;
+}
+
+/** Stacks that begin with a byte; undefined among them: the text may end. */
+export type GrammarState = ReadonlySet<Stack | undefined>;
+
+/** Rules opened one inside the other before a byte comes. */
+const deepest = 2000;
+
+export class Grammar {
+  private readonly rules: Sequence[][] = [];
+  private readonly stacks = new Map<string, Stack>();
+  private readonly sequenceIds = new Map<Sequence, number>();
+
+  /** A new rule; its alternatives may be given later, so that rules can refer to themselves. */
+  rule(...alternatives: Sequence[]): number {
+    return this.rules.push(alternatives) - 1;
+  }
+
+  define(rule: number, ...alternatives: Sequence[]): void {
+    this.rules[rule] = alternatives;
+  }
+
+  start(rule: number): GrammarState {
+    const state = new Set<Stack | undefined>();
+    for (const sequence of this.rules[rule]) this.push(state, sequence, 0, undefined);
+    return state;
+  }
+
+  /** The state after a byte: empty where it may not come. */
+  next(state: GrammarState, byte: number): GrammarState {
+    const after = new Set<Stack | undefined>();
+    for (const s of state)
+      if (s && (s.sequence[s.at] as ByteSet)[byte]) this.push(after, s.sequence, s.at + 1, s.below);
+    return after;
+  }
+
+  /** Adds what begins at `at`, with rules opened until a byte is on top. */
+  private push(
+    state: Set<Stack | undefined>,
+    sequence: Sequence,
+    at: number,
+    below: Stack | undefined,
+    depth = 0,
+  ): void {
+    if (depth > deepest) throw new InputError("schema: refers to itself without end");
+    if (at === sequence.length) {
+      if (!below) state.add(undefined);
+      else this.push(state, below.sequence, below.at, below.below, depth + 1);
+      return;
+    }
+    const symbol = sequence[at];
+    if (typeof symbol !== "number") {
+      state.add(this.stack(sequence, at, below));
+      return;
+    }
+    // Nothing is left of the sequence after a last rule: what is below stays on top.
+    const rest = at + 1 === sequence.length ? below : this.stack(sequence, at + 1, below);
+    for (const alternative of this.rules[symbol]) this.push(state, alternative, 0, rest, depth + 1);
+  }
+
+  private stack(sequence: Sequence, at: number, below: Stack | undefined): Stack {
+    let sequenceId = this.sequenceIds.get(sequence);
+    if (sequenceId === undefined) this.sequenceIds.set(sequence, (sequenceId = this.sequenceIds.size));
+    const key = `${sequenceId}/${at}/${below?.id ?? ""}`;
+    let stack = this.stacks.get(key);
+    if (!stack) this.stacks.set(key, (stack = { id: this.stacks.size, sequence, at, below }));
+    return stack;
+  }
+}
+
+/** Equal for equal states of one grammar. */
+export const stateKey = (state: GrammarState): string =>
+  [...state]
+    .map((s) => s?.id ?? -1)
+    .sort((a, b) => a - b)
+    .join();
+
+export const mayEnd = (state: GrammarState): boolean => state.has(undefined);
+/** Nothing but the end may come. */
+export const mustEnd = (state: GrammarState): boolean => mayEnd(state) && state.size === 1;

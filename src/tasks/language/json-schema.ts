@@ -1,0 +1,277 @@
+/**
+ * JSON schemas (https://json-schema.org/draft/2020-12) as grammars: every text of the grammar is JSON that the schema allows.
+ * Properties come in the order in which the schema names them. Keywords that a grammar can't keep are refused, not ignored.
+ */
+import { InputError } from "../../tensor/errors.ts";
+import { bytesFrom, Grammar, type GrammarState, literal, type Sequence } from "./grammar.ts";
+
+/** `true` and `{}` allow any value. */
+export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
+type SchemaObject = Exclude<JsonSchema, boolean>;
+
+/** Keywords that say nothing about values. */
+const annotations = new Set(
+  "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(" "),
+);
+/** Keywords of values by their type: the others are refused. */
+const keywords: Readonly<Record<string, readonly string[]>> = {
+  object: ["properties", "required", "additionalProperties"],
+  array: ["items", "minItems", "maxItems"],
+  string: [],
+  number: [],
+  integer: [],
+  boolean: [],
+  null: [],
+};
+const typeNames = Object.keys(keywords);
+/** Digits of a number: what JavaScript reads exactly, or nearly so. */
+const mostDigits = 16;
+const mostItems = 1000;
+
+/** @throws InputError for a schema with keywords that are not supported, or that no text fits */
+export function schemaGrammar(schema: JsonSchema): { grammar: Grammar; start: GrammarState } {
+  const compiler = new SchemaCompiler(schema);
+  const root = compiler.value(schema, "#");
+  const { grammar } = compiler;
+  // Many vocabularies begin words with a space.
+  return { grammar, start: grammar.start(grammar.rule([root], [...literal(" "), root])) };
+}
+
+class SchemaCompiler {
+  readonly grammar = new Grammar();
+  private readonly rules = new Map<JsonSchema, number>();
+  private readonly shared = new Map<string, number>();
+
+  constructor(private readonly root: JsonSchema) {}
+
+  /** The rule of what a schema allows. Schemas may contain themselves by `$ref`. */
+  value(schema: JsonSchema, path: string): number {
+    const known = this.rules.get(schema);
+    if (known !== undefined) return known;
+    const rule = this.grammar.rule();
+    this.rules.set(schema, rule);
+    this.grammar.define(rule, ...this.alternatives(schema, path));
+    return rule;
+  }
+
+  private alternatives(schema: JsonSchema, path: string): Sequence[] {
+    if (schema === true) return typeNames.filter((t) => t !== "integer").map((t) => [this.plain(t)]);
+    if (typeof schema !== "object" || schema === null || Array.isArray(schema))
+      return refuse(path, schema === false ? "allows no value" : "is no schema");
+    const used = Object.keys(schema).filter((k) => !annotations.has(k));
+    const alone = (keyword: string): void => {
+      const other = used.find((k) => k !== keyword && k !== "type");
+      if (other !== undefined) refuse(path, `"${other}" beside "${keyword}" is not supported`);
+    };
+    if ("$ref" in schema) {
+      alone("$ref");
+      return [[this.reference(schema["$ref"], path)]];
+    }
+    if ("const" in schema) {
+      alone("const");
+      return [literal(JSON.stringify(schema["const"]))];
+    }
+    if ("enum" in schema) {
+      alone("enum");
+      return listOf(schema["enum"], `${path}/enum`).map((v) => literal(JSON.stringify(v)));
+    }
+    if ("anyOf" in schema) {
+      alone("anyOf");
+      return listOf(schema["anyOf"], `${path}/anyOf`).map((s, i) => [
+        this.value(s as JsonSchema, `${path}/anyOf/${i}`),
+      ]);
+    }
+    return this.typed(schema, used, path);
+  }
+
+  /** By `type`; where it is missing, by what the keywords are about. */
+  private typed(schema: SchemaObject, used: readonly string[], path: string): Sequence[] {
+    const implied = typeNames.filter((t) => keywords[t].some((k) => k in schema));
+    const types = "type" in schema ? [schema["type"]].flat() : implied.length > 0 ? implied : undefined;
+    const known = [
+      "type",
+      ...(types ?? []).flatMap((t) => keywords[t as string] ?? refuse(path, `has no type "${String(t)}"`)),
+    ];
+    const other = used.find((k) => !known.includes(k));
+    if (other !== undefined) refuse(path, `"${other}" is not supported`);
+    if (!types) return this.alternatives(true, path);
+    return types.map((type) => {
+      if (type === "object") return this.object(schema, path);
+      if (type === "array") return this.array(schema, path);
+      return [this.plain(type as string)];
+    });
+  }
+
+  private object(schema: SchemaObject, path: string): Sequence {
+    const properties = Object.entries((schema["properties"] as Record<string, JsonSchema> | undefined) ?? {});
+    const required = "required" in schema ? listOf(schema["required"], `${path}/required`, true) : [];
+    const undeclared = required.find((r) => !properties.some(([name]) => name === r));
+    if (undeclared !== undefined) refuse(path, `requires "${String(undeclared)}", which is not among its properties`);
+    const more = schema["additionalProperties"] as JsonSchema | undefined;
+    if (properties.length === 0 && more !== false) return this.dictionary(more ?? true, path);
+    if (typeof more === "object") refuse(path, `"additionalProperties" beside "properties" is not supported`);
+    const members = properties.map(([name, s]) => {
+      const value = this.value(s, `${path}/properties/${name}`);
+      return { needed: required.includes(name), member: [...literal(`${JSON.stringify(name)}:`), this.space, value] };
+    });
+    // From the last property to the first: what may come from here on, when it is the first member and when it is not.
+    let [first, later] = [this.grammar.rule([]), this.grammar.rule([])];
+    for (const { needed, member } of members.reverse()) {
+      const skipped = (rest: number): Sequence[] => (needed ? [] : [[rest]]);
+      const firstRule = this.grammar.rule([this.space, ...member, later], ...skipped(first));
+      const laterRule = this.grammar.rule([...literal(","), this.space, ...member, later], ...skipped(later));
+      [first, later] = [firstRule, laterRule];
+    }
+    return [...literal("{"), first, this.space, ...literal("}")];
+  }
+
+  /** Members of any names. */
+  private dictionary(value: JsonSchema, path: string): Sequence {
+    const member = [
+      this.plain("string"),
+      ...literal(":"),
+      this.space,
+      this.value(value, `${path}/additionalProperties`),
+    ];
+    return this.list("{", member, "}", 0, Number.POSITIVE_INFINITY);
+  }
+
+  private array(schema: SchemaObject, path: string): Sequence {
+    const count = (key: string, fallback: number): number => {
+      const n = schema[key] ?? fallback;
+      if (n !== fallback && !(Number.isInteger(n) && (n as number) >= 0 && (n as number) <= mostItems))
+        refuse(path, `"${key}" takes 0 to ${mostItems}`);
+      return n as number;
+    };
+    const [min, max] = [count("minItems", 0), count("maxItems", Number.POSITIVE_INFINITY)];
+    if (min > max) refuse(path, "has more items at least than at most");
+    const item = this.value((schema["items"] as JsonSchema | undefined) ?? true, `${path}/items`);
+    return this.list("[", [item], "]", min, max);
+  }
+
+  /** From `min` to `max` items with commas between them. */
+  private list(open: string, item: Sequence, close: string, min: number, max: number): Sequence {
+    const more = [...literal(","), this.space, ...item];
+    let rest = this.grammar.rule([]);
+    if (max === Number.POSITIVE_INFINITY) this.grammar.define(rest, [], [...more, rest]);
+    // From the last item back: `n` are there already.
+    for (let n = (max === Number.POSITIVE_INFINITY ? Math.max(min, 1) : max) - 1; n >= 1; n--)
+      rest = this.grammar.rule([...more, rest], ...(n >= min ? [[]] : []));
+    const some = [[this.space, ...item, rest]];
+    const items = this.grammar.rule(...(max === 0 ? [] : some), ...(min === 0 ? [[]] : []));
+    return [...literal(open), items, this.space, ...literal(close)];
+  }
+
+  private reference(ref: unknown, path: string): number {
+    if (typeof ref !== "string" || !ref.startsWith("#"))
+      return refuse(path, `"$ref" has to point into the schema: "#/$defs/..."`);
+    let at: unknown = this.root;
+    for (const key of ref.split("/").slice(1)) {
+      const name = decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~");
+      at =
+        typeof at === "object" && at !== null && Object.hasOwn(at, name)
+          ? (at as Record<string, unknown>)[name]
+          : undefined;
+    }
+    if (at === undefined) refuse(path, `"${ref}" is not there`);
+    return this.value(at as JsonSchema, ref);
+  }
+
+  /** None, one, or a new line with an indent: models that may write any amount of white space write nothing else. */
+  private get space(): number {
+    return this.once("space", () => {
+      const indent = this.upTo(20, bytesFrom([32, 32], [9, 9]));
+      return [[], literal(" "), [...literal("\n"), indent]];
+    });
+  }
+
+  private plain(type: string): number {
+    switch (type) {
+      case "string":
+        return this.once(type, () => [[...literal('"'), this.characters, ...literal('"')]]);
+      case "integer":
+        return this.once(type, () => this.integer());
+      case "number":
+        return this.once(type, () => this.number());
+      case "boolean":
+        return this.once(type, () => [literal("true"), literal("false")]);
+      case "null":
+        return this.once(type, () => [literal("null")]);
+      case "object":
+        return this.once(type, () => [this.dictionary(true, "#")]);
+      default:
+        return this.once(type, () => [this.array({}, "#")]);
+    }
+  }
+
+  /** Bytes of UTF-8 as the standard has them, and the escapes of JSON. */
+  private get characters(): number {
+    return this.once("characters", (rule) => {
+      const tail = bytesFrom([0x80, 0xbf]);
+      const hex = bytesFrom([48, 57], [65, 70], [97, 102]);
+      const one: Sequence[] = [
+        [bytesFrom([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x7f])],
+        [bytesFrom([0xc2, 0xdf]), tail],
+        [bytesFrom([0xe0, 0xe0]), bytesFrom([0xa0, 0xbf]), tail],
+        [bytesFrom([0xe1, 0xec], [0xee, 0xef]), tail, tail],
+        [bytesFrom([0xed, 0xed]), bytesFrom([0x80, 0x9f]), tail],
+        [bytesFrom([0xf0, 0xf0]), bytesFrom([0x90, 0xbf]), tail, tail],
+        [bytesFrom([0xf1, 0xf3]), tail, tail, tail],
+        [bytesFrom([0xf4, 0xf4]), bytesFrom([0x80, 0x8f]), tail, tail],
+        [...literal("\\"), bytesFrom(...Array.from('"\\/bfnrt', (c) => [c.charCodeAt(0), c.charCodeAt(0)] as const))],
+        [...literal("\\u"), hex, hex, hex, hex],
+      ];
+      return [[], ...one.map((sequence) => [...sequence, rule])];
+    });
+  }
+
+  private integer(): Sequence[] {
+    const sign = this.grammar.rule([], literal("-"));
+    const more = this.upTo(mostDigits - 1, bytesFrom([48, 57]));
+    return [
+      [sign, ...literal("0")],
+      [sign, bytesFrom([49, 57]), more],
+    ];
+  }
+
+  private number(): Sequence[] {
+    const digit = bytesFrom([48, 57]);
+    const fraction = this.grammar.rule([], [...literal("."), digit, this.upTo(mostDigits - 1, digit)]);
+    const exponent = this.grammar.rule(
+      [],
+      [
+        bytesFrom([69, 69], [101, 101]),
+        this.grammar.rule([], [bytesFrom([43, 43], [45, 45])]),
+        digit,
+        this.upTo(1, digit),
+      ],
+    );
+    return [[this.plain("integer"), fraction, exponent]];
+  }
+
+  /** At most `n` bytes of a set. */
+  private upTo(n: number, set: Uint8Array): number {
+    let rule = this.grammar.rule([]);
+    for (let i = 0; i < n; i++) rule = this.grammar.rule([], [set, rule]);
+    return rule;
+  }
+
+  private once(name: string, alternatives: (rule: number) => Sequence[]): number {
+    let rule = this.shared.get(name);
+    if (rule === undefined) {
+      rule = this.grammar.rule();
+      this.shared.set(name, rule);
+      this.grammar.define(rule, ...alternatives(rule));
+    }
+    return rule;
+  }
+}
+
+function listOf(v: unknown, path: string, mayBeEmpty = false): readonly unknown[] {
+  if (!Array.isArray(v) || (v.length === 0 && !mayBeEmpty)) return refuse(path, "is not a list with something in it");
+  return v;
+}
+
+function refuse(path: string, message: string): never {
+  throw new InputError(`schema: ${path} ${message}`);
+}
