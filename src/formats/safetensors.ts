@@ -5,13 +5,13 @@
 import { type DType, dtypes, viewOf } from "../tensor/dtype.ts";
 import { DTypeError, FormatError, InputError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
-import { type BinaryTensor, checkHostTensor, type HostTensor } from "../tensor/tensor.ts";
+import { type BinaryTensor, checkHostTensor, type HostTensor, type TensorType } from "../tensor/tensor.ts";
 import { maxSafetensorsHeader } from "./recognize.ts";
 import type { ByteSource } from "./source.ts";
 
 export { isSafetensors } from "./recognize.ts";
 
-/** The format's dtype names: bits of an element, and ours. 6-bit floats and complex numbers have no dtype here. */
+/** The format's dtype names: bits of an element, and ours. Complex numbers have none; nobody says how 6-bit floats are packed. */
 const storageTypes: Record<string, { bits: number; dtype?: DType }> = {
   BOOL: { bits: 8, dtype: "bool" },
   F4: { bits: 4, dtype: "f4e2m1" },
@@ -41,7 +41,7 @@ const storageOf = new Map(Object.entries(storageTypes).flatMap(([name, { dtype }
 
 export interface SafetensorsTensor {
   readonly name: string;
-  /** Undefined for a type that has no dtype here (F6_E2M3, F6_E3M2, C64): only `bytes` works. */
+  /** Undefined where only `bytes` works: C64 has no dtype here, and how 6-bit floats are packed (F6_E2M3, F6_E3M2) is not laid down. */
   readonly dtype: DType | undefined;
   /** The format's own name of the type, `F8_E4M3`. */
   readonly storage: string;
@@ -219,38 +219,51 @@ export async function readShardedSafetensors(
 }
 
 /**
- * A safetensors file. Tensors are laid out by falling alignment, then by name, as the reference writer does, and the
- * header is padded so that the data begins at a multiple of 8: readers can view every tensor in place.
- * @throws DTypeError for a dtype that the format lacks; ShapeError for data that doesn't fill its shape
+ * The beginning of a safetensors file, up to the first tensor's bytes; the tensors follow without gaps, in the order given.
+ * It is padded so that the data begins at a multiple of 8.
+ * @throws DTypeError for a dtype that the format lacks, or 4-bit elements that do not fill bytes
+ */
+export function safetensorsHeader(
+  tensors: ReadonlyMap<string, TensorType>,
+  metadata?: ReadonlyMap<string, string>,
+): Uint8Array {
+  const entries: [string, unknown][] = metadata?.size ? [["__metadata__", Object.fromEntries(metadata)]] : [];
+  let end = 0;
+  for (const [name, t] of tensors) {
+    const storage = storageOf.get(t.dtype);
+    const bytes = storage ? (sizeOf(t.shape) * storageTypes[storage].bits) / 8 : undefined;
+    if (bytes === undefined || !Number.isInteger(bytes) || name === "__metadata__")
+      throw new DTypeError(`safetensors cannot hold ${JSON.stringify(name)}: ${formatType(t)}`, {
+        types: [formatType(t)],
+      });
+    entries.push([name, { dtype: storage, shape: t.shape, data_offsets: [end, (end += bytes)] }]);
+  }
+  // Built entry by entry: an object would reorder names like "1", and lose "__proto__".
+  const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(",")}}`;
+  const text = new TextEncoder().encode(json);
+  const out = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20, 8 + text.length);
+  new DataView(out.buffer).setBigUint64(0, BigInt(out.length - 8), true);
+  out.set(text, 8);
+  return out;
+}
+
+/**
+ * A safetensors file. Tensors are laid out by falling alignment, then by name, as the reference writer does: readers can view
+ * every tensor in place.
+ * @throws DTypeError as `safetensorsHeader`; ShapeError for data that doesn't fill its shape
  */
 export function writeSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   metadata?: ReadonlyMap<string, string>,
 ): Uint8Array {
-  const entries: [string, unknown][] = metadata?.size ? [["__metadata__", Object.fromEntries(metadata)]] : [];
-  const parts: Uint8Array[] = [];
-  let end = 0;
-  for (const [name, t] of [...tensors].sort(
-    ([a, s], [b, t]) => dtypes[t.dtype].bits - dtypes[s.dtype].bits || (a < b ? -1 : 1),
-  )) {
-    checkHostTensor(t, name);
-    const storage = storageOf.get(t.dtype);
-    if (!storage || name === "__metadata__")
-      throw new DTypeError(`safetensors cannot hold ${JSON.stringify(name)}: ${formatType(t)}`, {
-        types: [formatType(t)],
-      });
-    const part = bytesOfElements(name, t as BinaryTensor);
-    entries.push([name, { dtype: storage, shape: t.shape, data_offsets: [end, (end += part.length)] }]);
-    parts.push(part);
-  }
-  // Built entry by entry: an object would reorder names like "1", and lose "__proto__".
-  const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(",")}}`;
-  const header = new TextEncoder().encode(json);
-  const dataStart = 8 + Math.ceil(header.length / 8) * 8;
-  const out = new Uint8Array(dataStart + end).fill(0x20, 8 + header.length, dataStart);
-  new DataView(out.buffer).setBigUint64(0, BigInt(dataStart - 8), true);
-  out.set(header, 8);
-  let at = dataStart;
+  const ordered = new Map(
+    [...tensors].sort(([a, s], [b, t]) => dtypes[t.dtype].bits - dtypes[s.dtype].bits || (a < b ? -1 : 1)),
+  );
+  for (const [name, t] of ordered) checkHostTensor(t, name);
+  const parts = [safetensorsHeader(ordered, metadata)];
+  for (const t of ordered.values()) parts.push(bytesOfElements(t as BinaryTensor));
+  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
   for (const part of parts) {
     out.set(part, at);
     at += part.length;
@@ -258,11 +271,9 @@ export function writeSafetensors(
   return out;
 }
 
-function bytesOfElements(name: string, t: BinaryTensor): Uint8Array {
+function bytesOfElements(t: BinaryTensor): Uint8Array {
   const { data } = t;
   if (t.dtype !== "f4e2m1") return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  if (data.length % 2)
-    throw new DTypeError(`safetensors: "${name}" has an odd number of 4-bit elements`, { types: [formatType(t)] });
   return Uint8Array.from(
     { length: data.length / 2 },
     (_, i) => ((data[2 * i] as number) & 15) | ((data[2 * i + 1] as number) << 4),

@@ -1,5 +1,7 @@
 /** What every file of a decoder-only transformer is read as. */
 import type { DecoderConfig, StoredWeight } from "../../models/transformer/config.ts";
+import type { GgufType } from "../../tensor/blocks/types.ts";
+import { FormatError } from "../../tensor/errors.ts";
 import type { ModelFormat } from "../recognize.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -8,18 +10,64 @@ export interface DecoderFile {
   /** `architecture` is GGUF's name of it. */
   readonly config: DecoderConfig;
   /** By the names, and merged as, GGUF files of the architecture have them. */
-  readonly weights: ReadonlyMap<string, StoredWeight>;
+  readonly weights: ReadonlyMap<string, FileWeight>;
   /** Missing in files of weights alone. */
   readonly vocabulary?: Vocabulary;
   /** Jinja source of the chat template. */
   readonly chatTemplate?: string;
 }
 
+/** A weight in a file. */
+export interface FileWeight extends StoredWeight {
+  /** The type that it has there, or F32 for what GGUF has no type for. */
+  readonly stored: GgufType;
+}
+
 export interface ReadOptions {
   /** Longest text in tokens. Default: the model's, 8192 at most. */
   contextLength?: number;
+  /** Another limit of the default. */
+  contextLimit?: number;
   signal?: AbortSignal;
 }
 
 /** Rotary tables and caches are made for this many positions unless the caller wants more. */
-export const defaultContextLimit = 8192;
+const defaultContextLimit = 8192;
+
+/** @param trained what the model was made for */
+export const contextOf = (
+  trained: number,
+  { contextLength, contextLimit = defaultContextLimit }: ReadOptions,
+): number => contextLength ?? Math.min(trained, contextLimit);
+
+/**
+ * Sizes that a graph can be made of. Files may claim any.
+ * @throws FormatError
+ */
+export function checkSizes(c: DecoderConfig, name: string): void {
+  const fail = (what: string): never => {
+    throw new FormatError(`${name}: ${what}`);
+  };
+  const { vocabSize, width, heads, kvHeads, headDim, contextLength } = c;
+  for (const [what, n] of Object.entries({ vocabSize, width, heads, kvHeads, headDim, contextLength }))
+    if (!Number.isSafeInteger(n) || n < 1 || n > 2 ** 31) fail(`its configuration gives ${n} as ${what}`);
+  if (heads % kvHeads) fail(`${kvHeads} key heads do not divide ${heads} query heads`);
+  for (const { window = 1 } of c.layers)
+    if (!Number.isSafeInteger(window) || window < 1) fail(`a layer sees ${window} tokens`);
+  for (const rope of [c.rope, c.localRope]) {
+    if (!rope) continue;
+    if (!Number.isInteger(rope.dim / 2) || rope.dim < 2 || rope.dim > headDim)
+      fail(`rotates ${rope.dim} of a head's ${headDim} elements`);
+    const { scaling } = rope;
+    if (scaling?.kind === "factors" && scaling.factors?.length !== rope.dim / 2)
+      fail(`has ${scaling.factors?.length} rotary factors for ${rope.dim / 2} pairs`);
+    const numbers = [rope.base, ...(scaling && scaling.kind !== "factors" ? [scaling.factor] : [])];
+    if (numbers.some((n) => !(n > 0 && n < Infinity))) fail(`has rotary positions with base and factor ${numbers}`);
+  }
+}
+
+/** As many layers as a file with so many tensors can have. */
+export function checkLayers(count: number, tensors: number, name: string): number {
+  if (Number.isInteger(count) && count >= 0 && count <= tensors) return count;
+  throw new FormatError(`${name}: its configuration gives ${count} layers, it has ${tensors} tensors`);
+}

@@ -1,7 +1,8 @@
-/** The vocabularies inside GGUF files. */
+/** The vocabularies inside GGUF files, read and written. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { GgufValue } from "../gguf/index.ts";
 import type { Metadata } from "./metadata.ts";
-import type { PieceKind, Vocabulary } from "./vocabulary.ts";
+import type { ByteLevelVocabulary, PieceKind, SentencePieceVocabulary, Vocabulary } from "./vocabulary.ts";
 
 /** By their numbers in `tokenizer.ggml.token_type`. */
 const kinds: readonly (PieceKind | undefined)[] = [undefined, "normal", "unknown", "control", "user", "unused", "byte"];
@@ -57,4 +58,25 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, gpt2 are)`, {
     missing: [model],
   });
+}
+
+/** The metadata that `ggufVocabulary` reads. Numbers of tokens are meant as u32, scores as f32. */
+export function vocabularyMetadata(v: SentencePieceVocabulary | ByteLevelVocabulary): Map<string, GgufValue> {
+  const isSentencePiece = v.kind === "sentencepiece";
+  const spaced = (piece: string, i: number): string =>
+    isSentencePiece && v.kinds[i] === "normal" ? piece.replaceAll(" ", "▁") : piece;
+  const entries: [string, GgufValue | undefined][] = [
+    ["model", isSentencePiece ? "llama" : "gpt2"],
+    ["pre", isSentencePiece ? "default" : v.pattern],
+    ["tokens", v.pieces.map(spaced)],
+    ["token_type", Int32Array.from(v.kinds, (kind) => kinds.indexOf(kind))],
+    ["scores", isSentencePiece ? Float32Array.from(v.scores) : undefined],
+    ["merges", isSentencePiece ? undefined : [...v.merges]],
+    ["bos_token_id", v.begin],
+    ...[...v.end].slice(0, 3).map((id, i): [string, number] => [`${["eos", "eot", "eom"][i]}_token_id`, id]),
+    ["unknown_token_id", isSentencePiece ? v.unknown : undefined],
+    ["add_bos_token", v.addBegin ?? isSentencePiece],
+    ["add_space_prefix", isSentencePiece ? (v.addSpace ?? true) : undefined],
+  ];
+  return new Map(entries.flatMap(([key, value]) => (value === undefined ? [] : [[`tokenizer.ggml.${key}`, value]])));
 }

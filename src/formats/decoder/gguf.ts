@@ -1,11 +1,11 @@
 /** GGUF files as decoders: what their metadata and tensor names mean, architecture by architecture. */
-import type { DecoderConfig, DecoderLayer, StoredWeight, Weight } from "../../models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../gguf/index.ts";
 import type { ByteSource } from "../source.ts";
-import { type DecoderFile, defaultContextLimit, type ReadOptions } from "./file.ts";
+import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { Metadata } from "./metadata.ts";
 
@@ -41,14 +41,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
 export async function readGgufDecoder(source: ByteSource, options: ReadOptions = {}): Promise<DecoderFile> {
   const file = await readGguf(source);
   const meta = new Metadata(file, source.name);
-  const known = Object.hasOwn(architectures, meta.architecture) ? architectures[meta.architecture] : undefined;
-  if (!known)
-    throw new UnsupportedOpError(
-      `${source.name}: architecture "${meta.architecture}" is not known; known: ${Object.keys(architectures).join(", ")}`,
-      { missing: [meta.architecture] },
-    );
-  const scaling = await ropeScaling(file, meta, options);
-  const config = configOf(file, meta, known, scaling, options);
+  const config = configOf(file, source.name, await ropeScaling(file, meta, options), options);
   return {
     format: "gguf",
     config,
@@ -58,13 +51,26 @@ export async function readGgufDecoder(source: ByteSource, options: ReadOptions =
   };
 }
 
-function configOf(
-  file: GgufFile,
-  meta: Metadata,
-  known: Architecture,
+/** What a configuration is read from. */
+export interface GgufShapes {
+  readonly metadata: GgufFile["metadata"];
+  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+}
+
+/** @throws FormatError, UnsupportedOpError: see `readGgufDecoder` */
+export function configOf(
+  file: GgufShapes,
+  name: string,
   scaling: RopeScaling | undefined,
-  options: ReadOptions,
+  options: ReadOptions = {},
 ): DecoderConfig {
+  const meta = new Metadata(file, name);
+  const known = Object.hasOwn(architectures, meta.architecture) ? architectures[meta.architecture] : undefined;
+  if (!known)
+    throw new UnsupportedOpError(
+      `${name}: architecture "${meta.architecture}" is not known; known: ${Object.keys(architectures).join(", ")}`,
+      { missing: [meta.architecture] },
+    );
   const width = meta.need("embedding_length");
   const heads = meta.need("attention.head_count");
   const headDim = meta.number("attention.key_length") ?? width / heads;
@@ -73,8 +79,9 @@ function configOf(
   const base = meta.number("rope.freq_base") ?? 10000;
   const dim = meta.number("rope.dimension_count") ?? headDim;
   const rope: RopeConfig = { dim, base, interleaved: known.rope === "neighbours", scaling };
-  const layers = layersOf(meta, known);
-  return {
+  const count = checkLayers(meta.need("block_count"), file.tensors.size, name);
+  const layers = layersOf(meta, known, count);
+  const config: DecoderConfig = {
     architecture: meta.architecture,
     vocabSize,
     width,
@@ -82,7 +89,7 @@ function configOf(
     kvHeads: meta.number("attention.head_count_kv") ?? heads,
     headDim,
     // Tables of learned positions have their size.
-    contextLength: known.rope === "none" ? trained : (options.contextLength ?? Math.min(trained, defaultContextLimit)),
+    contextLength: known.rope === "none" ? trained : contextOf(trained, options),
     norm: known.norm
       ? { kind: "layer", epsilon: meta.need("attention.layer_norm_epsilon") }
       : { kind: "rms", epsilon: meta.need("attention.layer_norm_rms_epsilon") },
@@ -98,6 +105,8 @@ function configOf(
     logitSoftcap: meta.number("final_logit_softcapping"),
     embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : undefined,
   };
+  checkSizes(config, name);
+  return config;
 }
 
 /** The largest Gemmas scale by the width of an even share of the model, not of their heads. */
@@ -107,9 +116,9 @@ function attentionScale(meta: Metadata, layers: number, width: number, heads: nu
   return 1 / Math.sqrt(largest ? width / heads : headDim);
 }
 
-function layersOf(meta: Metadata, { windowPattern }: Architecture): DecoderLayer[] {
+function layersOf(meta: Metadata, { windowPattern }: Architecture, count: number): DecoderLayer[] {
   const window = meta.number("attention.sliding_window") || undefined;
-  return Array.from({ length: meta.need("block_count") }, (_, n) => {
+  return Array.from({ length: count }, (_, n) => {
     const global = windowPattern !== undefined && n % windowPattern === windowPattern - 1;
     return window === undefined || global ? {} : { window };
   });
@@ -117,7 +126,7 @@ function layersOf(meta: Metadata, { windowPattern }: Architecture): DecoderLayer
 
 async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions): Promise<RopeScaling | undefined> {
   const originalContext = meta.number("rope.scaling.original_context_length") ?? meta.need("context_length");
-  const context = options.contextLength ?? Math.min(meta.need("context_length"), defaultContextLimit);
+  const context = contextOf(meta.need("context_length"), options);
   const magnitude = meta.number("rope.scaling.attn_factor");
   const stretched = context > originalContext ? "rope_factors_long.weight" : "rope_factors_short.weight";
   const factors = file.tensors.get("rope_freqs.weight") ?? file.tensors.get(stretched);
@@ -131,11 +140,11 @@ async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions)
   throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
 }
 
-function weightsOf(file: GgufFile): Map<string, StoredWeight> {
+function weightsOf(file: GgufFile): Map<string, FileWeight> {
   return new Map(
     [...file.tensors.values()].map((t) => {
       const type = blocksOf(t);
-      return [t.name, { type, shape: t.shape, read: (signal) => readWeight(t, type, signal) }];
+      return [t.name, { type, shape: t.shape, stored: t.type, read: (signal) => readWeight(t, type, signal) }];
     }),
   );
 }

@@ -15,13 +15,11 @@ const llamaInner = {
   "self_attn.q_proj": "attn_q",
   "self_attn.k_proj": "attn_k",
   "self_attn.v_proj": "attn_v",
-  "self_attn.qkv_proj": "attn_qkv",
   "self_attn.o_proj": "attn_output",
   "self_attn.q_norm": "attn_q_norm",
   "self_attn.k_norm": "attn_k_norm",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
-  "mlp.gate_up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
   input_layernorm: "attn_norm",
   post_attention_layernorm: "ffn_norm",
@@ -31,6 +29,18 @@ export const llamaNames: Names = {
   layers: "layers",
   outer: { embed_tokens: "token_embd", norm: "output_norm", lm_head: "output" },
   inner: llamaInner,
+};
+/** Merged matrices. */
+export const phi3Names: Names = {
+  ...llamaNames,
+  inner: {
+    "self_attn.qkv_proj": "attn_qkv",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    input_layernorm: "attn_norm",
+    post_attention_layernorm: "ffn_norm",
+  },
 };
 /** Norms around each half of a layer: the second of Llama's names means another one. */
 export const gemma2Names: Names = {
@@ -55,6 +65,17 @@ export const gpt2Names: Names = {
     "mlp.c_proj": "ffn_down",
   },
 };
+
+/** Hugging Face's name of a weight. Undefined where the model has no such part. */
+export function huggingFaceName(name: string, { prefix, layers, outer, inner }: Names): string | undefined {
+  const theirs = (table: Readonly<Record<string, string>>, part: string): string | undefined =>
+    Object.keys(table).find((k) => table[k] === part);
+  const [, n, part, kind] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(name) ?? [];
+  const path = theirs(n === undefined ? outer : inner, part);
+  if (path === undefined) return undefined;
+  if (n !== undefined) return `${prefix}${layers}.${n}.${path}.${kind}`;
+  return path === "lm_head" ? `${path}.${kind}` : `${prefix}${path}.${kind}`;
+}
 
 /** GGUF's name of a weight, undefined for tensors that are none: masks, tables, parts of other models. */
 export function ggufName(name: string, { prefix, layers, outer, inner }: Names): string | undefined {

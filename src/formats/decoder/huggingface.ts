@@ -1,15 +1,15 @@
 /** Hugging Face folders as decoders: what `config.json` and tensor names mean, model type by model type. */
-import type { DecoderConfig, DecoderLayer, StoredWeight } from "../../models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { activationOf } from "../activation.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
-import { type DecoderFile, defaultContextLimit, type ReadOptions } from "./file.ts";
-import { gemma2Names, ggufName, gpt2Names, llamaNames, type Names } from "./huggingface-names.ts";
+import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
+import { gemma2Names, ggufName, gpt2Names, llamaNames, type Names, phi3Names } from "./huggingface-names.ts";
 import type { TokenizerJson } from "./vocabulary.ts";
 import type { F32Weight } from "./weights.ts";
 
-interface ModelType {
+export interface ModelType {
   /** GGUF's name of it. */
   readonly architecture: string;
   readonly names: Names;
@@ -28,12 +28,12 @@ const qwen: Omit<ModelType, "architecture"> = {
   windowed: (_, json) => json["use_sliding_window"] === true,
 };
 const gemma: ModelType = { architecture: "gemma", names: llamaNames, activation: "geluTanh", gemma: true };
-const modelTypes: Readonly<Record<string, ModelType>> = {
+export const modelTypes: Readonly<Record<string, ModelType>> = {
   llama,
   mistral: llama,
   qwen2: { ...qwen, architecture: "qwen2" },
   qwen3: { ...qwen, architecture: "qwen3" },
-  phi3: { ...llama, architecture: "phi3" },
+  phi3: { names: phi3Names, architecture: "phi3" },
   gemma,
   gemma2: { ...gemma, architecture: "gemma2", names: gemma2Names, windowed: (n) => n % 2 === 0 },
   gemma3_text: {
@@ -58,8 +58,9 @@ export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadO
       `${folder.name}: model type "${name}" is not known; known: ${Object.keys(modelTypes).join(", ")}`,
       { missing: [name] },
     );
-  const config = new ConfigReader(folder.name, json, type, options).read();
   const weights = await weightsOf(folder, type);
+  const config = new ConfigReader(folder.name, json, type, options).read(weights.size);
+  checkSizes(config, folder.name);
   return { format: "safetensors", config, weights, ...(await readVocabulary(folder, json)) };
 }
 
@@ -71,15 +72,15 @@ class ConfigReader {
     private readonly options: ReadOptions,
   ) {}
 
-  read(): DecoderConfig {
+  read(tensors: number): DecoderConfig {
     const { json, type } = this;
     const learned = type.transposed === true;
     const width = this.need("hidden_size", "n_embd");
     const heads = this.need("num_attention_heads", "n_head");
     const headDim = this.number("head_dim") ?? width / heads;
     const trained = this.need("max_position_embeddings", "n_positions");
-    const contextLength = learned ? trained : (this.options.contextLength ?? Math.min(trained, defaultContextLimit));
-    const layers = this.layers(this.need("num_hidden_layers", "n_layer"));
+    const contextLength = learned ? trained : contextOf(trained, this.options);
+    const layers = this.layers(checkLayers(this.need("num_hidden_layers", "n_layer"), tensors, this.file));
     const rope = learned ? undefined : this.rope(headDim, contextLength);
     const scalar = this.number("query_pre_attn_scalar");
     const act = json["hidden_activation"] ?? json["hidden_act"] ?? json["activation_function"];
@@ -178,8 +179,8 @@ class ConfigReader {
   }
 }
 
-async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<string, StoredWeight>> {
-  const weights = new Map<string, StoredWeight>();
+async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<string, FileWeight>> {
+  const weights = new Map<string, FileWeight>();
   for (const t of (await folder.weights()).tensors.values()) {
     const name = ggufName(t.name, type.names);
     if (name === undefined || !t.dtype) continue;
@@ -187,6 +188,7 @@ async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<stri
     const raise = type.gemma && name.endsWith("norm.weight");
     weights.set(name, {
       shape: flip ? [...t.shape].reverse() : t.shape,
+      stored: t.dtype === "f16" ? "F16" : t.dtype === "bf16" ? "BF16" : "F32",
       async read(signal) {
         const w = asF32(await t.read(signal));
         if (flip) return transposed(w);
@@ -197,7 +199,7 @@ async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<stri
   return weights;
 }
 
-function transposed({ shape: [rows, columns], data }: F32Weight): F32Weight {
+export function transposed({ shape: [rows, columns], data }: F32Weight): F32Weight {
   const out = new Float32Array(data.length);
   for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
   return { dtype: "f32", shape: [columns, rows], data: out };

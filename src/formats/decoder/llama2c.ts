@@ -1,8 +1,8 @@
 /** llama2.c checkpoints as decoders: Llama 2 with neighbouring rotary pairs, SentencePiece pieces without kinds. */
-import type { DecoderConfig, StoredWeight } from "../../models/transformer/config.ts";
-import { type Llama2cTokenizer, readLlama2c } from "../llama2c.ts";
+import type { DecoderConfig } from "../../models/transformer/config.ts";
+import { type Llama2cTensor, type Llama2cTokenizer, readLlama2c } from "../llama2c.ts";
 import type { ByteSource } from "../source.ts";
-import type { DecoderFile } from "./file.ts";
+import type { DecoderFile, FileWeight } from "./file.ts";
 import type { PieceKind, SentencePieceVocabulary } from "./vocabulary.ts";
 
 /** Names of the tensors in a file: those of all layers lie in one. */
@@ -40,15 +40,17 @@ export async function readLlama2cDecoder(source: ByteSource): Promise<DecoderFil
     layers: Array.from({ length: layers }, () => ({})),
     rope: { dim: headDim, base: 10000, interleaved: true },
   };
-  const weights = new Map<string, StoredWeight>();
-  for (const [name, stored] of Object.entries(globalNames)) {
-    const t = file.tensors.get(stored);
-    if (t) weights.set(`${name}.weight`, t);
+  const weights = new Map<string, FileWeight>();
+  for (const [name, theirs] of Object.entries(globalNames)) {
+    const t = file.tensors.get(theirs);
+    if (t) weights.set(`${name}.weight`, stored(t));
   }
-  for (const [name, stored] of Object.entries(layerNames))
-    for (let n = 0; n < layers; n++) weights.set(`blk.${n}.${name}.weight`, file.tensors.get(stored)!.layer(n));
+  for (const [name, theirs] of Object.entries(layerNames))
+    for (let n = 0; n < layers; n++) weights.set(`blk.${n}.${name}.weight`, stored(file.tensors.get(theirs)!.layer(n)));
   return { format: "llama2c", config, weights, vocabulary: file.tokenizer && vocabularyOf(file.tokenizer) };
 }
+
+const stored = (t: Llama2cTensor): FileWeight => ({ shape: t.shape, stored: "F32", read: (signal) => t.read(signal) });
 
 /** llama2.c's vocabularies are Llama's: 0 unknown, 1 begin, 2 end, 3 to 258 the bytes. */
 const firstByte = 3;
@@ -62,9 +64,10 @@ function vocabularyOf({ tokens, scores }: Llama2cTokenizer): SentencePieceVocabu
     return id < afterBytes ? "byte" : "normal";
   };
   const pieces = tokens.map((bytes, id) => {
-    const name = id >= firstByte && id < afterBytes;
-    // The exporter may have written the byte itself.
-    return name ? `<0x${(id - firstByte).toString(16).padStart(2, "0")}>` : decoder.decode(bytes);
+    // What exporters write for these differs: line ends around names, bytes themselves.
+    if (id < firstByte) return ["<unk>", "<s>", "</s>"][id];
+    if (id < afterBytes) return `<0x${(id - firstByte).toString(16).toUpperCase().padStart(2, "0")}>`;
+    return decoder.decode(bytes);
   });
   return {
     kind: "sentencepiece",
@@ -73,7 +76,7 @@ function vocabularyOf({ tokens, scores }: Llama2cTokenizer): SentencePieceVocabu
     kinds: tokens.map((_, id) => kindOf(id)),
     begin: 1,
     // run.c stops at 1 as well: stories follow each other in the training data, each with a begin token.
-    end: [1, 2],
+    end: [2, 1],
     unknown: 0,
   };
 }

@@ -6,7 +6,7 @@ export class Metadata {
   readonly architecture: string;
 
   constructor(
-    private readonly file: GgufFile,
+    private readonly file: Pick<GgufFile, "metadata">,
     private readonly name: string,
   ) {
     this.architecture = this.text("general.architecture") ?? this.missing("general.architecture");

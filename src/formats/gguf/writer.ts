@@ -4,22 +4,35 @@ import { sizeOf } from "../../tensor/shape.ts";
 import { defaultAlignment, ggufMagic } from "./reader.ts";
 import { Bytes, type GgufValue, type GgufValueType, writeValue } from "./values.ts";
 
-export interface GgufContents {
+type TensorTypes = ReadonlyMap<string, { type: GgufType; shape: readonly number[] }>;
+
+export interface GgufHeader {
   metadata: ReadonlyMap<string, GgufValue>;
   /** Stored types where the one inferred from the value is not meant (a whole number becomes u32 or i32). */
   types?: ReadonlyMap<string, GgufValueType>;
-  /** Row-major shapes; `bytes` as stored, for example by `quantize`. */
+  /** Row-major shapes, in the order of the file. */
+  tensors: TensorTypes;
+}
+
+export interface GgufContents extends GgufHeader {
+  /** `bytes` as stored, for example by `quantize`. */
   tensors: ReadonlyMap<string, { type: GgufType; shape: readonly number[]; bytes: Uint8Array }>;
 }
 
-/**
- * A GGUF file, version 3. `general.alignment` in the metadata is followed.
- * @throws InputError for metadata that doesn't fit its type; ShapeError for bytes or rows that don't fit the tensor's type
- */
-export function writeGguf({ metadata, types, tensors }: GgufContents): Uint8Array {
+function alignmentOf(metadata: GgufHeader["metadata"]): number {
   const alignment = metadata.get("general.alignment") ?? defaultAlignment;
   if (typeof alignment !== "number" || alignment < 1 || !Number.isInteger(Math.log2(alignment)))
     throw new InputError(`gguf: general.alignment is ${String(alignment)}, not a power of two`);
+  return alignment;
+}
+
+/**
+ * The beginning of a GGUF file, version 3, up to the first tensor's bytes; the tensors follow, each filled up with zeros to a
+ * multiple of `alignment`. `general.alignment` in the metadata is followed.
+ * @throws InputError for metadata that doesn't fit its type; ShapeError for rows that don't fill blocks
+ */
+export function ggufHeader({ metadata, types, tensors }: GgufHeader): { bytes: Uint8Array; alignment: number } {
+  const alignment = alignmentOf(metadata);
   const aligned = (n: number) => Math.ceil(n / alignment) * alignment;
   const out = new Bytes();
   out.u32(ggufMagic);
@@ -31,24 +44,40 @@ export function writeGguf({ metadata, types, tensors }: GgufContents): Uint8Arra
     writeValue(out, key, value, types?.get(key));
   }
   let end = 0;
-  for (const [name, { type, shape, bytes }] of tensors) {
+  for (const [name, { type, shape }] of tensors) {
     const row = shape.at(-1) ?? 1;
-    if (row % ggufTypes[type].blockSize || bytes.length !== ggufBytes(type, sizeOf(shape)))
-      throw new ShapeError(`gguf: tensor "${name}": ${type}[${shape}] does not take ${bytes.length} bytes`);
+    if (row % ggufTypes[type].blockSize)
+      throw new ShapeError(`gguf: tensor "${name}": rows of ${type}[${shape}] do not fill blocks`);
     out.text(name);
     out.u32(shape.length);
     for (const d of [...shape].reverse()) out.u64(d);
     out.u32(ggufTypes[type].id);
     out.u64(end);
-    end = aligned(end + bytes.length);
+    end = aligned(end + ggufBytes(type, sizeOf(shape)));
   }
-  const dataStart = aligned(out.length);
-  const file = new Uint8Array(dataStart + end);
-  file.set(out.done());
-  let at = dataStart;
-  for (const { bytes } of tensors.values()) {
+  const bytes = new Uint8Array(aligned(out.length));
+  bytes.set(out.done());
+  return { bytes, alignment };
+}
+
+/**
+ * A GGUF file.
+ * @throws as `ggufHeader`; ShapeError for bytes that don't fit the tensor's type
+ */
+export function writeGguf(contents: GgufContents): Uint8Array {
+  const { bytes: head, alignment } = ggufHeader(contents);
+  let size = head.length;
+  for (const [name, { type, shape, bytes }] of contents.tensors) {
+    if (bytes.length !== ggufBytes(type, sizeOf(shape)))
+      throw new ShapeError(`gguf: tensor "${name}": ${type}[${shape}] does not take ${bytes.length} bytes`);
+    size += Math.ceil(bytes.length / alignment) * alignment;
+  }
+  const file = new Uint8Array(size);
+  file.set(head);
+  let at = head.length;
+  for (const { bytes } of contents.tensors.values()) {
     file.set(bytes, at);
-    at = aligned(at + bytes.length);
+    at += Math.ceil(bytes.length / alignment) * alignment;
   }
   return file;
 }

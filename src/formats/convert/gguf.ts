@@ -1,0 +1,136 @@
+/** Models as GGUF files. */
+import type { DecoderConfig, Weight } from "../../models/transformer/config.ts";
+import { ropeFrequencies } from "../../models/transformer/rope.ts";
+import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
+import { UnsupportedOpError } from "../../tensor/errors.ts";
+import type { DecoderFile, StoredWeight } from "../decoder/file.ts";
+import { configOf, type GgufShapes } from "../decoder/gguf.ts";
+import { vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
+import type { GgufFile, GgufTensor, GgufValue } from "../gguf/index.ts";
+import type { GgufValueType } from "../gguf/values.ts";
+import { permuteHeads } from "./permute.ts";
+import { vocabularyOf } from "./tokenizer-json.ts";
+
+/** A model on its way into a file. */
+export interface Contents {
+  readonly metadata: Map<string, GgufValue>;
+  readonly types: Map<string, GgufValueType>;
+  readonly weights: ReadonlyMap<string, StoredWeight>;
+}
+
+/** A GGUF file as it is: any architecture, whatever its metadata says. */
+export function contentsOfGguf(file: GgufFile): Contents {
+  const weights = [...file.tensors.values()].map((t): [string, StoredWeight] => [
+    t.name,
+    { shape: t.shape, type: t.type, read: (signal) => asStored(t, signal) },
+  ]);
+  return { metadata: new Map(file.metadata), types: new Map(file.types), weights: new Map(weights) };
+}
+
+async function asStored(t: GgufTensor, signal?: AbortSignal): Promise<Weight> {
+  return { type: t.type.toLowerCase() as BlockType, shape: t.shape, bytes: await t.bytes(signal) };
+}
+
+/**
+ * @param tokenizer whether to take the vocabulary along
+ * @throws UnsupportedOpError for what GGUF files of the architecture cannot say
+ */
+export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: boolean): Contents {
+  const { config } = file;
+  const architecture = config.architecture;
+  const { metadata, types } = configMetadata(config, name);
+  const weights = new Map<string, StoredWeight>();
+  const interleaved = architecture === "llama";
+  for (const [key, w] of file.weights) {
+    // Llama's files pair neighbours: rows of queries and keys that pair halves change places.
+    const permuted = interleaved && config.rope?.interleaved === false && /\.attn_[qk]\.(weight|bias)$/.test(key);
+    weights.set(key, permuted ? permuteHeads(w, config.headDim, "neighbours") : w);
+  }
+  const factors = ropeFactors(config);
+  if (factors) weights.set("rope_freqs.weight", factors);
+  checkConfig(config, metadata, weights, interleaved);
+  if (tokenizer && file.vocabulary) {
+    const { vocabulary } = file;
+    const plain = vocabulary.kind === "tokenizer.json" ? vocabularyOf(vocabulary) : vocabulary;
+    for (const [key, value] of vocabularyMetadata(plain)) metadata.set(key, value);
+    if (file.chatTemplate !== undefined) metadata.set("tokenizer.chat_template", file.chatTemplate);
+  }
+  return { metadata, types, weights };
+}
+
+function configMetadata(c: DecoderConfig, name: string) {
+  const { architecture: arch, rope } = c;
+  const integers: [string, number | undefined][] = [
+    ["vocab_size", c.vocabSize],
+    ["context_length", c.contextLength],
+    ["embedding_length", c.width],
+    ["block_count", c.layers.length],
+    ["attention.head_count", c.heads],
+    ["attention.head_count_kv", c.kvHeads],
+    ["attention.key_length", c.headDim],
+    ["attention.value_length", c.headDim],
+    ["rope.dimension_count", rope?.dim],
+    ["attention.sliding_window", c.layers.find((l) => l.window)?.window],
+    ["rope.scaling.original_context_length", rope?.scaling?.kind === "yarn" ? rope.scaling.originalContext : undefined],
+  ];
+  const { scaling } = rope ?? {};
+  const stretched = scaling?.kind === "linear" || scaling?.kind === "yarn" ? scaling : undefined;
+  const floats: [string, number | undefined][] = [
+    [`attention.layer_norm_${c.norm.kind === "rms" ? "rms_" : ""}epsilon`, c.norm.epsilon],
+    ["rope.freq_base", rope?.base],
+    ["rope.scaling.factor", stretched?.factor],
+    ["attn_logit_softcapping", c.attentionSoftcap],
+    ["final_logit_softcapping", c.logitSoftcap],
+  ];
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", arch],
+    ["general.name", name],
+  ]);
+  const types = new Map<string, GgufValueType>();
+  const put = (entries: [string, number | undefined][], type: GgufValueType) => {
+    for (const [key, value] of entries)
+      if (value !== undefined) {
+        metadata.set(`${arch}.${key}`, value);
+        types.set(`${arch}.${key}`, type);
+      }
+  };
+  put(integers, "u32");
+  put(floats, "f32");
+  if (stretched) metadata.set(`${arch}.rope.scaling.type`, stretched.kind);
+  return { metadata, types };
+}
+
+/** Llama 3's scaling is stored as a divisor for each pair. */
+function ropeFactors({ rope }: DecoderConfig): StoredWeight | undefined {
+  if (rope?.scaling?.kind !== "llama3") return undefined;
+  const { frequencies } = ropeFrequencies(rope);
+  const plain = ropeFrequencies({ ...rope, scaling: undefined }).frequencies;
+  const data = Float32Array.from(frequencies, (f, i) => plain[i] / f);
+  return { shape: [data.length], type: "F32", read: async () => ({ dtype: "f32", shape: [data.length], data }) };
+}
+
+/** Reads the metadata back: what it cannot express would be lost without a word. */
+function checkConfig(
+  config: DecoderConfig,
+  metadata: ReadonlyMap<string, GgufValue>,
+  weights: ReadonlyMap<string, { readonly shape: readonly number[]; readonly type: GgufType }>,
+  interleaved: boolean,
+): void {
+  const { scaling } = config.rope ?? {};
+  const factors = scaling?.kind === "llama3" ? "llama3" : undefined;
+  const shapes: GgufShapes = { metadata, tensors: weights };
+  const got = configOf(shapes, "", factors ? undefined : scaling, { contextLength: config.contextLength });
+  const comparable = (c: DecoderConfig): Record<string, unknown> => ({
+    ...c,
+    attentionScale: (c.attentionScale ?? 1 / Math.sqrt(c.headDim)).toFixed(9),
+    rope: c.rope && { ...c.rope, interleaved: c.rope.interleaved || interleaved, scaling: undefined },
+  });
+  const [want, have] = [comparable(config), comparable(got)];
+  const lost = Object.keys({ ...want, ...have }).filter((k) => JSON.stringify(want[k]) !== JSON.stringify(have[k]));
+  if (scaling?.kind === "factors") lost.push("rope.scaling");
+  if (lost.length > 0)
+    throw new UnsupportedOpError(
+      `GGUF files of architecture "${config.architecture}" cannot say this of the model: ${lost.join(", ")}`,
+      { missing: lost },
+    );
+}

@@ -1,0 +1,139 @@
+/** Models as safetensors with `config.json`. */
+import type { DecoderConfig } from "../../models/transformer/config.ts";
+import type { RopeScaling } from "../../models/transformer/rope.ts";
+import { UnsupportedOpError } from "../../tensor/errors.ts";
+import type { DecoderFile, StoredWeight } from "../decoder/file.ts";
+import { type ModelType, modelTypes, transposed } from "../decoder/huggingface.ts";
+import { huggingFaceName } from "../decoder/huggingface-names.ts";
+import { floats, permuteHeads } from "./permute.ts";
+
+export interface HuggingFaceContents {
+  readonly weights: ReadonlyMap<string, StoredWeight>;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** The type that has the architecture. Where several do, the first. */
+function typeOf(architecture: string): [string, ModelType] {
+  const found = Object.entries(modelTypes).find(([, t]) => t.architecture === architecture);
+  if (found) return found;
+  throw new UnsupportedOpError(`Hugging Face's models of architecture "${architecture}" are not known`, {
+    missing: [architecture],
+  });
+}
+
+/** @throws UnsupportedOpError for an architecture, or a part of the model, without a name there */
+export function huggingFaceContents({ config, weights }: DecoderFile): HuggingFaceContents {
+  const window = config.layers.some((l) => l.window !== undefined);
+  const [name, type] =
+    window && config.architecture === "llama"
+      ? (["mistral", modelTypes["mistral"]] as [string, ModelType])
+      : typeOf(config.architecture);
+  const out = new Map<string, StoredWeight>();
+  const nameless: string[] = [];
+  for (const [key, stored] of weights) {
+    // Rotary factors are in the configuration.
+    if (key.startsWith("rope_")) continue;
+    const theirs = huggingFaceName(key, type.names);
+    if (theirs === undefined) nameless.push(key);
+    else out.set(theirs, asTheirs(key, stored, config, type));
+  }
+  if (nameless.length > 0)
+    throw new UnsupportedOpError(`"${name}" has no name for ${nameless.join(", ")}`, { missing: nameless });
+  return { weights: out, config: configJson(name, config, weights) };
+}
+
+/** The weight as Hugging Face's models have it. */
+function asTheirs(key: string, stored: StoredWeight, config: DecoderConfig, type: ModelType): StoredWeight {
+  if (config.rope?.interleaved && /\.attn_[qk]\.(weight|bias)$/.test(key))
+    return permuteHeads(stored, config.headDim, "halves");
+  const { shape } = stored;
+  if (type.transposed && shape.length === 2 && key.startsWith("blk."))
+    return {
+      ...stored,
+      shape: [...shape].reverse(),
+      read: async (signal) => transposed({ dtype: "f32", ...floats(await stored.read(signal)) }),
+    };
+  if (!type.gemma || !key.endsWith("norm.weight")) return stored;
+  return {
+    ...stored,
+    async read(signal) {
+      const { data } = floats(await stored.read(signal));
+      return { dtype: "f32", shape, data: data.map((v) => v - 1) };
+    },
+  };
+}
+
+function configJson(name: string, c: DecoderConfig, weights: DecoderFile["weights"]): Record<string, unknown> {
+  const hidden = weights.get("blk.0.ffn_down.weight")?.shape[1];
+  const tied = !weights.has("output.weight");
+  if (name === "gpt2")
+    return {
+      model_type: name,
+      architectures: ["GPT2LMHeadModel"],
+      vocab_size: c.vocabSize,
+      n_embd: c.width,
+      n_inner: hidden,
+      n_head: c.heads,
+      n_layer: c.layers.length,
+      n_positions: c.contextLength,
+      layer_norm_epsilon: c.norm.epsilon,
+      activation_function: "gelu_new",
+      tie_word_embeddings: tied,
+    };
+  const windows = c.layers.map((l) => l.window);
+  const window = windows.find((w) => w !== undefined);
+  return {
+    model_type: name,
+    vocab_size: c.vocabSize,
+    hidden_size: c.width,
+    intermediate_size: hidden,
+    num_attention_heads: c.heads,
+    num_key_value_heads: c.kvHeads,
+    head_dim: c.headDim,
+    num_hidden_layers: c.layers.length,
+    max_position_embeddings: c.contextLength,
+    rms_norm_eps: c.norm.epsilon,
+    hidden_act: c.activation === "geluTanh" ? "gelu_pytorch_tanh" : c.activation,
+    tie_word_embeddings: tied,
+    rope_theta: c.rope?.base,
+    partial_rotary_factor: c.rope && c.rope.dim !== c.headDim ? c.rope.dim / c.headDim : undefined,
+    rope_local_base_freq: c.localRope?.base,
+    rope_scaling: scalingJson(c.rope?.scaling),
+    sliding_window: window ?? null,
+    layer_types: window && windows.map((w) => (w === undefined ? "full_attention" : "sliding_attention")),
+    use_sliding_window: name.startsWith("qwen") ? window !== undefined : undefined,
+    query_pre_attn_scalar: c.attentionScale && 1 / c.attentionScale ** 2,
+    attn_logit_softcapping: c.attentionSoftcap,
+    final_logit_softcapping: c.logitSoftcap,
+  };
+}
+
+function scalingJson(s: RopeScaling | undefined): object | null {
+  switch (s?.kind) {
+    case undefined:
+      return null;
+    case "linear":
+      return { rope_type: "linear", factor: s.factor };
+    case "llama3":
+      return {
+        rope_type: "llama3",
+        factor: s.factor,
+        low_freq_factor: s.lowFrequency,
+        high_freq_factor: s.highFrequency,
+        original_max_position_embeddings: s.originalContext,
+      };
+    case "yarn":
+      return {
+        rope_type: "yarn",
+        factor: s.factor,
+        original_max_position_embeddings: s.originalContext,
+        beta_fast: s.betaFast,
+        beta_slow: s.betaSlow,
+        attention_factor: s.magnitude,
+      };
+    case "factors":
+      throw new UnsupportedOpError("rotary positions with a factor for each pair cannot be written to config.json", {
+        missing: ["rope.scaling"],
+      });
+  }
+}

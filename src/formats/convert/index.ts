@@ -1,0 +1,179 @@
+/** From one format to another, tensor by tensor: a model larger than memory passes through. */
+import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
+import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { FormatError, InputError } from "../../tensor/errors.ts";
+import { sizeOf } from "../../tensor/shape.ts";
+import type { DecoderFile, StoredWeight } from "../decoder/file.ts";
+import { readDecoder } from "../decoder/read.ts";
+import { ggufHeader, readGguf } from "../gguf/index.ts";
+import { recognize } from "../recognize.ts";
+import { safetensorsHeader } from "../safetensors.ts";
+import { type ByteSource, type FetchOptions, openSource, type SourceInput } from "../source.ts";
+import { contentsOfDecoder, contentsOfGguf } from "./gguf.ts";
+import { huggingFaceContents } from "./huggingface.ts";
+import { encode, type Quantization, quantizations, typeFor } from "./types.ts";
+
+export { type Quantization, quantizations } from "./types.ts";
+
+export interface ConvertOptions extends FetchOptions {
+  to: "gguf" | "safetensors";
+  /** Type of the matrices. Default: what they are; blocks become f16 in safetensors, which holds only f32, f16 and bf16. */
+  quant?: Quantization;
+  /** Default true: take the vocabulary and chat template along. */
+  tokenizer?: boolean;
+  signal?: AbortSignal;
+}
+
+/** A file as it is made. */
+export interface Converted {
+  /** Bytes of the whole file. */
+  readonly size: number;
+  /** Its bytes in order. To be read once: weights are read and quantised on the way. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Types of the tensors in it, and how many have each. */
+  readonly types: ReadonlyMap<string, number>;
+  /** Texts of the files that belong beside a safetensors file: `config.json`, and the tokenizer where it comes as a file. */
+  readonly beside: ReadonlyMap<string, string>;
+  /** Whether the vocabulary is in it, or beside it. */
+  readonly tokenizer: boolean;
+}
+
+/**
+ * A model in another format: from GGUF (any architecture to GGUF, those that are known to safetensors), a folder with
+ * safetensors and `config.json`, or llama2.c.
+ * @throws FormatError for a file that is corrupt or holds no language model; UnsupportedOpError for what the other format cannot
+ * say; InputError for a type that it cannot hold
+ */
+export async function convert(input: SourceInput, options: ConvertOptions): Promise<Converted> {
+  const { to, quant } = options;
+  if (to !== "gguf" && to !== "safetensors") throw new InputError(`convert: writes gguf or safetensors, not "${to}"`);
+  if (quant !== undefined && !quantizations.includes(quant))
+    throw new InputError(`convert: "${quant}" is none of ${quantizations.join(", ")}`);
+  const source = await openSource(input, options);
+  return to === "gguf" ? toGguf(source, options) : toSafetensors(source, options);
+}
+
+/** As long as the model was made for: nothing is computed with it here. */
+const read = (source: ByteSource, { signal }: ConvertOptions): Promise<DecoderFile> =>
+  readDecoder(source, { signal, contextLimit: Number.POSITIVE_INFINITY });
+
+/** The numbers that GGUF files have for the type that most of their matrices are. */
+const fileTypes: Partial<Record<Quantization, number>> = {
+  f32: 0,
+  f16: 1,
+  q4_0: 2,
+  q8_0: 7,
+  q4_k: 15,
+  q6_k: 18,
+  bf16: 32,
+};
+
+async function toGguf(source: ByteSource, options: ConvertOptions): Promise<Converted> {
+  const { quant, signal, tokenizer = true } = options;
+  const isGguf = (await recognize(source)) === "gguf";
+  const contents = isGguf
+    ? contentsOfGguf(await readGguf(source))
+    : contentsOfDecoder(await read(source, options), nameOf(source), tokenizer);
+  const { metadata, weights } = contents;
+  if (!tokenizer) for (const key of [...metadata.keys()]) if (key.startsWith("tokenizer.")) metadata.delete(key);
+  if (quant) {
+    metadata.set("general.file_type", fileTypes[quant]!);
+    metadata.set("general.quantization_version", 2);
+  }
+  const output = weights.has("output.weight") ? "output.weight" : "token_embd.weight";
+  const tensors = new Map(
+    [...weights].map(([name, { shape, type }]): [string, { type: GgufType; shape: readonly number[] }] => {
+      const wanted = quant && isWeight(type) ? typeFor(quant, name, shape, name === output) : type;
+      return [name, { type: wanted, shape }];
+    }),
+  );
+  const { bytes: head, alignment } = ggufHeader({ metadata, types: contents.types, tensors });
+  const aligned = (n: number): number => Math.ceil(n / alignment) * alignment;
+  const sizes = [...tensors.values()].map((t) => aligned(ggufBytes(t.type, sizeOf(t.shape))));
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield head;
+    for (const [name, stored] of weights) {
+      const bytes = await encoded(name, stored, tensors.get(name)!.type, signal);
+      yield bytes;
+      if (bytes.length % alignment) yield new Uint8Array(alignment - (bytes.length % alignment));
+    }
+  }
+  return {
+    size: sizes.reduce((a, b) => a + b, head.length),
+    chunks: chunks(),
+    types: counted([...tensors.values()].map((t) => t.type.toLowerCase())),
+    beside: new Map(),
+    tokenizer: metadata.has("tokenizer.ggml.tokens"),
+  };
+}
+
+/** Tables of integers are no weights. */
+const isWeight = (type: GgufType): boolean => !/^(I\d+|F64)$/.test(type);
+
+const plainTypes = { F32: "f32", F16: "f16", BF16: "bf16" } as const satisfies Partial<Record<GgufType, DType>>;
+type PlainType = keyof typeof plainTypes;
+
+async function toSafetensors(source: ByteSource, options: ConvertOptions): Promise<Converted> {
+  const { quant, signal, tokenizer = true } = options;
+  if (quant && !Object.hasOwn(plainTypes, quant.toUpperCase()))
+    throw new InputError(`convert: safetensors hold f32, f16 and bf16, not ${quant}; write a .gguf file for that`);
+  const file = await read(source, options);
+  const { weights, config } = huggingFaceContents(file);
+  const typeOf = ({ shape, type }: StoredWeight): PlainType => {
+    if (shape.length < 2) return "F32";
+    if (quant) return quant.toUpperCase() as PlainType;
+    return Object.hasOwn(plainTypes, type) ? (type as PlainType) : "F16";
+  };
+  // By falling size of elements, so that all are aligned.
+  const ordered = [...weights].sort(
+    ([, a], [, b]) => ggufTypes[typeOf(b)].blockBytes - ggufTypes[typeOf(a)].blockBytes,
+  );
+  const types = new Map(ordered.map(([name, w]) => [name, { dtype: plainTypes[typeOf(w)], shape: w.shape }] as const));
+  const head = safetensorsHeader(types, new Map([["format", "pt"]]));
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield head;
+    for (const [name, w] of ordered) yield await encoded(name, w, typeOf(w), signal);
+  }
+  const { vocabulary, chatTemplate } = file;
+  const beside = new Map([["config.json", json(config)]]);
+  const taken = tokenizer && vocabulary?.kind === "tokenizer.json";
+  if (taken) {
+    beside.set("tokenizer.json", json(vocabulary.source));
+    beside.set("tokenizer_config.json", json({ ...vocabulary.config, chat_template: chatTemplate }));
+    const ids = vocabulary.end.filter((v) => typeof v === "number");
+    if (ids.length > 0) beside.set("generation_config.json", json({ eos_token_id: ids }));
+  }
+  return {
+    size: [...types.values()].reduce((n, t) => n + sizeOf(t.shape) * (t.dtype === "f32" ? 4 : 2), head.length),
+    chunks: chunks(),
+    types: counted([...types.values()].map((t) => t.dtype)),
+    beside,
+    tokenizer: taken,
+  };
+}
+
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+async function encoded(name: string, w: StoredWeight, type: GgufType, signal?: AbortSignal): Promise<Uint8Array> {
+  signal?.throwIfAborted();
+  try {
+    return encode(type, await w.read(signal));
+  } catch (cause) {
+    if (cause instanceof InputError) throw new FormatError(`"${name}": ${cause.message}`, { cause });
+    throw cause;
+  }
+}
+
+/** A file's name without what comes before and after. */
+const nameOf = (source: ByteSource): string => {
+  const parts = source.name.split(/[/\\]/);
+  const last = parts.pop()!;
+  return (/^model\b/.test(last) ? (parts.pop() ?? last) : last).replace(/\.[a-z0-9]+$/i, "");
+};
+
+function counted(names: readonly (BlockType | string)[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}

@@ -1,0 +1,110 @@
+/** The vocabulary of a `tokenizer.json`, as GGUF files have it: BPE on bytes, or SentencePiece's on characters. */
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { ByteLevelVocabulary, PieceKind, SentencePieceVocabulary, TokenizerJson } from "../decoder/vocabulary.ts";
+import type { Json } from "../folder.ts";
+
+interface Bpe {
+  readonly type?: string;
+  readonly vocab: Readonly<Record<string, number>>;
+  readonly merges: readonly (string | readonly [string, string])[];
+  readonly byte_fallback?: boolean;
+  readonly unk_token?: string | null;
+}
+interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+}
+
+/** How words are cut, by the expressions that files have: GGUF's names. */
+const llamaWords =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}DIGITS| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const patterns: Readonly<Record<string, string>> = {
+  [llamaWords.replace("DIGITS", "{1,3}")]: "llama-bpe",
+  [llamaWords.replace("DIGITS", "")]: "qwen2",
+};
+
+/** @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none */
+export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | ByteLevelVocabulary {
+  const model = json.source["model"] as Bpe | undefined;
+  if (typeof model?.vocab !== "object") throw new FormatError("tokenizer.json has no vocabulary");
+  if (model.type !== undefined && model.type !== "BPE")
+    throw new UnsupportedOpError(`tokenizers of type ${model.type} cannot be written to GGUF (BPE can)`, {
+      missing: [model.type],
+    });
+  const merges = model.merges.map((m) => (typeof m === "string" ? m : m.join(" ")));
+  const pieces: string[] = [];
+  for (const [piece, id] of Object.entries(model.vocab)) pieces[id] = piece;
+  const added = (json.source["added_tokens"] ?? []) as readonly AddedToken[];
+  for (const { id, content } of added) pieces[id] = content;
+  const kinds = Array.from(pieces, (piece): PieceKind => {
+    if (piece === undefined) return "unused";
+    return model.byte_fallback && /^<0x[0-9A-F]{2}>$/.test(piece) ? "byte" : "normal";
+  });
+  for (const { id, special } of added) kinds[id] = special ? "control" : "user";
+  // Numbers that no token has get a name that no text contains.
+  for (let id = 0; id < pieces.length; id++) pieces[id] ??= `[unused${id}]`;
+
+  const idOf = (name: string): number | undefined => added.find((t) => t.content === name)?.id ?? model.vocab[name];
+  const begin = json.begin === undefined ? undefined : idOf(json.begin);
+  const ends = json.end.map((end) => (typeof end === "number" ? end : idOf(end)));
+  const end = new Set(ends.filter((id) => id !== undefined));
+  const common = { pieces, kinds, begin, end, addBegin: begin !== undefined && beginsTexts(json, json.begin!) };
+  const cut = JSON.stringify(json.source["pre_tokenizer"] ?? null);
+  if (cut.includes('"ByteLevel"')) return { kind: "byteLevel", ...common, merges, pattern: patternOf(json.source) };
+  const normalizer = JSON.stringify(json.source["normalizer"] ?? null);
+  if (!model.byte_fallback || !(normalizer + cut).includes("\u2581"))
+    throw new UnsupportedOpError("this BPE works neither on bytes nor on SentencePiece's characters", {
+      missing: ["BPE"],
+    });
+  const unknown = typeof model.unk_token === "string" ? idOf(model.unk_token) : undefined;
+  if (unknown !== undefined) kinds[unknown] = "unknown";
+  return {
+    kind: "sentencepiece",
+    ...common,
+    scores: scoresOf(pieces, merges),
+    unknown,
+    addSpace: normalizer.includes('"Prepend"') || /"prepend_scheme":"(first|always)"/.test(cut),
+  };
+}
+
+/** SentencePiece merges to the piece with the best score first, which is the order of the merges. */
+function scoresOf(pieces: readonly string[], merges: readonly string[]): Float32Array {
+  const ranks = new Map<string, number>();
+  merges.forEach((merge, rank) => {
+    const piece = merge.replace(" ", "");
+    if (!ranks.has(piece)) ranks.set(piece, rank);
+  });
+  return Float32Array.from(pieces, (piece) => -(ranks.get(piece) ?? merges.length));
+}
+
+/** Whether texts get the first token: the template of the post-processor begins with it. */
+function beginsTexts({ source, config }: TokenizerJson, begin: string): boolean {
+  if (typeof config["add_bos_token"] === "boolean") return config["add_bos_token"];
+  const processors = [source["post_processor"] as Json | null | undefined].flatMap((p) =>
+    p?.["type"] === "Sequence" ? (p["processors"] as Json[]) : p ? [p] : [],
+  );
+  const template = processors.find((p) => p["type"] === "TemplateProcessing")?.["single"] as Json[] | undefined;
+  return (template?.[0]?.["SpecialToken"] as { id?: string } | undefined)?.id === begin;
+}
+
+/** @throws UnsupportedOpError where words are cut in a way that GGUF has no name for here */
+function patternOf(source: Json): string {
+  const cutter = source["pre_tokenizer"] as Json;
+  const parts = (cutter["type"] === "Sequence" ? cutter["pretokenizers"] : [cutter]) as Json[];
+  const [first] = parts;
+  const byWords = parts.at(-1)!["use_regex"] !== false;
+  if (parts.length === 1 && byWords) return "gpt-2";
+  if (parts.length === 2 && first["type"] === "Digits" && first["individual_digits"] === true && byWords)
+    return "smollm";
+  const expression = (first["pattern"] as { Regex?: string } | undefined)?.Regex;
+  const known = parts.length === 2 && expression !== undefined ? patterns[expression] : undefined;
+  if (known === undefined || byWords)
+    throw new UnsupportedOpError(
+      `this way to cut words cannot be written to GGUF: ${expression ?? JSON.stringify(cutter)}`,
+      {
+        missing: ["pre_tokenizer"],
+      },
+    );
+  return known;
+}

@@ -1,0 +1,39 @@
+/** Which type a weight is stored as. */
+
+import type { Weight } from "../../models/transformer/config.ts";
+import { type BlockType, type GgufType, ggufTypeNamed, ggufTypes } from "../../tensor/blocks/types.ts";
+import { dequantize, type QuantizableType, quantize } from "../gguf/index.ts";
+
+/** What `--quant` takes. */
+export const quantizations = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_k", "q4_0"] as const;
+export type Quantization = (typeof quantizations)[number];
+
+const fills = (type: GgufType, row: number): boolean => row % ggufTypes[type].blockSize === 0;
+
+/**
+ * The type of a tensor by its name and shape. Vectors, and tables of positions, stay f32. The matrix that gives the logits
+ * decides between tokens directly: with 4 bits it gets more. Rows that do not fill blocks get the next best type.
+ * @param isOutput whether it is that matrix
+ */
+export function typeFor(
+  quant: Quantization,
+  name: string,
+  shape: readonly number[],
+  isOutput: boolean,
+): QuantizableType {
+  if (shape.length < 2 || quant === "f32" || !name.endsWith(".weight") || name.startsWith("position_embd"))
+    return "F32";
+  const wanted = ggufTypeNamed(quant as BlockType) as QuantizableType;
+  const row = shape[shape.length - 1];
+  const choices: QuantizableType[] = quant.startsWith("q4") && isOutput ? ["Q6_K", "Q8_0"] : [wanted];
+  if (wanted === "Q4_K") choices.push("Q4_0");
+  return [...choices, "Q8_0" as const].find((type) => fills(type, row)) ?? "F16";
+}
+
+/** A weight's bytes as `type`; those that it has, where it is stored so. */
+export function encode(type: GgufType, w: Weight): Uint8Array {
+  if ("bytes" in w && w.type === type.toLowerCase()) return w.bytes;
+  const size = w.shape.reduce((n, d) => n * d, 1);
+  const data = "bytes" in w ? dequantize(ggufTypeNamed(w.type), w.bytes, size) : w.data;
+  return quantize(type as QuantizableType, data);
+}
