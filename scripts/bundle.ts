@@ -22,6 +22,7 @@ export const entries: Readonly<Record<string, string>> = {
   onnx: "src/formats/onnx/index.ts",
   gguf: "src/formats/gguf/index.ts",
   safetensors: "src/formats/safetensors.ts",
+  convert: "src/formats/convert/index.ts",
   models: "src/models/index.ts",
   tasks: "src/tasks/index.ts",
 };
@@ -49,7 +50,7 @@ const commonOps = new Set(
 /** The chunks, by modules under src. The first that fits counts; the rest is left to rollup. */
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
-  ["core", /^(tensor\/[^/]+|backends\/backend|graph\/.*|load|device|formats\/(source|recognize))$/],
+  ["core", /^(tensor\/[^/]+|backends\/backend|graph\/.*|load|device|formats\/(source|recognize|llama2c-config))$/],
   ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
   [
     "wasm-cnn",

@@ -165,7 +165,9 @@ const watched = (bytes: Uint8Array): ByteSource => {
 };
 
 describe("properties", () => {
-  const storable = (Object.keys(dtypes) as DType[]).filter((d) => !["string", "i4", "u4", "i2", "u2", "f6e2m3", "f6e3m2"].includes(d));
+  const storable = (Object.keys(dtypes) as DType[]).filter(
+    (d) => !["string", "i4", "u4", "i2", "u2", "f6e2m3", "f6e3m2"].includes(d),
+  );
   const tensor: fc.Arbitrary<HostTensor> = fc
     .tuple(fc.constantFrom(...storable), fc.array(fc.nat(4), { maxLength: 3 }), fc.infiniteStream(fc.nat(255)))
     .map(([dtype, dims, stream]) => {

@@ -12,6 +12,7 @@ import { safetensorsHeader } from "../safetensors.ts";
 import { type ByteSource, type FetchOptions, openSource, type SourceInput } from "../source.ts";
 import { contentsOfDecoder, contentsOfGguf } from "./gguf.ts";
 import { huggingFaceContents } from "./huggingface.ts";
+import { tokenizerJsonOf } from "./tokenizer-json.ts";
 import { encode, type Quantization, quantizations, typeFor } from "./types.ts";
 
 export { type Quantization, quantizations } from "./types.ts";
@@ -33,7 +34,7 @@ export interface Converted {
   readonly chunks: AsyncIterable<Uint8Array>;
   /** Types of the tensors in it, and how many have each. */
   readonly types: ReadonlyMap<string, number>;
-  /** Texts of the files that belong beside a safetensors file: `config.json`, and the tokenizer where it comes as a file. */
+  /** Texts of the files that belong beside a safetensors file: `config.json`, and those of the tokenizer. */
   readonly beside: ReadonlyMap<string, string>;
   /** Whether the vocabulary is in it, or beside it. */
   readonly tokenizer: boolean;
@@ -137,11 +138,11 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
   }
   const { vocabulary, chatTemplate } = file;
   const beside = new Map([["config.json", json(config)]]);
-  const taken = tokenizer && vocabulary?.kind === "tokenizer.json";
-  if (taken) {
-    beside.set("tokenizer.json", json(vocabulary.source));
-    beside.set("tokenizer_config.json", json({ ...vocabulary.config, chat_template: chatTemplate }));
-    const ids = vocabulary.end.filter((v) => typeof v === "number");
+  if (tokenizer && vocabulary) {
+    const v = vocabulary.kind === "tokenizer.json" ? vocabulary : tokenizerJsonOf(vocabulary);
+    beside.set("tokenizer.json", json(v.source));
+    beside.set("tokenizer_config.json", json({ ...v.config, chat_template: chatTemplate }));
+    const ids = v.end.filter((end) => typeof end === "number");
     if (ids.length > 0) beside.set("generation_config.json", json({ eos_token_id: ids }));
   }
   return {
@@ -149,7 +150,7 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
     chunks: chunks(),
     types: counted([...types.values()].map((t) => t.dtype)),
     beside,
-    tokenizer: taken,
+    tokenizer: beside.has("tokenizer.json"),
   };
 }
 

@@ -1,4 +1,4 @@
-/** The vocabulary of a `tokenizer.json`, as GGUF files have it: BPE on bytes, or SentencePiece's on characters. */
+/** Vocabularies in a `tokenizer.json` and as GGUF files have them, both ways: BPE on bytes, or SentencePiece's on characters. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { ByteLevelVocabulary, PieceKind, SentencePieceVocabulary, TokenizerJson } from "../decoder/vocabulary.ts";
 import type { Json } from "../folder.ts";
@@ -45,7 +45,8 @@ export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | Byt
   // Numbers that no token has get a name that no text contains.
   for (let id = 0; id < pieces.length; id++) pieces[id] ??= `[unused${id}]`;
 
-  const idOf = (name: string): number | undefined => added.find((t) => t.content === name)?.id ?? model.vocab[name];
+  const idOf = (name: string): number | undefined => 
+    added.find((t) => t.content === name)?.id ?? (Object.hasOwn(model.vocab, name) ? model.vocab[name] : undefined);
   const begin = json.begin === undefined ? undefined : idOf(json.begin);
   const ends = json.end.map((end) => (typeof end === "number" ? end : idOf(end)));
   const end = new Set(ends.filter((id) => id !== undefined));
@@ -107,4 +108,129 @@ function patternOf(source: Json): string {
       },
     );
   return known;
+}
+
+type GgufVocabulary = SentencePieceVocabulary | ByteLevelVocabulary;
+
+/**
+ * The files of a Hugging Face folder for a vocabulary.
+ * @throws UnsupportedOpError where words are cut in a way that is not known here
+ */
+export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
+  const [end, ...others] = v.end;
+  const nameOf = (id: number | undefined): string | undefined => (id === undefined ? undefined : v.pieces[id]);
+  const begin = nameOf(v.begin);
+  const special = (kind: PieceKind): boolean => kind === "control" || kind === "unknown";
+  const added = v.pieces.flatMap((content, id) =>
+    special(v.kinds[id]) || v.kinds[id] === "user"
+      ? [
+          {
+            id,
+            content,
+            special: special(v.kinds[id]),
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: false,
+          },
+        ]
+      : [],
+  );
+  const template = (name: string): Json => ({
+    type: "TemplateProcessing",
+    single: [{ SpecialToken: { id: name, type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+    pair: [{ Sequence: { id: "A", type_id: 0 } }, { Sequence: { id: "B", type_id: 1 } }],
+    special_tokens: { [name]: { id: name, ids: [v.begin], tokens: [name] } },
+  });
+  const addBegin = begin !== undefined && (v.addBegin ?? v.kind === "sentencepiece");
+  return {
+    kind: "tokenizer.json",
+    source: {
+      version: "1.0",
+      truncation: null,
+      padding: null,
+      added_tokens: added,
+      ...(v.kind === "sentencepiece" ? sentencePieceParts(v) : byteLevelParts(v)),
+      post_processor: addBegin ? template(begin) : null,
+    },
+    config: {
+      tokenizer_class: "PreTrainedTokenizerFast",
+      bos_token: begin ?? null,
+      eos_token: nameOf(end) ?? null,
+      add_bos_token: addBegin,
+    },
+    begin,
+    end: [...(end === undefined ? [] : [v.pieces[end]]), ...[end, ...others].filter((id) => id !== undefined)],
+  };
+}
+
+function byteLevelParts(v: ByteLevelVocabulary): Json {
+  const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const expression = Object.keys(patterns).find((k) => patterns[k] === v.pattern);
+  const byPattern = (): Json => {
+    if (v.pattern === "gpt-2" || v.pattern === "default") return bytes;
+    if (v.pattern === "smollm")
+      return { type: "Sequence", pretokenizers: [{ type: "Digits", individual_digits: true }, bytes] };
+    if (expression === undefined)
+      throw new UnsupportedOpError(`the pre-tokenizer "${v.pattern}" cannot be written to tokenizer.json`, {
+        missing: [v.pattern],
+      });
+    const split = { type: "Split", pattern: { Regex: expression }, behavior: "Isolated", invert: false };
+    return { type: "Sequence", pretokenizers: [split, { ...bytes, use_regex: false }] };
+  };
+  const vocab = Object.fromEntries(v.pieces.map((piece, id) => [piece, id]));
+  return {
+    normalizer: null,
+    pre_tokenizer: byPattern(),
+    decoder: bytes,
+    model: { type: "BPE", dropout: null, unk_token: null, byte_fallback: false, vocab, merges: v.merges },
+  };
+}
+
+function sentencePieceParts(v: SentencePieceVocabulary): Json {
+  const pieces = v.pieces.map((piece, id) => (v.kinds[id] === "normal" ? piece.replaceAll(" ", "▁") : piece));
+  const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
+  const addSpace = v.addSpace ?? true;
+  const strip = { type: "Strip", content: " ", start: 1, stop: 0 };
+  return {
+    normalizer: addSpace ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, spaces] } : spaces,
+    pre_tokenizer: null,
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        ...(addSpace ? [strip] : []),
+      ],
+    },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: v.unknown === undefined ? null : pieces[v.unknown],
+      fuse_unk: true,
+      byte_fallback: true,
+      vocab: Object.fromEntries(pieces.map((piece, id) => [piece, id])),
+      merges: mergesOf(pieces, v),
+    },
+  };
+}
+
+/** Every way to make a piece of two, those with the best score first. */
+function mergesOf(pieces: readonly string[], { kinds, scores }: SentencePieceVocabulary): string[] {
+  const ids = new Map<string, number>();
+  pieces.forEach((piece, id) => {
+    if (kinds[id] === "normal" && !ids.has(piece)) ids.set(piece, id);
+  });
+  const merges: { text: string; score: number; left: number; right: number }[] = [];
+  for (const [piece, id] of ids) {
+    const characters = Array.from(piece);
+    for (let n = 1; n < characters.length; n++) {
+      const parts = [characters.slice(0, n).join(""), characters.slice(n).join("")];
+      const [left, right] = parts.map((p) => ids.get(p));
+      if (left !== undefined && right !== undefined)
+        merges.push({ text: parts.join(" "), score: scores[id], left, right });
+    }
+  }
+  return merges.sort((a, b) => b.score - a.score || a.left - b.left || a.right - b.right).map((m) => m.text);
 }

