@@ -1,9 +1,9 @@
 /** Models as GGUF files. */
 import type { DecoderConfig, Weight } from "../../models/transformer/config.ts";
 import { ropeFrequencies } from "../../models/transformer/rope.ts";
-import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
+import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
-import type { DecoderFile, StoredWeight } from "../decoder/file.ts";
+import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { configOf, type GgufShapes } from "../decoder/gguf.ts";
 import { vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "../gguf/index.ts";
@@ -15,14 +15,14 @@ import { vocabularyOf } from "./tokenizer-json.ts";
 export interface Contents {
   readonly metadata: Map<string, GgufValue>;
   readonly types: Map<string, GgufValueType>;
-  readonly weights: ReadonlyMap<string, StoredWeight>;
+  readonly weights: ReadonlyMap<string, FileWeight>;
 }
 
 /** A GGUF file as it is: any architecture, whatever its metadata says. */
 export function contentsOfGguf(file: GgufFile): Contents {
-  const weights = [...file.tensors.values()].map((t): [string, StoredWeight] => [
+  const weights = [...file.tensors.values()].map((t): [string, FileWeight] => [
     t.name,
-    { shape: t.shape, type: t.type, read: (signal) => asStored(t, signal) },
+    { shape: t.shape, stored: t.type, read: (signal) => asStored(t, signal) },
   ]);
   return { metadata: new Map(file.metadata), types: new Map(file.types), weights: new Map(weights) };
 }
@@ -39,7 +39,7 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
   const { config } = file;
   const architecture = config.architecture;
   const { metadata, types } = configMetadata(config, name);
-  const weights = new Map<string, StoredWeight>();
+  const weights = new Map<string, FileWeight>();
   const interleaved = architecture === "llama";
   for (const [key, w] of file.weights) {
     // Llama's files pair neighbours: rows of queries and keys that pair halves change places.
@@ -101,19 +101,19 @@ function configMetadata(c: DecoderConfig, name: string) {
 }
 
 /** Llama 3's scaling is stored as a divisor for each pair. */
-function ropeFactors({ rope }: DecoderConfig): StoredWeight | undefined {
+function ropeFactors({ rope }: DecoderConfig): FileWeight | undefined {
   if (rope?.scaling?.kind !== "llama3") return undefined;
   const { frequencies } = ropeFrequencies(rope);
   const plain = ropeFrequencies({ ...rope, scaling: undefined }).frequencies;
   const data = Float32Array.from(frequencies, (f, i) => plain[i] / f);
-  return { shape: [data.length], type: "F32", read: async () => ({ dtype: "f32", shape: [data.length], data }) };
+  return { shape: [data.length], stored: "F32", read: async () => ({ dtype: "f32", shape: [data.length], data }) };
 }
 
 /** Reads the metadata back: what it cannot express would be lost without a word. */
 function checkConfig(
   config: DecoderConfig,
   metadata: ReadonlyMap<string, GgufValue>,
-  weights: ReadonlyMap<string, { readonly shape: readonly number[]; readonly type: GgufType }>,
+  weights: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   interleaved: boolean,
 ): void {
   const { scaling } = config.rope ?? {};

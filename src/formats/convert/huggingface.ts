@@ -2,13 +2,13 @@
 import type { DecoderConfig } from "../../models/transformer/config.ts";
 import type { RopeScaling } from "../../models/transformer/rope.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
-import type { DecoderFile, StoredWeight } from "../decoder/file.ts";
+import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { type ModelType, modelTypes, transposed } from "../decoder/huggingface.ts";
 import { huggingFaceName } from "../decoder/huggingface-names.ts";
 import { floats, permuteHeads } from "./permute.ts";
 
 export interface HuggingFaceContents {
-  readonly weights: ReadonlyMap<string, StoredWeight>;
+  readonly weights: ReadonlyMap<string, FileWeight>;
   readonly config: Readonly<Record<string, unknown>>;
 }
 
@@ -28,7 +28,7 @@ export function huggingFaceContents({ config, weights }: DecoderFile): HuggingFa
     window && config.architecture === "llama"
       ? (["mistral", modelTypes["mistral"]] as [string, ModelType])
       : typeOf(config.architecture);
-  const out = new Map<string, StoredWeight>();
+  const out = new Map<string, FileWeight>();
   const nameless: string[] = [];
   for (const [key, stored] of weights) {
     // Rotary factors are in the configuration.
@@ -43,19 +43,20 @@ export function huggingFaceContents({ config, weights }: DecoderFile): HuggingFa
 }
 
 /** The weight as Hugging Face's models have it. */
-function asTheirs(key: string, stored: StoredWeight, config: DecoderConfig, type: ModelType): StoredWeight {
+function asTheirs(key: string, stored: FileWeight, config: DecoderConfig, type: ModelType): FileWeight {
   if (config.rope?.interleaved && /\.attn_[qk]\.(weight|bias)$/.test(key))
     return permuteHeads(stored, config.headDim, "halves");
   const { shape } = stored;
   if (type.transposed && shape.length === 2 && key.startsWith("blk."))
     return {
-      ...stored,
+      stored: stored.stored,
       shape: [...shape].reverse(),
       read: async (signal) => transposed({ dtype: "f32", ...floats(await stored.read(signal)) }),
     };
   if (!type.gemma || !key.endsWith("norm.weight")) return stored;
   return {
-    ...stored,
+    stored: stored.stored,
+    shape,
     async read(signal) {
       const { data } = floats(await stored.read(signal));
       return { dtype: "f32", shape, data: data.map((v) => v - 1) };

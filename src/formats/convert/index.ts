@@ -4,7 +4,7 @@ import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import type { DecoderFile, StoredWeight } from "../decoder/file.ts";
+import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { readDecoder } from "../decoder/read.ts";
 import { ggufHeader, readGguf } from "../gguf/index.ts";
 import { recognize } from "../recognize.ts";
@@ -84,7 +84,7 @@ async function toGguf(source: ByteSource, options: ConvertOptions): Promise<Conv
   }
   const output = weights.has("output.weight") ? "output.weight" : "token_embd.weight";
   const tensors = new Map(
-    [...weights].map(([name, { shape, type }]): [string, { type: GgufType; shape: readonly number[] }] => {
+    [...weights].map(([name, { shape, stored: type }]): [string, { type: GgufType; shape: readonly number[] }] => {
       const wanted = quant && isWeight(type) ? typeFor(quant, name, shape, name === output) : type;
       return [name, { type: wanted, shape }];
     }),
@@ -121,7 +121,7 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
     throw new InputError(`convert: safetensors hold f32, f16 and bf16, not ${quant}; write a .gguf file for that`);
   const file = await read(source, options);
   const { weights, config } = huggingFaceContents(file);
-  const typeOf = ({ shape, type }: StoredWeight): PlainType => {
+  const typeOf = ({ shape, stored: type }: FileWeight): PlainType => {
     if (shape.length < 2) return "F32";
     if (quant) return quant.toUpperCase() as PlainType;
     return Object.hasOwn(plainTypes, type) ? (type as PlainType) : "F16";
@@ -156,7 +156,7 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
-async function encoded(name: string, w: StoredWeight, type: GgufType, signal?: AbortSignal): Promise<Uint8Array> {
+async function encoded(name: string, w: FileWeight, type: GgufType, signal?: AbortSignal): Promise<Uint8Array> {
   signal?.throwIfAborted();
   try {
     return encode(type, await w.read(signal));

@@ -1,17 +1,18 @@
 /** Rows of queries and keys in another order: the pairs that rotary positions turn, as neighbours or half a head apart. */
 import type { Weight } from "../../models/transformer/config.ts";
 import { ggufTypeNamed } from "../../tensor/blocks/types.ts";
-import type { StoredWeight } from "../decoder/file.ts";
+import type { FileWeight } from "../decoder/file.ts";
 import { dequantize } from "../gguf/index.ts";
 
 /** @param to how the pairs are to lie; they lie the other way */
-export function permuteHeads(w: StoredWeight, headDim: number, to: "neighbours" | "halves"): StoredWeight {
+export function permuteHeads(w: FileWeight, headDim: number, to: "neighbours" | "halves"): FileWeight {
   const half = headDim / 2;
   const placeOf = (i: number): number =>
     to === "neighbours" ? (i % half) * 2 + Math.floor(i / half) : (i % 2) * half + (i >> 1);
   return {
     ...w,
-    type: w.type === "F16" || w.type === "BF16" ? w.type : "F32",
+    type: undefined,
+    stored: w.stored === "F16" || w.stored === "BF16" ? w.stored : "F32",
     async read(signal) {
       const { data, shape } = floats(await w.read(signal));
       const row = data.length / shape[0];

@@ -45,7 +45,7 @@ export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | Byt
   // Numbers that no token has get a name that no text contains.
   for (let id = 0; id < pieces.length; id++) pieces[id] ??= `[unused${id}]`;
 
-  const idOf = (name: string): number | undefined => 
+  const idOf = (name: string): number | undefined =>
     added.find((t) => t.content === name)?.id ?? (Object.hasOwn(model.vocab, name) ? model.vocab[name] : undefined);
   const begin = json.begin === undefined ? undefined : idOf(json.begin);
   const ends = json.end.map((end) => (typeof end === "number" ? end : idOf(end)));
