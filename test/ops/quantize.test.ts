@@ -59,6 +59,16 @@ describe("linear quantization", () => {
     expect(elements(scale)).toEqual([Math.fround(5 / 255)]);
     expect(elements(zero)).toEqual([153]);
   });
+  test("dynamic: a last bit may move an element by a whole step", () => {
+    // The range is 0 to 255: the scale is 1, and 2.5 lies between two steps.
+    const quantized = (v: number): unknown[] => {
+      const [y, scale] = evaluateAll(ops.dynamicQuantizeLinear, [tensor([0, v, 255])]);
+      expect(elements(scale)).toEqual([1]);
+      return elements(y);
+    };
+    expect(quantized(2.5)).toEqual([0, 2, 255]);
+    expect(quantized(2.5 + 2 ** -22)).toEqual([0, 3, 255]);
+  });
 });
 
 describe("random tensors", () => {
