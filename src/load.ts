@@ -35,6 +35,11 @@ export interface LoadOptions extends FetchOptions {
   optimize?: boolean;
   /** Bytes that the values of a run may take at once. Default 4 GiB. Set it low for files from strangers. */
   memoryLimit?: number;
+  /**
+   * Compares every kernel with its float64 reference on the values of the first run with each combination of shapes, which
+   * takes long. `explain()` tells the errors; a kernel that is off is replaced, with a warning on the console.
+   */
+  verify?: boolean;
 }
 
 /**
@@ -59,6 +64,7 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
     optimize: options.optimize,
     ownsWeights,
     memoryLimit: options.memoryLimit,
+    verify: options.verify,
   });
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return session;

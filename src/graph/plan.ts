@@ -7,7 +7,7 @@ import type { Backend, StagePlan, Step } from "../backends/backend.ts";
 import { DeviceError } from "../tensor/errors.ts";
 import { sameShape } from "../tensor/shape.ts";
 import { type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
-import { chooseKernels } from "./choose.ts";
+import { type Choice, chooseKernels } from "./choose.ts";
 import { defaultMemoryLimit } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { Layout } from "./layout.ts";
@@ -18,6 +18,8 @@ import { type Environment, ShapeWalk } from "./shape-walk.ts";
 export interface Stage<S extends Step = Step> {
   /** One past its last node. Equal to its start where the first node has to run on the host. */
   readonly end: number;
+  /** Its steps and views, by values; `plan` has them by places in memory. */
+  readonly choices: readonly Choice<S>[];
   readonly plan: StagePlan<S>;
   readonly inputs: readonly ValueId[];
   readonly outputs: readonly ValueId[];
@@ -82,6 +84,7 @@ export function planStage<S extends Step>(
   const folded = [...shapes.known].filter(([id]) => isNeededLater(id));
   return {
     end,
+    choices: steps,
     plan: backend.refine?.(plan.plan) ?? plan.plan,
     inputs: plan.inputs,
     outputs: plan.outputs,

@@ -12,6 +12,7 @@ import type { Work } from "./drive.ts";
 import { defaultMemoryLimit, inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
+import type { Verifier } from "./verify.ts";
 
 /** Plans kept for each position: one for each recent combination of input shapes. */
 const plansKept = 8;
@@ -43,6 +44,8 @@ export class GraphRunner<S extends Step = Step> {
     private readonly device: DeviceSession<S>,
     /** Bytes that a stage's values may take. */
     private readonly memoryLimit = defaultMemoryLimit,
+    /** Checks every new plan; `backend` is its own then. */
+    private readonly verifier?: Verifier<S>,
   ) {
     this.lastUse = lastUses(graph);
   }
@@ -109,8 +112,10 @@ export class GraphRunner<S extends Step = Step> {
   /** A branch or a loop body. */
   private runNested(graph: Graph, inputs: readonly HostValue[], options: ExecuteOptions): Work<HostValue[]> {
     let runner = this.runners.get(graph);
-    if (!runner)
-      this.runners.set(graph, (runner = new GraphRunner(graph, this.backend, this.device, this.memoryLimit)));
+    if (!runner) {
+      runner = new GraphRunner(graph, this.backend, this.device, this.memoryLimit, this.verifier);
+      this.runners.set(graph, runner);
+    }
     return runner.interpret(inputs, options);
   }
 
@@ -135,7 +140,9 @@ export class GraphRunner<S extends Step = Step> {
     let prepared: Prepared<S>;
     if (at > 0) prepared = list.splice(at, 1)[0];
     else {
-      const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
+      const plan = (): Stage<S> => planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
+      let stage = plan();
+      while (this.verifier && (yield* this.verifier.refusesAny(stage.choices, env))) stage = plan();
       yield* this.readWeights(stage.plan);
       const program =
         stage.plan.steps.length || stage.plan.outputs.length

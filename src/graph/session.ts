@@ -16,6 +16,7 @@ import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
 import { operatorsToRun, optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
+import type { KernelError, Verifier } from "./verify.ts";
 import { withWeights } from "./weights.ts";
 
 /** What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence. */
@@ -45,6 +46,11 @@ export interface CompileOptions {
   ownsWeights?: boolean;
   /** Bytes that the values of a run may take at once: a plan that needs more is refused. Default: 4 GiB. */
   memoryLimit?: number;
+  /**
+   * Compares every kernel with its operator's reference on the values of the first run with each combination of shapes,
+   * which takes long. `explain()` tells the errors; a kernel that is off is replaced, with a warning on the console.
+   */
+  verify?: boolean;
 }
 
 /** One step of a plan, for people and tools. */
@@ -60,6 +66,8 @@ export interface StepInfo {
   readonly dispatches?: number;
   /** Milliseconds in the latest profiled run. */
   readonly ms?: number;
+  /** The kernel's largest difference from the reference, in verified mode. */
+  readonly error?: KernelError;
 }
 
 /** Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes. */
@@ -68,7 +76,9 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   const ready = options.optimize === false ? graph : optimize(graph);
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
   await device.load?.(operatorsToRun(ready), dtypes);
-  return new Session(ready, device, options);
+  // Loaded for those who ask: most pages don't.
+  const verification = options.verify ? await import("./verify.ts") : undefined;
+  return new Session(ready, device, options, verification);
 }
 
 export class Session {
@@ -78,6 +88,7 @@ export class Session {
   graph: Graph;
   private readonly store: DeviceSession;
   private runner: GraphRunner;
+  private readonly verifier: Verifier | undefined;
   private readonly names: ReadonlySet<string>;
   private queue: Promise<unknown> = Promise.resolve();
   private pending = 0;
@@ -87,6 +98,7 @@ export class Session {
     graph: Graph,
     readonly device: Backend,
     { ownsWeights, memoryLimit }: Pick<CompileOptions, "ownsWeights" | "memoryLimit"> = {},
+    verification?: typeof import("./verify.ts"),
   ) {
     graph = withWeights(graph, ownsWeights);
     this.graph = graph;
@@ -94,7 +106,8 @@ export class Session {
     this.outputs = graph.outputs.map(describe);
     this.names = new Set(graph.inputs.map((p) => p.name));
     this.store = device.open();
-    this.runner = new GraphRunner(graph, device, this.store, memoryLimit);
+    this.verifier = verification && new verification.Verifier(device, this.store, (message) => console.warn(message));
+    this.runner = new GraphRunner(graph, this.verifier?.backend ?? device, this.store, memoryLimit, this.verifier);
   }
 
   /**
@@ -163,6 +176,7 @@ export class Session {
           bytes: s.step.bytes ?? bytes,
           dispatches: s.step.dispatches,
           ms: times?.[i],
+          error: this.verifier?.errorOf(stage.choices, s),
         });
       });
     return rows;
