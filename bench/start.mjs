@@ -28,10 +28,10 @@ if (process.env["FORWARDPASS_BENCH_READY"]) {
 }
 
 async function prepare() {
-  if (!existsSync(`${here}node_modules/onnxruntime-web`)) {
+  if (!existsSync(`${here}node_modules/onnxruntime-web`) || !existsSync(`${here}node_modules/node-llama-cpp`)) {
     console.error("bench: installing the peers (about 1 GB, once) ...");
-    // onnxruntime-node would fetch CUDA libraries.
-    shell("npm ci", here, { ONNXRUNTIME_NODE_INSTALL: "skip" });
+    // onnxruntime-node would fetch CUDA libraries, node-llama-cpp the sources of llama.cpp.
+    shell("npm ci", here, { ONNXRUNTIME_NODE_INSTALL: "skip", NODE_LLAMA_CPP_SKIP_DOWNLOAD: "true" });
   }
   if (!process.env["FORWARDPASS_DIST"] && !existsSync(`${root}dist/index.js`)) {
     console.error("bench: building forwardpass ...");
@@ -40,7 +40,7 @@ async function prepare() {
   const { build } = await import("esbuild");
   await build({
     absWorkingDir: here,
-    entryPoints: ["src/main.ts", "src/fresh.ts"],
+    entryPoints: ["src/main.ts", "src/fresh.ts", "src/decode-engine.ts"],
     outdir: ".cache",
     outExtension: { ".js": ".mjs" },
     bundle: true,

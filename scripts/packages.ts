@@ -7,13 +7,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-const cache = fileURLToPath(new URL("../.cache/", import.meta.url));
+const ownCache = fileURLToPath(new URL("../.cache/", import.meta.url));
 
 /**
  * The folder with the files of `name@version`.
  * @throws Error when it is not in the cache and npm can't get it
  */
-export async function packageFolder(name: string, version: string): Promise<string> {
+export async function packageFolder(name: string, version: string, cache = ownCache): Promise<string> {
   const folder = join(cache, `${name.replace("@", "").replace("/", "-")}-${version}`);
   if (existsSync(join(folder, "package.json"))) return folder;
   await mkdir(cache, { recursive: true });

@@ -15,7 +15,15 @@ export interface Machine {
 }
 
 export function machine(): Machine {
-  const peers = ["onnxruntime-web", "onnxruntime-node", "@tensorflow/tfjs", "@jax-js/jax", "gpu.js"];
+  const peers = [
+    "onnxruntime-web",
+    "onnxruntime-node",
+    "@tensorflow/tfjs",
+    "@jax-js/jax",
+    "gpu.js",
+    "node-llama-cpp",
+    "@wllama/wllama",
+  ];
   return {
     date: new Date().toISOString().slice(0, 10),
     node: process.version,

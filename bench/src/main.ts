@@ -9,6 +9,7 @@ import { benchFolder } from "./paths.ts";
 import { notesOf, plainTable, rowsOf, type WorkloadResult } from "./report.ts";
 import { attention } from "./workloads/attention.ts";
 import { conv } from "./workloads/conv.ts";
+import { decode } from "./workloads/decode.ts";
 import { coldStart, memory } from "./workloads/fresh-processes.ts";
 import { gemm } from "./workloads/gemm.ts";
 import { latency } from "./workloads/latency.ts";
@@ -16,7 +17,7 @@ import { models } from "./workloads/models.ts";
 import { size } from "./workloads/size.ts";
 import type { Workload } from "./workloads/workload.ts";
 
-const workloads: readonly Workload[] = [gemm, conv, attention, models, latency, coldStart, memory, size];
+const workloads: readonly Workload[] = [gemm, conv, attention, models, latency, decode, coldStart, memory, size];
 
 const help = `npm run bench -- [workload ...] [options]
 
@@ -24,7 +25,7 @@ workloads: ${workloads.map((w) => w.name).join(" ")}; default all
   --quick          few turns: to see that everything works; the numbers are rough
   --threads 1,2    numbers of threads of the wasm device and of onnxruntime; the first is what others compare with
   --case TEXT      only cases whose name has TEXT in it
-  --engine TEXT    only these peers, by commas: ort-web,ort-node,tfjs-wasm,tfjs-cpu,jax-js,gpu.js
+  --engine TEXT    only these peers, by commas: ort-web,ort-node,tfjs-wasm,tfjs-cpu,jax-js,gpu.js,llama.cpp,wllama
   --node24         on Node 24 instead of the Node that runs npm
   --json           results as JSON on standard output, tables nowhere
   --markdown       run on both Nodes and write the tables into docs/benchmarks.md
@@ -46,6 +47,7 @@ const { values: options, positionals } = parseArgs({
 
 const legend = [
   "forwardpass: median time of a call. Others: their time divided by ours with as many threads, as median (fastest); above 1, forwardpass is faster.",
+  "decode: tokens per second; the ratio is still that of times.",
   "tfjs-cpu is divided by forwardpass cpu; forwardpass cpu and x2 by x1. xN: N threads. Outputs are compared in the same run: WRONG where they differ.",
 ];
 

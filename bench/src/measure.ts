@@ -17,9 +17,12 @@ export interface EngineResult {
 }
 export interface CaseResult {
   readonly name: string;
-  readonly unit: "ms" | "MB" | "kB";
+  /** `ms/token`: shown as tokens a second. */
+  readonly unit: "ms" | "ms/token" | "MB" | "kB";
   readonly flop: number;
   readonly engines: readonly EngineResult[];
+  /** What else there is to say, in a line below the table. */
+  readonly remark?: string;
 }
 
 export interface Effort {

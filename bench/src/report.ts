@@ -21,8 +21,10 @@ export function markdownTable(rows: Rows): string {
 
 /** One row a case, one column an engine. */
 export function rowsOf({ cases }: WorkloadResult): string[][] {
-  const columns = cases[0].engines.map((e) => e.engine);
-  return [["", ...columns], ...cases.map((c) => [c.name, ...columns.map((_, i) => cell(c, c.engines[i]))])];
+  const columns = [...new Set(cases.flatMap((c) => c.engines.map((e) => e.engine)))];
+  const find = (c: CaseResult, name: string): EngineResult =>
+    c.engines.find((e) => e.engine === name) ?? { engine: name };
+  return [["", ...columns], ...cases.map((c) => [c.name, ...columns.map((name) => cell(c, find(c, name)))])];
 }
 
 /** Why engines have no number, each reason once. */
@@ -34,7 +36,10 @@ export function notesOf({ cases }: WorkloadResult): string[] {
         const key = `${engine}: ${note}`;
         notes.set(key, [...(notes.get(key) ?? []), c.name]);
       }
-  return [...notes].map(([note, names]) => (names.length === cases.length ? note : `${note} (${names.join(", ")})`));
+  const all = [...notes].map(([note, names]) =>
+    names.length === cases.length ? note : `${note} (${names.join(", ")})`,
+  );
+  return [...all, ...cases.flatMap(({ name, remark }) => (remark ? [`${name}: ${remark}`] : []))];
 }
 
 /** Ours: the time and speed. Peers: how many times ours they take, by the median and by the fastest. */
@@ -56,6 +61,7 @@ const ratio = (r: number): string => (r >= 100 ? r.toFixed(0) : r.toPrecision(3)
 const speed = (flop: number, ms: number): string => `${(flop / ms / 1e6).toFixed(1)} GF/s`;
 
 function amount(value: number, unit: CaseResult["unit"]): string {
+  if (unit === "ms/token") return `${(1000 / value).toPrecision(value > 1 ? 3 : 4)} tok/s`;
   if (unit !== "ms") return `${value.toPrecision(value < 1000 ? 3 : 4)} ${unit}`;
   return value < 1 ? `${(value * 1000).toPrecision(3)} us` : `${value.toPrecision(value < 1000 ? 3 : 4)} ms`;
 }

