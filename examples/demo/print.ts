@@ -28,33 +28,6 @@ export function bar(p: number, width: number): string {
 export const sparkline = (values: readonly number[]): string =>
   values.map((v) => " ▁▂▃▄▅▆▇█"[Math.max(0, Math.min(8, Math.round(v * 8)))]).join("");
 
-/** Gives a function that prints text piece by piece, indented and broken at the edge. `length` is what a piece measures by. */
-export function writer(width = 76): (piece: string, length?: number) => void {
-  let at = 0;
-  const newLine = (): void => {
-    process.stdout.write("\n  ");
-    at = 0;
-  };
-  process.stdout.write("  ");
-  return (piece, length) => {
-    if (length !== undefined) {
-      process.stdout.write(piece);
-      at += length;
-      return;
-    }
-    for (const part of piece.split(/(\n| )/)) {
-      if (part === "\n") newLine();
-      else if (part === " " && at >= width) newLine();
-      else {
-        // A word comes in several pieces: the line is broken at the space before it, a little early.
-        process.stdout.write(part);
-        at += part.length;
-        if (part === " " && at > width - 8) newLine();
-      }
-    }
-  };
-}
-
 export interface Column {
   title: string;
   width: number;

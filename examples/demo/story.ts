@@ -1,8 +1,9 @@
 /** A Llama with 15 million parameters tells a story, as fast as it can. */
 import { join } from "node:path";
+import { WordWrap } from "../../src/cli/wrap.ts";
 import { textGeneration, tokensPerSecond } from "../../src/tasks/index.ts";
 import { demoPath, readJson } from "./golden.ts";
-import { ms, say, style, writer } from "./print.ts";
+import { ms, say, style } from "./print.ts";
 import type { Section } from "./section.ts";
 import { fetched } from "./weights.ts";
 
@@ -21,11 +22,11 @@ export const story: Section = {
     const before = performance.now();
     using model = await textGeneration(join(folder, "dist/llama2.data"), { device });
     say(style("dim", `  stories15M: 61.25 MB, loaded in ${ms(performance.now() - before)}`));
-    const print = writer();
-    print(style("bold", prompt), prompt.length);
+    const wrap = new WordWrap(76, "  ");
+    process.stdout.write(`  ${wrap.push(prompt)}`);
     const stream = model.stream(prompt, { temperature: 0, maxTokens });
-    for await (const piece of stream) print(piece);
-    say();
+    for await (const piece of stream) process.stdout.write(wrap.push(piece));
+    say(wrap.end());
     const { generation } = stream;
     const speed = Math.round(tokensPerSecond(generation));
     say(style("dim", `  first token after ${ms(generation.firstTokenMs)}, then ${speed} tokens/s`));

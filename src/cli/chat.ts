@@ -1,17 +1,20 @@
 /** `forwardpass chat`: a conversation with a language model. */
-import { createInterface } from "node:readline";
-import { type ChatMessage, type Generation, type TextGenerator, tokensPerSecond } from "../tasks/text-generation.ts";
+import { createInterface, type Interface } from "node:readline";
 import { type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
+import { Conversation } from "./conversation.ts";
 import { openModel, statistics } from "./generate.ts";
 import { generationOptions, samplingOf } from "./generation.ts";
+import { dim, formatCount } from "./progress.ts";
 
 const help = `  /help          this text
   /reset         forget the conversation
+  /retry         answer the last message again
   /history       what was said so far
   /stats         speed and size of the latest answer
   /system TEXT   begin anew with instructions for the model
   /quit          leave (or Ctrl-D)
-Ctrl-C stops an answer; at the prompt it leaves.
+A line that ends with \\ goes on in the next one; """ begins and ends a text of several lines.
+Ctrl-C stops an answer.
 `;
 
 export const chat: Command = {
@@ -27,49 +30,58 @@ export const chat: Command = {
   async run(args, io) {
     const sampling = samplingOf(args);
     const maxTokens = wholeNumber(args, "max-tokens", 512, 1);
-    using model = await openModel(positional(args, 0, "MODEL"), args, io);
+    const path = positional(args, 0, "MODEL");
+    using model = await openModel(path, args, io);
     const system = args.options["system"] as string | undefined;
     const conversation = new Conversation(model, { ...sampling, maxTokens }, io, system);
-    if (model.chatTemplate === undefined)
-      io.stderr.write("This model has no chat template: it continues what you write.\n");
-    io.stderr.write("/help for help\n");
-    await conversation.run();
+    const { architecture, contextLength } = model.decoder.config;
+    const name = path.split(/[\\/]/).filter(Boolean).at(-1);
+    const facts = [architecture, `context of ${formatCount(contextLength)} tokens`, model.decoder.session.device.name];
+    io.stderr.write(`${name} ${dim(io, `(${facts.join(", ")})`)}\n`);
+    if (!conversation.chats)
+      io.stderr.write(
+        "This model has no chat template: it goes on with what you write. Enter alone goes on further.\n",
+      );
+    io.stderr.write(`${dim(io, "/help for help, Ctrl-D to leave")}\n`);
+    await new Terminal(conversation, io).run();
     return 0;
   },
 };
 
-class Conversation {
-  private messages: ChatMessage[] = [];
-  private last: Generation | undefined;
-  private answering: AbortController | undefined;
+/** Lines to messages and commands. */
+class Terminal {
+  private readonly lines: Interface;
+  private readonly isTerminal: boolean;
+  /** Lines of a message that goes on. */
+  private begun: string[] = [];
+  private quoted = false;
 
   constructor(
-    private readonly model: TextGenerator,
-    private readonly options: Parameters<TextGenerator["stream"]>[1],
+    private readonly conversation: Conversation,
     private readonly io: CliIO,
-    private system: string | undefined,
   ) {
-    this.reset();
+    const { stdin, stderr } = io;
+    this.isTerminal = stdin.isTTY === true;
+    const output = this.isTerminal ? stderr : undefined;
+    this.lines = createInterface({ input: stdin, output, terminal: this.isTerminal, historySize: 500 });
   }
 
-  /** Until the input ends, /quit, or Ctrl-C at the prompt. */
+  /** Until the input ends or /quit. */
   async run(): Promise<void> {
-    const { stdin, stderr } = this.io;
-    const terminal = stdin.isTTY === true;
-    const lines = createInterface({ input: stdin, output: terminal ? stderr : undefined, terminal, prompt: "> " });
-    const interrupt = (): void => {
-      if (this.answering) this.answering.abort();
-      else lines.close();
-    };
+    const { lines } = this;
+    const interrupt = (): void => this.interrupt();
     // A terminal in line mode gives Ctrl-C to the interface, otherwise it is a signal.
     lines.on("SIGINT", interrupt);
     process.on("SIGINT", interrupt);
     try {
-      if (terminal) lines.prompt();
+      this.prompt();
       for await (const line of lines) {
-        if (line.trim() === "/quit") break;
-        if (line.trim() !== "") await this.handle(line.trim());
-        if (terminal) lines.prompt();
+        const message = this.completed(line);
+        if (message !== undefined) {
+          if (message.trim() === "/quit") break;
+          await this.handle(message);
+        }
+        this.prompt();
       }
     } finally {
       process.off("SIGINT", interrupt);
@@ -77,67 +89,82 @@ class Conversation {
     }
   }
 
-  private async handle(line: string): Promise<void> {
-    const { stderr } = this.io;
-    if (!line.startsWith("/")) {
-      await this.answer(line);
+  private prompt(): void {
+    if (!this.isTerminal) return;
+    this.lines.setPrompt(this.begun.length > 0 || this.quoted ? "... " : "> ");
+    this.lines.prompt();
+  }
+
+  /** Stops the answer, else drops what is typed. Without a terminal it ends the program. */
+  private interrupt(): void {
+    const { lines, conversation, io } = this;
+    if (conversation.interrupt()) return;
+    if (!this.isTerminal) {
+      lines.close();
       return;
     }
-    const [command, ...rest] = line.split(" ");
+    const isEmpty = lines.line === "" && this.begun.length === 0 && !this.quoted;
+    io.stderr.write(isEmpty ? "\n(Ctrl-D or /quit leaves)\n" : "\n");
+    this.begun = [];
+    this.quoted = false;
+    // To the end of the line, and back over all of it.
+    lines.write(null, { ctrl: true, name: "e" });
+    lines.write(null, { ctrl: true, name: "u" });
+    this.prompt();
+  }
+
+  /** The message that a line completes. */
+  private completed(line: string): string | undefined {
+    const quote = '"""';
+    if (this.quoted) {
+      const end = line.trimEnd().endsWith(quote);
+      this.begun.push(end ? line.trimEnd().slice(0, -quote.length) : line);
+      if (!end) return undefined;
+    } else if (line.trimStart().startsWith(quote)) {
+      this.quoted = true;
+      const rest = line.trimStart().slice(quote.length);
+      return rest === "" ? undefined : this.completed(rest);
+    } else if (line.endsWith("\\")) {
+      this.begun.push(line.slice(0, -1));
+      return undefined;
+    } else this.begun.push(line);
+    const message = this.begun.join("\n").trim();
+    this.begun = [];
+    this.quoted = false;
+    return message;
+  }
+
+  private async handle(message: string): Promise<void> {
+    const { conversation } = this;
+    const { stderr } = this.io;
+    if (!message.startsWith("/")) {
+      if (message !== "" || !conversation.chats) await conversation.say(message);
+      return;
+    }
+    const [command, ...rest] = message.split(" ");
     switch (command) {
       case "/help":
         stderr.write(help);
         break;
       case "/reset":
-        this.reset();
+        conversation.reset();
         stderr.write("forgotten\n");
         break;
+      case "/retry":
+        if (!(await conversation.retry())) stderr.write("nothing was asked yet\n");
+        break;
       case "/system":
-        this.system = rest.join(" ") || undefined;
-        this.reset();
+        conversation.reset(rest.join(" "));
         stderr.write("a new conversation\n");
         break;
       case "/history":
-        for (const { role, content } of this.messages) stderr.write(`${role}: ${content}\n`);
+        stderr.write(`${conversation.history()}\n`);
         break;
       case "/stats":
-        stderr.write(this.last ? `${statistics(this.last)}\n` : "nothing was answered yet\n");
+        stderr.write(conversation.last ? `${statistics(conversation.last)}\n` : "nothing was answered yet\n");
         break;
       default:
         stderr.write(`${command} is no command; /help lists them\n`);
     }
-  }
-
-  private reset(): void {
-    this.messages = this.system === undefined ? [] : [{ role: "system", content: this.system }];
-  }
-
-  private async answer(text: string): Promise<void> {
-    const { model, io } = this;
-    const asked: ChatMessage[] = [...this.messages, { role: "user", content: text }];
-    this.answering = new AbortController();
-    const { signal } = this.answering;
-    const stream = model.stream(model.chatTemplate === undefined ? text : asked, { ...this.options, signal });
-    try {
-      for await (const piece of stream) io.stdout.write(piece);
-      io.stdout.write("\n");
-      if (stream.generation.finish === "length" || stream.generation.finish === "context")
-        io.stderr.write(
-          `(cut off: ${stream.generation.finish === "length" ? "--max-tokens" : "the context is full"})\n`,
-        );
-    } catch (e) {
-      // An answer that was stopped is still part of the conversation; other errors are told and leave it as it was.
-      io.stdout.write("\n");
-      if (!signal.aborted) {
-        io.stderr.write(`${(e as Error).message}\n`);
-        return;
-      }
-    } finally {
-      this.answering = undefined;
-      this.last = stream.generation;
-    }
-    this.messages = [...asked, { role: "assistant", content: stream.generation.text }];
-    if (io.stderr.isTTY && tokensPerSecond(this.last))
-      io.stderr.write(`\x1b[2m${tokensPerSecond(this.last).toFixed(1)} tokens/s\x1b[0m\n`);
   }
 }

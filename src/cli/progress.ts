@@ -60,3 +60,7 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
     )
     .join("\n");
 }
+
+/** Less important, where the terminal can show it. */
+export const dim = (io: CliIO, text: string): string =>
+  io.stderr.isTTY && !process.env["NO_COLOR"] ? `\x1b[2m${text}\x1b[0m` : text;

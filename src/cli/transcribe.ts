@@ -2,7 +2,7 @@
 import { transcription } from "../tasks/transcription.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { interruptible } from "./generation.ts";
-import { deviceOf } from "./model.ts";
+import { deviceOf, fetchOptions } from "./model.ts";
 import { formatMs, progressBar } from "./progress.ts";
 
 export const transcribe: Command = {
@@ -24,7 +24,11 @@ export const transcribe: Command = {
     const json = args.options["json"] === true;
     const bar = progressBar(io, "loading");
     const device = await deviceOf(args);
-    using model = await transcription(folder, { device, onProgress: (p) => bar.update(p) }).finally(() => bar.done());
+    using model = await transcription(folder, {
+      ...fetchOptions(args),
+      device,
+      onProgress: (p) => bar.update(p),
+    }).finally(() => bar.done());
     return await interruptible(async (signal) => {
       const result = await model.transcribe(path, {
         language: args.options["language"] as string | undefined,

@@ -4,13 +4,19 @@ import { ModelFolder } from "../formats/folder.ts";
 import type { FetchOptions, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { type LoadProgress, sourceOptions } from "../load.ts";
-import { type EncoderConfig, transformerEncoder } from "../models/transformer/encoder.ts";
+import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
-import { readEncoder } from "./language/encoder.ts";
+import {
+  batchesOf,
+  type EncoderFile,
+  encoderInputs,
+  encodeText,
+  type Pooling,
+  readEncoder,
+} from "./language/encoder.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
-/** How the vectors of a text's tokens become one: their mean, or the first token's. */
-export type Pooling = "mean" | "cls";
+export type { Pooling } from "./language/encoder.ts";
 
 export interface EmbeddingOptions extends FetchOptions {
   device?: DeviceChoice;
@@ -25,11 +31,6 @@ export interface EmbeddingOptions extends FetchOptions {
   onProgress?: (progress: LoadProgress) => void;
 }
 
-/** Lengths that texts are filled up to: few, so that there are few plans. */
-const lengthStep = 16;
-/** Tokens of one run, padding included. */
-const tokensPerRun = 512;
-
 /**
  * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa).
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
@@ -43,16 +44,6 @@ export async function embeddings(model: SourceInput, options: EmbeddingOptions =
     ownsWeights: folder.local,
   });
   return new SentenceEncoder(session, { ...file, pooling: options.pooling ?? file.pooling }, options.normalize ?? true);
-}
-
-export interface EncoderFile {
-  readonly config: EncoderConfig;
-  readonly tokenizer: Tokenizer;
-  readonly pooling: Pooling;
-  /** Longer texts are cut. */
-  readonly maxTokens: number;
-  /** Row of the position table for the first token. */
-  readonly firstPosition: number;
 }
 
 export interface EmbedOptions {
@@ -82,9 +73,9 @@ export class SentenceEncoder {
     if (typeof texts === "string") return (await this.embed([texts], options))[0];
     if (!Array.isArray(texts) || texts.some((t) => typeof t !== "string"))
       throw new InputError("embed: takes a text or an array of texts");
-    const tokens = texts.map((t) => this.encode(t));
+    const tokens = texts.map((t) => encodeText(this.file, t));
     const results = new Array<Float32Array>(texts.length);
-    for (const { length, members } of batches(tokens.map((t) => t.length))) {
+    for (const { length, members } of batchesOf(tokens.map((t) => t.length))) {
       const vectors = await this.run(
         members.map((i) => tokens[i]),
         length,
@@ -105,56 +96,23 @@ export class SentenceEncoder {
     this.dispose();
   }
 
-  private encode(text: string): number[] {
-    const { tokenizer, maxTokens } = this.file;
-    const ids = tokenizer.encode(text);
-    // The last token ends the text, also one that was cut.
-    if (ids.length > maxTokens) ids.splice(maxTokens - 1, ids.length - maxTokens);
-    return ids.length ? ids : [0];
-  }
-
   /** Texts of at most `length` tokens, padded. */
   private async run(texts: readonly number[][], length: number, signal?: AbortSignal): Promise<Float32Array[]> {
-    const { firstPosition, pooling } = this.file;
-    const batch = texts.length;
-    const tokens = new Int32Array(batch * length);
-    const mask = new Uint8Array(batch * length);
-    const pool = new Float32Array(batch * length);
+    const { pooling } = this.file;
+    const pool = new Float32Array(texts.length * length);
     texts.forEach((ids, b) => {
-      tokens.set(ids, b * length);
-      mask.fill(1, b * length, b * length + ids.length);
       if (pooling === "cls") pool[b * length] = 1;
       else pool.fill(1 / ids.length, b * length, b * length + ids.length);
     });
-    const positions = Int32Array.from({ length }, (_, i) => firstPosition + i);
-    const { pooled } = await this.session.run(
-      {
-        tokens: { dtype: "i32", shape: [batch, length], data: tokens },
-        positions: { dtype: "i32", shape: [1, length], data: positions },
-        mask: { dtype: "bool", shape: [batch, 1, 1, length], data: mask },
-        pool: { dtype: "f32", shape: [batch, 1, length], data: pool },
-      },
-      { signal },
-    );
+    const share = { dtype: "f32", shape: [texts.length, 1, length], data: pool } as const;
+    const inputs = { ...encoderInputs(this.file, texts, length), pool: share };
+    const { pooled } = await this.session.run(inputs, { signal });
     const all = pooled.data as Float32Array;
     return texts.map((_, b) => {
       const v = all.slice(b * this.width, (b + 1) * this.width);
       return this.normalize ? unit(v) : v;
     });
   }
-}
-
-/** Texts of about one length together: `members` by index, padded to `length`. */
-function batches(lengths: readonly number[]): { length: number; members: number[] }[] {
-  const out: { length: number; members: number[] }[] = [];
-  const order = lengths.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a]);
-  for (const i of order) {
-    const length = Math.ceil(lengths[i] / lengthStep) * lengthStep;
-    const last = out.at(-1);
-    if (last?.length === length && (last.members.length + 1) * length <= tokensPerRun) last.members.push(i);
-    else out.push({ length, members: [i] });
-  }
-  return out;
 }
 
 function unit(v: Float32Array): Float32Array {

@@ -7,6 +7,7 @@ export {
   type Pooling,
   type SentenceEncoder,
 } from "./embed.ts";
+export { type FillMaskOptions, fillMask, type MaskedWord, MaskFiller } from "./fill-mask.ts";
 export {
   type ChatMessage,
   type FinishReason,

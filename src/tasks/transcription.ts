@@ -1,9 +1,9 @@
 /** Speech recognition: sound to text. */
 import { type DeviceChoice, openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import { openSource, type SourceInput } from "../formats/source.ts";
+import { type FetchOptions, openSource, type SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
-import type { LoadProgress } from "../load.ts";
+import { type LoadProgress, sourceOptions } from "../load.ts";
 import { InputError } from "../tensor/errors.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
@@ -15,7 +15,7 @@ import { TextStream } from "./tokenizers/tokenizer.ts";
 
 export type { Sound } from "./audio/wav.ts";
 
-export interface TranscriptionOptions {
+export interface TranscriptionOptions extends FetchOptions {
   /** Default: the fastest that is there. */
   device?: DeviceChoice;
   /** Threads of the wasm device. */
@@ -70,10 +70,7 @@ const [cutRange, moment] = [5, 0.3];
  */
 export async function transcription(model: SourceInput, options: TranscriptionOptions = {}): Promise<Transcriber> {
   const { signal, onProgress } = options;
-  const folder = await ModelFolder.openConfigured(model, {
-    signal,
-    onProgress: onProgress && ((loaded, total) => onProgress({ phase: "read", loaded, total: total ?? 0 })),
-  });
+  const folder = await ModelFolder.openConfigured(model, sourceOptions(options));
   const file = await readSpeechModel(folder);
   const device = await openDevice(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { afterAll, describe, expect, test } from "vitest";
 import { main } from "../../src/cli/main.ts";
+import { WordWrap } from "../../src/cli/wrap.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-cli-"));
@@ -69,12 +70,42 @@ describe("chat", () => {
     expect(err).toMatch(/user: hi\nassistant: [\s\S]*user: more\nassistant: /);
     // The second question comes after what is known already.
     expect(err).toMatch(/prompt tokens, first token/);
-    expect(err).toMatch(/forgotten\na new conversation\n\/nonsense is no command/);
+    expect(err).toMatch(/forgotten\nnothing was said yet\na new conversation\n\/nonsense is no command/);
+  });
+
+  test("several lines are one message; the last one can be answered again", async () => {
+    const lines = ["one \\", "two", '"""', "three", 'four"""', "/retry", "/history"];
+    const { code, out, err } = await run(["chat", model, "-n", "2", ...common], `${lines.join("\n")}\n`);
+    expect(code).toBe(0);
+    expect(err).toMatch(/user: one \ntwo\nassistant: [\s\S]*user: three\nfour\nassistant: /);
+    expect(err.match(/user: /g)).toHaveLength(2);
+    expect(out.split("\n").length).toBeGreaterThanOrEqual(4);
+    expect((await run(["chat", model, ...common], "/retry\n")).err).toMatch(/nothing was asked yet/);
+  });
+
+  test("without a template a text goes on, also without a word", async () => {
+    const { out, err } = await run(["chat", story, "-n", "3", ...common], "hello\n\n/history\n");
+    const [first, second] = out.split("\n");
+    expect(err).toContain(`hello${first}${second}`);
   });
 
   test("a context that is full is told, and the program goes on", async () => {
     const { code, err } = await run(["chat", model, ...common], `${"x".repeat(100)}\n/help\n`);
     expect([code, /context of 64[\s\S]*\/reset/.test(err)]).toEqual([0, true]);
+  });
+});
+
+describe("words at the edge", () => {
+  test("break between words, however they come in pieces", () => {
+    const text = "one two  three\n\nfour fivesixseven e";
+    const shown = (pieces: string[]): string => {
+      const wrap = new WordWrap(9, "  ");
+      return pieces.map((p) => wrap.push(p)).join("") + wrap.end();
+    };
+    const want = "one two\n  three\n  \n  four\n  fivesixseven\n  e";
+    expect(shown([text])).toBe(want);
+    expect(shown([...text])).toBe(want);
+    expect(shown(["a ", "b"])).toBe("a b");
   });
 });
 

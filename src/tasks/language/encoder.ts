@@ -1,15 +1,39 @@
-/** Hugging Face folders as sentence encoders: BERT, DistilBERT, RoBERTa. */
-
+/** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. */
 import { activationOf } from "../../formats/activation.ts";
 import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
-import type { EmbeddingOptions, EncoderFile, Pooling } from "../embed.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 
-/** DistilBERT's names as BERT's. */
-const distilNames: readonly [RegExp, string][] = [
+/** How the vectors of a text's tokens become one: their mean, or the first token's. */
+export type Pooling = "mean" | "cls";
+
+export interface EncoderFile {
+  readonly config: EncoderConfig;
+  readonly weights: ReadonlyMap<string, HostTensor>;
+  readonly tokenizer: Tokenizer;
+  readonly pooling: Pooling;
+  /** Longer texts are cut. */
+  readonly maxTokens: number;
+  /** Row of the position table for the first token. */
+  readonly firstPosition: number;
+  /** Number of the token that stands for a missing word. */
+  readonly maskToken?: number;
+  /** Names of the classes, and what comes before the classifier, where the model has one. */
+  readonly labels?: readonly string[];
+  readonly classActivation: "tanh" | "relu";
+}
+
+export interface EncoderOptions {
+  tokenizer?: Tokenizer;
+  signal?: AbortSignal;
+}
+
+/** Names of DistilBERT and RoBERTa as BERT's. */
+const bertNames: readonly [RegExp, string][] = [
+  [/^(bert|roberta|distilbert|model)\./, ""],
   [/^transformer\.layer\.(\d+)\.attention\.([qkv])_lin/, "encoder.layer.$1.attention.self.$2"],
   [/^transformer\.layer\.(\d+)\.attention\.out_lin/, "encoder.layer.$1.attention.output.dense"],
   [/^transformer\.layer\.(\d+)\.sa_layer_norm/, "encoder.layer.$1.attention.output.LayerNorm"],
@@ -19,15 +43,16 @@ const distilNames: readonly [RegExp, string][] = [
   [/\.self\.q\./, ".self.query."],
   [/\.self\.k\./, ".self.key."],
   [/\.self\.v\./, ".self.value."],
+  [/^(vocab_transform|lm_head\.dense)\./, "cls.predictions.transform.dense."],
+  [/^(vocab_layer_norm|lm_head\.layer_norm)\./, "cls.predictions.transform.LayerNorm."],
+  [/^(vocab_projector|lm_head)\.bias/, "cls.predictions.bias"],
+  [/^(pre_classifier|classifier\.dense)\./, "pooler.dense."],
+  [/^classifier\.out_proj\./, "classifier."],
 ];
+/** Of these, what graphs use: the projection to words is the embedding again. */
+const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier)/;
 
-const bertName = (name: string): string =>
-  distilNames.reduce((n, [from, to]) => n.replace(from, to), name.replace(/^(bert|roberta|distilbert|model)\./, ""));
-
-export async function readEncoder(
-  folder: ModelFolder,
-  options: EmbeddingOptions,
-): Promise<EncoderFile & { weights: Map<string, HostTensor> }> {
+export async function readEncoder(folder: ModelFolder, options: EncoderOptions): Promise<EncoderFile> {
   const json = await folder.json("config.json");
   const kind = String(json["model_type"]);
   if (!["bert", "distilbert", "roberta", "xlm-roberta", "camembert"].includes(kind))
@@ -52,15 +77,23 @@ export async function readEncoder(
   };
   const sentence = await folder.optionalJson("sentence_bert_config.json");
   const longest = typeof sentence?.["max_seq_length"] === "number" ? sentence["max_seq_length"] : positions;
+  const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
+  const labels = Object.entries((json["id2label"] as Record<string, string> | undefined) ?? {});
   return {
     config,
     weights: await readWeights(folder, options.signal),
-    tokenizer: options.tokenizer ?? (await tokenizerOf(folder)),
+    tokenizer,
     pooling: poolingOf(await folder.optionalJson("1_Pooling/config.json")),
     maxTokens: Math.min(longest, positions - firstPosition),
     firstPosition,
+    maskToken: tokenizer instanceof HuggingFaceTokenizer ? maskTokenOf(tokenizer) : undefined,
+    labels: labels.length > 0 ? labels.sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => name) : undefined,
+    classActivation: kind === "distilbert" ? "relu" : "tanh",
   };
 }
+
+const maskTokenOf = ({ specials }: HuggingFaceTokenizer): number | undefined =>
+  specials.get("[MASK]") ?? specials.get("<mask>");
 
 /** Padding and truncation are ours. */
 async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceTokenizer> {
@@ -75,9 +108,54 @@ async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<M
   const weights = new Map<string, HostTensor>();
   for (const t of (await folder.weights()).tensors.values()) {
     signal?.throwIfAborted();
-    const name = bertName(t.name);
-    if (/^(embeddings|encoder)\./.test(name) && !name.endsWith("position_ids"))
-      weights.set(name, asF32(await t.read(signal)));
+    const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
+    if (used.test(name) && !name.endsWith("position_ids")) weights.set(name, asF32(await t.read(signal)));
   }
   return weights;
+}
+
+/** A text's tokens, at most as many as the model takes. */
+export function encodeText({ tokenizer, maxTokens }: EncoderFile, text: string): number[] {
+  const ids = tokenizer.encode(text);
+  // The last token ends the text, also one that was cut.
+  if (ids.length > maxTokens) ids.splice(maxTokens - 1, ids.length - maxTokens);
+  return ids.length ? ids : [0];
+}
+
+/** Inputs for texts of at most `length` tokens, padded to it. */
+export function encoderInputs({ firstPosition, config }: EncoderFile, texts: readonly number[][], length: number) {
+  const batch = texts.length;
+  const tokens = new Int32Array(batch * length);
+  const mask = new Uint8Array(batch * length);
+  texts.forEach((ids, b) => {
+    tokens.set(ids, b * length);
+    mask.fill(1, b * length, b * length + ids.length);
+  });
+  // Padding may go beyond the table: what stands there does not matter.
+  const positions = Int32Array.from({ length }, (_, i) => Math.min(firstPosition + i, config.positions - 1));
+  return {
+    tokens: { dtype: "i32", shape: [batch, length], data: tokens },
+    positions: { dtype: "i32", shape: [1, length], data: positions },
+    mask: { dtype: "bool", shape: [batch, 1, 1, length], data: mask },
+  } satisfies Record<string, HostTensor>;
+}
+
+/** Lengths that texts are filled up to: few, so that there are few plans. */
+const lengthStep = 16;
+/** Tokens of one run, padding included. */
+const tokensPerRun = 512;
+
+export const paddedLength = (length: number): number => Math.ceil(length / lengthStep) * lengthStep;
+
+/** Texts of about one length together: `members` by index, padded to `length`. */
+export function batchesOf(lengths: readonly number[]): { length: number; members: number[] }[] {
+  const out: { length: number; members: number[] }[] = [];
+  const order = lengths.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a]);
+  for (const i of order) {
+    const length = paddedLength(lengths[i]);
+    const last = out.at(-1);
+    if (last?.length === length && (last.members.length + 1) * length <= tokensPerRun) last.members.push(i);
+    else out.push({ length, members: [i] });
+  }
+  return out;
 }

@@ -1,0 +1,121 @@
+/** What was said so far, and answers to it. */
+import { type ChatMessage, type Generation, type TextGenerator, tokensPerSecond } from "../tasks/text-generation.ts";
+import type { CliIO } from "./command.ts";
+import { dim } from "./progress.ts";
+import { WordWrap } from "./wrap.ts";
+
+type Options = NonNullable<Parameters<TextGenerator["stream"]>[1]>;
+
+export class Conversation {
+  /** With a chat template: messages. */
+  private messages: ChatMessage[] = [];
+  /** Without one: a text that the model goes on with. */
+  private text = "";
+  private answering: AbortController | undefined;
+  last: Generation | undefined;
+
+  constructor(
+    private readonly model: TextGenerator,
+    private readonly options: Options,
+    private readonly io: CliIO,
+    private system: string | undefined,
+  ) {
+    this.reset();
+  }
+
+  /** Whether the model answers, or goes on with a text. */
+  get chats(): boolean {
+    return this.model.chatTemplate !== undefined;
+  }
+
+  /** Forgets what was said. With `system`, even an empty one, instructions change as well. */
+  reset(system?: string): void {
+    if (system !== undefined) this.system = system || undefined;
+    this.messages = this.system === undefined ? [] : [{ role: "system", content: this.system }];
+    this.text = "";
+  }
+
+  history(): string {
+    const all = this.chats ? this.messages : [];
+    if (all.length === 0 && this.text === "") return "nothing was said yet";
+    if (!this.chats) return this.text;
+    return all.map(({ role, content }) => `${role}: ${content}`).join("\n");
+  }
+
+  /** Stops an answer. False where there is none under way. */
+  interrupt(): boolean {
+    this.answering?.abort();
+    return this.answering !== undefined;
+  }
+
+  /** Answers the latest message once more. False where there is none. */
+  async retry(): Promise<boolean> {
+    const asked = this.messages.map((m) => m.role).lastIndexOf("user");
+    if (asked < 0) return false;
+    const { content } = this.messages[asked];
+    this.messages = this.messages.slice(0, asked);
+    await this.say(content);
+    return true;
+  }
+
+  /** An answer to a message, shown as it comes. An empty one goes on with a text. */
+  async say(message: string): Promise<void> {
+    const { model, chats } = this;
+    const asked: ChatMessage[] = [...this.messages, { role: "user", content: message }];
+    const text = this.text + (this.text !== "" && message !== "" ? "\n" : "") + message;
+    this.answering = new AbortController();
+    const { signal } = this.answering;
+    const stream = model.stream(chats ? asked : text, { ...this.options, signal });
+    try {
+      await this.show(stream);
+    } catch (e) {
+      // An answer that was stopped is still part of the conversation; other errors leave it as it was.
+      if (!signal.aborted) {
+        this.note((e as Error).message);
+        if (/context of/.test((e as Error).message)) this.note("/reset begins anew");
+        return;
+      }
+    } finally {
+      this.answering = undefined;
+      this.last = stream.generation;
+    }
+    if (chats) this.messages = [...asked, { role: "assistant", content: stream.generation.text }];
+    else this.text = text + stream.generation.text;
+    this.note(this.remark(stream.generation, signal.aborted));
+  }
+
+  private async show(stream: AsyncIterable<string>): Promise<void> {
+    const { stdout, stderr } = this.io;
+    const isTerminal = stdout.isTTY === true && stderr.isTTY === true;
+    const wrap = isTerminal ? new WordWrap((stdout.columns ?? 80) - 1) : undefined;
+    if (isTerminal) stderr.write(dim(this.io, "..."));
+    let first = true;
+    try {
+      for await (const piece of stream) {
+        if (first && isTerminal) stderr.write("\r\x1b[K");
+        stdout.write(wrap ? wrap.push(first ? piece.trimStart() : piece) : piece);
+        first = false;
+      }
+    } finally {
+      if (first && isTerminal) stderr.write("\r\x1b[K");
+      stdout.write(`${wrap?.end() ?? ""}\n`);
+    }
+  }
+
+  /** Why an answer ended, where that is not plain, and how fast it came. */
+  private remark({ finish, ...g }: Generation, stopped: boolean): string {
+    const rate = tokensPerSecond(g as Generation);
+    const reasons: Record<string, string> = {
+      length: "cut off by --max-tokens",
+      context: "the context is full: /reset begins anew",
+      ...(this.chats || g.tokens.length > 0 ? {} : { end: "the text has come to its end: /reset begins anew" }),
+    };
+    const why = stopped ? "stopped" : reasons[finish ?? ""];
+    const speed = this.io.stderr.isTTY && rate ? `${rate.toFixed(1)} tokens/s` : undefined;
+    return [why, speed].filter(Boolean).join(", ");
+  }
+
+  private note(text: string): void {
+    if (text !== "") this.io.stderr.write(`${dim(this.io, `(${text})`)}\n`);
+  }
+}

@@ -1,0 +1,203 @@
+/** Folders of BERT, DistilBERT and RoBERTa with small random weights: vectors, gaps, and what is told of broken ones. */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
+import { embeddings } from "../../src/tasks/embed.ts";
+import { fillMask } from "../../src/tasks/fill-mask.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import type { Matrices } from "../goldens/decoder.ts";
+import { NaiveEncoder } from "../goldens/encoder.ts";
+import { bertWeights, randomWeights } from "../models/tiny-encoders.ts";
+
+const root = await mkdtemp(join(tmpdir(), "forwardpass-encoders-"));
+afterAll(() => rm(root, { recursive: true }));
+
+const words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "##s", "dog", "."];
+const cls = 2;
+const [separator, mask] = [3, 4];
+const tokenizer = {
+  version: "1.0",
+  added_tokens: words.slice(0, 5).map((content, id) => ({
+    id,
+    content,
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  })),
+  normalizer: {
+    type: "BertNormalizer",
+    clean_text: true,
+    handle_chinese_chars: true,
+    strip_accents: null,
+    lowercase: true,
+  },
+  pre_tokenizer: { type: "BertPreTokenizer" },
+  post_processor: {
+    type: "TemplateProcessing",
+    single: [
+      { SpecialToken: { id: "[CLS]", type_id: 0 } },
+      { Sequence: { id: "A", type_id: 0 } },
+      { SpecialToken: { id: "[SEP]", type_id: 0 } },
+    ],
+    pair: [],
+    special_tokens: {
+      "[CLS]": { id: "[CLS]", ids: [cls], tokens: ["[CLS]"] },
+      "[SEP]": { id: "[SEP]", ids: [separator], tokens: ["[SEP]"] },
+    },
+  },
+  decoder: { type: "WordPiece", prefix: "##", cleanup: true },
+  model: {
+    type: "WordPiece",
+    unk_token: "[UNK]",
+    continuing_subword_prefix: "##",
+    max_input_chars_per_word: 100,
+    vocab: Object.fromEntries(words.map((w, i) => [w, i])),
+  },
+};
+
+const shape = { vocabSize: words.length, width: 16, heads: 2, hidden: 24, layers: 2, positions: 12 };
+const config = { ...shape, epsilon: 1e-5, activation: "gelu" } as const;
+const weights = randomWeights(bertWeights(config, 3));
+const naive = new NaiveEncoder(config, weights as unknown as Matrices);
+
+const bertJson = {
+  model_type: "bert",
+  vocab_size: shape.vocabSize,
+  hidden_size: shape.width,
+  num_attention_heads: shape.heads,
+  intermediate_size: shape.hidden,
+  num_hidden_layers: shape.layers,
+  max_position_embeddings: shape.positions,
+  layer_norm_eps: config.epsilon,
+  hidden_act: "gelu",
+};
+/** Names as their checkpoints have them. */
+const kinds: Record<string, { json: object; name: (bert: string) => string; first: number; types: boolean }> = {
+  bert: {
+    json: bertJson,
+    name: (n) => (/^(embeddings|encoder|pooler)/.test(n) ? `bert.${n}` : n),
+    first: 0,
+    types: true,
+  },
+  distilbert: {
+    json: {
+      model_type: "distilbert",
+      vocab_size: shape.vocabSize,
+      dim: shape.width,
+      n_heads: shape.heads,
+      hidden_dim: shape.hidden,
+      n_layers: shape.layers,
+      max_position_embeddings: shape.positions,
+      layer_norm_eps: config.epsilon,
+      activation: "gelu",
+    },
+    name: (n) =>
+      n
+        .replace(/^embeddings/, "distilbert.embeddings")
+        .replace(/^encoder\.layer\.(\d)\.attention\.self\.(.)\w+/, "distilbert.transformer.layer.$1.attention.$2_lin")
+        .replace(/^encoder\.layer\.(\d)\.attention\.output\.dense/, "distilbert.transformer.layer.$1.attention.out_lin")
+        .replace(/^encoder\.layer\.(\d)\.attention\.output\.LayerNorm/, "distilbert.transformer.layer.$1.sa_layer_norm")
+        .replace(/^encoder\.layer\.(\d)\.intermediate\.dense/, "distilbert.transformer.layer.$1.ffn.lin1")
+        .replace(/^encoder\.layer\.(\d)\.output\.dense/, "distilbert.transformer.layer.$1.ffn.lin2")
+        .replace(/^encoder\.layer\.(\d)\.output\.LayerNorm/, "distilbert.transformer.layer.$1.output_layer_norm")
+        .replace("cls.predictions.transform.dense", "vocab_transform")
+        .replace("cls.predictions.transform.LayerNorm", "vocab_layer_norm")
+        .replace("cls.predictions.bias", "vocab_projector.bias"),
+    first: 0,
+    types: false,
+  },
+  roberta: {
+    json: { ...bertJson, model_type: "roberta", pad_token_id: 1 },
+    name: (n) =>
+      (/^(embeddings|encoder)/.test(n) ? `roberta.${n}` : n)
+        .replace("cls.predictions.transform.dense", "lm_head.dense")
+        .replace("cls.predictions.transform.LayerNorm", "lm_head.layer_norm")
+        .replace("cls.predictions.bias", "lm_head.bias"),
+    first: 2,
+    types: true,
+  },
+};
+
+async function folderOf(kind: string, more: Record<string, object> = {}): Promise<string> {
+  const path = await mkdtemp(join(root, `${kind}-`));
+  const { json, name, types } = kinds[kind];
+  const stored = new Map<string, HostTensor>(
+    [...weights].filter(([n]) => types || !n.includes("token_type")).map(([n, t]) => [name(n), t]),
+  );
+  await writeFile(join(path, "model.safetensors"), writeSafetensors(stored));
+  const files: Record<string, object> = { "config.json": json, "tokenizer.json": tokenizer, ...more };
+  for (const [file, content] of Object.entries(files)) {
+    await mkdir(join(path, file, ".."), { recursive: true });
+    await writeFile(join(path, file), JSON.stringify(content));
+  }
+  return path;
+}
+
+const options = { device: "wasm", threads: 1 } as const;
+const sentence = "The cats sat on the mat.";
+const tokens = [cls, 5, 6, 10, 7, 8, 5, 9, 12, separator];
+
+for (const [kind, { first, types }] of Object.entries(kinds))
+  describe(kind, () => {
+    const own = types ? naive : new NaiveEncoder(config, withoutTypes() as unknown as Matrices);
+
+    test("mean and first-token vectors, of length 1 or as they are", async () => {
+      const states = own.bert(tokens, first);
+      const mean = Array.from({ length: 16 }, (_, j) => states.reduce((sum, s) => sum + s[j] / states.length, 0));
+      const unit = (v: ArrayLike<number>): number[] => Array.from(v, (x) => x / Math.hypot(...Array.from(v)));
+      for (const [path, given, want] of [
+        [await folderOf(kind), {}, unit(mean)],
+        [await folderOf(kind), { normalize: false }, mean],
+        [await folderOf(kind), { pooling: "cls" }, unit(states[0])],
+        [await folderOf(kind, { "1_Pooling/config.json": { pooling_mode_cls_token: true } }), {}, unit(states[0])],
+      ] as const) {
+        using model = await embeddings(path, { ...options, ...given });
+        const got = await model.embed(sentence);
+        expect(Math.max(...got.map((v, i) => Math.abs(v - want[i])))).toBeLessThan(1e-4);
+      }
+    });
+
+    test("words for gaps", async () => {
+      using model = await fillMask(await folderOf(kind), options);
+      expect(model.mask).toBe("[MASK]");
+      const gaps = await model.fill("The [MASK] sat on the [MASK].", { count: 3 });
+      const given = [cls, 5, mask, 7, 8, 5, mask, 12, separator];
+      const states = own.bert(given, first);
+      [2, 6].forEach((at, i) => {
+        const logits = own.word(states[at]);
+        const total = logits.reduce((sum, v) => sum + Math.exp(v), 0);
+        const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a]).slice(0, 3);
+        expect(gaps[i].map((g) => g.token)).toEqual(order);
+        gaps[i].forEach(({ probability, token }) => {
+          expect(probability).toBeCloseTo(Math.exp(logits[token]) / total, 4);
+        });
+      });
+      await expect(model.fill("There is none.")).rejects.toThrow(InputError);
+      await expect(model.fill("[MASK]", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    });
+  });
+
+function withoutTypes(): Map<string, HostTensor> {
+  return new Map([...weights].filter(([n]) => !n.includes("token_type")));
+}
+
+test("folders that lack something, or hold something else, are told", async () => {
+  const open = (files: Record<string, object>) => folderOf("bert", files).then((path) => embeddings(path, options));
+  await expect(open({ "config.json": { ...bertJson, model_type: "t5" } })).rejects.toThrow(UnsupportedOpError);
+  await expect(open({ "config.json": { ...bertJson, hidden_act: "odd" } })).rejects.toThrow(/activation "odd"/);
+  await expect(open({ "config.json": { model_type: "bert" } })).rejects.toThrow(/has no max_position_embeddings/);
+  await expect(open({ "tokenizer.json": { model: 1 } })).rejects.toThrow(FormatError);
+  const path = await folderOf("bert");
+  await rm(join(path, "tokenizer.json"));
+  await expect(embeddings(path, options)).rejects.toThrow(/tokenizer\.json/);
+  // Weights of an encoder without a head for words.
+  const bare = new Map([...weights].filter(([n]) => !n.startsWith("cls.")));
+  await writeFile(join(path, "model.safetensors"), writeSafetensors(bare));
+  await writeFile(join(path, "tokenizer.json"), JSON.stringify(tokenizer));
+  await expect(fillMask(path, options)).rejects.toThrow(/cls\.predictions/);
+});
