@@ -41,16 +41,24 @@ export const contextOf = (
 ): number => contextLength ?? Math.min(trained, contextLimit);
 
 /**
- * Sizes that a graph can be made of. Files may claim any.
+ * Sizes that a graph can be made of. Files may claim any: what tables are made for has to be that of a weight.
  * @throws FormatError
  */
-export function checkSizes(c: DecoderConfig, name: string): void {
+export function checkSizes(
+  c: DecoderConfig,
+  weights: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  name: string,
+): void {
   const fail = (what: string): never => {
     throw new FormatError(`${name}: ${what}`);
   };
   const { vocabSize, width, heads, kvHeads, headDim, contextLength } = c;
   for (const [what, n] of Object.entries({ vocabSize, width, heads, kvHeads, headDim, contextLength }))
     if (!Number.isSafeInteger(n) || n < 1 || n > 2 ** 31) fail(`its configuration gives ${n} as ${what}`);
+  const attended = weights.get("blk.0.attn_output.weight")?.shape[1];
+  if (attended !== undefined && attended !== heads * headDim)
+    fail(`${heads} heads of ${headDim} do not fit "blk.0.attn_output.weight", which takes ${attended}`);
+  if (attended === undefined && c.layers.length > 0) fail(`weight "blk.0.attn_output.weight" is missing`);
   if (heads % kvHeads) fail(`${kvHeads} key heads do not divide ${heads} query heads`);
   for (const { window = 1 } of c.layers)
     if (!Number.isSafeInteger(window) || window < 1) fail(`a layer sees ${window} tokens`);

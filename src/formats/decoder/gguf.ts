@@ -105,7 +105,7 @@ export function configOf(
     logitSoftcap: meta.number("final_logit_softcapping"),
     embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : undefined,
   };
-  checkSizes(config, name);
+  checkSizes(config, file.tensors, name);
   return config;
 }
 

@@ -60,7 +60,7 @@ export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadO
     );
   const weights = await weightsOf(folder, type);
   const config = new ConfigReader(folder.name, json, type, options).read(weights.size);
-  checkSizes(config, folder.name);
+  checkSizes(config, weights, folder.name);
   return { format: "safetensors", config, weights, ...(await readVocabulary(folder, json)) };
 }
 
