@@ -1,7 +1,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { dequantize, type GgufValue, ggufTypes, isGguf, readGguf, writeGguf } from "../../src/formats/gguf/index.ts";
+import {
+  dequantize,
+  type GgufValue,
+  type GgufValueType,
+  ggufTypes,
+  isGguf,
+  readGguf,
+  writeGguf,
+} from "../../src/formats/gguf/index.ts";
 import { Bytes } from "../../src/formats/gguf/values.ts";
 import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
 import { FormatError, InputError, ShapeError } from "../../src/tensor/errors.ts";
@@ -158,6 +166,88 @@ describe("reader and writer", () => {
     };
     expect((await readGguf(source)).metadata.get("tokens")).toEqual(words);
     expect(asked).toBeLessThanOrEqual(bytes.length);
+  });
+});
+
+describe("properties", () => {
+  const integer = (min: bigint, max: bigint) => fc.bigInt({ min, max });
+  const scalar: Record<string, fc.Arbitrary<GgufValue>> = {
+    u8: fc.nat(255),
+    i8: fc.integer({ min: -128, max: 127 }),
+    u16: fc.nat(65535),
+    i16: fc.integer({ min: -32768, max: 32767 }),
+    u32: fc.nat(2 ** 32 - 1),
+    i32: fc.integer(),
+    f32: fc.float({ noNaN: true }),
+    bool: fc.boolean(),
+    string: fc.string({ unit: "grapheme" }),
+    // Numbers where they are exact, as the reader gives them.
+    u64: integer(0n, 2n ** 64n - 1n).map((v) => (v <= Number.MAX_SAFE_INTEGER ? Number(v) : v)),
+    i64: integer(-(2n ** 63n), 2n ** 63n - 1n).map((v) => (BigInt.asIntN(54, v) === v ? Number(v) : v)),
+    f64: fc.double({ noNaN: true }),
+  };
+  const list = (type: string): fc.Arbitrary<GgufValue> => {
+    const arrays = {
+      u8: Uint8Array,
+      i8: Int8Array,
+      u16: Uint16Array,
+      i16: Int16Array,
+      u32: Uint32Array,
+      i32: Int32Array,
+    };
+    const wide = { f32: Float32Array, f64: Float64Array, u64: BigUint64Array, i64: BigInt64Array };
+    const kind = ({ ...arrays, ...wide } as Record<string, { from(v: unknown[]): GgufValue }>)[type];
+    const values = fc.array(scalar[type], { maxLength: 5 });
+    if (!kind) return values as fc.Arbitrary<GgufValue>;
+    return values.map((v) => kind.from(type.endsWith("64") && type !== "f64" ? v.map((n) => BigInt(n as bigint)) : v));
+  };
+  const names = Object.keys(scalar);
+  const nested = fc.array(fc.constantFrom(...names.filter((n) => n !== "string")).chain(list), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  const value = fc.oneof(
+    fc.constantFrom(...names).chain((type) => scalar[type].map((v) => ({ type, v }))),
+    fc.constantFrom(...names).chain((type) => list(type).map((v) => ({ type: `${type}[]`, v }))),
+    nested.map((v) => ({ type: "array[]", v: v as GgufValue })),
+  );
+  const tensor = fc
+    .tuple(
+      fc.constantFrom(...(Object.keys(ggufTypes) as (keyof typeof ggufTypes)[])),
+      fc.nat(3),
+      fc.nat(2),
+      fc.nat(255),
+    )
+    .map(([type, rows, blocks, fill]) => {
+      const { blockSize, blockBytes } = ggufTypes[type];
+      const bytes = new Uint8Array(rows * blocks * blockBytes).map((_, i) => (i * 7 + fill) & 255);
+      return { type, shape: [rows, blocks * blockSize], bytes };
+    });
+
+  test("what is written is read: metadata of every type, tensors of every type, any alignment", async () => {
+    const key = fc.string({ minLength: 1 });
+    const contents = fc.record({
+      entries: fc.uniqueArray(fc.tuple(key, value), { selector: ([k]) => k, maxLength: 8 }),
+      tensors: fc.uniqueArray(fc.tuple(key, tensor), { selector: ([k]) => k, maxLength: 5 }),
+      alignment: fc.constantFrom(undefined, 1, 8, 64, 4096),
+    });
+    await fc.assert(
+      fc.asyncProperty(contents, async ({ entries, tensors, alignment }) => {
+        const metadata = new Map(entries.map(([k, { v }]) => [k, v]));
+        const types = new Map(entries.map(([k, { type }]) => [k, type as GgufValueType]));
+        if (alignment) metadata.set("general.alignment", alignment);
+        const file = await read(writeGguf({ metadata, types, tensors: new Map(tensors) }));
+        expect(file.metadata).toEqual(metadata);
+        for (const [k, type] of types) if (k !== "general.alignment") expect(file.types.get(k)).toBe(type);
+        expect([...file.tensors.keys()]).toEqual(tensors.map(([k]) => k));
+        for (const [k, t] of tensors) {
+          const got = file.tensors.get(k)!;
+          expect([got.type, got.shape, got.byteOffset % (alignment ?? 32)]).toEqual([t.type, t.shape, 0]);
+          expect(Buffer.compare(await got.bytes(), t.bytes)).toBe(0);
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 });
 
