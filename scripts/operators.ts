@@ -47,8 +47,11 @@ const block = /(<!-- operators[^>]*-->\n)[\s\S]*(<!-- \/operators -->)/;
 
 const formats = [
   ["ONNX", "opset 7 and up, external data, local functions, control flow, sequences, quantised operators"],
-  ["safetensors", "every dtype, sharded"],
-  ["GGUF", "versions 2 and 3, every block type"],
+  ["GGUF", "versions 2 and 3, every block type; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2; written too"],
+  [
+    "safetensors",
+    "every dtype, sharded; with `config.json` the same models, mistral and sentence encoders; written too",
+  ],
   ["llama2.c", "version 0, with or without its tokenizer"],
 ];
 
