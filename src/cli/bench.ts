@@ -1,13 +1,14 @@
 /** `forwardpass bench`: how fast a model runs here, and where the time goes. */
 import type { StepInfo } from "../graph/session.ts";
 import { fromF64 } from "../tensor/convert.ts";
-import { allocate } from "../tensor/dtype.ts";
-import { sizeOf } from "../tensor/shape.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { Shape } from "../tensor/shape.ts";
+import { emptyTensor, type HostTensor } from "../tensor/tensor.ts";
 import { type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
 import { loadModel } from "./model.ts";
 import { formatBytes, formatMs, table } from "./progress.ts";
 import { readInputs } from "./run.ts";
+import { estimate, shapeOption, shapesOf } from "./shapes.ts";
 
 export const bench: Command = {
   name: "bench",
@@ -21,6 +22,7 @@ export const bench: Command = {
       value: "NAME=FILE",
       help: "real inputs; random ones otherwise",
     },
+    shape: shapeOption,
     runs: { type: "string", value: "N", help: "timed runs; default 20" },
     profile: { type: "boolean", help: "time each step and list them, slowest kernels first" },
     ...deviceOptions,
@@ -33,8 +35,13 @@ export const bench: Command = {
     const model = await loadModel(positional(args, 0, "MODEL"), args, io);
     const loadMs = performance.now() - started;
     const given = await readInputs(model, args);
+    const shapes = { ...shapesOf(args, model.inputs) };
+    for (const [name, t] of Object.entries(given)) shapes[name] = [...t.shape];
+    const taken = estimate(model, shapes)?.shapes ?? {};
     const inputs = Object.fromEntries(
-      model.inputs.filter((p) => p.dtype).map((p, i) => [p.name, given[p.name] ?? randomTensor(p as never, i + 1)]),
+      model.inputs
+        .filter((p) => p.dtype && (taken[p.name] || given[p.name]))
+        .map((p, i) => [p.name, given[p.name] ?? randomTensor(p.dtype!, taken[p.name], i + 1)]),
     );
     const time = async (): Promise<number> => {
       const before = performance.now();
@@ -73,17 +80,13 @@ export const bench: Command = {
   },
 };
 
-function randomTensor(
-  { name: _, dtype, shape }: { name: string; dtype: HostTensor["dtype"]; shape: readonly (number | string)[] },
-  seed: number,
-): HostTensor {
-  const dims = (shape ?? []).map((d) => (typeof d === "number" ? d : 1));
-  const t: HostTensor = { dtype, shape: dims, data: allocate(dtype, sizeOf(dims)) };
+function randomTensor(dtype: DType, shape: Shape, seed: number): HostTensor {
+  const t = emptyTensor({ dtype, shape });
   let state = seed;
   // Integers stay 0: as indices they are always inside.
   if (dtype[0] === "f" || dtype === "bf16")
     fromF64(
-      Float64Array.from({ length: sizeOf(dims) }, () => {
+      Float64Array.from({ length: t.data.length }, () => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
         return state / 4294967296;
       }),

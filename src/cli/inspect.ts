@@ -1,25 +1,20 @@
 /** `forwardpass inspect`: what is in a model and what it needs, before it runs. */
 import type { Graph, ValueInfo } from "../graph/ir.ts";
 import { subgraphsOf } from "../graph/ir.ts";
-import { previewPlan } from "../graph/preview.ts";
 import { bytesOf } from "../tensor/dtype.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
+import { type Command, deviceOptions, positional } from "./command.ts";
 import { loadModel } from "./model.ts";
 import { formatBytes, formatCount, table } from "./progress.ts";
+import { estimate, shapeOption, shapesOf } from "./shapes.ts";
 
 export const inspect: Command = {
   name: "inspect",
   summary: "show a model's inputs, outputs, operators, parameters and memory",
   usage: "MODEL [options]",
   options: {
-    shape: {
-      type: "string",
-      multiple: true,
-      value: "NAME=1,3,224,224",
-      help: "the shape of an input, for the memory estimate; free dimensions are 1 otherwise",
-    },
+    shape: shapeOption,
     ...deviceOptions,
     json: { type: "boolean", help: "print as JSON" },
   },
@@ -39,7 +34,7 @@ export const inspect: Command = {
     const operators = countOperators(graph);
     const parameters = constantsOf(graph).reduce((n, t) => n + sizeOf(t.shape), 0);
     const weightBytes = constantsOf(graph).reduce((n, t) => n + sizeOf(t.shape) * bytesOf(t.dtype), 0);
-    const plan = previewPlan(model, shapesOf(args.options["shape"] as string[] | undefined, model.inputs));
+    const plan = estimate(model, shapesOf(args, model.inputs));
     const report = {
       inputs: model.inputs,
       outputs: model.outputs,
@@ -47,8 +42,9 @@ export const inspect: Command = {
       parameters,
       weightBytes,
       device: model.device.name,
-      activationBytes: plan.arenaBytes,
-      dependsOnData: plan.stopsAt ?? null,
+      activationBytes: plan?.arenaBytes ?? null,
+      activationInputs: plan?.inputs ?? null,
+      dependsOnData: plan?.stopsAt ?? null,
     };
     model.dispose();
     if (args.options["json"]) {
@@ -59,7 +55,7 @@ export const inspect: Command = {
       `  ${name}`,
       dtype ? `${dtype}[${shape?.join(", ") ?? "?"}]` : "sequence",
     ];
-    const stop = plan.stopsAt ? `, as far as node "${plan.stopsAt}", whose shape depends on data` : "";
+    const stop = plan?.stopsAt ? `, as far as node "${plan.stopsAt}", whose shape depends on data` : "";
     const lines = [
       `Inputs\n${table(report.inputs.map(port))}`,
       `Outputs\n${table(report.outputs.map(port))}`,
@@ -68,7 +64,9 @@ export const inspect: Command = {
         [1],
       )}`,
       `Parameters   ${formatCount(parameters)} (${formatBytes(weightBytes)})`,
-      `Activations  ${formatBytes(plan.arenaBytes)} on ${report.device} with ${plan.inputs.join(", ")}${stop}`,
+      plan
+        ? `Activations  ${formatBytes(plan.arenaBytes)} on ${report.device} with ${plan.inputs.join(", ")}${stop}`
+        : "Activations  depend on shapes that the model leaves open: give them with --shape NAME=1,3,224,224",
     ];
     io.stdout.write(`${lines.join("\n\n")}\n`);
     return 0;
@@ -91,18 +89,4 @@ function constantsOf(graph: Graph) {
   const seen = new Map<unknown, { shape: readonly number[]; dtype: Parameters<typeof bytesOf>[0] }>();
   for (const g of graphsOf(graph)) for (const t of g.constants.values()) seen.set(t.data, t);
   return [...seen.values()];
-}
-
-function shapesOf(given: string[] | undefined, inputs: readonly ValueInfo[]): Record<string, number[]> {
-  const shapes: Record<string, number[]> = {};
-  for (const text of given ?? []) {
-    const [name, dims] = text.split("=");
-    const shape = dims?.split(",").map(Number);
-    if (!shape?.every((d) => Number.isInteger(d) && d >= 0) || !inputs.some((p) => p.name === name))
-      throw new UsageError(
-        `--shape ${text}: write NAME=1,3,224,224 with one of the inputs ${inputs.map((p) => p.name).join(", ")}`,
-      );
-    shapes[name] = shape;
-  }
-  return shapes;
 }

@@ -58,8 +58,11 @@ export async function readInputs(model: Session, args: Arguments): Promise<Recor
   return inputs;
 }
 
-const plain = (v: number | bigint | string): number | string =>
-  typeof v === "bigint" ? (Number.isSafeInteger(Number(v)) ? Number(v) : String(v)) : v;
+/** JSON has no NaN, infinities or integers beyond 2^53: they become strings. */
+const plain = (v: number | bigint | string): number | string => {
+  if (typeof v === "bigint") return Number.isSafeInteger(Number(v)) ? Number(v) : String(v);
+  return typeof v === "number" && !Number.isFinite(v) ? String(v) : v;
+};
 
 function jsonOf(outputs: Record<string, HostTensor>): unknown {
   return Object.fromEntries(
@@ -68,7 +71,7 @@ function jsonOf(outputs: Record<string, HostTensor>): unknown {
       {
         dtype: t.dtype,
         shape: t.shape,
-        data: isFloat(t.dtype) ? Array.from(toF64(t)) : Array.from(t.data as string[], plain),
+        data: isFloat(t.dtype) ? Array.from(toF64(t), plain) : Array.from(t.data as string[], plain),
       },
     ]),
   );

@@ -9,6 +9,7 @@ import type { CliIO } from "../../src/cli/command.ts";
 import { main } from "../../src/cli/main.ts";
 import { readNpy } from "../../src/cli/npy.ts";
 import { FormatError } from "../../src/index.ts";
+import { encodeModel, encodeTensor } from "../onnx/encode.ts";
 
 const model = (name: string): string =>
   fileURLToPath(new URL(`../../examples/models/${name}/model.onnx`, import.meta.url));
@@ -136,6 +137,54 @@ describe("forwardpass", () => {
     expect(report.parameters).toBeGreaterThan(40_000);
     expect(report.activationBytes).toBeGreaterThan(0);
     expect(report.operators.conv).toBe(2);
+  });
+
+  test("inspect and bench: free dimensions that can't be 1", async () => {
+    const pooled = file(
+      "pooled.onnx",
+      encodeModel({
+        nodes: [{ type: "MaxPool", inputs: ["x"], outputs: ["y"], attributes: { kernel_shape: { ints: [5, 5] } } }],
+        inputs: [{ name: "x", dtype: "f32", shape: ["n", 3, "h", "w"] }],
+        outputs: [{ name: "y", dtype: "f32" }],
+      }),
+    );
+    expect(await cli("inspect", pooled)).toMatchObject({ code: 0, out: expect.stringContaining("x f32[1,3,64,64]") });
+    expect(await cli("inspect", pooled, "--shape", "x=1,3,7,9")).toMatchObject({
+      code: 0,
+      out: expect.stringContaining("x f32[1,3,7,9]"),
+    });
+    expect(await cli("inspect", pooled, "--shape", "x=1,3,2,2")).toMatchObject({ code: 1 });
+    expect(await cli("inspect", pooled, "--shape", "z=1")).toMatchObject({ code: 2 });
+    expect(await cli("bench", pooled, "--runs", "1", "--shape", "x=1,3,9,9")).toMatchObject({ code: 0 });
+  });
+
+  test("run: a .pb input; what JSON can't say is a string", async () => {
+    const log = file(
+      "log.onnx",
+      encodeModel({
+        nodes: [{ type: "Log", inputs: ["x"], outputs: ["y"] }],
+        inputs: [{ name: "x", dtype: "f32", shape: ["n"] }],
+        outputs: [{ name: "y", dtype: "f32" }],
+      }),
+    );
+    const x = file("x.pb", encodeTensor({ dtype: "f32", shape: [3], data: Float32Array.of(1, 0, -1) }));
+    const { out } = await cli("run", log, "-i", `x=${x}`, "--json", "--device", "cpu");
+    expect(JSON.parse(out)).toEqual({ y: { dtype: "f32", shape: [3], data: [0, "-Infinity", "NaN"] } });
+  });
+
+  test("inspect: everything that isn't supported, and exit code 1", async () => {
+    const strange = file(
+      "strange.onnx",
+      encodeModel({
+        nodes: ["Teleport", "Timewarp"].map((type) => ({ type, inputs: ["x"], outputs: [type] })),
+        inputs: [{ name: "x", dtype: "f32", shape: [1] }],
+        outputs: [{ name: "Teleport" }, { name: "Timewarp" }],
+      }),
+    );
+    const { code, out } = await cli("inspect", strange);
+    expect(code).toBe(1);
+    expect(out).toContain("Teleport");
+    expect(out).toContain("Timewarp");
   });
 
   test("bench: times and, with --profile, steps", async () => {

@@ -1,0 +1,42 @@
+/** Shapes of inputs that a model leaves open: as the command line says, or small ones that the model can take. */
+import type { ValueInfo } from "../graph/ir.ts";
+import { type PlanPreview, previewPlan } from "../graph/preview.ts";
+import type { Session } from "../graph/session.ts";
+import { ShapeError } from "../tensor/errors.ts";
+import { type Arguments, type Option, UsageError } from "./command.ts";
+
+export const shapeOption: Option = {
+  type: "string",
+  multiple: true,
+  value: "NAME=1,3,224,224",
+  help: "the shape of an input; free dimensions are small otherwise",
+};
+
+export function shapesOf(args: Arguments, inputs: readonly ValueInfo[]): Record<string, number[]> {
+  const shapes: Record<string, number[]> = {};
+  for (const text of (args.options["shape"] ?? []) as string[]) {
+    const [name, dims] = text.split("=");
+    const shape = dims?.split(",").map(Number);
+    if (!shape?.every((d) => Number.isInteger(d) && d >= 0) || !inputs.some((p) => p.name === name))
+      throw new UsageError(
+        `--shape ${text}: write NAME=1,3,224,224 with one of the inputs ${inputs.map((p) => p.name).join(", ")}`,
+      );
+    shapes[name] = shape;
+  }
+  return shapes;
+}
+
+/** What to take for free dimensions: a convolutional network may need more than 1 of each. */
+const guesses = [1, 64, 256];
+
+/** Undefined where the shapes are for the caller to choose, and none of the guesses will do. */
+export function estimate(model: Session, shapes: Record<string, number[]>): PlanPreview | undefined {
+  const open = model.inputs.some((p) => !shapes[p.name] && p.shape?.some((d) => typeof d !== "number"));
+  for (const free of open ? guesses : [1])
+    try {
+      return previewPlan(model, shapes, free);
+    } catch (e) {
+      if (!open || !(e instanceof ShapeError)) throw e;
+    }
+  return undefined;
+}
