@@ -14,6 +14,8 @@ const chunkSizes = [128, 32, 8, 1] as const;
 export interface FeedOptions {
   /** Stops between the steps of a run of several tokens. What was fed until then stays. */
   signal?: AbortSignal;
+  /** Measures each step; see the session's `explain()`. */
+  profile?: boolean;
 }
 
 export class Decoder {
@@ -93,7 +95,7 @@ export class Sequence {
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
         const part = tokens.slice(at, at + n.used);
-        logits = await this.run(part, n.size, Int32Array.of(n.used - 1), options.signal);
+        logits = await this.run(part, n.size, Int32Array.of(n.used - 1), options);
         at += n.used;
       }
       return logits;
@@ -109,7 +111,7 @@ export class Sequence {
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
         const rows = Int32Array.from({ length: n.size }, (_, i) => i);
-        const all = await this.run(tokens.slice(at, at + n.used), n.size, rows, options.signal);
+        const all = await this.run(tokens.slice(at, at + n.used), n.size, rows, options);
         logits.set(all.subarray(0, n.used * vocabSize), at * vocabSize);
         at += n.used;
       }
@@ -147,7 +149,7 @@ export class Sequence {
     return { size: whole, used: whole };
   }
 
-  private async run(tokens: readonly number[], size: number, rows: Int32Array, signal?: AbortSignal) {
+  private async run(tokens: readonly number[], size: number, rows: Int32Array, { signal, profile }: FeedOptions) {
     const { session, config } = this.decoder;
     const position = this.fed.length;
     const ids = new Int32Array(size);
@@ -155,7 +157,7 @@ export class Sequence {
     const inputs: Record<string, Inputs[string]> = { tokens: ids, position: Int32Array.of(position), rows };
     if (!config.rope) inputs["positions"] = ids.map((_, i) => position + i);
     // One token is too short to be stopped half way: the plain run is faster.
-    const options = { state: this.state, rows: position + size, signal: size > 1 ? signal : undefined };
+    const options = { state: this.state, rows: position + size, signal: size > 1 ? signal : undefined, profile };
     const { logits } = await session.run(inputs, options);
     for (const t of tokens) this.fed.push(t);
     return logits.data as Float32Array<ArrayBuffer>;
