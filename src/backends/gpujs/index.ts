@@ -42,7 +42,7 @@ export function gpujs({ host, GPU }: GpujsOptions): Backend {
     load: host.load?.bind(host),
     open() {
       if (context.lost) context = new GpuContext(found);
-      return new GpujsSession(context, host.open());
+      return new GpujsSession(context, host);
     },
   };
 }

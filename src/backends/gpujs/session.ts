@@ -8,6 +8,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { Weight } from "../../tensor/weight.ts";
 import {
+  type Backend,
   Copies,
   type DeviceSession,
   type DeviceState,
@@ -24,11 +25,17 @@ export class GpujsSession implements DeviceSession {
   /** Weights, by whose elements they are. */
   private readonly weights = new Copies<Texture>();
   private weightBytes = 0;
+  private opened: DeviceSession | undefined;
 
   constructor(
     readonly context: GpuContext,
-    readonly host: DeviceSession,
+    private readonly hostBackend: Backend,
   ) {}
+
+  /** Opened when something runs there: its memory takes a share of the address space. */
+  get host(): DeviceSession {
+    return (this.opened ??= this.hostBackend.open());
+  }
 
   async prepare(plan: StagePlan): Promise<Program> {
     return await GpujsProgram.make(plan, this);
@@ -50,13 +57,13 @@ export class GpujsSession implements DeviceSession {
   }
 
   get bytes(): number {
-    return this.weightBytes + this.host.bytes;
+    return this.weightBytes + (this.opened?.bytes ?? 0);
   }
 
   dispose(): void {
     for (const t of this.weights.all()) t.delete();
     this.weights.clear();
-    this.host.dispose();
+    this.opened?.dispose();
   }
 }
 
