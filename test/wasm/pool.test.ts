@@ -33,7 +33,7 @@ test("workers that end are no failure of those that follow", async () => {
     await pool.ready();
     expect(pool.started).toBe(true);
     await sleep(100);
-    pool.begin(0, 0, 0);
+    pool.begin(0);
     pool.release();
     expect(pool.started).toBe(false);
   }

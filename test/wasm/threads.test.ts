@@ -5,7 +5,7 @@ import { f32, i32 } from "../../src/backends/wasm/assembler.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { type AnyStep, type WasmStep, wasmKernel } from "../../src/backends/wasm/step.ts";
-import { compile, DeviceError, graph, InputError, matmul, neg } from "../../src/index.ts";
+import { add, compile, DeviceError, graph, InputError, matmul } from "../../src/index.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { resultOf, runScript } from "../graph/child.ts";
 
@@ -14,15 +14,23 @@ const b = tensorFrom(1, "f32", [size, size]);
 
 type Trap = "unreachable" | "out of bounds";
 
-/** A neg that traps on one of its threads, or on all, where the first value of its share is above 0. */
-const trappingNeg = (trap: Trap, where: number | "all") =>
-  wasmKernel(neg, `test/neg/${trap}`, ([x]): WasmStep => {
+/**
+ * y = x, by a kernel that traps on one of the threads, or on all, where the values of its part are above 0. No thread goes
+ * on before all have a part: they count themselves in `meeting`, which is 0 when a run begins.
+ */
+const trappingCopy = (trap: Trap, where: number | "all") =>
+  wasmKernel(add, `test/copy/${trap}`, ([x]): WasmStep => {
     const n = x.shape.reduce((p, d) => p * d, 1);
     return {
-      emit({ f, inputs: [at], outputs: [out], share, thread }) {
+      emit({ f, target, inputs: [at, meeting], outputs: [out], share, thread }) {
         const { from, to } = share(n);
+        f.drop(i32["atomic.rmw.add"](meeting, 1));
+        const left = f.let(i32.const(2 ** 30));
+        f.loop((again) => {
+          f.increment(left, -1);
+          f.brIf(again, i32.and(i32.gt_s(left, 0), i32.lt_u(i32["atomic.load"](meeting), target.threads)));
+        });
         const wanted = where === "all" ? i32.const(1) : i32.eq(thread, where);
-        // Its own share: another thread's may already be negated in place.
         const first = f32.load(i32.add(i32.shl(from, 2), at));
         f.if(i32.and(f32.gt(first, 0), wanted), () => {
           if (trap === "unreachable") f.unreachable();
@@ -31,7 +39,7 @@ const trappingNeg = (trap: Trap, where: number | "all") =>
         const i = f.local("i32");
         f.forRange(i, from, to, 1, () => {
           const offset = f.let(i32.shl(i, 2));
-          f.f32.store(i32.add(offset, out), f32.neg(f32.load(i32.add(offset, at))));
+          f.i32.store(i32.add(offset, out), i32.load(i32.add(offset, at)));
         });
       },
     };
@@ -43,9 +51,13 @@ describe.each([2, 3])("on %i threads", (threads) => {
   beforeAll(() => holder.pool!.ready());
   afterAll(() => holder.dispose());
 
-  const model = graph(({ input }) => ({
-    y: matmul(neg(input("x", "f32", [size, size])), input("b", "f32", [size, size])),
+  const product = graph(({ input }) => ({
+    y: matmul(input("x", "f32", [size, size]), input("b", "f32", [size, size])),
   }));
+  const model = graph(({ input }) => ({
+    y: matmul(add(input("x", "f32", [size, size]), input("meeting", "f32", [1])), input("b", "f32", [size, size])),
+  }));
+  const meeting = Float32Array.of(0);
 
   const places: (number | "all")[] = [0, threads - 1, "all"];
   const kinds: [Trap, new (...a: never[]) => Error][] = [
@@ -55,11 +67,12 @@ describe.each([2, 3])("on %i threads", (threads) => {
   for (const [trap, error] of kinds)
     for (const where of places)
       test(`a kernel that traps (${trap}, thread ${where}) is an error, and the session goes on`, async () => {
-        const kernels = [trappingNeg(trap, where)];
+        const kernels = [trappingCopy(trap, where)];
         const backend: Backend<AnyStep> = {
           name: "wasm",
           kernels,
-          kernelsFor: (op) => (op.name === "neg" ? kernels : device.kernelsFor(op)),
+          kernelsFor: (op) => (op.name === "add" ? kernels : device.kernelsFor(op)),
+          load: (ops, dtypes) => device.load!(ops, dtypes),
           open: () => device.open(),
         };
         using session = await compile(model, { device: backend });
@@ -67,8 +80,8 @@ describe.each([2, 3])("on %i threads", (threads) => {
         const bad = tensorFrom(2, "f32", [size, size], { min: 1, max: 2 });
         let first: ArrayLike<unknown> | undefined;
         for (let i = 0; i < 20; i++) {
-          await expect(session.run({ x: bad, b })).rejects.toThrow(error);
-          const { y } = await session.run({ x: good, b });
+          await expect(session.run({ x: bad, b, meeting })).rejects.toThrow(error);
+          const { y } = await session.run({ x: good, b, meeting });
           first ??= y.data;
           expect(y.data).toEqual(first);
         }
@@ -76,7 +89,7 @@ describe.each([2, 3])("on %i threads", (threads) => {
 
   test("a worker that dies leaves one thread, which goes on", async () => {
     const other = wasm({ threads });
-    using session = await compile(model, { device: other });
+    using session = await compile(product, { device: other });
     const own = other.open() as WasmSession;
     await own.pool!.ready();
     const x = tensorFrom(3, "f32", [size, size]);

@@ -1,13 +1,12 @@
 /**
- * Links a plan into one module. It exports `run(thread, from, to)`, which executes the steps [from, to): one call from
- * JavaScript for the whole forward pass. Every step is a function of its own, so that V8 optimises the hot ones early,
+ * Links a plan into one module. It exports `run(thread, from, to)`, which on thread 0 executes the steps [from, to): one
+ * call from JavaScript for the whole forward pass. Every step is a function of its own, so that V8 optimises the hot ones early,
  * and profilers show them by node. Host steps are calls back into JavaScript.
  *
- * With threads, all of them run the same code; steps that are divided begin and end at a barrier, the others are run
- * by thread 0.
+ * With threads, thread 0 runs the steps, and the others come to help with those that are divided: see dispatch.ts.
  */
 import { type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
-import { emitBarrier } from "./barrier.ts";
+import { emitDispatch, type StepFunction } from "./dispatch.ts";
 import { type AnyStep, isWasmStep, type Share, type StepEmitter, type WasmTarget } from "./step.ts";
 
 /** A planned step with its addresses in linear memory. */
@@ -22,9 +21,11 @@ export interface LinkedStep {
 }
 
 export interface LinkOptions extends WasmTarget {
-  /** Address of the words that threads meet at; used with more than one thread. */
-  readonly barrier: number;
-  /** Whether thread 0 may sleep at the barrier. */
+  /** For more than one thread: address of the words by which they share steps. */
+  readonly dispatch: number;
+  /** Tells this module from others on the same memory. */
+  readonly program: number;
+  /** Whether thread 0 may sleep. */
   readonly mainMayWait: boolean;
   readonly table: StepEmitter["table"];
   /** In pages of 64 KiB: must equal what the memory was made with. */
@@ -45,46 +46,51 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
     let split = false;
     const { step } = s;
     if (!isWasmStep(step)) return { split, call: undefined };
-    const call = module.func({ name: s.name, params: { thread: "i32" } }, (f, { thread }) => {
+    const call = module.func({ name: s.name, params: { thread: "i32", part: "i32" } }, (f, { thread, part }) => {
       const share = (total: number, granule = 1): Share => {
         split = true;
-        return shareOf(f, thread, options.threads, total, granule);
+        return shareOf(f, part, options.threads, total, granule);
       };
       const state: StepEmitter["state"] = (i) =>
         s.states.has(i) ? { at: i32.load(s.inputs[i]), rows: i32.load(s.inputs[i], 4) } : undefined;
-      step.emit({ ...s, f, target: options, thread, share, shared, state, table });
+      step.emit({ ...s, f, target: options, thread, share, shared, table, state });
     });
     return { split, call };
   });
-  const barrier = options.threads > 1 ? emitBarrier(module, { ...options, address: options.barrier }) : undefined;
+  const dispatch = options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }) : undefined;
   module.func(
     { name: "run", params: { thread: "i32", from: "i32", to: "i32" }, export: true },
     (f, { thread, from, to }) => {
+      if (dispatch)
+        f.if(thread, () => {
+          const divided = linked.flatMap(({ split, call }, i): [number, StepFunction][] =>
+            split && call ? [[i, call]] : [],
+          );
+          dispatch.serve(f, thread, new Map(divided));
+          f.return();
+        });
       linked.forEach(({ split, call }, i) => {
         f.if(i32.and(i32.le_s(from, i), i32.gt_s(to, i)), () => {
-          const invoke = (): void => (call ? f.call(call, { thread }) : f.call(host, { step: i }));
-          if (split || !barrier) invoke();
-          else f.if(i32.eqz(thread), invoke);
-          // Steps of thread 0 alone follow each other without meeting.
-          if (barrier && (split || linked[i + 1]?.split)) f.call(barrier, { thread });
+          if (!call) f.call(host, { step: i });
+          else if (split && dispatch) dispatch.share(f, i, call, () => f.return());
+          else f.call(call, { thread: 0, part: 0 });
         });
       });
-      // A run ends for all at once, so that the next one finds every thread ready.
-      if (barrier) f.call(barrier, { thread });
+      dispatch?.close(f);
     },
   );
   return module.toBytes();
 }
 
-/** [from, to) of thread t of T: whole granules dealt out evenly. */
-function shareOf(f: FunctionBuilder, thread: Local<"i32">, threads: number, total: number, granule: number): Share {
-  if (threads === 1) return { from: 0, to: total };
+/** [from, to) of a part: whole granules dealt out evenly. */
+function shareOf(f: FunctionBuilder, part: Local<"i32">, parts: number, total: number, granule: number): Share {
+  if (parts === 1) return { from: 0, to: total };
   const granules = Math.ceil(total / granule);
   const bound = (t: Operand<"i32">) => {
-    const at = i32.mul(i32.div_u(i32.mul(t, granules), threads), granule);
+    const at = i32.mul(i32.div_u(i32.mul(t, granules), parts), granule);
     const local = f.let(at);
     f.if(i32.gt_s(local, total), () => f.set(local, total));
     return local;
   };
-  return { from: bound(thread), to: bound(i32.add(thread, 1)) };
+  return { from: bound(part), to: bound(i32.add(part, 1)) };
 }

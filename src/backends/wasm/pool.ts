@@ -3,23 +3,24 @@
  * microseconds and needs no message; modules and memories are posted to them once.
  */
 import { DeviceError } from "../../tensor/errors.ts";
-import { Abort } from "./barrier.ts";
+import { partFailed } from "./dispatch.ts";
 
 // Words of the control block.
 const generation = 0;
 const mail = 1;
 const program = 2;
-const from = 3;
-const to = 4;
-const runs = 5;
-const finished = 6;
+const runs = 3;
+const idle = 4;
 const words = 16;
+
+/** About 100 microseconds. */
+const spins = 20_000;
 
 /**
  * What a worker runs. A string, because there is no file to host: Node evaluates it, browsers load it from a Blob.
  * It sleeps until the generation changes. Mail (a module to instantiate, or to forget) is only delivered while it does
- * not sleep, so it counts what it has read and goes back to its event loop while some is due. A run that traps aborts the
- * barrier; every run is counted when it ends, in whatever way.
+ * not sleep, so it counts what it has read and goes back to its event loop while some is due. It looks for the next run
+ * for a while before it sleeps: waking takes longer than many a run.
  *
  * A thread that sleeps collects no garbage, and engines don't see how much the memory of a forgotten program is. Dropping
  * large arrays, which nothing has to fill, makes them look.
@@ -29,6 +30,7 @@ const port = typeof require === "function" ? require("node:worker_threads").pare
 const listen = (f) => port.on ? port.on("message", f) : (port.onmessage = (e) => f(e.data));
 const programs = new Map();
 let control, thread, read = 0, seen = 0, done = 0, forgotten = 0;
+const partFailed = (words, e) => {${partFailed}};
 const forget = (id) => {
   const p = programs.get(id);
   if (!p || !programs.delete(id)) return;
@@ -43,10 +45,13 @@ listen((m) => {
   if (m.module) {
     const host = () => {};
     const { exports } = new WebAssembly.Instance(m.module, { env: { memory: m.memory, host } });
-    programs.set(m.id, { run: exports.run, memory: m.memory, failed: new Int32Array(m.memory.buffer, m.barrier + 8, 1) });
+    programs.set(m.id, { run: exports.run, memory: m.memory, words: new Int32Array(m.memory.buffer, m.dispatch) });
   } else forget(m.id);
   while (read === Atomics.load(control, ${mail})) {
+    for (let left = ${spins}; left && Atomics.load(control, ${generation}) === seen; left--);
+    Atomics.add(control, ${idle}, 1);
     Atomics.wait(control, ${generation}, seen);
+    Atomics.sub(control, ${idle}, 1);
     const now = Atomics.load(control, ${generation});
     // Before the mail: a run may be of a program that is in it.
     const run = Atomics.load(control, ${runs});
@@ -56,9 +61,7 @@ listen((m) => {
     if (run === done) continue;
     done = run;
     const p = programs.get(control[${program}]);
-    try { if (p) p.run(thread, control[${from}], control[${to}]); }
-    catch (e) { Atomics.store(p.failed, 0, /unreachable/i.test(e.message) ? ${Abort.Refused} : ${Abort.Failed}); }
-    Atomics.add(control, ${finished}, 1);
+    try { if (p) p.run(thread, 0, 0); } catch (e) { partFailed(p.words, e); }
   }
 });
 `;
@@ -143,9 +146,9 @@ export class WorkerPool {
   }
 
   /** Makes a program known to every worker. Returns its number. */
-  add(module: WebAssembly.Module, memory: WebAssembly.Memory, barrier: number): number {
+  add(module: WebAssembly.Module, memory: WebAssembly.Memory, dispatch: number): number {
     const id = this.nextId++;
-    this.post({ id, module, memory, barrier });
+    this.post({ id, module, memory, dispatch });
     return id;
   }
 
@@ -153,37 +156,29 @@ export class WorkerPool {
     if (this.started) this.post({ id });
   }
 
-  /** Starts the workers on steps [first, last) of a program; the caller then runs its own share. */
-  begin(id: number, first: number, last: number): void {
+  /** Calls the workers to a run of a program; the caller then runs it as thread 0. */
+  begin(id: number): void {
     const { control } = this;
     control[program] = id;
-    control[from] = first;
-    control[to] = last;
     Atomics.add(control, runs, 1);
-    Atomics.add(control, generation, 1);
-    Atomics.notify(control, generation);
+    this.wake();
   }
 
-  /**
-   * Waits until every worker is done with the latest run, which failed: one may only be about to begin it. Workers that
-   * don't end count as dead.
-   */
-  settle(): void {
-    const { control, workers } = this;
-    const deadline = performance.now() + startTimeout;
-    const all = Math.imul(Atomics.load(control, runs), workers.length);
-    while (Atomics.load(control, finished) !== all)
-      if (performance.now() > deadline) {
-        this.failure ??= new DeviceError("wasm: a worker thread does not end");
-        return;
-      }
+  /** Workers that don't do as they should are left alone: programs go on with a single thread. */
+  fail(reason: string): void {
+    this.failure ??= new DeviceError(`wasm: ${reason}`);
+  }
+
+  private wake(): void {
+    const { control } = this;
+    Atomics.add(control, generation, 1);
+    if (Atomics.load(control, idle) > 0) Atomics.notify(control, generation);
   }
 
   private post(message: object): void {
     Atomics.add(this.control, mail, 1);
     for (const w of this.workers) w.postMessage(message);
-    Atomics.add(this.control, generation, 1);
-    Atomics.notify(this.control, generation);
+    this.wake();
   }
 
   private async startAll(): Promise<void> {

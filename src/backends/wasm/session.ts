@@ -17,7 +17,7 @@ import {
   type StagePlan,
   unpack,
 } from "../backend.ts";
-import { Abort, BarrierState, barrierBytes } from "./barrier.ts";
+import { DispatchState, dispatchBytes, Failure } from "./dispatch.ts";
 import { type LinkedStep, link } from "./link.ts";
 import { LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
@@ -47,7 +47,10 @@ export class WasmSession implements DeviceSession<AnyStep> {
   /** Addresses of constant bytes that kernels look up, by name. */
   private readonly tables = new Map<string, number>();
 
-  readonly barrier: number;
+  /** Address of the words by which threads share steps. */
+  readonly dispatch: number;
+  /** Modules that were linked. */
+  linked = 0;
   /** Where the active state is: see state.ts. */
   stateTable = 0;
   state: WasmState | undefined;
@@ -60,7 +63,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
     readonly pool: WorkerPool | undefined,
   ) {
     this.memory = new LinearMemory(pool !== undefined);
-    this.barrier = this.memory.allocate(barrierBytes);
+    this.dispatch = this.memory.allocate(dispatchBytes);
     if (!pool) return;
     pool.acquire();
     forgotten.register(this, { pool, posted: this.posted }, this);
@@ -171,6 +174,9 @@ function workOf(plan: StagePlan<AnyStep>): number {
   }, 0);
 }
 
+/** Milliseconds that a worker has to leave a step after another thread failed. */
+const endTimeout = 10_000;
+
 type Run = (thread: number, from: number, to: number) => void;
 
 /** A browser's main thread may not sleep. Workers and servers may. */
@@ -192,6 +198,8 @@ class WasmProgram implements Program {
   private run_: Run | undefined;
   /** Threads that it was linked for. */
   private threads = 1;
+  /** Of the linked module, in the session. */
+  private number = 0;
   /** The program's number in the pool. */
   private id: number | undefined;
   private inputs: TypedArray[] = [];
@@ -272,16 +280,16 @@ class WasmProgram implements Program {
       }
       return;
     }
-    const barrier = new BarrierState(session.memory.memory, session.barrier);
-    pool.begin(this.id, from, to);
+    const dispatch = new DispatchState(session.memory.memory, session.dispatch);
+    dispatch.begin(this.number);
+    pool.begin(this.id);
     try {
       run(0, from, to);
-      if (barrier.aborted === Abort.Refused) throw refused();
-      if (barrier.aborted) throw new DeviceError("wasm: a worker thread failed or did not answer");
+      const { failure } = dispatch;
+      if (failure === Failure.Refused) throw refused();
+      if (failure) throw new DeviceError("wasm: a worker thread failed or did not answer");
     } catch (e) {
-      barrier.abort();
-      pool.settle();
-      barrier.reset();
+      if (!dispatch.recover(performance.now() + endTimeout)) pool.fail("a worker thread does not end");
       throw trapped(e);
     }
   }
@@ -319,10 +327,12 @@ class WasmProgram implements Program {
         workspace: session.arenaAddress + s.workspaceOffset,
       }),
     );
+    this.number = ++session.linked;
     const bytes = link(steps, {
       ...session.target,
       threads: this.threads,
-      barrier: session.barrier,
+      dispatch: session.dispatch,
+      program: this.number,
       mainMayWait,
       table: (name, make) => session.tableAddress(name, make),
       memory: memory.limits,
@@ -333,7 +343,7 @@ class WasmProgram implements Program {
       const instance = new WebAssembly.Instance(module, { env });
       this.run_ = instance.exports["run"] as Run;
       if (this.threads > 1) {
-        this.id = this.pool!.add(module, memory.memory, session.barrier);
+        this.id = this.pool!.add(module, memory.memory, session.dispatch);
         session.posted.add(this.id);
       }
       return this.run_;

@@ -38,8 +38,9 @@ export interface StepEmitter {
   /** This thread's number: 0 in a step that doesn't call `share`. */
   readonly thread: Operand<"i32">;
   /**
-   * This thread's part of `total` units, in multiples of `granule`. A step that never calls it runs on thread 0 alone.
-   * With one thread the bounds are constants.
+   * A part of `total` units, in multiples of `granule`: the step is called for each part, on whichever threads are free, and
+   * more than once on one of them if others are late. A step that never calls it runs once, on thread 0. With one thread
+   * the bounds are constants.
    */
   share(total: number, granule?: number): Share;
   /** A function of the module, made the first time its name is asked for. */

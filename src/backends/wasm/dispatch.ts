@@ -1,0 +1,229 @@
+/**
+ * How threads share a step: thread 0 opens it in parts, every thread claims parts until none is left, and thread 0 waits
+ * for those that others have claimed. Nobody waits for a thread that is late: on a busy machine a worker may not run for
+ * milliseconds, and its parts are done by the others meanwhile.
+ *
+ * The ticket is one word: a sequence number that every opening advances, and in the low byte how many parts are claimed.
+ * What is open is written before the ticket and stays until all parts are done, so that a claim, which compares and
+ * exchanges the whole word, is always of the step that was read.
+ */
+import { call, type Expr, type Func, type FunctionBuilder, i32, type ModuleBuilder, memory } from "./assembler.ts";
+
+// Words by byte offset from the block's address: a cache line that workers poll, one that thread 0 polls, the rest.
+const ticket = 0;
+const step = 4;
+const program = 8;
+/** Workers that sleep until the ticket changes. */
+const sleepers = 12;
+const done = 64;
+/** Whether thread 0 sleeps until parts are done. */
+const waiting = 68;
+const failed = 128;
+/** Whether thread 0 is inside a part. */
+const own = 132;
+export const dispatchBytes = 192;
+
+/** The low byte of a ticket while no step is open: workers wait for one, or leave. */
+const between = 0xfe;
+const closed = 0xff;
+
+/** Why everybody leaves. */
+export enum Failure {
+  /** A thread crashed, or did not come. */
+  Crashed = 1,
+  /** A kernel refused its input: an index outside of a tensor. */
+  Refused = 2,
+}
+
+/** About 50 microseconds: most steps take less, and waking a thread takes as long. */
+const spins = 10_000;
+/** Sleeps of a millisecond after which a missing part counts as lost; rounds of spinning where thread 0 may not sleep. */
+const patience = 60_000;
+const patienceAwake = 1_200_000;
+
+export interface DispatchOptions {
+  /** Of the words above. */
+  readonly address: number;
+  readonly threads: number;
+  /** Whether thread 0 may sleep. */
+  readonly mainMayWait: boolean;
+  /** Tells this module from others on the same memory. */
+  readonly program: number;
+}
+
+export type StepFunction = Func<{ readonly thread: "i32"; readonly part: "i32" }, undefined>;
+
+export interface Dispatch {
+  /** Thread 0: runs step `index` with whoever comes. Leaves by `br(exit)` when a part failed. */
+  share(f: FunctionBuilder, index: number, part: StepFunction, leave: () => void): void;
+  /** Thread 0: sends workers back to where they wait for a run. */
+  close(f: FunctionBuilder): void;
+  /** Other threads: claim parts of whatever is open, until it is closed. */
+  serve(f: FunctionBuilder, thread: Expr<"i32">, steps: ReadonlyMap<number, StepFunction>): void;
+}
+
+export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): Dispatch {
+  const { address, threads } = options;
+  const load = (word: number) => i32["atomic.load"](address, word);
+  const wake = (f: FunctionBuilder, word: number) => f.drop(memory["atomic.notify"](address, threads, word));
+
+  const open = module.func({ name: "dispatch/open", params: { index: "i32" } }, (f, { index }) => {
+    f.i32.store(address, index, step);
+    f.i32["atomic.store"](address, 0, done);
+    f.i32["atomic.store"](address, i32.add(i32.or(load(ticket), closed), 1), ticket);
+    f.if(load(sleepers), () => wake(f, ticket));
+  });
+
+  /** The next part of the open step, or -1. */
+  const claim = module.func({ name: "dispatch/claim", params: {}, result: "i32" }, (f) => {
+    const seen = f.local("i32");
+    f.loop((again) => {
+      f.set(seen, load(ticket));
+      f.if(i32.ge_u(i32.and(seen, closed), threads), () => f.return(-1));
+      f.brIf(again, i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, 1), ticket), seen));
+    });
+    f.return(i32.and(seen, closed));
+  });
+
+  const finish = module.func({ name: "dispatch/finish", params: {} }, (f) => {
+    f.if(i32.eq(i32["atomic.rmw.add"](address, 1, done), threads - 1), () => f.if(load(waiting), () => wake(f, done)));
+  });
+
+  const settle = emitSettle(module, options);
+
+  return {
+    share(f, index, part, leave) {
+      const next = f.local("i32");
+      f.call(open, { index });
+      f.loop((again) => {
+        f.set(next, call(claim, {}));
+        f.if(i32.ge_s(next, 0), () => {
+          f.i32.store(address, 1, own);
+          f.call(part, { thread: 0, part: next });
+          f.i32.store(address, 0, own);
+          f.call(finish, {});
+          f.br(again);
+        });
+      });
+      f.call(settle, {});
+      f.if(load(failed), leave);
+    },
+    close(f) {
+      f.i32["atomic.store"](address, i32.or(load(ticket), closed), ticket);
+      f.if(load(sleepers), () => wake(f, ticket));
+    },
+    serve(f, thread, steps) {
+      const [seen, index, left] = f.locals("i32", 3);
+      f.block((leave) => {
+        f.loop((again) => {
+          f.set(seen, load(ticket));
+          f.brIf(leave, i32.eq(i32.and(seen, closed), closed));
+          f.brIf(leave, i32.ne(load(program), options.program));
+          f.if(i32.lt_u(i32.and(seen, closed), threads), () => {
+            f.set(index, load(step));
+            f.brIf(again, i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, 1), ticket), seen));
+            select(f, index, [...steps], (part) => f.call(part, { thread, part: i32.and(seen, closed) }));
+            f.call(finish, {});
+            f.br(again);
+          });
+          f.set(left, spins);
+          f.loop((spin) => {
+            f.brIf(again, i32.ne(load(ticket), seen));
+            f.increment(left, -1);
+            f.brIf(spin, left);
+          });
+          f.drop(i32["atomic.rmw.add"](address, 1, sleepers));
+          f.drop(memory["atomic.wait32"](address, seen, -1n, ticket));
+          f.drop(i32["atomic.rmw.sub"](address, 1, sleepers));
+          f.br(again);
+        });
+      });
+    },
+  };
+}
+
+/** Thread 0 waits until all parts are done, or one has failed. */
+function emitSettle(
+  module: ModuleBuilder,
+  { address, threads, mainMayWait }: DispatchOptions,
+): Func<Record<string, never>, undefined> {
+  const load = (word: number) => i32["atomic.load"](address, word);
+  return module.func({ name: "dispatch/settle", params: {} }, (f) => {
+    const [left, rounds, seen] = f.locals("i32", 3);
+    f.set(left, spins);
+    f.loop((again) => {
+      f.set(seen, load(done));
+      f.if(i32.or(i32.eq(seen, threads), load(failed)), () => f.return());
+      f.increment(left, -1);
+      f.brIf(again, left);
+      f.set(left, mainMayWait ? 1 : spins);
+      if (mainMayWait) {
+        f.i32["atomic.store"](address, 1, waiting);
+        f.drop(memory["atomic.wait32"](address, seen, 1_000_000n, done));
+        f.i32["atomic.store"](address, 0, waiting);
+      }
+      f.increment(rounds, 1);
+      f.brIf(again, i32.lt_s(rounds, mainMayWait ? patience : patienceAwake));
+    });
+    f.i32["atomic.store"](address, Failure.Crashed, failed);
+  });
+}
+
+/** Finds the step by halves: there may be hundreds. */
+function select(
+  f: FunctionBuilder,
+  index: Expr<"i32">,
+  steps: readonly (readonly [number, StepFunction])[],
+  then: (part: StepFunction) => void,
+): void {
+  if (steps.length <= 1) {
+    for (const [, part] of steps) then(part);
+    return;
+  }
+  const middle = steps.length >> 1;
+  f.if(
+    i32.lt_s(index, steps[middle][0]),
+    () => select(f, index, steps.slice(0, middle), then),
+    () => select(f, index, steps.slice(middle), then),
+  );
+}
+
+/** What the host sees of the words. */
+export class DispatchState {
+  private readonly words: Int32Array;
+  constructor(memory: WebAssembly.Memory, address: number) {
+    this.words = new Int32Array(memory.buffer, address, dispatchBytes / 4);
+  }
+
+  /** Before workers are called to a run. */
+  begin(id: number): void {
+    const { words } = this;
+    words[program / 4] = id;
+    Atomics.store(words, ticket / 4, (Atomics.load(words, ticket / 4) & ~closed) | between);
+  }
+
+  /** Undefined while nothing has failed. */
+  get failure(): Failure | undefined {
+    return Atomics.load(this.words, failed / 4) || undefined;
+  }
+
+  /** After a failure: no thread claims any more. True when all have left the parts that they had claimed. */
+  recover(deadline: number): boolean {
+    const { words } = this;
+    const claimed = Atomics.or(words, ticket / 4, closed) & closed;
+    Atomics.notify(words, ticket / 4);
+    const inside = claimed >= between ? 0 : claimed - words[own / 4];
+    while (Atomics.load(words, done / 4) < inside) if (performance.now() > deadline) return false;
+    words[own / 4] = 0;
+    Atomics.store(words, failed / 4, 0);
+    return true;
+  }
+}
+
+/** JavaScript for workers: `words` are the dispatch words of a part that threw `e`. */
+export const partFailed = `
+  const failed = /unreachable/i.test(e.message) ? ${Failure.Refused} : ${Failure.Crashed};
+  Atomics.store(words, ${failed / 4}, failed);
+  Atomics.add(words, ${done / 4}, 1);
+  Atomics.notify(words, ${done / 4});
+`;
