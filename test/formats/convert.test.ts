@@ -122,7 +122,8 @@ describe("types", () => {
     const same = await bytesOf(await convert(q8, { to: "gguf" }));
     expect(Buffer.compare(same, q8)).toBe(0);
     const want = await logits(q8);
-    expect((await convert(q8, { to: "gguf", quant: "q4_0" })).types.get("q4_0")).toBe(14);
+    // Five matrices of each of two layers; values and outputs of attention get more.
+    expect((await convert(q8, { to: "gguf", quant: "q4_0" })).types.get("q4_0")).toBe(10);
     const path = await saved(await convert(q8, { to: "safetensors" }));
     expect(worst(await logits(path), want)).toBeLessThan(0.05);
   });

