@@ -67,7 +67,7 @@ function merge(
   const operands: Elementwise["operands"][number][] = [];
   /** Position among the joint operands. */
   const add = (place: Place, type: Elementwise["operands"][number]["type"]): number => {
-    const found = inputs.findIndex((p) => samePlace(p, place) && sameShape(p.shape, place.shape));
+    const found = inputs.findIndex((p, k) => sameShape(operands[k].type.shape, type.shape) && samePlace(p, place));
     if (found >= 0) return found;
     operands.push({ input: inputs.length, type });
     return inputs.push(place) - 1;

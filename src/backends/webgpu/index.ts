@@ -51,6 +51,16 @@ const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
     async () => (await import("./decoder.ts")).decoderKernels(target),
   ],
   ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
+  ["softmax logSoftmax hardmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
+  [
+    "layerNorm layerNormStatistics rmsNorm instanceNorm groupNorm batchNorm lpNorm meanVarianceNorm",
+    async () => (await import("./norm.ts")).normKernels(target),
+  ],
+  [
+    "reduceSum reduceMean reduceLogSum reduceL1 reduceSumSquare reduceL2 reduceProd reduceMax reduceMin reduceLogSumExp " +
+      "argMax argMin",
+    async () => (await import("./reduce.ts")).reduceKernels(target),
+  ],
 ];
 
 /**

@@ -106,7 +106,7 @@ ${times(tile.rows, (r) => times(vectors, (v) => `      sum${r * vectors + v} += 
     }
     workgroupBarrier();
   }
-${times(tile.rows, (r) => times(vectors, (v) => storeVector(p, `firstRow + id.y * ${tile.rows}u + ${r}u`, `firstColumn + ${4 * v * side}u + 4u * id.x`, `sum${r * vectors + v}`)))}
+${stores(p, tile)}
 }`;
   return {
     bindings: p.bindings,
@@ -116,22 +116,17 @@ ${times(tile.rows, (r) => times(vectors, (v) => storeVector(p, `firstRow + id.y 
 }
 
 /** Invocations take turns at `count` parts of a slice. */
-function turns(count: number, body: (part: string) => string): string {
-  const each = side * side;
-  const whole = count % each === 0;
-  return times(Math.ceil(count / each), (i) => {
-    const part = i === 0 ? "local" : `(local + ${i * each}u)`;
-    return whole ? `    {${body(part)}}\n` : `    if (${part} < ${count}u) {${body(part)}}\n`;
-  });
+function turns(count: number, body: string): string {
+  return `    for (var part = local; part < ${count}u; part += ${side * side}u) {${body}}\n`;
 }
 
 function onesOfA(a: Loader, rows: number, depth: number, pitch: number, m: number, k: number, zero: string): string {
   const [d, r] = a.byRows === false ? [`/ ${rows}u`, `% ${rows}u`] : [`% ${depth}u`, `/ ${depth}u`];
   return turns(
     rows * depth,
-    (part) => `
-      let d = ${part} ${d};
-      let r = ${part} ${r};
+    `
+      let d = part ${d};
+      let r = part ${r};
       let row = firstRow + r;
       let at = start + d;
       var value = ${zero};
@@ -152,9 +147,9 @@ function foursOfA(
 ): string {
   return turns(
     (rows * depth) / 4,
-    (part) => `
-      let d = 4u * (${part} % ${depth / 4}u);
-      let r = ${part} / ${depth / 4}u;
+    `
+      let d = 4u * (part % ${depth / 4}u);
+      let r = part / ${depth / 4}u;
       let row = firstRow + r;
       let at = start + d;
       var value = ${slice}();
@@ -179,9 +174,9 @@ function loadB(b: Loader, fours: number, depth: number, n: number, k: number, sl
         );
   return turns(
     fours * depth,
-    (part) => `
-      let d = ${part} ${d};
-      let c = ${part} ${c};
+    `
+      let d = part ${d};
+      let c = part ${c};
       let at = start + d;
       let column = firstColumn + 4u * c;
       var value = ${slice}(${zero});
@@ -191,17 +186,20 @@ ${value}
   );
 }
 
-function storeVector({ m, n, lanes, store }: TiledProduct, row: string, column: string, sum: string): string {
+/** A loop: it is a small part of the work, and much of the code. */
+function stores({ m, n, lanes, store, scalar }: TiledProduct, { rows, vectors }: Tile): string {
+  const count = rows * vectors;
+  const sums = Array.from({ length: count }, (_, i) => `sum${i}`).join(", ");
   const inside =
     lanes === 4
-      ? `    if (column < ${n}u) { ${store("row", "column", sum)} }`
-      : times(4, (j) => `    if (column + ${j}u < ${n}u) { ${store("row", `(column + ${j}u)`, `${sum}[${j}]`)} }\n`);
-  return `  {
-    let row = ${row};
-    let column = ${column};
-    if (row < ${m}u) {
+      ? `    if (column < ${n}u) { ${store("row", "column", "sums[i]")} }`
+      : `    for (var j = 0u; j < 4u && column + j < ${n}u; j++) { ${store("row", "(column + j)", "sums[i][j]")} }`;
+  return `  var sums = array<${typeName(scalar, 4)}, ${count}>(${sums});
+  for (var i = 0u; i < ${count}u; i++) {
+    let row = firstRow + id.y * ${rows}u + i / ${vectors}u;
+    let column = firstColumn + (i % ${vectors}u) * ${4 * side}u + 4u * id.x;
+    if (row >= ${m}u) { break; }
 ${inside}
-    }
   }
 `;
 }

@@ -1,7 +1,7 @@
 /** Values of all invocations of a workgroup combined into one. */
 import type { GpuTarget } from "./target.ts";
 
-interface Combination {
+export interface Combination {
   /** Of two values, associative and commutative. */
   readonly combine: (a: string, b: string) => string;
   /** The same over a subgroup, where there is such a function. */
