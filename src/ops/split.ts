@@ -30,6 +30,11 @@ function lengths(x: Operand, sizes: Operand | undefined, total: number, parts: n
     return list;
   }
   if (!(parts >= 1)) shapeError("split", `cannot make ${parts} parts`, x);
+  return equalParts(total, parts);
+}
+
+/** Sizes where none are given: equal but for the last. */
+export function equalParts(total: number, parts: number): number[] {
   const chunk = Math.ceil(total / parts);
   return Array.from({ length: parts }, (_, i) => Math.min(chunk, Math.max(0, total - i * chunk)));
 }

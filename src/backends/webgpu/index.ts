@@ -61,6 +61,14 @@ const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
       "argMax argMin",
     async () => (await import("./reduce.ts")).reduceKernels(target),
   ],
+  [
+    "transpose slice expand tile concat split pad trilu constantOfShape range eyeLike dropout",
+    async () => (await import("./movement.ts")).movementKernels(target),
+  ],
+  [
+    "gather gatherElements gatherNd oneHot scatterElements scatterNd cumSum cumProd reverseSequence topk",
+    async () => (await import("./indexing.ts")).indexingKernels(target),
+  ],
 ];
 
 /**

@@ -35,10 +35,10 @@ ${each("k", (at) => `own = max(own, ${v(at)});`)}
   let top = ${all(largest, "own")};
 `;
             if (name === "hardmax")
-              return `${top}  var where = ${rows.n}u;
-${each("j", (at) => `if (${v(at)} == top) { where = min(where, j); }`)}
-  let place = ${all(first, "where")};
-${each("m", (at) => put(at, "select(0.0, 1.0, m == place)"))}`;
+              return `${top}  var place = ${rows.n}u;
+${each("j", (at) => `if (${v(at)} == top) { place = min(place, j); }`)}
+  let chosen = ${all(first, "place")};
+${each("m", (at) => put(at, "select(0.0, 1.0, m == chosen)"))}`;
             const total = `${top}  var part = 0.0;
 ${each("j", (at) => `part += exp(${v(at)} - top);`)}
   let total = ${all(sum, "part")};
