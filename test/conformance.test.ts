@@ -3,6 +3,11 @@ import { afterAll, describe, expect, test } from "vitest";
 import { wasm } from "../src/backends/wasm/index.ts";
 import type { DeviceChoice } from "../src/index.ts";
 import { readManifest, runCase, skipped } from "./conformance/harness.ts";
+import { withWorkers } from "./wasm/workers.ts";
+
+/** However small a case is. */
+const onTwo = await withWorkers({ threads: 2, parallelWork: 0 });
+afterAll(onTwo.dispose);
 
 /** The heavy public graphs run on the first two: the others differ in how kernels are emitted, not in what a model is. */
 const devices: readonly { name: string; open: () => DeviceChoice; light: boolean }[] = [
@@ -13,7 +18,7 @@ const devices: readonly { name: string; open: () => DeviceChoice; light: boolean
     open: () => wasm({ threads: 1, features: { relaxedSimd: false } }),
     light: false,
   },
-  { name: "wasm on two threads", open: () => wasm({ threads: 2 }), light: false },
+  { name: "wasm on two threads", open: () => onTwo.backend, light: false },
 ];
 const cases = readManifest();
 if (!cases) console.log("conformance: skipped, no ../shared/conformance");

@@ -7,7 +7,7 @@ import { familiesFor } from "../src/backends/wasm/index.ts";
 
 const all: [string, readonly KernelFamily<Step>[]][] = [
   ["cpu", families],
-  ["wasm", familiesFor({ features: wasmFeatures(), threads: 1 })],
+  ["wasm", familiesFor({ features: wasmFeatures(), threads: 1, parallelWork: 0 })],
 ];
 
 test.each(all)("families of %s name exactly the operators that they have kernels for", async (_, list) => {

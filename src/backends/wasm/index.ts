@@ -18,6 +18,8 @@ export interface WasmOptions {
   features?: Partial<WasmFeatures>;
   /** Default: the cores, 8 at most; 1 where memory can't be shared (a page that is not cross-origin isolated). */
   threads?: number;
+  /** Multiply-adds, or elements moved, from which a run is divided among threads. Default: 1,000,000, about 0.1 ms. */
+  parallelWork?: number;
 }
 
 const threadCap = 8;
@@ -106,7 +108,8 @@ function needsPlain(op: OpDef, covered: boolean, dtypes: readonly DType[]): bool
  */
 export function wasm(options: WasmOptions = {}): WasmBackend {
   const features = wasmFeatures(options.features);
-  const target: WasmTarget = { features, threads: threadCount(options.threads, features) };
+  const { parallelWork = 1_000_000 } = options;
+  const target: WasmTarget = { features, threads: threadCount(options.threads, features), parallelWork };
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
   const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
   const own = new KernelFamilies<WasmStep>(familiesFor(target));

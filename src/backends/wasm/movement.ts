@@ -19,7 +19,7 @@ import { i32, type Local, type Operand, select } from "./assembler.ts";
 import { emitPackRows } from "./kernels/gemm-pack.ts";
 import { type ElementBytes, emitCopyBytes, emitCopyElements, emitFill } from "./kernels/vector-copy.ts";
 import { emitColumns, mergeAxes, type WalkAxis } from "./kernels/vector-walk.ts";
-import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel, worthSharing } from "./step.ts";
 
 const copyBytes = (e: StepEmitter) => e.shared("copy/bytes", (m) => emitCopyBytes(m, "copy/bytes"));
 
@@ -84,9 +84,9 @@ function emitPieces(
   const starts = pieces.map((_, i) => pieces.slice(0, i).reduce((sum, p) => sum + p.bytes, 0));
   const wanted = pieces.map((p, i) => ({ ...p, start: starts[i] })).filter((p) => p.at !== 0 && p.bytes > 0);
   if (row * outer === 0) return;
-  const worthSharing = e.target.threads > 1 && row * outer >= sharedBytes;
+  const shared = worthSharing(e.target, row * outer, sharedBytes);
   if (outer > 1) {
-    const { from, to } = worthSharing ? e.share(outer) : { from: 0, to: outer };
+    const { from, to } = shared ? e.share(outer) : { from: 0, to: outer };
     const i = f.local("i32");
     f.forRange(i, from, to, 1, () => {
       for (const p of wanted)
@@ -94,7 +94,7 @@ function emitPieces(
     });
     return;
   }
-  if (!worthSharing) {
+  if (!shared) {
     for (const p of wanted) copyPiece(p.at, whole + p.start, p.bytes);
     return;
   }

@@ -71,7 +71,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
 
   prepare(plan: StagePlan<AnyStep>): Program {
     this.growArena(plan.arenaBytes);
-    const parallel = this.pool !== undefined && workOf(plan) >= parallelWork;
+    const parallel = this.pool !== undefined && workOf(plan) >= this.target.parallelWork;
     const program = new WasmProgram(plan, this, parallel ? this.pool : undefined);
     this.programs.add(program);
     program.onDispose = () => this.programs.delete(program);
@@ -161,9 +161,6 @@ export class WasmSession implements DeviceSession<AnyStep> {
     for (const p of this.programs) p.unlink();
   }
 }
-
-/** Multiply-adds, or elements moved, from which a plan is worth the threads' meetings: about a tenth of a millisecond. */
-const parallelWork = 1_000_000;
 
 /** A rough count: a step's own, or the elements that it reads and writes. */
 function workOf(plan: StagePlan<AnyStep>): number {

@@ -13,7 +13,13 @@ export interface WasmTarget {
   readonly features: WasmFeatures;
   /** Threads that run every step together. */
   readonly threads: number;
+  /** Multiply-adds, or elements moved, from which a run is divided among threads. */
+  readonly parallelWork: number;
 }
+
+/** Whether a step is worth dividing that pays off from `enough` elements on, where runs as small as it are divided. */
+export const worthSharing = ({ threads, parallelWork }: WasmTarget, elements: number, enough: number): boolean =>
+  threads > 1 && elements >= Math.min(enough, parallelWork);
 
 /** A run of units of work for one thread. */
 export interface Share {

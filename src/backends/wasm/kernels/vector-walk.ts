@@ -1,6 +1,6 @@
 /** An odometer in wasm: visits the cells of a few nested axes in order, with a pointer for each tensor. */
 import { type FunctionBuilder, i32, type Local, type Operand } from "../assembler.ts";
-import { addressOf, type Share, type StepEmitter } from "../step.ts";
+import { addressOf, type Share, type StepEmitter, worthSharing } from "../step.ts";
 
 export interface WalkAxis {
   readonly size: number;
@@ -92,8 +92,8 @@ export function emitCells(
   body: (pointers: readonly Operand<"i32">[]) => void,
 ): void {
   const cells = walkSize(axes);
-  const worthSharing = e.target.threads > 1 && cells > 1 && work >= sharedElements;
-  emitWalk(e.f, axes, bases, worthSharing ? e.share(cells) : { from: 0, to: cells }, body);
+  const shared = cells > 1 && worthSharing(e.target, work, sharedElements);
+  emitWalk(e.f, axes, bases, shared ? e.share(cells) : { from: 0, to: cells }, body);
 }
 
 /**
@@ -110,7 +110,7 @@ export function emitColumns(
 ): void {
   const { f } = e;
   const cells = walkSize(outer);
-  if (cells >= 2 * e.target.threads || e.target.threads === 1 || work < sharedElements) {
+  if (cells >= 2 * e.target.threads || !worthSharing(e.target, work, sharedElements)) {
     emitCells(e, work, outer, bases, (pointers) => body(pointers, columns.size));
     return;
   }
