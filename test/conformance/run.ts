@@ -12,6 +12,8 @@ export interface Case {
   suite: string;
   dir: string;
   ops: string[];
+  /** As NumPy names them. */
+  dtypes: string[];
   tier: "core" | "less" | "exotic";
   coreF32: boolean;
   sets: number;

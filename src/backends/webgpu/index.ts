@@ -53,7 +53,7 @@ const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
   ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
   ["softmax logSoftmax hardmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
   [
-    "layerNorm layerNormStatistics rmsNorm instanceNorm groupNorm batchNorm lpNorm meanVarianceNorm",
+    "layerNorm layerNormStatistics rmsNorm instanceNorm groupNorm batchNorm batchNormTraining lpNorm meanVarianceNorm",
     async () => (await import("./norm.ts")).normKernels(target),
   ],
   [

@@ -4,6 +4,7 @@ import { channelsFirst } from "../../ops/batch-norm.ts";
 import type { GroupNormAttrs } from "../../ops/group-norm.ts";
 import {
   batchNorm,
+  batchNormTraining,
   groupNorm,
   instanceNorm,
   layerNorm,
@@ -133,6 +134,47 @@ function groups(
   return { rows, step: () => normStep(target, norm) };
 }
 
+/** Each channel by its own statistics, which the running ones move towards. */
+function trainingStep(
+  target: GpuTarget,
+  rows: Rows,
+  inputs: readonly TensorType[],
+  outputs: readonly (TensorType | undefined)[],
+  epsilon: number,
+  momentum: number,
+): GpuStep | undefined {
+  const storages = inputs.map((t) => storageOf(target, t.dtype));
+  const [x, scale, bias, mean, variance] = storages;
+  if (!x || !scale || !bias || !mean || !variance) return undefined;
+  const names = ["x", "scale", "bias", "mean", "variance"];
+  const results = ["y", "runningMean", "runningVariance"];
+  const bindings: Binding[] = names.flatMap((name, input) =>
+    input < 3 || outputs[input - 2] ? [read(name, { input }, storages[input]!.element)] : [],
+  );
+  outputs.forEach((t, output) => {
+    if (t) bindings.push(write(results[output], { output }, storageOf(target, t.dtype)!.element));
+  });
+  const v = (at: string) => loaded(x, 1, `x[${at}]`);
+  const running = (name: string, storage: typeof x, output: number, now: string): string => {
+    if (!outputs[output]) return "";
+    const value = `${loaded(storage, 1, `${name}[row]`)} * ${literal(momentum)} + ${now} * ${literal(1 - momentum)}`;
+    return `${results[output]}[row] = ${stored(storage, 1, value)};`;
+  };
+  const dispatch = rowDispatch(target, rows, {
+    bindings,
+    values: [sum],
+    body: ({ each, all, once }) => `  var own = 0.0;
+${each("k", (at) => `own += ${v(at)};`)}  let centre = ${all(sum, "own")} / ${rows.n}.0;
+  var squares = 0.0;
+${each("j", (at) => `let d = ${v(at)} - centre; squares += d * d;`)}  let spread = ${all(sum, "squares")} / ${rows.n}.0;
+  let factor = ${loaded(scale, 1, "scale[row]")} / sqrt(spread + ${literal(epsilon)});
+  let shift = ${loaded(bias, 1, "bias[row]")};
+${outputs[0] ? each("m", (at) => `y[${at}] = ${stored(x, 1, `(${v(at)} - centre) * factor + shift`)};`) : ""}
+${once(`${running("mean", mean, 1, "centre")} ${running("variance", variance, 2, "spread")}`)}`,
+  });
+  return { run: [dispatch] };
+}
+
 export const normKernels: GpuKernels = (target) => [
   ...[true, false].flatMap((short) => {
     const form = short ? "rows" : "group";
@@ -168,6 +210,11 @@ export const normKernels: GpuKernels = (target) => [
       gpuKernel(groupNorm, name(groupNorm), (inputs, outputs, attrs: GroupNormAttrs) => {
         const { rows, step } = groups(target, inputs, outputs, attrs.groups, attrs.epsilon);
         return isShort(rows) === short ? step() : undefined;
+      }),
+      gpuKernel(batchNormTraining, name(batchNormTraining), (inputs, outputs, { epsilon = 1e-5, momentum = 0.9 }) => {
+        const { batch, channels, inner } = channelsFirst(inputs[0]);
+        const rows = rowsAlong([batch, channels, inner], [0, 2]);
+        return isShort(rows) === short ? trainingStep(target, rows, inputs, outputs, epsilon, momentum) : undefined;
       }),
       gpuKernel(lpNorm, name(lpNorm), ([x], outputs, { axis = -1, p = 2 }) => {
         const rows = rowsAlong(x.shape, x.shape.length === 0 ? [] : [normalizeAxis("lpNorm", axis, x.shape.length)]);
