@@ -10,6 +10,7 @@ import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();
 const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
+const spaced = (piece: string): string => piece.replaceAll("▁", " ");
 
 export class SentencePieceTokenizer implements Tokenizer {
   readonly size: number;
@@ -18,7 +19,6 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly end: ReadonlySet<number>;
   private readonly ids = new Map<string, number>();
   private readonly byteIds = new Map<number, number>();
-  private readonly text: readonly Uint8Array[];
   private readonly specials: SpecialTokens;
 
   constructor(private readonly v: Omit<SentencePieceVocabulary, "kind">) {
@@ -27,24 +27,23 @@ export class SentencePieceTokenizer implements Tokenizer {
     this.leadingSpace = v.addSpace ?? true;
     this.end = new Set(v.end);
     const specials: [string, number][] = [];
-    this.text = v.pieces.map((piece, id) => {
+    v.pieces.forEach((piece, id) => {
       const kind = v.kinds[id];
-      if (kind === "byte") {
-        this.byteIds.set(byteValue(piece), id);
-        return Uint8Array.of(byteValue(piece));
-      }
+      if (kind === "byte") this.byteIds.set(byteValue(piece), id);
       if (kind === "control" || kind === "unknown" || kind === "user") specials.push([piece, id]);
-      if (kind === "control") return none;
-      const spaced = piece.replaceAll("▁", " ");
-      if (kind === "normal" && !this.ids.has(spaced)) this.ids.set(spaced, id);
-      return encoder.encode(spaced);
+      if (kind !== "normal") return;
+      const text = spaced(piece);
+      if (!this.ids.has(text)) this.ids.set(text, id);
     });
     // What users define is matched in any text, control tokens only where the caller asks.
     this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
   }
 
   bytes(token: number): Uint8Array {
-    return this.text[token] ?? none;
+    const piece = this.v.pieces[token];
+    const kind = this.v.kinds[token];
+    if (piece === undefined || kind === "control") return none;
+    return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encoder.encode(spaced(piece));
   }
 
   specialName(token: number): string | undefined {

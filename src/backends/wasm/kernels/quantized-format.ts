@@ -4,7 +4,7 @@
  * Rows are taken eight at a time, and stand side by side: what the file has as 4 bytes of one row becomes one of eight
  * neighbouring words, a vector for rows 0 to 3 and one for rows 4 to 7. A lane of a sum is then a row: scales apply to
  * four rows at once, sums never have to be added across lanes, and weights stream from one place. The codes' bits stay as
- * they are (packing is a transposition of words), scales of few bits take a byte, f16 scales of super-blocks an f32.
+ * they are (packing is a transposition of words), scales of few bits take a byte.
  *
  * A *unit* is a block of the file for eight rows. It is read in *segments*, whose *blocks* have one scale each, in
  * *steps*, each of which gives some code vectors: the codes of four rows for four neighbouring k.
@@ -80,12 +80,10 @@ export interface Format {
   table?(): Uint8Array;
   /** Scales are the bits of f16 as in `tinyF16`: results have to be multiplied by 2^112. */
   readonly tiny?: boolean;
-  /** The unit's factors: f32, in the order of `factors`. */
+  /** The unit's factors. */
   d?(r: Reader): V;
   dmin?(r: Reader): V;
-  /** Where in a block of the file the f16 of d, and of dmin, are. */
-  readonly factors?: readonly number[];
-  /** Places the rest of row `row` of 8 of a unit, whose bytes in the file begin at src[at], in the zeroed unit at dst[to]. */
+  /** Places row `row` of 8 of a unit, whose bytes in the file begin at src[at], in the zeroed unit at dst[to]. */
   pack(src: Uint8Array, at: number, dst: Uint8Array, to: number, row: number): void;
 }
 
@@ -151,7 +149,9 @@ export const ofPair = (f: FunctionBuilder, pairs: V, part: number): V => {
 /** The same as floats. */
 export const ofPairAsFloats = (pairs: V, part: number): V =>
   f32x4.convert_i32x4_s(i32x4.shr_s(part ? pairs : i32x4.shl(pairs, 16), 16));
-export const f32At = ({ at, half }: Reader, offset: number): V => v128.load(at, offset + 16 * half);
+/** A factor of the unit: four f16 as f32, times 2^`power`. */
+export const factorAt = (r: Reader, offset: number, power = 0): V =>
+  f32x4.mul(tinyF16(r, offset), constant(r.f, wordsOf32((127 + 112 + power) << 23)));
 
 // ---- packing ---------------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ export function putF16(src: Uint8Array, at: number, dst: Uint8Array, to: number,
   dst[to + 2 * row + 1] = src[at + 1];
 }
 
-/** Bytes of eight f32. */
-export const factorBytes = 4 * GROUP;
+/** Bytes of eight f16. */
+export const factorBytes = 2 * GROUP;
 
 export const range = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));

@@ -1,8 +1,6 @@
 /** The formats of block types, and matrices of them. */
-import { f16At } from "../../../tensor/blocks/decoder.ts";
 import { type BlockType, ggufTypeNamed, ggufTypes } from "../../../tensor/blocks/types.ts";
-import { numberToF16 } from "../../../tensor/float.ts";
-import { type Format, factorBytes, GROUP, range } from "./quantized-format.ts";
+import { type Format, GROUP, range } from "./quantized-format.ts";
 import { iqFormats } from "./quantized-iq.ts";
 import { kFormats } from "./quantized-k.ts";
 import { legacyFormats } from "./quantized-legacy.ts";
@@ -16,13 +14,8 @@ export const packedBytes = ({ unit, bytes }: Format, n: number, k: number): numb
 /** Lays out n rows of k elements, of a type whose format this is. */
 export function packBlocks(type: BlockType, n: number, k: number, src: Uint8Array, dst: Uint8Array): void {
   const format = formats[type]!;
-  const { factors = [] } = format;
-  const floats = new DataView(dst.buffer, dst.byteOffset);
   dst.fill(0);
   forEachBlock(type, n, k, (at, to, row) => {
-    // Plain loops: millions of blocks make much garbage out of a function each.
-    for (let i = 0; i < factors.length; i++)
-      floats.setFloat32(to + factorBytes * i + 4 * row, f16At(src, at + factors[i]), true);
     format.pack(src, at, dst, to, row);
   });
 }
@@ -50,7 +43,7 @@ function forEachBlock(
  * goes. (A number that has 32 taken away carries into the bits above: the lowest one tells.)
  */
 export function unpackBlocks(type: BlockType, n: number, k: number, packed: Uint8Array): Uint8Array {
-  const { bytes, factors = [], pack } = formats[type]!;
+  const { bytes, pack } = formats[type]!;
   const { blockBytes } = ggufTypes[ggufTypeNamed(type)];
   const block = new Uint8Array(blockBytes);
   const [zero, one] = [new Uint8Array(bytes), new Uint8Array(bytes)];
@@ -67,15 +60,9 @@ export function unpackBlocks(type: BlockType, n: number, k: number, packed: Uint
       return { from: i, shift: 31 - Math.clz32(changed & -changed), invert: (zero[i] & changed) !== 0 ? 1 : 0 };
     });
   });
-  const floats = new DataView(packed.buffer, packed.byteOffset);
   forEachBlock(type, n, k, (at, to, row) => {
     places[row].forEach((p, bit) => {
       if (p) out[at + (bit >> 3)] |= (((packed[to + p.from] >> p.shift) & 1) ^ p.invert) << (bit & 7);
-    });
-    factors.forEach((f16, i) => {
-      const bits = numberToF16(floats.getFloat32(to + factorBytes * i + 4 * row, true));
-      out[at + f16] = bits;
-      out[at + f16 + 1] = bits >> 8;
     });
   });
   return out;

