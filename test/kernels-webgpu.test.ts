@@ -1,10 +1,12 @@
 import { openWebgpu } from "../src/backends/webgpu/index.ts";
+import { installDawn } from "./gpu/dawn.ts";
 import { testKernels } from "./kernels.ts";
 
 /** A software driver takes seconds to compile a large shader, and each case has its own: fewer than on the host. */
 const runs = Number(process.env["FORWARDPASS_RUNS"] ?? 8);
 const timeout = 300_000;
 
+await installDawn();
 const backend = await openWebgpu();
 testKernels(
   "webgpu kernels equal their references",

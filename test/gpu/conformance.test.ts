@@ -5,6 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import { readManifest, runCase, skipped } from "../conformance/harness.ts";
+import { installDawn } from "./dawn.ts";
 
 /** What the device refuses by design. */
 const refused: Readonly<Record<string, RegExp>> = {
@@ -15,6 +16,7 @@ const cases = readManifest()?.filter((c) => c.tier === "core" && c.suite !== "li
 if (!cases) console.log("conformance on webgpu: skipped, no ../shared/conformance");
 
 describe.skipIf(!cases)("conformance on webgpu", async () => {
+  await installDawn();
   const device = await openWebgpu();
   const withHost = await openWebgpu({ fallback: "cpu" });
   for (const c of cases ?? [])

@@ -15,6 +15,9 @@ import {
   UnsupportedOpError,
 } from "../../src/index.ts";
 import * as ops from "../../src/ops/index.ts";
+import { installDawn } from "./dawn.ts";
+
+await installDawn();
 
 const n = 64;
 const x = Float32Array.from({ length: n }, (_, i) => i / 8 - 4);
@@ -112,6 +115,43 @@ describe("a session on the GPU", () => {
     expect([...(z.data as Float32Array)]).toEqual([1, 0, 0, 1]);
     expect((w.data as Float32Array)[0]).toBeCloseTo(1 * 16 - 4 * 9, 4);
   });
+});
+
+test("without navigator.gpu, the package webgpu is found", async () => {
+  const { findGpu } = await import("../../src/backends/webgpu/gpu.ts");
+  const installed = Object.getOwnPropertyDescriptor(navigator, "gpu")!;
+  try {
+    Reflect.deleteProperty(navigator, "gpu");
+    expect((await (await findGpu()).requestAdapter())?.limits.maxBufferSize).toBeGreaterThan(0);
+  } finally {
+    Object.defineProperty(navigator, "gpu", installed);
+  }
+});
+
+test("importing the core pulls in no WebGPU code", async () => {
+  const { build } = await import("esbuild");
+  /** The code that is loaded with an entry, without what it imports when it is needed. */
+  const bundle = async (file: string): Promise<string> => {
+    const { outputFiles, metafile } = await build({
+      entryPoints: [file],
+      bundle: true,
+      splitting: true,
+      metafile: true,
+      write: false,
+      format: "esm",
+      outdir: "out",
+      platform: "neutral",
+      external: ["node:*"],
+      logLevel: "silent",
+    });
+    const names = new Set(Object.keys(metafile.outputs).filter((name) => metafile.outputs[name].entryPoint === file));
+    for (const name of names)
+      for (const { path, kind } of metafile.outputs[name].imports) if (kind === "import-statement") names.add(path);
+    expect(names.size).toBeGreaterThan(0);
+    return [...names].map((name) => outputFiles.find((f) => f.path.endsWith(name))?.text ?? "").join("\n");
+  };
+  expect(await bundle("src/backends/webgpu/index.ts")).toContain("createComputePipelineAsync");
+  expect(await bundle("src/index.ts")).not.toContain("createComputePipelineAsync");
 });
 
 describe("trouble with the device", () => {

@@ -1,10 +1,12 @@
-/** Our trained models give PyTorch's outputs, on every host backend. Models from examples/models, or ../shared/models. */
+/** Our trained models give PyTorch's outputs, on every backend. Models from examples/models, or ../shared/models. */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import { load } from "../../src/index.ts";
+import { installDawn } from "../gpu/dawn.ts";
 import { type GoldenCase, worstDifference } from "./golden.ts";
 
 const roots = ["../../examples/models/", "../../../shared/models/"].map((p) =>
@@ -18,6 +20,10 @@ const devices = {
   wasm: () => wasm({ threads: 1 }),
   "wasm without relaxed SIMD": () => wasm({ threads: 1, features: { relaxedSimd: false } }),
   "wasm on two threads": () => wasm({ threads: 2 }),
+  webgpu: async () => {
+    await installDawn();
+    return openWebgpu();
+  },
 };
 
 const names = ["fraud-mlp", "mnist-mlp", "mnist-cnn", "cifar10-cnn", "spam-transformer", "movielens-recsys"];
@@ -27,7 +33,7 @@ for (const name of names) {
   describe.skipIf(!folder)(folder ? name : `${name} (skipped: no such model here)`, () => {
     test.each(Object.entries(devices))("%s", async (_, device) => {
       const golden = JSON.parse(readFileSync(`${folder}/golden.json`, "utf8")) as { cases: GoldenCase[] };
-      using model = await load(`${folder}/model.onnx`, { device: device() });
+      using model = await load(`${folder}/model.onnx`, { device: await device() });
       expect(golden.cases.length).toBeGreaterThan(0);
       expect(await worstDifference(model, golden.cases)).toBeLessThanOrEqual(1e-4);
     });
