@@ -66,7 +66,7 @@ const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
     async () => (await import("./movement.ts")).movementKernels(target),
   ],
   [
-    "gather gatherElements gatherNd oneHot scatterNd cumSum cumProd reverseSequence topk",
+    "gather gatherElements gatherNd oneHot scatterElements scatterNd cumSum cumProd reverseSequence topk",
     async () => (await import("./indexing.ts")).indexingKernels(target),
   ],
 ];

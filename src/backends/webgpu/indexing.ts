@@ -10,6 +10,7 @@ import {
   gatherNd,
   oneHot,
   reverseSequence,
+  scatterElements,
   scatterNd,
   topk,
 } from "../../ops/index.ts";
@@ -111,6 +112,24 @@ ${tupleOffset(x, tuple, batchDims, "j")}  y[i] = x[at + i % ${inner}u];`;
         write("y", { output: 0 }, s.element),
       ];
       return { run: [perElement(sizeOf(y.shape), { bindings, body })] };
+    }),
+    // Updates along the axis go to one line of the result: an invocation takes them in their order.
+    gpuKernel(scatterElements, "webgpu/scatterElements", ([x, at, updates], _, attrs) => {
+      const s = storage(x);
+      if (!s) return undefined;
+      const a = normalizeAxis("scatterElements", attrs.axis ?? 0, x.shape.length);
+      const others = at.shape.map((d, i) => (i === a ? 1 : d));
+      const [own, there] = [stridesOf(at.shape), stridesOf(x.shape)];
+      const walk = offsets("i", others, [own, there]);
+      const body = `${walk.code}  for (var p = 0u; p < ${at.shape[a]}u; p++) {
+    let source = ${walk.at[0]} + p * ${own[a]}u;
+    let k = indices[source];
+    let to = ${walk.at[1]} + ${resolved("k", x.shape[a])} * ${there[a]}u;
+    ${met(s, x, attrs, "to", "updates[source]")}
+  }`;
+      const bindings = [indices, read("updates", { input: 2 }, s.element), write("y", { output: 0 }, s.element)];
+      const run = sizeOf(updates.shape) === 0 ? [] : [perElement(sizeOf(others), { bindings, body })];
+      return { run: [copyOf(s, x), ...run] };
     }),
     // All updates of one position within a slice, in their order.
     gpuKernel(scatterNd, "webgpu/scatterNd", ([x, at, updates], _, attrs) => {
