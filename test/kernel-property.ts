@@ -24,11 +24,19 @@ const constancies = fc.constantFrom<Constancy[]>("none", "rest", "rest", "first"
 /** Cases drawn before a kernel counts as out of reach. */
 const drawLimit = 360;
 
+/** Told of every output that is compared. */
+export type Observer = (got: HostTensor, want: HostTensor) => void;
+
 /**
  * @param runs cases that are to reach the kernel
  * @throws Error for a case where it differs from the reference, and when no case reaches it
  */
-export async function checkKernel<S extends Step>(backend: Backend<S>, kernel: Kernel<S>, runs: number): Promise<void> {
+export async function checkKernel<S extends Step>(
+  backend: Backend<S>,
+  kernel: Kernel<S>,
+  runs: number,
+  observe?: Observer,
+): Promise<void> {
   const arbitrary = (cases as Record<string, fc.Arbitrary<OpCase>>)[kernel.op.name];
   if (!arbitrary) throw new Error(`test/cases has no case for ${kernel.op.name}`);
   const draws = Math.max(drawLimit, 6 * runs);
@@ -43,6 +51,7 @@ export async function checkKernel<S extends Step>(backend: Backend<S>, kernel: K
       reached++;
       if (!want) throw new Error(`the reference of ${kernel.op.name} refuses what its kernel accepts`);
       got.forEach((g, i) => {
+        observe?.(g, want[i]);
         const d = difference(g, want[i], toleranceOf(kernel.op.name, want[i].dtype, c));
         if (d) throw new Error(`${kernel.name}, output ${i}: ${d}`);
       });
