@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { describe, machine } from "./machine.ts";
 import { writeMarkdown } from "./markdown.ts";
-import { type CaseResult, quick, thorough } from "./measure.ts";
+import { type CaseResult, type Effort, quick, thorough } from "./measure.ts";
 import { benchFolder } from "./paths.ts";
 import { notesOf, plainTable, rowsOf, type WorkloadResult } from "./report.ts";
 import { attention } from "./workloads/attention.ts";
@@ -23,18 +23,20 @@ const help = `npm run bench -- [workload ...] [options]
 
 workloads: ${workloads.map((w) => w.name).join(" ")}; default all
   --quick          few turns: to see that everything works; the numbers are rough
+  --turns N        of each engine, instead of 25: less time in proportion
   --threads 1,2    numbers of threads of the wasm device and of onnxruntime; the first is what others compare with
   --case TEXT      only cases whose name has TEXT in it
   --engine TEXT    only these peers, by commas: ort-web,ort-node,tfjs-wasm,tfjs-cpu,jax-js,gpu.js,llama.cpp,wllama
   --node24         on Node 24 instead of the Node that runs npm
   --json           results as JSON on standard output, tables nowhere
-  --markdown       run on both Nodes and write the tables into docs/benchmarks.md
+  --markdown       write the tables into docs/benchmarks.md; without --node24 for both Nodes
 FORWARDPASS_DIST=DIR measures another build than dist/.`;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     quick: { type: "boolean" },
+    turns: { type: "string" },
     threads: { type: "string", default: "1,2" },
     case: { type: "string", default: "" },
     engine: { type: "string", default: "" },
@@ -51,6 +53,13 @@ const legend = [
   "tfjs-cpu is divided by forwardpass cpu; forwardpass cpu and x2 by x1. xN: N threads. Outputs are compared in the same run: WRONG where they differ.",
 ];
 
+function effort(): Effort {
+  if (options.quick) return quick;
+  const rounds = Number(options.turns ?? thorough.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--turns takes a number from 1");
+  return { ...thorough, rounds, budget: (thorough.budget * rounds) / thorough.rounds };
+}
+
 /** In the child: one workload, each case sent to the parent as it is done. */
 async function runWorkload(name: string): Promise<void> {
   const threads = options.threads.split(",").map(Number);
@@ -60,7 +69,7 @@ async function runWorkload(name: string): Promise<void> {
     .find((w) => w.name === name)!
     .run({
       threads,
-      effort: options.quick ? quick : thorough,
+      effort: effort(),
       wants: (c) => c.includes(options.case),
       wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),
       report: (result) => process.send!(result),
@@ -118,8 +127,9 @@ async function main(): Promise<void> {
   if (wrong) process.exitCode = 1;
   if (options.json) console.log(JSON.stringify({ machine: here, workloads: results }, undefined, 1));
   if (options.markdown) {
-    const rough = options.quick ? ["**Measured with `--quick`: rough.**"] : [];
-    say(`\nwritten: ${writeMarkdown(results, here, [...rough, legend.join(" ")])}`);
+    const remarks = options.quick ? ["**Measured with `--quick`: rough.**"] : [];
+    if (options.turns) remarks.push(`Median of ${options.turns} turns.`);
+    say(`\nwritten: ${writeMarkdown(results, here, remarks)}`);
   }
 }
 
