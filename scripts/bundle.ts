@@ -22,6 +22,7 @@ export const entries: Readonly<Record<string, string>> = {
   onnx: "src/formats/onnx/index.ts",
   gguf: "src/formats/gguf/index.ts",
   safetensors: "src/formats/safetensors.ts",
+  ahead: "src/ahead.ts",
   convert: "src/formats/convert/index.ts",
   models: "src/models/index.ts",
   tasks: "src/tasks/index.ts",

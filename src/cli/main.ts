@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import("./bench.ts")).bench,
   generate: async () => (await import("./generate.ts")).generate,
   chat: async () => (await import("./chat.ts")).chat,
+  compile: async () => (await import("./compile.ts")).compile,
   convert: async () => (await import("./convert.ts")).convert,
   embed: async () => (await import("./embed.ts")).embed,
   transcribe: async () => (await import("./transcribe.ts")).transcribe,

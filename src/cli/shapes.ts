@@ -12,17 +12,27 @@ export const shapeOption: Option = {
   help: "the shape of an input; free dimensions are small otherwise",
 };
 
-export function shapesOf(args: Arguments, inputs: readonly ValueInfo[]): Record<string, number[]> {
+/** What `--shape` says, by name. */
+export function shapesIn(args: Arguments): Record<string, number[]> {
   const shapes: Record<string, number[]> = {};
   for (const text of (args.options["shape"] ?? []) as string[]) {
     const [name, dims] = text.split("=");
     const shape = dims?.split(",").map(Number);
-    if (!shape?.every((d) => Number.isInteger(d) && d >= 0) || !inputs.some((p) => p.name === name))
-      throw new UsageError(
-        `--shape ${text}: write NAME=1,3,224,224 with one of the inputs ${inputs.map((p) => p.name).join(", ")}`,
-      );
+    if (!name || !shape?.every((d) => Number.isInteger(d) && d >= 0))
+      throw new UsageError(`--shape ${text}: write NAME=1,3,224,224`);
     shapes[name] = shape;
   }
+  return shapes;
+}
+
+/** The same for inputs that the model has. */
+export function shapesOf(args: Arguments, inputs: readonly ValueInfo[]): Record<string, number[]> {
+  const shapes = shapesIn(args);
+  for (const name of Object.keys(shapes))
+    if (!inputs.some((p) => p.name === name))
+      throw new UsageError(
+        `--shape ${name}=...: write NAME=1,3,224,224 with one of the inputs ${inputs.map((p) => p.name).join(", ")}`,
+      );
   return shapes;
 }
 

@@ -2,8 +2,8 @@
 
 import { formatType, type Shape } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor, type HostValue } from "../tensor/tensor.ts";
-import type { ValueId } from "./ir.ts";
-import { lastUses, planStage } from "./plan.ts";
+import type { GraphPort, ValueId } from "./ir.ts";
+import { lastUses, planStage, type Stage } from "./plan.ts";
 import type { Session } from "./session.ts";
 
 export interface PlanPreview {
@@ -27,18 +27,32 @@ export function previewPlan(
   free = 1,
 ): PlanPreview {
   const { graph } = session;
-  const env = new Map<ValueId, HostValue>();
-  const inputs: string[] = [];
-  const taken: Record<string, Shape> = {};
-  for (const port of graph.inputs) {
-    if (!port.dtype) continue;
+  const given = zerosFor(session, shapes, free);
+  const stage = planInputs(session, shapes, free);
+  return {
+    inputs: given.map(([{ name }, t]) => `${name} ${formatType(t)}`),
+    shapes: Object.fromEntries(given.map(([{ name }, t]) => [name, t.shape])),
+    arenaBytes: stage.plan.arenaBytes,
+    stopsAt: graph.nodes[stage.end]?.name,
+  };
+}
+
+/** The plan of the first stage for inputs of given shapes, as `previewPlan` takes them. */
+export function planInputs(session: Session, shapes: Readonly<Record<string, readonly number[]>>, free = 1): Stage {
+  const { graph } = session;
+  const env = new Map<ValueId, HostValue>(zerosFor(session, shapes, free).map(([{ id }, t]) => [id, t]));
+  return planStage(graph, 0, env, lastUses(graph), session.device);
+}
+
+function zerosFor(
+  { graph }: Session,
+  shapes: Readonly<Record<string, readonly number[]>>,
+  free: number,
+): [GraphPort, HostTensor][] {
+  return graph.inputs.flatMap((port): [GraphPort, HostTensor][] => {
+    if (!port.dtype) return [];
     const shape =
       shapes[port.name] ?? (port.shape ?? []).map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : free));
-    const zeros: HostTensor = port.default ?? emptyTensor({ dtype: port.dtype, shape });
-    inputs.push(`${port.name} ${formatType(zeros)}`);
-    taken[port.name] = zeros.shape;
-    env.set(port.id, zeros);
-  }
-  const stage = planStage(graph, 0, env, lastUses(graph), session.device);
-  return { inputs, shapes: taken, arenaBytes: stage.plan.arenaBytes, stopsAt: graph.nodes[stage.end]?.name };
+    return [[port, port.default ?? emptyTensor({ dtype: port.dtype, shape })]];
+  });
 }

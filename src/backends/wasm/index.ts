@@ -3,14 +3,14 @@
 import type { OpDef } from "../../ops/op.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { DeviceError, InputError } from "../../tensor/errors.ts";
-import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
+import { type Backend, type Kernel, KernelFamilies, type KernelFamily, type StagePlan } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
 import { referenceStep } from "../cpu/reference.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
-import { WasmSession } from "./session.ts";
+import { imageOf, type ProgramImage, WasmSession } from "./session.ts";
 import type { AnyStep, WasmStep, WasmTarget } from "./step.ts";
 
 export interface WasmOptions {
@@ -79,6 +79,8 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
 export interface WasmBackend extends Backend<AnyStep> {
   /** Every kernel of this backend, without those of the plain one: for tests. */
   ownKernels(): Promise<readonly Kernel<WasmStep>[]>;
+  /** A plan of own kernels only, for one thread, apart from any session: see src/ahead.ts. */
+  image(plan: StagePlan<AnyStep>): ProgramImage;
 }
 
 /** The plain backend, for what has no kernel here. Many models need none of it, and then nobody loads it. */
@@ -132,5 +134,6 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       await plain.load!(rest, dtypes);
     },
     open: () => new WasmSession(target, pool),
+    image: (plan) => imageOf(plan, target),
   };
 }

@@ -62,6 +62,11 @@ export class LinearMemory {
     this.memory = nothing ??= new WebAssembly.Memory({ initial: 0 });
   }
 
+  /** One past the last byte that is in use. */
+  get end(): number {
+    return this.top;
+  }
+
   get bytes(): number {
     return this.memory.buffer.byteLength;
   }

@@ -190,6 +190,34 @@ function trapped(e: unknown): unknown {
 const refused = (cause?: unknown): InputError =>
   new InputError("wasm: an index or position is outside of its tensor", { cause });
 
+/** A value that goes in or out of a program, in its memory. */
+export interface PlacedValue extends TensorType {
+  readonly at: number;
+}
+
+/** A program with all it needs, apart from the session that made it. */
+export interface ProgramImage {
+  /** A module that imports `env.memory` and exports `run(0, 0, steps)`. */
+  readonly module: Uint8Array<ArrayBuffer>;
+  readonly steps: number;
+  /** What memory holds before the first run: weights, from this address on. */
+  readonly data: Uint8Array<ArrayBuffer>;
+  readonly dataAt: number;
+  readonly pages: number;
+  readonly inputs: readonly PlacedValue[];
+  readonly outputs: readonly PlacedValue[];
+}
+
+/** A plan as an image for one thread. All its steps have to be wasm's own. */
+export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramImage {
+  const session = new WasmSession({ ...target, threads: 1 }, undefined);
+  try {
+    return (session.prepare(plan) as WasmProgram).image();
+  } finally {
+    session.dispose();
+  }
+}
+
 class WasmProgram implements Program {
   onDispose: (() => void) | undefined;
   private run_: Run | undefined;
@@ -305,7 +333,24 @@ class WasmProgram implements Program {
     return this.link();
   }
 
-  private link(): Run {
+  /** The memory of a session is the arena, then what never changes. */
+  image(): ProgramImage {
+    const { session, plan } = this;
+    const module = this.emit();
+    const place = (p: Place): PlacedValue => ({
+      dtype: p.dtype,
+      shape: p.shape,
+      at: p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!,
+    });
+    const [inputs, outputs] = [plan.inputs.map(place), plan.outputs.map(place)];
+    const { buffer } = session.memory.memory;
+    const dataAt = session.arenaAddress + plan.arenaBytes;
+    const data = new Uint8Array(buffer as ArrayBuffer).slice(dataAt, session.memory.end);
+    return { module, steps: plan.steps.length, inputs, outputs, data, dataAt, pages: buffer.byteLength / 65536 };
+  }
+
+  /** The linked module, with addresses in the session's memory. */
+  private emit(): Uint8Array<ArrayBuffer> {
     const { session, plan } = this;
     const { memory } = session;
     const address = (p: Place | undefined): number => {
@@ -325,7 +370,7 @@ class WasmProgram implements Program {
       }),
     );
     this.number = ++session.linked;
-    const bytes = link(steps, {
+    return link(steps, {
       ...session.target,
       threads: this.threads,
       dispatch: session.dispatch,
@@ -334,14 +379,19 @@ class WasmProgram implements Program {
       table: (name, make) => session.tableAddress(name, make),
       memory: memory.limits,
     });
+  }
+
+  private link(): Run {
+    const { memory, dispatch } = this.session;
+    const bytes = this.emit();
     try {
       const module = new WebAssembly.Module(bytes);
       const env = { memory: memory.memory, host: (i: number) => this.hostSteps[i]() };
       const instance = new WebAssembly.Instance(module, { env });
       this.run_ = instance.exports["run"] as Run;
       if (this.threads > 1) {
-        this.id = this.pool!.add(module, memory.memory, session.dispatch);
-        session.posted.add(this.id);
+        this.id = this.pool!.add(module, memory.memory, dispatch);
+        this.session.posted.add(this.id);
       }
       return this.run_;
     } catch (cause) {

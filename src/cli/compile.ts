@@ -1,0 +1,43 @@
+/** `forwardpass compile`: a model as a static module, its weights, and a loader, for runtimes that forbid compiling. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type AheadFiles, compileAhead } from "../ahead.ts";
+import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
+import { fetchOptions } from "./model.ts";
+import { formatBytes, progressBar } from "./progress.ts";
+import { shapeOption, shapesIn } from "./shapes.ts";
+
+export const compile: Command = {
+  name: "compile",
+  summary: "write a model as a static .wasm module with its weights and a small loader",
+  usage: "MODEL --out FOLDER [options]",
+  options: {
+    out: { type: "string", short: "o", value: "FOLDER", help: "where to write model.wasm, .weights, .mjs and .d.mts" },
+    shape: { ...shapeOption, help: "the shape of an input, where the model leaves it open" },
+    relaxed: { type: "boolean", help: "use relaxed SIMD instructions, which not every engine has" },
+    offline: deviceOptions.offline,
+  },
+  examples: ["forwardpass compile mobilenet.onnx --out edge/ --shape x=1,3,224,224"],
+  async run(args, io) {
+    const folder = args.options["out"] as string | undefined;
+    if (folder === undefined) throw new UsageError("--out is missing: a folder to write to");
+    const bar = progressBar(io, "compiling");
+    let files: AheadFiles;
+    try {
+      files = await compileAhead(positional(args, 0, "MODEL"), {
+        ...fetchOptions(args),
+        shapes: shapesIn(args),
+        relaxedSimd: args.options["relaxed"] === true,
+        onProgress: (p) => bar.update(p),
+      });
+    } finally {
+      bar.done();
+    }
+    await mkdir(folder, { recursive: true });
+    for (const [name, content] of Object.entries(files)) {
+      await writeFile(join(folder, name), content);
+      io.stdout.write(`${join(folder, name)}  ${formatBytes(content.length)}\n`);
+    }
+    return 0;
+  },
+};

@@ -1,0 +1,116 @@
+/** Models compiled ahead of time: the same results without the engine, where nothing may be compiled. */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compileAhead } from "../src/ahead.ts";
+import { wasm } from "../src/backends/wasm/index.ts";
+import { load, ShapeError, UnsupportedOpError } from "../src/index.ts";
+import { encodeModel } from "./onnx/encode.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "forwardpass-ahead-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const modelOf = (name: string): string =>
+  fileURLToPath(new URL(`../examples/models/${name}/model.onnx`, import.meta.url));
+
+/**
+ * Loads a compiled model through `WebAssembly.instantiate(module)` alone: every other way to compile is gone, and so is
+ * the engine. Prints the results.
+ */
+const guest = `
+import { readFileSync } from "node:fs";
+const [module, weights] = [new WebAssembly.Module(readFileSync(process.argv[2] + "/model.wasm")), readFileSync(process.argv[2] + "/model.weights")];
+for (const way of ["Module", "compile", "compileStreaming", "instantiateStreaming"])
+  WebAssembly[way] = () => { throw new Error("compiling is forbidden"); };
+try { new Function("return 1")(); process.exit(3); } catch {}
+const { instantiate } = await import(process.argv[2] + "/model.mjs");
+const model = await instantiate(module, weights);
+const given = JSON.parse(readFileSync(process.argv[2] + "/inputs.json"));
+const typed = Object.fromEntries(model.inputs.map((p) => [p.name, globalThis[p.array].from(given[p.name], p.array.startsWith("Big") ? BigInt : Number)]));
+const first = model.run(typed);
+const again = model.run(typed);
+let error = "";
+try { model.run({}); } catch (e) { error = e.message; }
+console.log(JSON.stringify({ first, again, error }, (_, v) => (ArrayBuffer.isView(v) ? Array.from(v, Number) : v)));
+`;
+
+interface Results {
+  readonly first: Record<string, number[]>;
+  readonly again: Record<string, number[]>;
+  readonly error: string;
+}
+
+const cases: [name: string, shapes: Record<string, number[]>][] = [
+  ["fraud-mlp", { x: [3, 30] }],
+  ["mnist-cnn", {}],
+  ["cifar10-cnn", {}],
+  ["spam-transformer", {}],
+];
+
+describe("compiled ahead of time", () => {
+  for (const [name, wanted] of cases)
+    test(`${name} gives what the wasm device gives, bit for bit`, async () => {
+      const device = wasm({ threads: 1, features: { relaxedSimd: false } });
+      using session = await load(modelOf(name), { device });
+      const shapes: Record<string, number[]> = {};
+      const inputs: Record<string, number[]> = {};
+      const typed: Record<string, { dtype: "f32" | "i64"; shape: number[]; data: Float32Array | BigInt64Array }> = {};
+      session.inputs.forEach((p, i) => {
+        const own = Object.values(wanted)[0];
+        const shape = own ?? (p.shape ?? []).map((d, k) => (typeof d === "number" ? d : k === 0 ? 2 : 12));
+        shapes[p.name] = shape;
+        const size = shape.reduce((n, d) => n * d, 1);
+        const whole = p.dtype === "i64";
+        const data = Float32Array.from({ length: size }, (_, k) => (whole ? 1 + ((k * 7 + i) % 50) : Math.sin(k + i)));
+        inputs[p.name] = [...data];
+        typed[p.name] = whole
+          ? { dtype: "i64", shape, data: BigInt64Array.from(inputs[p.name], BigInt) }
+          : { dtype: "f32", shape, data };
+      });
+      const files = await compileAhead(modelOf(name), { shapes });
+      const own = await mkdtemp(join(folder, name));
+      for (const [file, content] of Object.entries(files)) await writeFile(join(own, file), content);
+      await writeFile(join(own, "inputs.json"), JSON.stringify(inputs));
+      await writeFile(join(own, "guest.mjs"), guest);
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ["--disallow-code-generation-from-strings", join(own, "guest.mjs"), own],
+        { maxBuffer: 1 << 26 },
+      );
+      const { first, again, error } = JSON.parse(stdout) as Results;
+      const want = await session.run(typed);
+      for (const [output, { data }] of Object.entries(want))
+        expect(first[output]).toEqual(Array.from(data as never, Number));
+      expect(again).toEqual(first);
+      expect(error).toMatch(/takes a \w+Array of \d+ elements/);
+      expect(files["model.mjs"].length).toBeLessThan(4500);
+    });
+
+  test("an open shape has to be given", async () => {
+    await expect(compileAhead(modelOf("fraud-mlp"))).rejects.toThrow(ShapeError);
+    await expect(compileAhead(modelOf("fraud-mlp"), { shapes: { nobody: [1] } })).rejects.toThrow(
+      /there is no input "nobody"/,
+    );
+  });
+
+  test("what wasm has no kernel for is named", async () => {
+    const model = encodeModel({
+      nodes: [
+        { type: "Det", inputs: ["x"], outputs: ["d"], name: "volume" },
+        { type: "Relu", inputs: ["d"], outputs: ["y"] },
+      ],
+      inputs: [{ name: "x", dtype: "f32", shape: [2, 3, 3] }],
+      outputs: [{ name: "y", dtype: "f32", shape: [2] }],
+    });
+    const refused = compileAhead(model);
+    await expect(refused).rejects.toThrow(UnsupportedOpError);
+    await expect(refused).rejects.toThrow(/volume/);
+  });
+});
