@@ -31,7 +31,11 @@ async function prepare() {
   if (!existsSync(`${here}node_modules/onnxruntime-web`) || !existsSync(`${here}node_modules/node-llama-cpp`)) {
     console.error("bench: installing the peers (about 1 GB, once) ...");
     // onnxruntime-node would fetch CUDA libraries, node-llama-cpp the sources of llama.cpp.
-    shell("npm ci", here, { ONNXRUNTIME_NODE_INSTALL: "skip", NODE_LLAMA_CPP_SKIP_DOWNLOAD: "true" });
+    // Not `npm ci`: a lock file made where some platforms' packages of a peer are missing does not pass there.
+    shell("npm install --no-audit --no-fund", here, {
+      ONNXRUNTIME_NODE_INSTALL: "skip",
+      NODE_LLAMA_CPP_SKIP_DOWNLOAD: "true",
+    });
   }
   if (!process.env["FORWARDPASS_DIST"] && !existsSync(`${root}dist/index.js`)) {
     console.error("bench: building forwardpass ...");
