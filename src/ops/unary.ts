@@ -3,7 +3,7 @@ import { roundHalfEven } from "../tensor/float.ts";
 import { activationOf, applyActivation } from "./activation.ts";
 import { copyElements } from "./copy.ts";
 import { type Domain, expectDomain, type FloatUnary, type IntUnary, mapUnary } from "./elementwise.ts";
-import { defineOp, type Op } from "./op.ts";
+import { type AnyOp, defineOp, type Op } from "./op.ts";
 import { erf as erfOf } from "./special.ts";
 
 type Unary<A = object> = Op<["x"], never, readonly ["y"], A>;
@@ -159,3 +159,23 @@ export const shrink = /* @__PURE__ */ defineOp({
     mapUnary(x, y, (v) => (v < -lambda ? v + bias : v > lambda ? v - bias : 0));
   },
 });
+
+/** The operators that activations of the same names are, for backends that make kernels of `activationOf`. */
+export const activationOps: readonly AnyOp[] = [
+  relu,
+  sigmoid,
+  tanh,
+  silu,
+  swish,
+  gelu,
+  hardSigmoid,
+  hardSwish,
+  leakyRelu,
+  elu,
+  celu,
+  selu,
+  thresholdedRelu,
+  softplus,
+  softsign,
+  mish,
+];

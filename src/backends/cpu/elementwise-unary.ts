@@ -172,22 +172,7 @@ const functional: readonly AnyOp[] = [
   ops.asinh,
   ops.acosh,
   ops.atanh,
-  ops.relu,
-  ops.sigmoid,
-  ops.tanh,
-  ops.silu,
-  ops.swish,
-  ops.gelu,
-  ops.hardSigmoid,
-  ops.hardSwish,
-  ops.leakyRelu,
-  ops.elu,
-  ops.celu,
-  ops.selu,
-  ops.thresholdedRelu,
-  ops.softplus,
-  ops.softsign,
-  ops.mish,
+  ...ops.activationOps,
 ];
 
 export const unaryKernels: readonly Kernel<HostStep>[] = [

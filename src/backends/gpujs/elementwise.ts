@@ -19,25 +19,6 @@ const functions: readonly (readonly [AnyOp, string])[] = [
   [unary.erf, "erfOf(v)"],
 ];
 
-const activations: readonly AnyOp[] = [
-  unary.relu,
-  unary.sigmoid,
-  unary.tanh,
-  unary.silu,
-  unary.swish,
-  unary.gelu,
-  unary.hardSigmoid,
-  unary.hardSwish,
-  unary.leakyRelu,
-  unary.elu,
-  unary.celu,
-  unary.selu,
-  unary.thresholdedRelu,
-  unary.softplus,
-  unary.softsign,
-  unary.mish,
-];
-
 /** Of `v` and `w`. */
 const pairs: readonly (readonly [AnyOp, string])[] = [
   [binary.add, "v + w"],
@@ -53,7 +34,7 @@ export const elementwiseKernels = [
   ...functions.map(([op, expression]) =>
     gpuKernel(op, "element", () => `const v = x[this.thread.x]; return ${expression};`),
   ),
-  ...activations.map((op) =>
+  ...unary.activationOps.map((op) =>
     gpuKernel(op, "element", (_, __, attrs) => {
       const activation = activationOf(op.op.name, attrs as Record<string, unknown>);
       return `const v = x[this.thread.x]; return ${activationCode(activation, "v")};`;

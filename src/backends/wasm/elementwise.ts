@@ -127,25 +127,6 @@ const functions: readonly (readonly [AnyOp, Unary])[] = [
   [unary.erf, { make: erf }],
 ];
 
-const activations: readonly AnyOp[] = [
-  unary.relu,
-  unary.sigmoid,
-  unary.tanh,
-  unary.silu,
-  unary.swish,
-  unary.gelu,
-  unary.hardSigmoid,
-  unary.hardSwish,
-  unary.leakyRelu,
-  unary.elu,
-  unary.celu,
-  unary.selu,
-  unary.thresholdedRelu,
-  unary.softplus,
-  unary.softsign,
-  unary.mish,
-];
-
 const mapped = (name: string, { make, short = false }: Unary): Elementwise => ({
   name,
   elements: ["f32"],
@@ -277,7 +258,7 @@ const powKernel = kernel(ops.pow, wasmName(ops.pow, "constant"), ([x, e], [y]) =
 
 export const elementwiseKernels: WasmKernels = () => [
   ...functions.map(([op, entry]) => unaryKernel(op, () => [op.op.name, entry])),
-  ...activations.map((op) => unaryKernel(op, (attrs) => activationEntry(activationOf(op.op.name, attrs)!))),
+  ...unary.activationOps.map((op) => unaryKernel(op, (attrs) => activationEntry(activationOf(op.op.name, attrs)!))),
   clipKernel,
   clipByOperands,
   ...arithmetic.map(arithmeticKernel),

@@ -13,8 +13,8 @@ import { sameShape, sizeOf } from "../../tensor/shape.ts";
 import type { Place, PlannedStep, StagePlan } from "../backend.ts";
 import { rotationStep } from "./decoder.ts";
 import { countReaders } from "./fuse.ts";
-import { type Gemv, gemvStep, type Prologue, sumOfGroup } from "./gemv.ts";
-import { type AnyStep, type Binding, type GpuStep, isGpuStep } from "./step.ts";
+import { type Gemv, gemvSize, gemvStep, type Prologue, sumOfGroup } from "./gemv.ts";
+import { type AnyStep, type Binding, isGpuStep } from "./step.ts";
 import { type GpuTarget, storageOf } from "./target.ts";
 import { literal, read } from "./wgsl.ts";
 
@@ -50,12 +50,14 @@ function absorb(before: Planned, after: Planned, slot: number, target: GpuTarget
   const first = after.inputs.length;
   const prologue = normPrologue(before, gemv, first, target) ?? elementwisePrologue(before, gemv, first);
   if (!prologue) return undefined;
+  const step = gemvStep(target, gemv, prologue);
+  if (step.run[0].bindings.length > target.limits.maxStorageBuffersPerShaderStage) return undefined;
   const { prepack, bytes } = after.step;
   return {
     ...after,
     node: `${before.node} + ${after.node}`,
     kernel: `${before.kernel} + ${after.kernel}`,
-    step: { dispatches: 1, ...gemvStep(target, gemv, prologue), prepack, bytes },
+    step: { dispatches: 1, ...step, prepack, bytes },
     inputs: [undefined, ...after.inputs.slice(1), ...before.inputs],
   };
 }
@@ -82,7 +84,7 @@ function normPrologue(
   const rows = Array.from({ length: m }, (_, r) => r);
   const sum = (r: number, name: string, value: string): string => `
   var ${name}Part${r} = 0.0;
-  for (var c = local; c < ${fours}u; c += 64u) {
+  for (var c = local; c < ${fours}u; c += ${gemvSize}u) {
     let v = normed[${r * fours}u + c];
     ${name}Part${r} += ${value};
   }
@@ -143,7 +145,7 @@ fn inputAt(at: u32) -> vec4f {
 function rotatedAppend(before: Planned, after: Planned, target: GpuTarget): Planned | undefined {
   const [cache, , position] = after.inputs;
   if (after.outputs[0]?.state === undefined) return undefined;
-  const step: GpuStep | undefined = rotationStep(target, before.inputs as Place[], before.attrs, {
+  const step = rotationStep(target, before.inputs as Place[], before.attrs, {
     cache: cache!,
     position: before.inputs.length,
   });

@@ -225,7 +225,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) local
 }
 
 /** Minus infinity by its bits: compilers may take for granted that there is none. */
-const hiddenCode = "fn isHidden(score: f32) -> bool { return bitcast<u32>(score) == 0xff800000u; }";
+export const hiddenCode = "fn isHidden(score: f32) -> bool { return bitcast<u32>(score) == 0xff800000u; }";
 
 /** What the values' sum is multiplied by, with one more score in the row. */
 const finishCode = `fn finish(most: f32, sum: f32, sink: f32) -> f32 {

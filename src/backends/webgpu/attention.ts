@@ -16,7 +16,7 @@ import {
 import { cachedAttention, cachedGeometry } from "../../ops/cached-attention.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { KernelInput } from "../backend.ts";
-import { type TileOptions, tiledAttention } from "./attention-tile.ts";
+import { hiddenCode, type TileOptions, tiledAttention } from "./attention-tile.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
 import { type GpuTarget, storageOf } from "./target.ts";
 import { dot, literal, loaded, perElement, read, stored, write } from "./wgsl.ts";
@@ -123,7 +123,7 @@ function scoresStep(
   const sinks = around.bindings.filter((b) => b.name === "sinks");
   const rows = perElement(g.batch * g.heads * g.seq, {
     bindings: [...sinks, y],
-    declarations: "fn isHidden(score: f32) -> bool { return bitcast<u32>(score) == 0xff800000u; }",
+    declarations: hiddenCode,
     body: `
   let h = i / ${g.seq}u % ${g.heads}u;
   let first = i * ${g.total}u;

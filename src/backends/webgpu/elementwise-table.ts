@@ -2,6 +2,7 @@
 import { activationOf } from "../../ops/activation.ts";
 import * as ops from "../../ops/index.ts";
 import type { AnyOp } from "../../ops/op.ts";
+import { activationOps } from "../../ops/unary.ts";
 import { type DType, dtypes, isFloat } from "../../tensor/dtype.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { activated } from "./activations.ts";
@@ -85,24 +86,6 @@ const comparisons: readonly [AnyOp, string][] = [
   [ops.lessOrEqual, "<="],
 ];
 
-const activations: readonly AnyOp[] = [
-  ops.sigmoid,
-  ops.tanh,
-  ops.silu,
-  ops.swish,
-  ops.gelu,
-  ops.hardSigmoid,
-  ops.hardSwish,
-  ops.leakyRelu,
-  ops.elu,
-  ops.celu,
-  ops.selu,
-  ops.thresholdedRelu,
-  ops.softplus,
-  ops.softsign,
-  ops.mish,
-];
-
 /** Values of these dtypes need no wrapping as results of anything. */
 const finish = (dtype: DType, value: string): string =>
   dtype === "bool" || isFloat(dtype) ? value : wrapped(dtype, `(${value})`);
@@ -163,12 +146,14 @@ export const elementwiseKernels: GpuKernels = (target) => {
     ...comparisons.map(([op, sign]) =>
       gpuKernel(op, name(op), ([a, b], [y]) => step([a, b], y, (p, q) => condition(`${p} ${sign} ${q}`))),
     ),
-    ...activations.map((op) =>
-      gpuKernel(op, name(op), ([x], [y], attrs) => {
-        const a = activationOf(op.op.name, attrs as Record<string, unknown>);
-        return step([x], y, (v) => activated(a, v));
-      }),
-    ),
+    ...activationOps
+      .filter((op) => op !== ops.relu)
+      .map((op) =>
+        gpuKernel(op, name(op), ([x], [y], attrs) => {
+          const a = activationOf(op.op.name, attrs as Record<string, unknown>);
+          return step([x], y, (v) => activated(a, v));
+        }),
+      ),
     gpuKernel(ops.relu, name(ops.relu), ([x], [y]) => {
       const zero = { f32: "maxNan(@, T(0.0))", i32: "max(@, I(0))", u32: "@" };
       const s = scalar(x);

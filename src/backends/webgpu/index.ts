@@ -88,7 +88,11 @@ export async function webgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend
 export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
   const { device, powerPreference = "high-performance", fallback, onProgress } = options;
   const gpu = (device ? deviceOf(device) : await sharedDevice(powerPreference)).hold();
-  const languageFeatures = (await findGpu()).wgslLanguageFeatures;
+  // A device of the caller's may come from elsewhere: then nothing is known of the language.
+  const languageFeatures = await findGpu().then(
+    (found) => found.wgslLanguageFeatures,
+    () => undefined,
+  );
   const target = targetOf(gpu.device, languageFeatures, options.without ?? []);
   const host = fallback && (await import("../cpu/index.ts")).cpu();
   return backend(gpu, target, host, onProgress);

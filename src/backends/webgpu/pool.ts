@@ -12,7 +12,8 @@ import { isFloat } from "../../tensor/dtype.ts";
 import { sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { Kernel } from "../backend.ts";
-import { type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
+import { addition, type Combination, groupReduction } from "./reduction.ts";
+import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
 import { type GpuTarget, storageOf } from "./target.ts";
 import { coordinates, literal, loaded, perElement, perGroup, read, stored, write } from "./wgsl.ts";
 
@@ -21,6 +22,8 @@ interface Reduction {
   readonly start: string;
   readonly take: string;
   readonly result: string;
+  /** Statements after it, for another output. */
+  readonly more?: { readonly code: string; readonly binding: Binding };
 }
 
 function windowsStep(target: GpuTarget, x: TensorType, w: Window, r: Reduction): GpuStep | undefined {
@@ -51,8 +54,10 @@ function windowsStep(target: GpuTarget, x: TensorType, w: Window, r: Reduction):
       }
     }
   }
-  y[i] = ${stored(storage, 1, r.result)};`;
+  y[i] = ${stored(storage, 1, r.result)};
+  ${r.more?.code ?? ""}`;
   const bindings = [read("x", { input: 0 }, storage.element), write("y", { output: 0 }, storage.element)];
+  if (r.more) bindings.push(r.more.binding);
   return { run: [perElement(sizeOf(x.shape.slice(0, 2)) * outputSize, { bindings, body })] };
 }
 
@@ -68,21 +73,22 @@ function maxPoolStep(
   const least = float ? literal(leastOf(x.dtype)) : `${leastOf(x.dtype)}`;
   const type = float ? "f32" : x.dtype === "i8" ? "i32" : "u32";
   const greater = float ? "(v > best || (isNan(v) && !isNan(best)))" : "v > best";
-  const step = windowsStep(target, x, w, {
-    start: `var best = ${type}(${least});\n  var place = plane;\n  var any = false;`,
-    // Elements of the least value count too.
-    take: `if (${greater} || !any) { best = v; place = at; any = true; }`,
-    result: "best",
-  });
-  if (!step || !wantsIndices) return step;
-  const inner = sizeOf(w.input);
   const [rowMajor, columnMajor] = [stridesOf(w.input), stridesOf([...w.input].reverse()).reverse()];
   const index = attrs.columnMajor
     ? `plane + ${w.input.map((n, d) => `(place - plane) / ${rowMajor[d]}u % ${n}u * ${columnMajor[d]}u`).join(" + ")}`
     : "place";
-  const [first] = step.run;
-  const code = first.code.replace(/( {2}y\[i\] = .*;)/, `$1\n  indices[i] = i32(${inner > 0 ? index : "0"});`);
-  return { run: [{ ...first, bindings: [...first.bindings, write("indices", { output: 1 }, "i32")], code }] };
+  return windowsStep(target, x, w, {
+    start: `var best = ${type}(${least});\n  var place = plane;\n  var any = false;`,
+    // Elements of the least value count too.
+    take: `if (${greater} || !any) { best = v; place = at; any = true; }`,
+    result: "best",
+    more: wantsIndices
+      ? {
+          code: `indices[i] = i32(${sizeOf(w.input) > 0 ? index : "0"});`,
+          binding: write("indices", { output: 1 }, "i32"),
+        }
+      : undefined,
+  });
 }
 
 const invocations = 64;
@@ -93,24 +99,17 @@ function planesKernel(target: GpuTarget, op: AnyOp, reduction: (attrs: { p?: num
     const storage = storageOf(target, x.dtype);
     const size = sizeOf(x.shape.slice(2));
     if (!storage || size === 0) return undefined;
-    const { start, join, element, result } = reduction(attrs as { p?: number });
+    const { start, join, subgroup, element, result } = reduction(attrs as { p?: number });
     const body = `
   var own = ${start};
   for (var e = local; e < ${size}u; e += ${invocations}u) {
     let v = ${loaded(storage, 1, `x[row * ${size}u + e]`)};
     own = ${join("own", element)};
   }
-  parts[local] = own;
-  for (var half = ${invocations / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (local < half) { parts[local] = ${join("parts[local]", "parts[local + half]")}; }
-  }
-  if (local == 0u) {
-    let sum = parts[0];
-    y[row] = ${stored(storage, 1, result(size))};
-  }`;
+  let sum = together(own, local, width);
+  if (local == 0u) { y[row] = ${stored(storage, 1, result(size))}; }`;
     const bindings = [read("x", { input: 0 }, storage.element), write("y", { output: 0 }, storage.element)];
-    const declarations = `var<workgroup> parts: array<f32, ${invocations}>;`;
+    const declarations = groupReduction(target, "together", "f32", invocations, { combine: join, subgroup });
     return { run: [perGroup(sizeOf(y.shape), invocations, { bindings, declarations, body })] };
   });
 }
@@ -118,11 +117,12 @@ function planesKernel(target: GpuTarget, op: AnyOp, reduction: (attrs: { p?: num
 interface Planes {
   readonly start: string;
   readonly element: string;
-  join(a: string, b: string): string;
+  readonly join: Combination["combine"];
+  readonly subgroup?: Combination["subgroup"];
   result(size: number): string;
 }
 
-const sums = { start: "0.0", join: (a: string, b: string) => `${a} + ${b}` };
+const sums = { start: "0.0", join: addition.combine, subgroup: addition.subgroup };
 const powers = (p: number): string => (p === 1 ? "abs(v)" : p === 2 ? "v * v" : `pow(abs(v), ${literal(p)})`);
 const root = (p: number, sum: string): string =>
   p === 1 ? sum : p === 2 ? `sqrt(${sum})` : `pow(${sum}, ${literal(1 / p)})`;

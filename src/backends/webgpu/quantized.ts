@@ -28,8 +28,8 @@ interface Product {
 }
 
 /** `factorOf(i)`: the two factors of block `i`, two blocks of which lie in a vector. */
-const factorCode = (w: string, { factorsAt }: QuantizedLayout): string => `fn factorOf(i: u32) -> vec2f {
-  let both = bitcast<vec4f>(${w}[${factorsAt / 16}u + i / 2u]);
+const factorCode = ({ factorsAt }: QuantizedLayout): string => `fn factorOf(i: u32) -> vec2f {
+  let both = bitcast<vec4f>(w[${factorsAt / 16}u + i / 2u]);
   return select(both.xy, both.zw, (i & 1u) == 1u);
 }`;
 
@@ -42,7 +42,7 @@ function weightCode(layout: QuantizedLayout, k: number): string {
     kind === "nibbles"
       ? "f32((w[i / 32u][(i % 16u) / 4u] >> (i % 4u * 8u + (i % 32u) / 16u * 4u)) & 15u)"
       : "f32(bitcast<i32>(w[i / 16u][(i % 16u) / 4u] << (24u - i % 4u * 8u)) >> 24u)";
-  return `${factorCode("w", layout)}
+  return `${factorCode(layout)}
 fn weightAt(n: u32, k: u32) -> f32 {
   let i = n * ${k}u + k;
   let factor = factorOf(i / ${block}u);
@@ -50,7 +50,7 @@ fn weightAt(n: u32, k: u32) -> f32 {
 }`;
 }
 
-const weights = (input: number): Binding => read("w", { input }, "vec4u");
+const weights: Binding = read("w", { input: 1 }, "vec4u");
 
 /** What one load of weights, number `e`, adds to the product with the row of x that has its elements from `at` on. */
 function partCode(layout: QuantizedLayout): Pick<Gemv, "width" | "part" | "declarations"> {
@@ -67,7 +67,7 @@ function partCode(layout: QuantizedLayout): Pick<Gemv, "width" | "part" | "decla
   return {
     width,
     part: `multiply(w[e], factorOf(e * ${width}u / ${block}u), at)`,
-    declarations: `${factorCode("w", layout)}
+    declarations: `${factorCode(layout)}
 fn multiply(q: vec4u, factor: vec2f, at: u32) -> f32 {
   var v: vec4f;
   var products = 0.0;
@@ -81,7 +81,7 @@ ${lines.join("\n")}
 function tileStep(target: GpuTarget, { m, n, k, layout, finish }: Product): GpuStep {
   const product: TiledProduct = {
     ...{ m, n, k, batches: 1 },
-    bindings: [read("x", { input: 0 }, "vec4f"), weights(1), ...finish.bindings],
+    bindings: [read("x", { input: 0 }, "vec4f"), weights, ...finish.bindings],
     element: "f32",
     scalar: "f32",
     declarations: weightCode(layout, k),
@@ -118,7 +118,7 @@ export const quantizedKernels: GpuKernels = (target) => [
       ...{ m, n, k },
       xType: "vec4f",
       ...partCode(layout),
-      bindings: [weights(1), ...finish.bindings],
+      bindings: [weights, ...finish.bindings],
       store: (sum, row, column) => finish.store(sum, `${row} * ${n}u + ${column}`, row, column),
     });
     return { ...step, prepack: [layout.prepack] };
@@ -126,8 +126,8 @@ export const quantizedKernels: GpuKernels = (target) => [
   gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/dot", (inputs, [y], attrs) => {
     const p = productOf(target, inputs, y, attrs);
     if (!p || !target.packedDot || p.layout.kind === "floats" || p.layout.block !== 32) return undefined;
-    const declarations = factorCode("w", p.layout);
-    return { ...dotStep({ ...p, declarations, weights: weights(1) }), prepack: [p.layout.prepack] };
+    const declarations = factorCode(p.layout);
+    return { ...dotStep({ ...p, declarations, weights }), prepack: [p.layout.prepack] };
   }),
   gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/tile", (inputs, [y], attrs) => {
     const p = productOf(target, inputs, y, attrs);
@@ -141,7 +141,7 @@ export const quantizedKernels: GpuKernels = (target) => [
   let index = i32(indices[i / ${k}u]);
   let row = u32(select(index, index + ${rows}, index < 0));
   y[i] = weightAt(min(row, ${rows - 1}u), i % ${k}u);`;
-    const bindings = [read("indices", { input: 0 }, storage.element), weights(1), write("y", { output: 0 }, "f32")];
+    const bindings = [read("indices", { input: 0 }, storage.element), weights, write("y", { output: 0 }, "f32")];
     return {
       run: [perElement(sizeOf(y.shape), { bindings, declarations: weightCode(layout, k), body })],
       prepack: [layout.prepack],
