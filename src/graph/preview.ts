@@ -28,7 +28,7 @@ export function previewPlan(
 ): PlanPreview {
   const { graph } = session;
   const given = zerosFor(session, shapes, free);
-  const stage = planInputs(session, shapes, free);
+  const stage = planFor(session, given);
   return {
     inputs: given.map(([{ name }, t]) => `${name} ${formatType(t)}`),
     shapes: Object.fromEntries(given.map(([{ name }, t]) => [name, t.shape])),
@@ -38,10 +38,12 @@ export function previewPlan(
 }
 
 /** The plan of the first stage for inputs of given shapes, as `previewPlan` takes them. */
-export function planInputs(session: Session, shapes: Readonly<Record<string, readonly number[]>>, free = 1): Stage {
-  const { graph } = session;
-  const env = new Map<ValueId, HostValue>(zerosFor(session, shapes, free).map(([{ id }, t]) => [id, t]));
-  return planStage(graph, 0, env, lastUses(graph), session.device);
+export const planInputs = (session: Session, shapes: Readonly<Record<string, readonly number[]>>): Stage =>
+  planFor(session, zerosFor(session, shapes, 1));
+
+function planFor({ graph, device }: Session, given: readonly (readonly [GraphPort, HostTensor])[]): Stage {
+  const env = new Map<ValueId, HostValue>(given.map(([{ id }, t]) => [id, t]));
+  return planStage(graph, 0, env, lastUses(graph), device);
 }
 
 function zerosFor(
