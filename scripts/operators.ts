@@ -50,7 +50,7 @@ const formats = [
   ["GGUF", "versions 2 and 3, every block type; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2; written too"],
   [
     "safetensors",
-    "every dtype, sharded; with `config.json` the same models, mistral and sentence encoders; written too",
+    "every dtype (6-bit floats and complex numbers as bytes only), sharded; with `config.json` the same models, mistral and sentence encoders; written too",
   ],
   ["llama2.c", "version 0, with or without its tokenizer"],
 ];
