@@ -1,6 +1,6 @@
 /** Window functions: sums of cosines. Source: Harris, "On the use of windows for harmonic analysis" (1978). */
 import { fromF64 } from "../tensor/convert.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { type DType, isFloat } from "../tensor/dtype.ts";
 import { dtypeError, shapeError, valuesOf } from "./check.ts";
 import { defineOp } from "./op.ts";
 
@@ -30,7 +30,9 @@ function defineWindow(name: string, a0: number, a1: number, a2: number) {
       const values = Float64Array.from({ length: n }, (_, i) => {
         // A symmetric window of one element is its own peak.
         const w = period === 0 ? Math.PI : (2 * Math.PI * i) / period;
-        return a0 - a1 * Math.cos(w) + a2 * Math.cos(2 * w);
+        // Rounded as an f32 would be: integers truncate, and 0.42 + 0.5 + 0.08 is below 1 in f64.
+        const weight = a0 - a1 * Math.cos(w) + a2 * Math.cos(2 * w);
+        return isFloat(y.dtype) ? weight : Math.fround(weight);
       });
       fromF64(values, y);
     },

@@ -5,11 +5,11 @@ import { fileURLToPath } from "node:url";
 import type { DeviceChoice } from "../../src/index.ts";
 import { type Case, runCaseFrom } from "./run.ts";
 
-const root = new URL("../../../shared/conformance/dev/", import.meta.url);
+export const casesRoot = new URL("../../../shared/conformance/dev/", import.meta.url);
 
 /** Undefined where the cases are not on this machine. */
 export function readManifest(): Case[] | undefined {
-  const path = fileURLToPath(new URL("manifest.json", root));
+  const path = fileURLToPath(new URL("manifest.json", casesRoot));
   return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Case[]) : undefined;
 }
 
@@ -25,4 +25,4 @@ export const skipped: Readonly<Record<string, string>> = {
 
 /** Runs every data set of a case. Returns what is wrong, or undefined. */
 export const runCase = (c: Case, device: DeviceChoice): Promise<string | undefined> =>
-  runCaseFrom((path) => readFile(new URL(path, root)), c, device);
+  runCaseFrom((path) => readFile(new URL(path, casesRoot)), c, device);

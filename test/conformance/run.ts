@@ -48,7 +48,8 @@ export async function runCaseFrom(readFile: ReadCaseFile, c: Case, device: Devic
   }
 }
 
-function decodeValue(bytes: Uint8Array, port: ValueInfoProto): HostValue {
+/** An input or output file, by the type of its port. */
+export function decodeValue(bytes: Uint8Array, port: ValueInfoProto): HostValue {
   if (port.type?.kind === "sequence") return decodeSequenceProto(bytes);
   return port.type?.kind === "optional" ? decodeOptionalProto(bytes) : decodeTensorProto(bytes);
 }
