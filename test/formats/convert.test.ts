@@ -55,9 +55,13 @@ describe("GGUF to safetensors and back", () => {
       expect(worst(await logits(path), want)).toBeLessThan(1e-5);
       const again = await bytesOf(await convert(path, { to: "gguf" }));
       expect(worst(await logits(again), want)).toBeLessThan(1e-5);
-      expect([...(await readGguf(bytesSource(again))).tensors.keys()].sort()).toEqual(
+      const written = await readGguf(bytesSource(again));
+      expect([...written.tensors.keys()].sort()).toEqual(
         [...(await readGguf(bytesSource(original))).tensors.keys()].sort(),
       );
+      // llama.cpp refuses files without it.
+      const down = written.tensors.get("blk.0.ffn_down.weight")!;
+      expect(written.metadata.get(`${arch}.feed_forward_length`)).toBe(down.shape[1]);
     });
   });
 

@@ -49,6 +49,12 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
   const factors = ropeFactors(config);
   if (factors) weights.set("rope_freqs.weight", factors);
   checkConfig(config, metadata, weights, interleaved);
+  const up = weights.get("blk.0.ffn_up.weight");
+  if (up) {
+    // Not in our configuration, which asks the weights; others do. Phi-3's holds the gate too.
+    metadata.set(`${architecture}.feed_forward_length`, architecture === "phi3" ? up.shape[0] / 2 : up.shape[0]);
+    types.set(`${architecture}.feed_forward_length`, "u32");
+  }
   if (tokenizer && file.vocabulary) {
     const { vocabulary } = file;
     const plain = vocabulary.kind === "tokenizer.json" ? vocabularyOf(vocabulary) : vocabulary;
