@@ -15,6 +15,7 @@ export {
   compile,
   type Inputs,
   type InputValue,
+  type KeptOutputs,
   type Outputs,
   type RunOptions,
   type Session,
@@ -22,6 +23,7 @@ export {
 } from "./graph/session.ts";
 export type { Tensor, TensorOptions } from "./graph/tensor.ts";
 export { type LoadOptions, type LoadProgress, load } from "./load.ts";
+export { DeviceTensor } from "./tensor/device-tensor.ts";
 export type { DType, TensorData, TypedArray } from "./tensor/dtype.ts";
 export * from "./tensor/errors.ts";
 export { type HostTensor, hostTensor, type TensorType } from "./tensor/tensor.ts";

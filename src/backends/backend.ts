@@ -3,6 +3,7 @@
  * shapes are all known; the session makes one for each combination of input shapes and keeps the latest few.
  */
 import type { AnyOp, Attrs, AttrsOf, OpDef } from "../ops/op.ts";
+import type { DeviceTensor } from "../tensor/device-tensor.ts";
 import type { DType, TypedArray } from "../tensor/dtype.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
@@ -171,8 +172,14 @@ export interface Program {
   /**
    * Runs once. Yields a promise where it has to wait for the device and, with `control`, undefined between steps, where
    * the caller may stop it. Outputs are copies that belong to the caller.
+   * @param inputs those on a device are in this session's `memory`
+   * @param keep numbers of the outputs that need not be read back
    */
-  run(inputs: readonly HostTensor[], control?: RunControl): Generator<Promise<unknown> | undefined, HostTensor[]>;
+  run(
+    inputs: readonly (HostTensor | DeviceTensor)[],
+    control?: RunControl,
+    keep?: ReadonlySet<number>,
+  ): Generator<Promise<unknown> | undefined, (HostTensor | DeviceTensor)[]>;
   /** The same at once, on devices that run in this thread. */
   runSync?(inputs: readonly HostTensor[]): HostTensor[];
   dispose(): void;
@@ -215,6 +222,8 @@ export interface Backend<S extends Step = Step> {
 
 /** What one session holds on a device. */
 export interface DeviceSession<S extends Step = Step> {
+  /** The memory whose tensors its programs take as they are. Missing where that is the host's. */
+  readonly memory?: object;
   prepare(plan: StagePlan<S>): Program | Promise<Program>;
   /** Takes over a weight that has just been read, before the plan that wants it is prepared. */
   keep?(place: Place): void;

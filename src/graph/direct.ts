@@ -4,12 +4,12 @@
  */
 import type { Program } from "../backends/backend.ts";
 import { sameShape } from "../tensor/shape.ts";
-import { type HostTensor, type HostValue, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import { type AnyValue, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
 import type { Graph } from "./ir.ts";
 import type { Stage } from "./plan.ts";
 
 /** Runs the graph if `inputs` have the types that it was planned for. */
-export type DirectRun = (inputs: readonly HostValue[]) => HostTensor[] | undefined;
+export type DirectRun = (inputs: readonly AnyValue[]) => HostTensor[] | undefined;
 
 /** Undefined for stages that don't qualify. */
 export function directRun(graph: Graph, stage: Stage, program: Program | undefined): DirectRun | undefined {

@@ -6,7 +6,7 @@
 import type { Backend, StagePlan, Step } from "../backends/backend.ts";
 import { DeviceError } from "../tensor/errors.ts";
 import { sameShape } from "../tensor/shape.ts";
-import { type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import { type HostTensor, isHostTensor, isTensor, type TensorType } from "../tensor/tensor.ts";
 import { type Choice, chooseKernels } from "./choose.ts";
 import { defaultMemoryLimit } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
@@ -35,9 +35,13 @@ export function stageFits(stage: Stage, env: Environment): boolean {
   return (
     stage.types.every(([id, type]) => {
       const v = env.get(id);
-      if (!isHostTensor(v)) return type === undefined;
+      if (!isTensor(v)) return type === undefined;
       return type !== undefined && v.dtype === type.dtype && sameShape(v.shape, type.shape);
-    }) && stage.values.every(([id, value]) => sameElements(env.get(id) as HostTensor, value))
+    }) &&
+    stage.values.every(([id, value]) => {
+      const v = env.get(id);
+      return isHostTensor(v) && sameElements(v, value);
+    })
   );
 }
 

@@ -3,9 +3,10 @@
  * flow, results whose shape depends on data). Branches and loop bodies are graphs with runners of their own.
  */
 import type { Backend, DeviceSession, Program, StagePlan, Step } from "../backends/backend.ts";
-import type { EvaluateContext } from "../ops/op.ts";
+import { type EvaluateContext, isHostInput } from "../ops/op.ts";
+import { DeviceTensor } from "../tensor/device-tensor.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
-import { emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import { type AnyValue, emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { Weight } from "../tensor/weight.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
@@ -22,6 +23,8 @@ export interface ExecuteOptions {
   profile?: boolean;
   /** Goes step by step, so that the driver can stop in between. */
   stoppable?: boolean;
+  /** Outputs of the graph that may stay on the device. */
+  keep?: ReadonlySet<ValueId>;
 }
 
 interface Prepared<S extends Step> {
@@ -54,7 +57,7 @@ export class GraphRunner<S extends Step = Step> {
    * Runs the graph. The results belong to the caller: none shares memory with an input, a constant or another result.
    * @param inputs one for each of the graph's inputs
    */
-  *execute(inputs: readonly HostValue[], options: ExecuteOptions = {}): Work<HostValue[]> {
+  *execute(inputs: readonly AnyValue[], options: ExecuteOptions = {}): Work<AnyValue[]> {
     if (options.profile) for (const p of this.prepared()) p.times = undefined;
     const fresh = new WeakSet<object>();
     const results = yield* this.interpret(inputs, options, fresh);
@@ -62,22 +65,26 @@ export class GraphRunner<S extends Step = Step> {
       if (v === null || fresh.delete(v)) return v;
       return isHostTensor(v) ? { dtype: v.dtype, shape: v.shape, data: v.data.slice() } : v.map(own);
     };
-    return results.map(own);
+    const owned: AnyValue[] = [];
+    // A tensor on the device that is an input too, or a second output, is copied by reading it.
+    for (const v of results)
+      owned.push(v instanceof DeviceTensor ? (fresh.delete(v) ? v : yield* resolve(v.toHost())) : own(v));
+    return owned;
   }
 
   /** @param fresh receives the tensors that this run made and nothing else holds */
-  private *interpret(
-    inputs: readonly HostValue[],
-    options: ExecuteOptions,
-    fresh?: WeakSet<object>,
-  ): Work<HostValue[]> {
+  private *interpret(inputs: readonly AnyValue[], options: ExecuteOptions, fresh?: WeakSet<object>): Work<AnyValue[]> {
     const { graph, lastUse } = this;
-    const { profile = false, stoppable = false } = options;
-    const context: EvaluateContext = { run: (g, values) => this.runNested(g as Graph, values, options) };
-    const env = new Map<ValueId, HostValue>();
+    const { profile = false, stoppable = false, keep } = options;
+    const context: EvaluateContext = {
+      run: (g, values) => this.runNested(g as Graph, values, { profile, stoppable }),
+    };
+    const env = new Map<ValueId, AnyValue>();
     graph.inputs.forEach((port, i) => {
       env.set(port.id, inputs[i]);
     });
+    // What is compared with a reference has to be here.
+    if (this.verifier) yield* bringHome([...env.keys()], env);
     const { nodes } = graph;
     for (let i = 0; i < nodes.length; ) {
       if (stoppable) yield undefined;
@@ -85,8 +92,9 @@ export class GraphRunner<S extends Step = Step> {
       const { stage, program } = prepared;
       if (program) {
         const times = profile ? new Float64Array(stage.plan.steps.length) : undefined;
-        const given = stage.inputs.map((id) => env.get(id) as HostTensor);
-        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined);
+        const given = stage.inputs.map((id) => env.get(id) as HostTensor | DeviceTensor);
+        const kept = keep && new Set(stage.outputs.flatMap((id, k) => (keep.has(id) ? [k] : [])));
+        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined, kept);
         if (times) prepared.times = prepared.times?.map((t, k) => t + times[k]) ?? times;
         stage.outputs.forEach((id, k) => {
           fresh?.add(results[k]);
@@ -105,18 +113,19 @@ export class GraphRunner<S extends Step = Step> {
   }
 
   /** The same at once, by the short way, where the latest plan fits and allows it. Undefined otherwise. */
-  executeDirectly(inputs: readonly HostValue[]): HostValue[] | undefined {
+  executeDirectly(inputs: readonly AnyValue[]): HostValue[] | undefined {
     return this.stages.get(0)?.[0]?.direct?.(inputs);
   }
 
   /** A branch or a loop body. */
-  private runNested(graph: Graph, inputs: readonly HostValue[], options: ExecuteOptions): Work<HostValue[]> {
+  private *runNested(graph: Graph, inputs: readonly HostValue[], options: ExecuteOptions): Work<HostValue[]> {
     let runner = this.runners.get(graph);
     if (!runner) {
       runner = new GraphRunner(graph, this.backend, this.device, this.memoryLimit, this.verifier);
       this.runners.set(graph, runner);
     }
-    return runner.interpret(inputs, options);
+    // Nothing is asked to stay on the device.
+    return (yield* runner.interpret(inputs, options)) as HostValue[];
   }
 
   /** Plans and prepared programs that exist so far, in graph order, nested graphs included. */
@@ -132,7 +141,13 @@ export class GraphRunner<S extends Step = Step> {
     this.runners.clear();
   }
 
-  private *prepare(start: number, env: ReadonlyMap<ValueId, HostValue>): Work<Prepared<S>> {
+  private *prepare(start: number, env: Map<ValueId, AnyValue>): Work<Prepared<S>> {
+    const first = this.graph.nodes[start];
+    // A stage begins where a shape depends on a value: that has to be here.
+    yield* bringHome(
+      first.inputs.filter((_, k) => isHostInput(first.op, k)),
+      env,
+    );
     let list = this.stages.get(start);
     if (!list) this.stages.set(start, (list = []));
     const at = list.findIndex((p) => stageFits(p.stage, env));
@@ -166,10 +181,11 @@ export class GraphRunner<S extends Step = Step> {
       }
   }
 
-  private *runOnHost(node: Node, env: Map<ValueId, HostValue>, context: EvaluateContext): Work<void> {
+  private *runOnHost(node: Node, env: Map<ValueId, AnyValue>, context: EvaluateContext): Work<void> {
+    yield* bringHome(node.inputs, env);
     const inputs = node.inputs.map((id) => {
       if (id === undefined) return undefined;
-      const v = env.get(id);
+      const v = env.get(id) as HostValue | undefined;
       return v === undefined ? this.graph.constants.get(id) : v;
     });
     try {
@@ -182,6 +198,14 @@ export class GraphRunner<S extends Step = Step> {
     } catch (e) {
       throw e instanceof ForwardpassError ? e.at(node.name) : e;
     }
+  }
+}
+
+/** Reads back those values that are on a device. */
+function* bringHome(ids: readonly (ValueId | undefined)[], env: Map<ValueId, AnyValue>): Work<void> {
+  for (const id of ids) {
+    const v = id === undefined ? undefined : env.get(id);
+    if (v instanceof DeviceTensor) env.set(id!, v.host ?? (yield* resolve(v.toHost())));
   }
 }
 

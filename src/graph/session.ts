@@ -1,17 +1,12 @@
 /** A compiled model: checks inputs by name, runs the graph, gives named host tensors. */
 import type { Backend, DeviceSession } from "../backends/backend.ts";
-import { bytesOf, type DType, type TypedArray } from "../tensor/dtype.ts";
-import {
-  DeviceError,
-  DisposedError,
-  DTypeError,
-  InputError,
-  ShapeError,
-  UnsupportedOpError,
-} from "../tensor/errors.ts";
+import { DeviceTensor } from "../tensor/device-tensor.ts";
+import { bytesOf, type TypedArray } from "../tensor/dtype.ts";
+import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
-import { checkHostTensor, dtypeOfArray, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
+import { checkInput, checkType, zeros } from "./inputs.ts";
 import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
 import { operatorsToRun, optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
@@ -19,12 +14,23 @@ import { SessionState } from "./state.ts";
 import type { KernelError, Verifier } from "./verify.ts";
 import { withWeights } from "./weights.ts";
 
-/** What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence. */
-export type InputValue = HostTensor | TypedArray | { toHost(): Promise<HostTensor> } | readonly HostValue[] | null;
+/**
+ * What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence, or
+ * what an earlier run on the same device left there.
+ */
+export type InputValue =
+  | HostTensor
+  | DeviceTensor
+  | TypedArray
+  | { toHost(): Promise<HostTensor> }
+  | readonly HostValue[]
+  | null;
 export type Inputs = Readonly<Record<string, InputValue | undefined>>;
 export type Outputs = Record<string, HostTensor>;
+/** Of a run with `keepOnDevice`: the named outputs, or all of them. Sequences and strings are on the host all the same. */
+export type KeptOutputs<Name extends string = string> = Record<Name, DeviceTensor>;
 
-export interface RunOptions {
+export interface RunOptions<Keep extends boolean | readonly string[] = false> {
   /** Stops the run between steps; the promise rejects with the signal's reason. */
   signal?: AbortSignal;
   /** Measures each step; see `explain()`. */
@@ -33,6 +39,11 @@ export interface RunOptions {
   state?: SessionState;
   /** Rows of the state that the run needs. Default: those that there are. */
   rows?: number;
+  /**
+   * Outputs that stay in the device's memory, by name, or all of them: each is a DeviceTensor, which may be an input of
+   * another run, is read by `await t.data()`, and given back by `t.dispose()`.
+   */
+  keepOnDevice?: Keep;
 }
 
 export interface CompileOptions {
@@ -113,23 +124,44 @@ export class Session {
   /**
    * Runs the model. Calls may overlap: they take turns.
    * @throws InputError, DTypeError, ShapeError for inputs that don't fit; ShapeError, DeviceError where values would take
-   * more than the memory limit; the signal's reason when aborted
+   * more than the memory limit; DeviceError for a tensor on another device; the signal's reason when aborted
    */
-  async run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs> {
-    const { signal, profile } = options;
+  async run(inputs: Inputs, options?: RunOptions): Promise<Outputs>;
+  async run(inputs: Inputs, options: RunOptions<true>): Promise<KeptOutputs>;
+  async run<Name extends string>(
+    inputs: Inputs,
+    options: RunOptions<readonly Name[]>,
+  ): Promise<KeptOutputs<Name> & Record<string, HostTensor | DeviceTensor>>;
+  async run(inputs: Inputs, options: RunOptions<boolean | readonly string[]> = {}): Promise<object> {
+    const { signal, profile, keepOnDevice } = options;
     this.assertUsable();
     signal?.throwIfAborted();
+    const kept = keepOnDevice ? this.portsNamed(keepOnDevice) : undefined;
     const collected = this.collect(inputs);
     const values = collected instanceof Promise ? await collected : collected;
     if (this.pending === 0 && !signal && !profile) {
       this.enter(options);
       const direct = this.runner.executeDirectly(values);
-      if (direct) return this.named(direct);
+      if (direct) return this.named(direct, kept);
     }
+    const keep = kept && new Set([...kept].map((port) => port.id));
     return this.inTurn(() => {
       this.enter(options);
-      return drive(this.execute(values, { profile, stoppable: signal !== undefined }), signal);
+      return drive(this.execute(values, { profile, stoppable: signal !== undefined, keep }, kept), signal);
     });
+  }
+
+  /**
+   * Does all that a first run does beyond computing, by running on zeros: plans, compiles shaders, uploads weights.
+   * @param sizes of the free dimensions, by name
+   * @throws InputError for a free dimension without a size, and for a graph with state
+   */
+  async warmup(sizes: Readonly<Record<string, number>> = {}): Promise<void> {
+    this.assertUsable();
+    if (this.graph.states?.length) throw new InputError("warmup: this graph has state: run it with one");
+    const inputs: Record<string, HostValue> = {};
+    for (const port of this.graph.inputs) if (!port.default) inputs[port.name] = zeros(port, sizes);
+    await this.run(inputs as Inputs);
   }
 
   /**
@@ -152,12 +184,13 @@ export class Session {
   runSync(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): Outputs {
     const { profile } = options;
     this.assertUsable();
+    if (options.keepOnDevice) throw new InputError("runSync: keepOnDevice takes run()");
     if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
     this.checkNames(inputs);
-    const values = this.graph.inputs.map((port) => checkInput(port, inputs[port.name] as HostTensor | undefined));
+    const values = this.graph.inputs.map((port) => this.check(port, inputs[port.name]));
     this.enter(options);
     const direct = profile ? undefined : this.runner.executeDirectly(values);
-    return direct ? this.named(direct) : driveSync(this.execute(values, { profile }));
+    return (direct ? this.named(direct) : driveSync(this.execute(values, { profile }))) as Outputs;
   }
 
   /** The steps of every plan made so far, with the kernel that runs each. */
@@ -220,31 +253,55 @@ export class Session {
   }
 
   /** Makes the sequence of a run the one that programs work on. */
-  private enter({ state, rows }: RunOptions): void {
+  private enter({ state, rows }: Pick<RunOptions, "state" | "rows">): void {
     if (!this.graph.states?.length) return;
     if (!state) throw new InputError("run: this graph has state: pass { state }, from openState()");
     state.enter(rows);
   }
 
-  private *execute(values: readonly HostValue[], options: ExecuteOptions): Work<Outputs> {
-    return this.named(yield* this.runner.execute(values, options));
+  private *execute(values: readonly AnyValue[], options: ExecuteOptions, kept?: ReadonlySet<GraphPort>): Work<object> {
+    return this.named(yield* this.runner.execute(values, options), kept);
   }
 
-  private named(results: readonly HostValue[]): Outputs {
-    const outputs: Record<string, HostValue> = {};
+  private named(results: readonly AnyValue[], kept?: ReadonlySet<GraphPort>): object {
+    const outputs: Record<string, AnyValue> = {};
     const { outputs: ports } = this.graph;
-    for (let i = 0; i < ports.length; i++) outputs[ports[i].name] = results[i];
-    return outputs as Outputs;
+    for (let i = 0; i < ports.length; i++) {
+      const v = results[i];
+      outputs[ports[i].name] = kept?.has(ports[i]) && isHostTensor(v) ? new DeviceTensor(v, v) : v;
+    }
+    return outputs;
+  }
+
+  private portsNamed(names: true | readonly string[]): ReadonlySet<GraphPort> {
+    const { outputs } = this.graph;
+    if (names === true) return new Set(outputs);
+    return new Set(
+      names.map((name) => {
+        const port = outputs.find((p) => p.name === name);
+        if (!port) throw new InputError(`run: the model has no output "${name}" to keep on the device`);
+        return port;
+      }),
+    );
   }
 
   /** Waits only for lazy tensors. */
-  private collect(inputs: Inputs): HostValue[] | Promise<HostValue[]> {
+  private collect(inputs: Inputs): AnyValue[] | Promise<AnyValue[]> {
     this.checkNames(inputs);
     const given = this.graph.inputs.map((port) => inputs[port.name]);
-    const check = (all: readonly InputValue[]): HostValue[] =>
-      this.graph.inputs.map((port, i) => checkInput(port, all[i] as HostTensor | undefined));
+    const check = (all: readonly InputValue[]): AnyValue[] =>
+      this.graph.inputs.map((port, i) => this.check(port, all[i]));
     if (!given.some(isLazy)) return check(given as InputValue[]);
     return Promise.all(given.map((v) => (isLazy(v) ? v.toHost() : (v as InputValue)))).then(check);
+  }
+
+  private check(port: GraphPort, v: InputValue | undefined): AnyValue {
+    const value = v instanceof DeviceTensor ? (v.host ?? v) : v;
+    if (!(value instanceof DeviceTensor)) return checkInput(port, value as HostTensor | undefined);
+    if (value.elements!.memory !== this.store.memory)
+      throw new DeviceError(`input "${port.name}" is a tensor on another device: pass await t.toHost()`);
+    checkType(port, value);
+    return value;
   }
 
   private checkNames(inputs: Inputs): void {
@@ -263,53 +320,6 @@ export class Session {
 }
 
 const isLazy = (v: InputValue | undefined): v is { toHost(): Promise<HostTensor> } =>
-  typeof v === "object" && v !== null && "toHost" in v;
+  typeof v === "object" && v !== null && "toHost" in v && !(v instanceof DeviceTensor);
 
 const describe = ({ name, dtype, shape }: GraphPort): ValueInfo => ({ name, dtype, shape });
-
-/** An input as a host value, checked against what the model declares. */
-function checkInput(port: GraphPort, v: HostValue | TypedArray | undefined): HostValue {
-  const who = `input "${port.name}"`;
-  if (v === undefined || (v === null && port.dtype)) {
-    if (port.default) return port.default;
-    throw new InputError(`${who} (${declared(port)}) is missing`);
-  }
-  if (!port.dtype) return v as HostValue;
-  const t = ArrayBuffer.isView(v) ? fromArray(port, v as TypedArray, who) : v;
-  if (!isHostTensor(t as HostValue) || typeof t !== "object")
-    throw new InputError(`${who} takes a tensor, a typed array or { dtype, shape, data }`);
-  const tensor = checkHostTensor(t as HostTensor, who);
-  if (tensor.dtype !== port.dtype)
-    throw new DTypeError(`${who} is ${declared(port)}, got ${formatType(tensor)}`, { types: [formatType(tensor)] });
-  const { shape } = port;
-  if (
-    shape &&
-    (shape.length !== tensor.shape.length || shape.some((d, i) => typeof d === "number" && d !== tensor.shape[i]))
-  )
-    throw new ShapeError(`${who} is ${declared(port)}, got ${formatType(tensor)}`, { types: [formatType(tensor)] });
-  return tensor;
-}
-
-const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
-
-/**
- * A bare typed array takes the declared shape; one free dimension is worked out from the length. Where the batch is free
- * as well, the array is a batch of one.
- */
-function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
-  const dtype = port.dtype as DType;
-  const given = dtypeOfArray(data);
-  // f16, bool and the like have no array of their own: checkHostTensor compares the kind of array.
-  if (given !== dtype && (dtype === "f32" || dtype === "f64"))
-    throw new DTypeError(`${who} is ${declared(port)}, got a ${Object.prototype.toString.call(data).slice(8, -1)}`);
-  if (!port.shape) return { dtype, shape: [data.length], data };
-  const single = port.shape.filter((d) => typeof d === "string").length > 1;
-  const shape = port.shape.map((d, i) => (i === 0 && single && /^batch/i.test(`${d}`) ? 1 : d));
-  const free = shape.filter((d) => typeof d === "string");
-  if (free.length > 1)
-    throw new InputError(
-      `${who} is ${declared(port)}: a bare array leaves ${free.length} dimensions open, pass { dtype, shape, data }`,
-    );
-  const rest = sizeOf(shape.filter((d) => typeof d === "number"));
-  return { dtype, shape: shape.map((d) => (typeof d === "number" ? d : rest === 0 ? 0 : data.length / rest)), data };
-}

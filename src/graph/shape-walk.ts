@@ -1,7 +1,14 @@
 /** Types and values of a stage: what follows from input shapes and constants, node by node. */
 import { isHostInput } from "../ops/op.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import { emptyTensor, type HostTensor, type HostValue, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import {
+  type AnyValue,
+  emptyTensor,
+  type HostTensor,
+  isHostTensor,
+  isTensor,
+  type TensorType,
+} from "../tensor/tensor.ts";
 import { inferNode } from "./infer.ts";
 import { type Graph, type Node, stateValues, type ValueId } from "./ir.ts";
 
@@ -10,7 +17,7 @@ const foldLimit = 4096;
 /** Elements a node may read or write while a shape is computed from run-time values. */
 const demandLimit = 65536;
 
-export type Environment = ReadonlyMap<ValueId, HostValue>;
+export type Environment = ReadonlyMap<ValueId, AnyValue>;
 
 /** Walks nodes forward, inferring types and folding what follows from them, until one can't be planned. */
 export class ShapeWalk {
@@ -71,7 +78,7 @@ export class ShapeWalk {
     const state = this.states.get(id);
     if (state !== undefined) return this.graph.states![state];
     const v = this.env.get(id);
-    const type = isHostTensor(v) ? { dtype: v.dtype, shape: v.shape } : undefined;
+    const type = isTensor(v) ? { dtype: v.dtype, shape: v.shape } : undefined;
     this.readTypes.set(id, type);
     return type;
   }

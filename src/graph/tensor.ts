@@ -168,7 +168,7 @@ export class LazyExecutor implements Executor<Tensor> {
     try {
       const values = await drive(runner.execute(leaves));
       source.outputs.forEach((t, i) => {
-        t.settle(values[i]);
+        t.settle(values[i] as HostValue);
       });
     } finally {
       runner.dispose();

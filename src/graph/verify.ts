@@ -10,13 +10,13 @@ import type { Attrs } from "../ops/op.ts";
 import { toF64 } from "../tensor/convert.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
 import { formatType } from "../tensor/shape.ts";
-import { emptyTensor, type HostTensor, type HostValue, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import { emptyTensor, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
 import { GraphBuilder } from "./builder.ts";
 import type { Choice } from "./choose.ts";
 import type { Work } from "./drive.ts";
 import { inferNode } from "./infer.ts";
-import type { ValueId } from "./ir.ts";
 import { GraphRunner } from "./runner.ts";
+import type { Environment } from "./shape-walk.ts";
 
 /** The largest difference between a kernel and its reference. */
 export interface KernelError {
@@ -78,7 +78,7 @@ export class Verifier<S extends Step = Step> {
   }
 
   /** Runs the steps on the values of `env`. True where a kernel had to be refused: the plan is to be made anew. */
-  *refusesAny(choices: readonly Choice<S>[], env: ReadonlyMap<ValueId, HostValue>): Work<boolean> {
+  *refusesAny(choices: readonly Choice<S>[], env: Environment): Work<boolean> {
     const values = new Map(env);
     for (const choice of choices) {
       const inputs = choice.inputs.map((t, i) => (t ? (t.constant ?? values.get(choice.node.inputs[i]!)) : undefined));

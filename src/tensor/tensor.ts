@@ -1,4 +1,5 @@
 import { fromF64 } from "./convert.ts";
+import { DeviceTensor } from "./device-tensor.ts";
 import { allocate, type DType, dtypes, holds, isDType, type TensorData, type TypedArray } from "./dtype.ts";
 import { DTypeError, InputError, ShapeError } from "./errors.ts";
 import { formatType, type Shape, sizeOf } from "./shape.ts";
@@ -23,7 +24,14 @@ export interface BinaryTensor extends TensorType {
 /** Everything that flows along a graph's edges: a tensor, an ONNX sequence, or an empty ONNX optional. */
 export type HostValue = HostTensor | readonly HostValue[] | null;
 
-export const isHostTensor = (v: HostValue | undefined): v is HostTensor =>
+/** The same, or a tensor that is on a device. */
+export type AnyValue = HostValue | DeviceTensor;
+
+export const isHostTensor = (v: AnyValue | undefined): v is HostTensor =>
+  v !== null && v !== undefined && !Array.isArray(v) && !(v instanceof DeviceTensor);
+
+/** A tensor, wherever its elements are. */
+export const isTensor = (v: AnyValue | undefined): v is HostTensor | DeviceTensor =>
   v !== null && v !== undefined && !Array.isArray(v);
 
 /** A zeroed tensor of the type. */

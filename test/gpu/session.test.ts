@@ -15,6 +15,7 @@ import {
   UnsupportedOpError,
 } from "../../src/index.ts";
 import * as ops from "../../src/ops/index.ts";
+import { counting } from "./counting.ts";
 import { installDawn } from "./dawn.ts";
 
 await installDawn();
@@ -30,23 +31,6 @@ const chain = (): Graph =>
     const h = relu(add(mul(v, v), v));
     return { y: sigmoid(mul(h, v)), h };
   });
-
-/** Counts calls of a method while `work` runs. */
-async function counting(object: object, method: string, work: () => Promise<unknown>): Promise<number> {
-  const target = object as Record<string, (...args: unknown[]) => unknown>;
-  const own = target[method];
-  let calls = 0;
-  target[method] = function (this: unknown, ...args) {
-    calls++;
-    return own.apply(this, args);
-  };
-  try {
-    await work();
-  } finally {
-    target[method] = own;
-  }
-  return calls;
-}
 
 describe("a session on the GPU", () => {
   test("joins elementwise steps, and stores what is read twice", async () => {

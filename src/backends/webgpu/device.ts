@@ -27,6 +27,17 @@ const wantedLimits = [
 export const usage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80, queryResolve: 0x200 } as const;
 /** Of GPUShaderStage. */
 const computeStage = 4;
+/** GPUMapMode.READ. */
+export const mapRead = 1;
+
+/** Buffers of one size that are kept for tensors to come. */
+const sparesKept = 4;
+
+/** Sizes are rounded up to these, so that a buffer serves many values: eighths of a power of two. */
+export function sizeClass(bytes: number): number {
+  const step = Math.max(256, 2 ** Math.floor(Math.log2(bytes)) / 8);
+  return Math.ceil(bytes / step) * step;
+}
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
@@ -38,6 +49,8 @@ const scopes = ["internal", "out-of-memory", "validation"] as const;
 export class GpuDevice {
   private readonly pipelines = new Map<string, Promise<Pipeline>>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
+  /** Buffers of tensors that were given back, for the next of their size. */
+  private readonly spare = new Map<number, GPUBuffer[]>();
   private lostBecause: string | undefined;
   private holders = 0;
   /** Set when its last holder let go of it. */
@@ -131,6 +144,40 @@ export class GpuDevice {
         `webgpu: ${label} takes ${bytes} bytes, and this device binds at most ${limit}; try smaller inputs or the wasm device`,
       );
     return this.device.createBuffer({ size: bytes, usage: flags, label });
+  }
+
+  /** A buffer for a tensor that outlives its run. */
+  take(bytes: number, label: string): GPUBuffer {
+    const size = sizeClass(bytes);
+    return this.spare.get(size)?.pop() ?? this.buffer(size, usage.storage | usage.copySource | usage.copyTarget, label);
+  }
+
+  /** Gives one back that `take` gave. */
+  giveBack(buffer: GPUBuffer): void {
+    if (!this.usable) return;
+    const list = this.spare.get(buffer.size) ?? [];
+    this.spare.set(buffer.size, list);
+    if (list.length < sparesKept) list.push(buffer);
+    else buffer.destroy();
+  }
+
+  /** What is in a buffer, when all that was submitted is done. */
+  async readBack(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    let staging: GPUBuffer | undefined;
+    try {
+      const accepted = this.guarded("reading back", () => {
+        staging = this.buffer(Math.max(4, bytes), usage.mapRead | usage.copyTarget, "what is read back");
+        const encoder = this.device.createCommandEncoder();
+        encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+        this.device.queue.submit([encoder.finish()]);
+      });
+      await Promise.all([accepted, staging?.mapAsync(mapRead)]);
+      return staging!.getMappedRange().slice(0, bytes);
+    } catch (e) {
+      throw await this.failure(e);
+    } finally {
+      staging?.destroy();
+    }
   }
 
   /** The pipeline for a shader, compiled when it is first asked for. */

@@ -2,6 +2,7 @@
  * A plan on a GPU: buffers, pipelines and bind groups are made once; a run writes its inputs, submits its dispatches and
  * reads all its outputs back together. Steps that fall back to the host part it into several submissions.
  */
+import { DeviceTensor } from "../../tensor/device-tensor.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
 import {
@@ -15,7 +16,8 @@ import {
 } from "../backend.ts";
 import { bufferBytes, copiedBytes, decode } from "./border.ts";
 import { Clock } from "./clock.ts";
-import type { Pipeline } from "./device.ts";
+import { mapRead, type Pipeline } from "./device.ts";
+import { keptElements, sourceOf } from "./kept.ts";
 import type { PoolBuffer, WebgpuSession } from "./session.ts";
 import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
 
@@ -43,6 +45,8 @@ export class GpuProgram implements Program {
   /** Buffers of the state that bind groups were made for. */
   private boundState: readonly GPUBuffer[] | undefined;
   private clock: Clock | undefined;
+  /** Of inputs that are on the device: they go before the next commands. */
+  private copies: ((encoder: GPUCommandEncoder) => void)[] = [];
 
   constructor(
     private readonly plan: StagePlan<AnyStep>,
@@ -133,22 +137,20 @@ export class GpuProgram implements Program {
     this.segments.push({ commands: commands.slice(from) });
   }
 
-  *run(inputs: readonly HostTensor[], control?: RunControl): Work<HostTensor[]> {
+  *run(inputs: readonly Tensor[], control?: RunControl, keep?: ReadonlySet<number>): Work<Tensor[]> {
     const { session, plan } = this;
     const { times } = control ?? {};
     session.gpu.assertUsable();
     try {
       this.bindState();
-      inputs.forEach((t, i) => {
-        session.write(this.slots.get(plan.inputs[i].slot!)!.buffer, plan.inputs[i], t.data as TypedArray);
-      });
+      this.writeInputs(inputs);
       for (const { commands, host } of this.segments) {
         const wanted = host ? host.planned.inputs.filter((p) => p !== undefined) : plan.outputs;
-        const read = yield* this.submit(commands, wanted, times);
+        const read = yield* this.submit(commands, wanted, times, host ? undefined : keep);
         if (!host) return read;
         if (control) yield undefined;
         const before = performance.now();
-        this.runOnHost(host.planned, read);
+        this.runOnHost(host.planned, read as HostTensor[]);
         if (times) times[host.step] = performance.now() - before;
       }
       return [];
@@ -157,16 +159,47 @@ export class GpuProgram implements Program {
     }
   }
 
-  /** Runs commands and reads values back. */
-  private *submit(commands: readonly Command[], wanted: readonly Place[], times?: Float64Array): Work<HostTensor[]> {
+  /** Tensors of the host are uploaded, those of the device copied within it. */
+  private writeInputs(inputs: readonly Tensor[]): void {
+    const { session, plan } = this;
+    this.copies = [];
+    inputs.forEach((t, i) => {
+      const place = plan.inputs[i];
+      const { buffer } = this.slots.get(place.slot!)!;
+      const size = copiedBytes(session.target, place);
+      if (!(t instanceof DeviceTensor)) {
+        session.write(buffer, place, t.data as TypedArray);
+        return;
+      }
+      const source = sourceOf(t);
+      if (size > 0) this.copies.push((encoder) => encoder.copyBufferToBuffer(source, 0, buffer, 0, size));
+    });
+  }
+
+  private newEncoder(): GPUCommandEncoder {
+    const encoder = this.session.gpu.device.createCommandEncoder();
+    for (const copy of this.copies) copy(encoder);
+    this.copies = [];
+    return encoder;
+  }
+
+  /** Runs commands and reads values back, but for those to keep. */
+  private *submit(
+    commands: readonly Command[],
+    all: readonly Place[],
+    times?: Float64Array,
+    keep?: ReadonlySet<number>,
+  ): Work<Tensor[]> {
     const { gpu, target } = this.session;
+    const kept = all.map((p, i) => (keep?.has(i) && !p.constant ? keptElements(this.session, p) : undefined));
+    const wanted = all.filter((_, i) => !kept[i]);
     if (times && !this.clock && commands.length > 0) this.clock = yield* waitFor(Clock.make(gpu, this.commandCount));
     const clock = times && this.clock;
     if (times && !clock) yield* this.timeByWaiting(commands, times);
     const bytes = this.resultBytes(wanted);
     const staging = bytes > 0 ? this.session.stagingBuffer(bytes) : undefined;
     const accepted = gpu.guarded("running the model", () => {
-      const encoder = gpu.device.createCommandEncoder();
+      const encoder = this.newEncoder();
       if (clock) clock.encode(encoder, commands, issue);
       else if (!times) encodeTogether(encoder, commands);
       let offset = 0;
@@ -175,6 +208,10 @@ export class GpuProgram implements Program {
         if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, staging!, offset, size);
         offset += aligned(size);
       }
+      all.forEach((p, i) => {
+        const size = copiedBytes(target, p);
+        if (kept[i] && size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, kept[i].buffer, 0, size);
+      });
       gpu.device.queue.submit([encoder.finish()]);
     });
     let results: HostTensor[];
@@ -192,7 +229,7 @@ export class GpuProgram implements Program {
       staging?.unmap();
     }
     if (clock) yield* waitFor(clock.read(commands, times!));
-    return results;
+    return all.map((p, i) => (kept[i] ? new DeviceTensor(p, kept[i]) : results.shift()!));
   }
 
   /** Without timestamps: one step at a time, from giving it to the device until that is done. */
@@ -204,7 +241,7 @@ export class GpuProgram implements Program {
       const to = next < 0 ? commands.length : next;
       const before = performance.now();
       const accepted = gpu.guarded("running the model", () => {
-        const encoder = gpu.device.createCommandEncoder();
+        const encoder = this.newEncoder();
         encodeTogether(encoder, commands.slice(from, to));
         gpu.device.queue.submit([encoder.finish()]);
       });
@@ -257,10 +294,9 @@ export class GpuProgram implements Program {
   }
 }
 
-type Work<T> = Generator<Promise<unknown> | undefined, T>;
+type Tensor = HostTensor | DeviceTensor;
 
-/** GPUMapMode.READ. */
-const mapRead = 1;
+type Work<T> = Generator<Promise<unknown> | undefined, T>;
 
 /** Rows of 8-byte elements start where views of them may. */
 const aligned = (bytes: number): number => Math.ceil(bytes / 8) * 8;

@@ -4,7 +4,7 @@ import { emptyTensor, type TensorType } from "../../tensor/tensor.ts";
 import { Weight } from "../../tensor/weight.ts";
 import { Copies, type DeviceSession, type Place, type Prepack, type StagePlan } from "../backend.ts";
 import { bufferBytes, encode } from "./border.ts";
-import { type GpuDevice, usage } from "./device.ts";
+import { type GpuDevice, sizeClass, usage } from "./device.ts";
 import { GpuProgram } from "./program.ts";
 import { GpuState } from "./state.ts";
 import type { AnyStep } from "./step.ts";
@@ -22,13 +22,9 @@ export interface PipelineProgress {
   readonly total: number;
 }
 
-/** Sizes are rounded up to these, so that a buffer serves many values: eighths of a power of two. */
-export function sizeClass(bytes: number): number {
-  const step = Math.max(256, 2 ** Math.floor(Math.log2(bytes)) / 8);
-  return Math.ceil(bytes / step) * step;
-}
-
 export class WebgpuSession implements DeviceSession<AnyStep> {
+  /** Of the device: tensors that any of its sessions left there can be used. */
+  readonly memory: object;
   /** All programs use the same buffers: they never run at the same time. */
   private readonly pool: PoolBuffer[] = [];
   private readonly constants = new Copies<GPUBuffer>();
@@ -44,7 +40,9 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     readonly gpu: GpuDevice,
     readonly target: GpuTarget,
     private readonly onProgress?: (progress: PipelineProgress) => void,
-  ) {}
+  ) {
+    this.memory = gpu;
+  }
 
   async prepare(plan: StagePlan<AnyStep>): Promise<GpuProgram> {
     const program = new GpuProgram(plan, this);

@@ -1,0 +1,75 @@
+/** Inputs of a session: what users give, as what the graph declares. */
+import type { DType, TypedArray } from "../tensor/dtype.ts";
+import { DTypeError, InputError, ShapeError } from "../tensor/errors.ts";
+import { formatType, sizeOf } from "../tensor/shape.ts";
+import {
+  checkHostTensor,
+  dtypeOfArray,
+  emptyTensor,
+  type HostTensor,
+  type HostValue,
+  isHostTensor,
+  type TensorType,
+} from "../tensor/tensor.ts";
+import type { GraphPort, ValueInfo } from "./ir.ts";
+
+/** An input as a host value, checked against what the model declares. */
+export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefined): HostValue {
+  const who = `input "${port.name}"`;
+  if (v === undefined || (v === null && port.dtype)) {
+    if (port.default) return port.default;
+    throw new InputError(`${who} (${declared(port)}) is missing`);
+  }
+  if (!port.dtype) return v as HostValue;
+  const t = ArrayBuffer.isView(v) ? fromArray(port, v as TypedArray, who) : v;
+  if (!isHostTensor(t as HostValue) || typeof t !== "object")
+    throw new InputError(`${who} takes a tensor, a typed array or { dtype, shape, data }`);
+  const tensor = checkHostTensor(t as HostTensor, who);
+  checkType(port, tensor);
+  return tensor;
+}
+
+/** @throws DTypeError, ShapeError */
+export function checkType(port: GraphPort, t: TensorType): void {
+  const { dtype, shape } = port;
+  const wrong = (): string => `input "${port.name}" is ${declared(port)}, got ${formatType(t)}`;
+  if (dtype && t.dtype !== dtype) throw new DTypeError(wrong(), { types: [formatType(t)] });
+  if (shape && (shape.length !== t.shape.length || shape.some((d, i) => typeof d === "number" && d !== t.shape[i])))
+    throw new ShapeError(wrong(), { types: [formatType(t)] });
+}
+
+/** What stands for an input that isn't there yet. */
+export function zeros(port: GraphPort, sizes: Readonly<Record<string, number>>): HostTensor {
+  const { name, dtype, shape } = port;
+  if (!dtype || !shape) throw new InputError(`warmup: input "${name}" (${declared(port)}) has no type: run the model`);
+  const dims = shape.map((d) => {
+    const size = typeof d === "number" ? d : sizes[d];
+    if (size === undefined) throw new InputError(`warmup: input "${name}" is ${declared(port)}: pass { "${d}": size }`);
+    return size;
+  });
+  return emptyTensor({ dtype, shape: dims });
+}
+
+const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
+
+/**
+ * A bare typed array takes the declared shape; one free dimension is worked out from the length. Where the batch is free
+ * as well, the array is a batch of one.
+ */
+function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
+  const dtype = port.dtype as DType;
+  const given = dtypeOfArray(data);
+  // f16, bool and the like have no array of their own: checkHostTensor compares the kind of array.
+  if (given !== dtype && (dtype === "f32" || dtype === "f64"))
+    throw new DTypeError(`${who} is ${declared(port)}, got a ${Object.prototype.toString.call(data).slice(8, -1)}`);
+  if (!port.shape) return { dtype, shape: [data.length], data };
+  const single = port.shape.filter((d) => typeof d === "string").length > 1;
+  const shape = port.shape.map((d, i) => (i === 0 && single && /^batch/i.test(`${d}`) ? 1 : d));
+  const free = shape.filter((d) => typeof d === "string");
+  if (free.length > 1)
+    throw new InputError(
+      `${who} is ${declared(port)}: a bare array leaves ${free.length} dimensions open, pass { dtype, shape, data }`,
+    );
+  const rest = sizeOf(shape.filter((d) => typeof d === "number"));
+  return { dtype, shape: shape.map((d) => (typeof d === "number" ? d : rest === 0 ? 0 : data.length / rest)), data };
+}

@@ -1,0 +1,75 @@
+/** Tensors whose elements stay in the memory of a device, until somebody asks for them. */
+import type { TensorData } from "./dtype.ts";
+import { DisposedError } from "./errors.ts";
+import type { Shape } from "./shape.ts";
+import type { HostTensor, TensorType } from "./tensor.ts";
+
+/** Elements where a device has them. */
+export interface DeviceElements {
+  /** Whose memory it is: devices with the same one can use each other's elements. */
+  readonly memory: object;
+  read(): Promise<HostTensor>;
+  free(): void;
+}
+
+/** The safety net: tensors that nobody disposed give their memory back when they are collected. */
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<DeviceElements>((elements) => elements.free());
+
+/** A result of `run(inputs, { keepOnDevice })`. It may be an input of any session on the same device. */
+export class DeviceTensor implements TensorType {
+  readonly dtype: TensorType["dtype"];
+  readonly shape: Shape;
+  private held: DeviceElements | HostTensor | undefined;
+
+  /** @param held on devices that compute in the host's memory, the elements themselves */
+  constructor({ dtype, shape }: TensorType, held: DeviceElements | HostTensor) {
+    this.dtype = dtype;
+    this.shape = shape;
+    this.held = held;
+    if ("memory" in held) forgotten.register(this, held, this);
+  }
+
+  /**
+   * The elements, read back from the device.
+   * @throws DisposedError after `dispose()`, DeviceError when the device was lost
+   */
+  async data(): Promise<TensorData> {
+    return (await this.toHost()).data;
+  }
+
+  /** The same as `{ dtype, shape, data }`. */
+  async toHost(): Promise<HostTensor> {
+    const held = this.assertHeld();
+    return "memory" in held ? await held.read() : { dtype: held.dtype, shape: held.shape, data: held.data.slice() };
+  }
+
+  /** Gives the memory back. */
+  dispose(): void {
+    if (this.held && "memory" in this.held) {
+      forgotten.unregister(this);
+      this.held.free();
+    }
+    this.held = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal On a device with memory of its own. */
+  get elements(): DeviceElements | undefined {
+    const held = this.assertHeld();
+    return "memory" in held ? held : undefined;
+  }
+
+  /** @internal Without waiting, where the host has it. */
+  get host(): HostTensor | undefined {
+    const held = this.assertHeld();
+    return "memory" in held ? undefined : held;
+  }
+
+  private assertHeld(): DeviceElements | HostTensor {
+    if (!this.held) throw new DisposedError("this tensor was disposed");
+    return this.held;
+  }
+}

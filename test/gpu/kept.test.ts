@@ -1,0 +1,174 @@
+/** Inputs and outputs that stay on the device. */
+import { expect, test } from "vitest";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { openWebgpu } from "../../src/backends/webgpu/index.ts";
+import {
+  add,
+  type Backend,
+  compile,
+  DeviceError,
+  DeviceTensor,
+  DisposedError,
+  DTypeError,
+  type Graph,
+  graph,
+  InputError,
+  matmul,
+  mul,
+  relu,
+  reshape,
+  ShapeError,
+} from "../../src/index.ts";
+import { counting } from "./counting.ts";
+import { installDawn } from "./dawn.ts";
+
+await installDawn();
+const device = await openWebgpu();
+
+const x = Float32Array.from({ length: 12 }, (_, i) => i - 5);
+const w = { dtype: "f32", shape: [4, 4], data: Float32Array.from({ length: 16 }, (_, i) => i % 5) } as const;
+
+const layer = (): Graph =>
+  graph(({ input, weight }) => {
+    const v = input("x", "f32", ["n", 4]);
+    return { y: relu(matmul(v, weight(w))), same: v, double: add(v, v) };
+  });
+
+/** relu(x w), row by row. */
+function multiplied(v: Float32Array): number[] {
+  return Array.from({ length: v.length }, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < 4; k++) sum += v[Math.floor(i / 4) * 4 + k] * w.data[k * 4 + (i % 4)];
+    return Math.max(sum, 0);
+  });
+}
+
+const host = { dtype: "f32", shape: [3, 4], data: x } as const;
+
+test("outputs that stay are read when asked for, and are inputs of other sessions of the device", async () => {
+  using first = await compile(layer(), { device });
+  using second = await compile(layer(), { device: await openWebgpu() });
+  const staging = Object.getPrototypeOf(device.device.createBuffer({ size: 16, usage: 128 }));
+  let kept: Record<string, DeviceTensor> = {};
+  const run = async () => {
+    kept = await first.run({ x: host }, { keepOnDevice: true });
+  };
+  expect(await counting(staging, "mapAsync", run)).toBe(0);
+  expect(kept["y"]).toBeInstanceOf(DeviceTensor);
+  expect(kept["y"].shape).toEqual([3, 4]);
+  const twice = await second.run({ x: kept["y"] });
+  const once = multiplied(x);
+  expect([...(twice.y.data as Float32Array)]).toEqual(multiplied(Float32Array.from(once)));
+  expect([...(await kept["y"].data())]).toEqual(once);
+  expect([...(await kept["double"].data())]).toEqual([...x].map((v) => 2 * v));
+  // What is an input as well is a tensor of its own.
+  expect(await kept["same"].toHost()).toEqual(host);
+  for (const t of Object.values(kept)) t.dispose();
+  await expect(kept["y"].data()).rejects.toThrow(DisposedError);
+  await expect(second.run({ x: kept["y"] })).rejects.toThrow(DisposedError);
+});
+
+test("named outputs stay, the others are read back; a session that is gone takes none with it", async () => {
+  const session = await compile(layer(), { device });
+  const { y, double } = await session.run({ x: host }, { keepOnDevice: ["y"] });
+  session.dispose();
+  expect((double as typeof host).data).toBeInstanceOf(Float32Array);
+  expect([...(await y.data())]).toEqual(multiplied(x));
+  await expect(session.run({ x: host })).rejects.toThrow(DisposedError);
+  using again = await compile(layer(), { device });
+  await expect(again.run({ x: host }, { keepOnDevice: ["z"] })).rejects.toThrow(InputError);
+});
+
+test("once tensors are given back, runs that keep make no buffers", async () => {
+  const g = graph(({ input }) => {
+    const v = input("x", "f32", ["n", 4]);
+    return { y: relu(v), double: add(v, v) };
+  });
+  using session = await compile(g, { device });
+  let x: typeof host | DeviceTensor = host;
+  const run = async () => {
+    const { y, double } = await session.run({ x }, { keepOnDevice: ["y"] });
+    expect(double).toBeDefined();
+    if (x instanceof DeviceTensor) x.dispose();
+    x = y;
+  };
+  for (let i = 0; i < 2; i++) await run();
+  expect(await counting(device.device, "createBuffer", run)).toBe(0);
+  expect(await counting(device.device.queue, "submit", run)).toBe(1);
+});
+
+test("types are checked, and tensors of another device refused", async () => {
+  using session = await compile(layer(), { device });
+  const { y } = await session.run({ x: host }, { keepOnDevice: ["y"] });
+  const other = graph(({ input }) => {
+    const v = input("x", "f32", [4, 3]);
+    return { y: mul(v, v) };
+  });
+  using wrong = await compile(other, { device });
+  await expect(wrong.run({ x: y })).rejects.toThrow(ShapeError);
+  using integers = await compile(
+    graph(({ input }) => ({ y: relu(input("x", "i32", ["n", 4])) })),
+    { device },
+  );
+  await expect(integers.run({ x: y })).rejects.toThrow(DTypeError);
+  using onHost = await compile(layer(), { device: wasm({ threads: 1 }) });
+  await expect(onHost.run({ x: y })).rejects.toThrow(/another device.*toHost/);
+  const { findAdapter } = await import("../../src/backends/webgpu/gpu.ts");
+  const own = await (await findAdapter({})).requestDevice();
+  using elsewhere = await compile(layer(), { device: await openWebgpu({ device: own }) });
+  await expect(elsewhere.run({ x: y })).rejects.toThrow(DeviceError);
+  const theirs = (await elsewhere.run({ x: host }, { keepOnDevice: ["y"] })).y;
+  own.destroy();
+  await own.lost;
+  await expect(theirs.data()).rejects.toThrow(/lost/);
+  theirs.dispose();
+});
+
+test("where a shape depends on a tensor of the device, it is read", async () => {
+  using shapes = await compile(
+    graph(({ input }) => {
+      const v = input("v", "i64", [2]);
+      return { v: add(v, v) };
+    }),
+    { device },
+  );
+  const { v } = await shapes.run({ v: BigInt64Array.of(1n, 3n) }, { keepOnDevice: ["v"] });
+  using session = await compile(
+    graph(({ input }) => ({ y: reshape(relu(input("x", "f32", [3, 4])), input("shape", "i64", [2])) })),
+    { device },
+  );
+  for (let k = 0; k < 2; k++) {
+    const { y } = await session.run({ x: host, shape: v });
+    expect(y.shape).toEqual([2, 6]);
+    expect([...(y.data as Float32Array)]).toEqual([...x].map((e) => Math.max(e, 0)));
+  }
+});
+
+test.each<[string, () => Backend]>([
+  ["cpu", () => cpu()],
+  ["wasm", () => wasm({ threads: 1 })],
+])("the same program runs on %s, whose memory is the host's", async (_, open) => {
+  using session = await compile(layer(), { device: open() });
+  const { y } = await session.run({ x: host }, { keepOnDevice: ["y"] });
+  expect(y).toBeInstanceOf(DeviceTensor);
+  const twice = await session.run({ x: y });
+  expect([...(twice.y.data as Float32Array)]).toEqual(multiplied(Float32Array.from(multiplied(x))));
+  // And what the host has, every device takes.
+  using gpu = await compile(layer(), { device });
+  expect((await gpu.run({ x: y })).y.data).toEqual(twice.y.data);
+  y.dispose();
+  await expect(session.run({ x: y })).rejects.toThrow(DisposedError);
+});
+
+test("warmup makes plans and pipelines before the first run", async () => {
+  using session = await compile(layer(), { device });
+  await expect(session.warmup()).rejects.toThrow(/"n": size/);
+  await session.warmup({ n: 3 });
+  const run = () => session.run({ x: host });
+  expect(await counting(device.device, "createComputePipelineAsync", run)).toBe(0);
+  expect(await counting(device.device, "createBuffer", run)).toBe(0);
+  using onHost = await compile(layer(), { device: wasm({ threads: 1 }) });
+  await onHost.warmup({ n: 3 });
+  expect(onHost.explain()).not.toEqual([]);
+});
