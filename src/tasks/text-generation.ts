@@ -262,7 +262,7 @@ export class TextGenerator {
 
   private describe(token: number, logprob: number): TokenInfo {
     const bytes = this.tokenizer?.bytes(token);
-    return { token, text: bytes ? new TextDecoder().decode(bytes) : "", logprob };
+    return { token, text: bytes ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) : "", logprob };
   }
 
   /** The idle sequence that shares most with the prompt, or an empty one. At least one token is left to feed. */

@@ -74,6 +74,24 @@ describe("SentencePiece", () => {
     expect(decode(t, [1, 2])).toBe("");
   });
 
+  test("a written \u2581 is a space, and a text begins anew after a special token", () => {
+    expect(t.encode("a\u2581b")).toEqual(t.encode("a b"));
+    expect(t.encode("a</s>b", { special: true })).toEqual([...t.encode("a"), 2, ...t.encode("b", { begin: false })]);
+  });
+
+  test("pieces that users define are found as they are, spaces too", () => {
+    const spaces = new SentencePieceTokenizer({
+      pieces: ["<unk>", "a", "\u2581a", "\u2581\u2581", "\u2581"],
+      scores: [0, -1, -2, -3, -4],
+      kinds: ["unknown", "normal", "normal", "user", "normal"],
+      end: [],
+      unknown: 0,
+      addSpace: false,
+    });
+    expect(spaces.encode("a   a")).toEqual([1, 3, 2]);
+    expect(decode(spaces, [1, 3, 2])).toBe("a   a");
+  });
+
   test("an unknown kind of piece has no text", () => {
     const kinds: PieceKind[] = ["unknown", "unused", "normal"];
     const odd = new SentencePieceTokenizer({
@@ -107,6 +125,9 @@ describe("byte-level BPE", () => {
     ]);
     expect(splitWords("a 12", "qwen2")).toEqual(["a", " ", "1", "2"]);
     expect(splitWords("a12 b", "smollm")).toEqual(["a", "1", "2", " b"]);
+    // Unicode's white space: U+0085 is, U+FEFF is not.
+    expect(splitWords("a\u0085!\ufeff!", "gpt-2")).toEqual(["a", "\u0085", "!\ufeff!"]);
+    expect(splitWords("e\u0301", "qwen2")).toEqual(["\u00e9"]);
     expect(() => byteLevel("unheard of")).toThrow(InputError);
   });
 
@@ -124,6 +145,12 @@ describe("byte-level BPE", () => {
     expect(t.encode("a<tool>b")).toContain(tool);
     expect(decode(t, [end, tool])).toBe("<tool>");
     expect(byteLevelPieces.length).toBe(256);
+  });
+
+  test("a word that is a piece is not merged, where the pattern says so", () => {
+    const v = { pieces: ["a", "b", "c", "ab", "abc"], kinds: new Array<PieceKind>(5).fill("normal"), merges: ["a b"] };
+    const ids = (pattern: string): number[] => new ByteLevelTokenizer({ ...v, pattern, end: [] }).encode("abc");
+    expect([ids("smaug-bpe"), ids("llama-bpe")]).toEqual([[3, 2], [4]]);
   });
 
   test("works without a vocabulary for some bytes", () => {

@@ -8,6 +8,7 @@ interface Bpe {
   readonly vocab: Readonly<Record<string, number>>;
   readonly merges: readonly (string | readonly [string, string])[];
   readonly byte_fallback?: boolean;
+  readonly ignore_merges?: boolean;
   readonly unk_token?: string | null;
 }
 interface AddedToken {
@@ -19,9 +20,19 @@ interface AddedToken {
 /** How words are cut, by the expressions that files have: GGUF's names. */
 const llamaWords =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}DIGITS| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const patterns: Readonly<Record<string, string>> = {
-  [llamaWords.replace("DIGITS", "{1,3}")]: "llama-bpe",
-  [llamaWords.replace("DIGITS", "")]: "qwen2",
+interface Cut {
+  readonly expression: string;
+  /** Texts are composed first. */
+  readonly composed?: boolean;
+  /** Words that are pieces are not merged. */
+  readonly wholeWords?: boolean;
+}
+const [oneDigit, threeDigits] = ["", "{1,3}"].map((n) => llamaWords.replace("DIGITS", n));
+const patterns: Readonly<Record<string, Cut>> = {
+  "llama-bpe": { expression: threeDigits, wholeWords: true },
+  "smaug-bpe": { expression: threeDigits },
+  qwen2: { expression: oneDigit, composed: true },
+  "deepseek-r1-qwen": { expression: oneDigit },
 };
 
 /** @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none */
@@ -99,7 +110,15 @@ function patternOf(source: Json): string {
   if (parts.length === 2 && first["type"] === "Digits" && first["individual_digits"] === true && byWords)
     return "smollm";
   const expression = (first["pattern"] as { Regex?: string } | undefined)?.Regex;
-  const known = parts.length === 2 && expression !== undefined ? patterns[expression] : undefined;
+  const composed = (source["normalizer"] as Json | null | undefined)?.["type"] === "NFC";
+  const wholeWords = (source["model"] as Bpe).ignore_merges === true;
+  const known =
+    parts.length === 2
+      ? Object.keys(patterns).find((name) => {
+          const p = patterns[name];
+          return p.expression === expression && !p.composed === !composed && !p.wholeWords === !wholeWords;
+        })
+      : undefined;
   if (known === undefined || byWords)
     throw new UnsupportedOpError(
       `this way to cut words cannot be written to GGUF: ${expression ?? JSON.stringify(cutter)}`,
@@ -166,24 +185,32 @@ export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
 
 function byteLevelParts(v: ByteLevelVocabulary): Json {
   const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
-  const expression = Object.keys(patterns).find((k) => patterns[k] === v.pattern);
+  const known = Object.hasOwn(patterns, v.pattern) ? patterns[v.pattern] : undefined;
   const byPattern = (): Json => {
     if (v.pattern === "gpt-2" || v.pattern === "default") return bytes;
     if (v.pattern === "smollm")
       return { type: "Sequence", pretokenizers: [{ type: "Digits", individual_digits: true }, bytes] };
-    if (expression === undefined)
+    if (!known)
       throw new UnsupportedOpError(`the pre-tokenizer "${v.pattern}" cannot be written to tokenizer.json`, {
         missing: [v.pattern],
       });
-    const split = { type: "Split", pattern: { Regex: expression }, behavior: "Isolated", invert: false };
+    const split = { type: "Split", pattern: { Regex: known.expression }, behavior: "Isolated", invert: false };
     return { type: "Sequence", pretokenizers: [split, { ...bytes, use_regex: false }] };
   };
   const vocab = Object.fromEntries(v.pieces.map((piece, id) => [piece, id]));
   return {
-    normalizer: null,
+    normalizer: known?.composed ? { type: "NFC" } : null,
     pre_tokenizer: byPattern(),
     decoder: bytes,
-    model: { type: "BPE", dropout: null, unk_token: null, byte_fallback: false, vocab, merges: v.merges },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      byte_fallback: false,
+      ignore_merges: known?.wholeWords === true,
+      vocab,
+      merges: v.merges,
+    },
   };
 }
 

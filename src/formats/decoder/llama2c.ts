@@ -57,7 +57,8 @@ const firstByte = 3;
 const afterBytes = firstByte + 256;
 
 function vocabularyOf({ tokens, scores }: Llama2cTokenizer): SentencePieceVocabulary {
-  const decoder = new TextDecoder();
+  // U+FEFF is a piece, no mark.
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const kindOf = (id: number): PieceKind => {
     if (id === 0) return "unknown";
     if (id < firstByte) return "control";

@@ -176,7 +176,7 @@ function varintAt(bytes: Uint8Array, at: number): bigint {
   return BigInt.asIntN(64, value);
 }
 
-const utf8 = /* @__PURE__ */ new TextDecoder();
+const utf8 = /* @__PURE__ */ new TextDecoder("utf-8", { ignoreBOM: true });
 export const decodeUtf8 = (bytes: Uint8Array): string => utf8.decode(bytes);
 
 /**

@@ -8,28 +8,45 @@ import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
-const gpt2 = [/'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu];
-/** Contractions in any case, at most `digits` digits together, punctuation with the line ends after it. */
-const llama3 = (digits: string): RegExp[] => [
-  new RegExp(
-    "'(?:[sS]|[dD]|[mM]|[tT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
-      `\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
-    "gu",
-  ),
-];
-/** Digits one by one, then as GPT-2. */
-const singleDigits = [/\p{N}/gu, ...gpt2];
+/** How texts are cut. In `cuts` each expression cuts what the one before left whole. */
+interface Pattern {
+  readonly cuts: readonly RegExp[];
+  /** The text is composed first (Unicode's form C). */
+  readonly composed?: boolean;
+  /** A word that is a piece is that piece, whatever the merges say. */
+  readonly wholeWords?: boolean;
+}
 
-/** Patterns applied one after the other: each cuts what the one before left whole. */
-const patterns: Readonly<Record<string, readonly RegExp[]>> = {
+/** An expression as tokenizers have it: JavaScript's \s has U+FEFF and lacks U+0085. */
+const cut = (expression: string): RegExp =>
+  new RegExp(expression.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}"), "gu");
+const spaces = "\\s+(?!\\S)|\\s+";
+
+const gpt2: Pattern = {
+  cuts: [cut(`'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${spaces}`)],
+};
+/** Contractions in any case, at most `digits` digits together, punctuation with the line ends after it. */
+const llama3 = (digits: string): Pattern => ({
+  cuts: [
+    cut(
+      "'(?:[sS]|[dD]|[mM]|[tT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
+        `\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|${spaces}`,
+    ),
+  ],
+});
+const llamaWords: Pattern = { ...llama3("{1,3}"), wholeWords: true };
+/** Digits one by one, then as GPT-2. */
+const singleDigits: Pattern = { cuts: [/\p{N}/gu, ...gpt2.cuts] };
+
+const patterns: Readonly<Record<string, Pattern>> = {
   default: gpt2,
   "gpt-2": gpt2,
-  "llama-bpe": llama3("{1,3}"),
-  "llama-v3": llama3("{1,3}"),
-  llama3: llama3("{1,3}"),
+  "llama-bpe": llamaWords,
+  "llama-v3": llamaWords,
+  llama3: llamaWords,
   "smaug-bpe": llama3("{1,3}"),
   dbrx: llama3("{1,3}"),
-  qwen2: llama3(""),
+  qwen2: { ...llama3(""), composed: true },
   "deepseek-r1-qwen": llama3(""),
   smollm: singleDigits,
   starcoder: singleDigits,
@@ -61,6 +78,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   private readonly ranks: ReadonlyMap<string, number>;
   private readonly specials: SpecialTokens;
   private readonly words = new Map<string, readonly number[]>();
+  private readonly pattern: Pattern;
 
   /** @throws InputError for a pattern that is not known */
   constructor(private readonly v: Omit<ByteLevelVocabulary, "kind">) {
@@ -74,8 +92,7 @@ export class ByteLevelTokenizer implements Tokenizer {
       else this.ids.set(piece, id);
     });
     this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
-    // Fails now where the pattern is not known.
-    splitWords("", v.pattern);
+    this.pattern = patternNamed(v.pattern);
   }
 
   bytes(token: number): Uint8Array {
@@ -93,7 +110,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     const out: number[] = begin && this.v.addBegin && this.begin !== undefined ? [this.begin] : [];
     for (const part of this.specials.split(text, special)) {
       if (typeof part === "number") out.push(part);
-      else for (const word of splitWords(part, this.v.pattern)) for (const id of this.word(word)) out.push(id);
+      else for (const word of cutWords(part, this.pattern)) for (const id of this.word(word)) out.push(id);
     }
     return out;
   }
@@ -102,8 +119,8 @@ export class ByteLevelTokenizer implements Tokenizer {
     const known = this.words.get(word);
     if (known) return known;
     const symbols = Array.from(encoder.encode(word), (b) => standIns[b]);
-    const whole = this.ids.get(symbols.join(""));
-    const ids = whole !== undefined && this.ranks.size === 0 ? [whole] : this.merge(symbols);
+    const whole = this.pattern.wholeWords ? this.ids.get(symbols.join("")) : undefined;
+    const ids = whole !== undefined ? [whole] : this.merge(symbols);
     if (this.words.size >= wordCacheSize) this.words.clear();
     this.words.set(word, ids);
     return ids;
@@ -120,16 +137,22 @@ export class ByteLevelTokenizer implements Tokenizer {
   }
 }
 
+function patternNamed(name: string): Pattern {
+  if (!Object.hasOwn(patterns, name))
+    throw new InputError(`the pre-tokenizer "${name}" is not known; known: ${Object.keys(patterns).join(", ")}`);
+  return patterns[name];
+}
+
 /**
  * Words of a text: everything between two matches is a word as well.
  * @param pattern GGUF's name of a pre-tokenizer
  * @throws InputError for a name that is not known
  */
-export function splitWords(text: string, pattern: string): string[] {
-  if (!Object.hasOwn(patterns, pattern))
-    throw new InputError(`the pre-tokenizer "${pattern}" is not known; known: ${Object.keys(patterns).join(", ")}`);
-  let parts = [text];
-  for (const expression of patterns[pattern]) {
+export const splitWords = (text: string, pattern: string): string[] => cutWords(text, patternNamed(pattern));
+
+function cutWords(text: string, { cuts, composed }: Pattern): string[] {
+  let parts = [composed ? text.normalize("NFC") : text];
+  for (const expression of cuts) {
     parts = parts.flatMap((part) => {
       const words: string[] = [];
       let at = 0;

