@@ -78,14 +78,17 @@ export const elementOf = (type: string): DType | undefined => names[inner.exec(t
 /** Operators whose parameters name one element type twice: a tensor's, and that of a sequence or an optional of it. */
 const sameElement = /^(Sequence(At|Insert|Construct)|SplitToSequence|ConcatFromSequence|Optional(GetElement)?)$/;
 
-/** All assignments of dtypes to type parameters to try: one parameter after the other, or all of all. */
+/**
+ * All assignments of dtypes to type parameters to try: one parameter after the other, or all of all. None where an input
+ * is a map or complex.
+ */
 export function assignments(operator: Operator, schema: Schema): Record<string, DType>[] {
   const choices = Object.entries(schema.types).map(([parameter, types]): [string, DType[]] => {
     const list = [...new Set(types.map(elementOf).filter((d) => d !== undefined))];
     // f32 first: it is what the others are compared with.
     return [parameter, list.sort((a, b) => Number(b === "f32") - Number(a === "f32"))];
   });
-  if (choices.some(([, list]) => list.length === 0)) return [];
+  if (choices.some(([p, list]) => list.length === 0 && schema.inputs.some(({ type }) => type === p))) return [];
   if (conversions.test(operator.name) && schema === operator.versions.at(-1))
     return choices.reduce<Record<string, DType>[]>(
       (sets, [p, list]) => sets.flatMap((s) => list.map((d) => ({ ...s, [p]: d }))),
