@@ -86,6 +86,18 @@ describe("GGUF to safetensors and back", () => {
   });
 });
 
+test("positions that stretch as the text grows go to safetensors only", async () => {
+  const { config, weights } = build({ ...variants["llama with dynamic positions"] });
+  const plain = { ...config, rope: { ...config.rope!, scaling: undefined, interleaved: true } };
+  const path = await saved(await convert(ggufFile("llama", plain, weights), { to: "safetensors" }));
+  const json = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+  json.rope_scaling = { rope_type: "dynamic", factor: 3, original_max_position_embeddings: 20 };
+  await writeFile(join(path, "config.json"), JSON.stringify(json));
+  await expect(convert(path, { to: "gguf" }).then(bytesOf)).rejects.toThrow(/rope\.scaling/);
+  const again = await saved(await convert(path, { to: "safetensors" }));
+  expect(JSON.parse(await readFile(join(again, "config.json"), "utf8")).rope_scaling).toEqual(json.rope_scaling);
+});
+
 describe("types", () => {
   const { config, weights } = build({
     width: 64,

@@ -167,6 +167,11 @@ function rotate(x: Float64Array, position: number, { dim, base, interleaved, sca
   let magnitude = 1;
   for (let i = 0; i < half; i++) {
     let frequency = 1 / base ** ((2 * i) / dim);
+    if (scaling?.kind === "dynamic" && position >= scaling.originalContext) {
+      // Beyond the original context L at length n the base is multiplied by (s n / L - (s - 1))^(d / (d - 2)).
+      const grown = (scaling.factor * (position + 1)) / scaling.originalContext - scaling.factor + 1;
+      frequency /= grown ** ((2 * i) / (dim - 2));
+    }
     if (scaling?.kind === "linear") frequency /= scaling.factor;
     if (scaling?.kind === "factors") {
       frequency /= scaling.factors[i];

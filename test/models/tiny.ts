@@ -36,6 +36,9 @@ export const variants: Record<string, Variant> = {
     },
   },
   "llama with one head for keys": { kvHeads: 1, rope: { ...base.rope, scaling: { kind: "linear", factor: 4 } } },
+  "llama with dynamic positions": {
+    rope: { ...base.rope, scaling: { kind: "dynamic", factor: 3, originalContext: 20 } },
+  },
   mistral: { layers: [{ window: 5 }, { window: 5 }], untied: true },
   qwen2: { biases: ["attn_q", "attn_k", "attn_v"] },
   "qwen2 with yarn": { rope: { ...base.rope, scaling: { kind: "yarn", factor: 4, originalContext: 64 } } },

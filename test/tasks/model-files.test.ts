@@ -12,6 +12,7 @@ import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { bytesSource } from "../../src/formats/source.ts";
 import type { DecoderConfig, Weight } from "../../src/models/transformer/config.ts";
+import type { RopeScaling } from "../../src/models/transformer/rope.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -180,6 +181,11 @@ describe("Hugging Face folders", () => {
         },
       },
     ],
+    [
+      "llama",
+      variants["llama with dynamic positions"],
+      { rope_scaling: { type: "dynamic", factor: 3, original_max_position_embeddings: 20 } },
+    ],
     ["mistral", variants["mistral"]],
     [
       "qwen2",
@@ -227,6 +233,26 @@ describe("Hugging Face folders", () => {
       expect(got.attentionScale).toBeCloseTo(comparable(config).attentionScale, 12);
       expect({ ...got, attentionScale: 0 }).toEqual({ ...comparable(config), attentionScale: 0 });
     });
+
+  test("LongRoPE's factors are those of the context that is asked for", async () => {
+    const { config, weights } = build({ rope: { ...halves, dim: 6 }, headDim: 12 });
+    const path = await write("longrope", "llama", weights as unknown as Map<string, HostTensor>, {
+      ...common(config),
+      max_position_embeddings: 131072,
+      original_max_position_embeddings: 4096,
+      partial_rotary_factor: 0.5,
+      rope_scaling: { type: "longrope", long_factor: [9, 8, 7], short_factor: [1, 2, 3] },
+    });
+    const scalingFor = async (contextLength: number) => {
+      const file = await readHuggingFaceDecoder(await ModelFolder.open(path), { contextLength });
+      return file.config.rope!.scaling as Extract<RopeScaling, { kind: "factors" }>;
+    };
+    expect((await scalingFor(4096)).factors).toEqual([1, 2, 3]);
+    const { factors, magnitude } = await scalingFor(4097);
+    expect(factors).toEqual([9, 8, 7]);
+    // Phi 3's own figure for these contexts.
+    expect(magnitude).toBeCloseTo(1.1902380714238083, 12);
+  });
 
   test("gpt2, whose matrices lie on their side, and the folder as a model", async () => {
     const { config, weights } = build(variants["gpt2"]);

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { vocabularyOf } from "../../src/formats/convert/tokenizer-json.ts";
 import { ggufVocabulary, vocabularyMetadata } from "../../src/formats/decoder/gguf-vocabulary.ts";
 import { readLlama2cDecoder } from "../../src/formats/decoder/llama2c.ts";
@@ -116,10 +116,14 @@ for (const [
 ] of Object.entries(originals)) {
   const folder = await weightsOf(pack, version);
 
-  describe.skipIf(!folder)(name, { timeout: 60_000 }, async () => {
-    const source = JSON.parse(await readFile(join(folder!, file), "utf8")) as Json;
-    const ours = await fromGguf(vocabularyOf({ kind: "tokenizer.json", source, config: {}, end: [] }));
-    const peer = await HuggingFaceTokenizer.open(source);
+  describe.skipIf(!folder)(name, { timeout: 60_000 }, () => {
+    let ours: Tokenizer;
+    let peer: Tokenizer;
+    beforeAll(async () => {
+      const source = JSON.parse(await readFile(join(folder!, file), "utf8")) as Json;
+      ours = await fromGguf(vocabularyOf({ kind: "tokenizer.json", source, config: {}, end: [] }));
+      peer = await HuggingFaceTokenizer.open(source);
+    });
     const comparable = (text: string): string => (peerErrs ? text.replace(peerErrs, "") : text);
 
     test("gives the original's ids", () => {

@@ -133,7 +133,7 @@ function checkConfig(
   });
   const [want, have] = [comparable(config), comparable(got)];
   const lost = Object.keys({ ...want, ...have }).filter((k) => JSON.stringify(want[k]) !== JSON.stringify(have[k]));
-  if (scaling?.kind === "factors") lost.push("rope.scaling");
+  if (scaling?.kind === "factors" || scaling?.kind === "dynamic") lost.push("rope.scaling");
   if (lost.length > 0)
     throw new UnsupportedOpError(
       `GGUF files of architecture "${config.architecture}" cannot say this of the model: ${lost.join(", ")}`,

@@ -115,6 +115,8 @@ function scalingJson(s: RopeScaling | undefined): object | null {
       return null;
     case "linear":
       return { rope_type: "linear", factor: s.factor };
+    case "dynamic":
+      return { rope_type: "dynamic", factor: s.factor, original_max_position_embeddings: s.originalContext };
     case "llama3":
       return {
         rope_type: "llama3",

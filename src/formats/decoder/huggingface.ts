@@ -137,6 +137,8 @@ class ConfigReader {
         return undefined;
       case "linear":
         return { kind, factor };
+      case "dynamic":
+        return { kind, factor, originalContext: original };
       case "llama3":
         return {
           kind,

@@ -34,11 +34,19 @@ export type RopeScaling =
       /** What cos and sin are multiplied by. Default 0.1 ln(factor) + 1. */
       readonly magnitude?: number;
     }
+  /**
+   * Dynamic NTK scaling, as Hugging Face has it: the base grows with the text beyond the original context. Position p is
+   * turned as it is when p + 1 tokens were seen, which is what decoding token by token does there.
+   */
+  | { readonly kind: "dynamic"; readonly factor: number; readonly originalContext: number }
   /** A divisor for each pair (LongRoPE, and GGUF's `rope_freqs`). */
   | { readonly kind: "factors"; readonly factors: ArrayLike<number>; readonly magnitude?: number };
 
-/** Radians per position of each pair, and what cos and sin are multiplied by. */
-export function ropeFrequencies({ dim, base, scaling }: RopeConfig): { frequencies: Float64Array; magnitude: number } {
+/** Radians per position of each pair, and what cos and sin are multiplied by. The text's `length` matters to `dynamic`. */
+export function ropeFrequencies(
+  { dim, base, scaling }: RopeConfig,
+  length = 0,
+): { frequencies: Float64Array; magnitude: number } {
   const plain = Float64Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
   if (!scaling) return { frequencies: plain, magnitude: 1 };
   switch (scaling.kind) {
@@ -46,6 +54,11 @@ export function ropeFrequencies({ dim, base, scaling }: RopeConfig): { frequenci
       return { frequencies: plain.map((f) => f / scaling.factor), magnitude: 1 };
     case "llama3":
       return { frequencies: plain.map((f) => llama3(f, scaling)), magnitude: 1 };
+    case "dynamic": {
+      const { factor, originalContext } = scaling;
+      const stretch = (factor * Math.max(length, originalContext)) / originalContext - (factor - 1);
+      return ropeFrequencies({ dim, base: base * stretch ** (dim / (dim - 2)), interleaved: false });
+    }
     case "factors": {
       const { factors, magnitude = 1 } = scaling;
       if (factors.length !== plain.length)
@@ -78,13 +91,18 @@ function llama3(f: number, s: Extract<RopeScaling, { kind: "llama3" }>): number 
 
 /** cos and sin, f32 [positions, dim / 2]. */
 export function ropeTables(config: RopeConfig, positions: number): { cos: HostTensor; sin: HostTensor } {
-  const { frequencies, magnitude } = ropeFrequencies(config);
-  const half = frequencies.length;
-  const table = (of: (angle: number) => number): HostTensor => {
-    const data = new Float32Array(positions * half);
-    for (let p = 0; p < positions; p++)
-      for (let i = 0; i < half; i++) data[p * half + i] = of(p * frequencies[i]) * magnitude;
-    return { dtype: "f32", shape: [positions, half], data };
-  };
-  return { cos: table(Math.cos), sin: table(Math.sin) };
+  const half = config.dim / 2;
+  const { scaling } = config;
+  const changesFrom = scaling?.kind === "dynamic" ? scaling.originalContext : Infinity;
+  const [cos, sin] = [new Float32Array(positions * half), new Float32Array(positions * half)];
+  let { frequencies, magnitude } = ropeFrequencies(config);
+  for (let p = 0; p < positions; p++) {
+    if (p >= changesFrom) ({ frequencies, magnitude } = ropeFrequencies(config, p + 1));
+    for (let i = 0; i < half; i++) {
+      cos[p * half + i] = Math.cos(p * frequencies[i]) * magnitude;
+      sin[p * half + i] = Math.sin(p * frequencies[i]) * magnitude;
+    }
+  }
+  const table = (data: Float32Array): HostTensor => ({ dtype: "f32", shape: [positions, half], data });
+  return { cos: table(cos), sin: table(sin) };
 }
