@@ -64,6 +64,10 @@ export class Copies<T> {
     return copy;
   }
 
+  has(source: object, key: string): boolean {
+    return this.bySource.get(source)?.has(key) === true;
+  }
+
   set(source: object, key: string, copy: T): void {
     this.bySource.get(source)?.set(key, copy);
   }
@@ -225,8 +229,10 @@ export interface DeviceSession<S extends Step = Step> {
   /** The memory whose tensors its programs take as they are. Missing where that is the host's. */
   readonly memory?: object;
   prepare(plan: StagePlan<S>): Program | Promise<Program>;
+  /** Whether a step of a plan, or the plan's outputs, will read a weight on the host. Default: always. */
+  needs?(place: Place, step: PlannedStep<S> | undefined): boolean;
   /** Takes over a weight that has just been read, before the plan that wants it is prepared. */
-  keep?(place: Place): void;
+  keep?(place: Place, step: PlannedStep<S> | undefined): void | Promise<void>;
   /** State of one more sequence, without rows. Missing on devices that can't hold any. */
   openState?(types: readonly TensorType[]): DeviceState;
   /** Bytes held: packed weights and arenas. */

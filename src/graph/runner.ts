@@ -7,12 +7,13 @@ import { type EvaluateContext, isHostInput } from "../ops/op.ts";
 import { DeviceTensor } from "../tensor/device-tensor.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { type AnyValue, emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
-import { Weight } from "../tensor/weight.ts";
+import { PendingWeightError, Weight } from "../tensor/weight.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { defaultMemoryLimit, inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
+import type { Environment } from "./shape-walk.ts";
 import type { Verifier } from "./verify.ts";
 
 /** Plans kept for each position: one for each recent combination of input shapes. */
@@ -109,7 +110,9 @@ export class GraphRunner<S extends Step = Step> {
         for (const id of nodes[k].inputs) if (id !== undefined && lastUse.get(id)! < next) env.delete(id);
       i = next;
     }
-    return graph.outputs.map((port) => env.get(port.id) ?? graph.constants.get(port.id) ?? null);
+    const results = graph.outputs.map((port) => env.get(port.id) ?? graph.constants.get(port.id) ?? null);
+    for (const v of results) if (isPending(v)) yield* resolve(v.elements.load());
+    return results;
   }
 
   /** The same at once, by the short way, where the latest plan fits and allows it. Undefined otherwise. */
@@ -155,9 +158,7 @@ export class GraphRunner<S extends Step = Step> {
     let prepared: Prepared<S>;
     if (at > 0) prepared = list.splice(at, 1)[0];
     else {
-      const plan = (): Stage<S> => planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
-      let stage = plan();
-      while (this.verifier && (yield* this.verifier.refusesAny(stage.choices, env))) stage = plan();
+      const stage = yield* this.plan(start, env);
       yield* this.readWeights(stage.plan);
       const program =
         stage.plan.steps.length || stage.plan.outputs.length
@@ -170,15 +171,27 @@ export class GraphRunner<S extends Step = Step> {
     return prepared;
   }
 
-  /** Weights that are still in their file go to the device one by one. */
-  private *readWeights({ steps }: StagePlan<S>): Work<void> {
-    for (const step of steps)
-      for (const place of step.inputs) {
-        const { constant } = place ?? {};
-        if (!(constant instanceof Weight && constant.elements.pending)) continue;
-        yield* resolve(constant.elements.load());
-        this.device.keep?.(place!);
+  /** Planning looks at few weights: where one of them is pending it is read, and planning starts again. */
+  private *plan(start: number, env: Environment): Work<Stage<S>> {
+    for (;;)
+      try {
+        const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
+        if (!this.verifier || !(yield* this.verifier.refusesAny(stage.choices, env))) return stage;
+      } catch (e) {
+        if (!(e instanceof PendingWeightError)) throw e;
+        yield* resolve(e.elements.load());
       }
+  }
+
+  /** Weights that are pending go to the device one by one. */
+  private *readWeights({ steps, outputs }: StagePlan<S>): Work<void> {
+    const { device } = this;
+    const places = steps.flatMap((step) => step.inputs.map((place) => ({ step, place })));
+    for (const { step, place } of [...places, ...outputs.map((place) => ({ step: undefined, place }))]) {
+      if (!isPending(place?.constant) || device.needs?.(place!, step) === false) continue;
+      yield* resolve(place!.constant.elements.load());
+      yield* resolve(device.keep?.(place!, step));
+    }
   }
 
   private *runOnHost(node: Node, env: Map<ValueId, AnyValue>, context: EvaluateContext): Work<void> {
@@ -188,6 +201,7 @@ export class GraphRunner<S extends Step = Step> {
       const v = env.get(id) as HostValue | undefined;
       return v === undefined ? this.graph.constants.get(id) : v;
     });
+    for (const v of inputs) if (isPending(v)) yield* resolve(v.elements.load());
     try {
       const results = node.op.evaluate
         ? yield* finish(node.op.evaluate(inputs, node.attrs, context))
@@ -208,6 +222,8 @@ function* bringHome(ids: readonly (ValueId | undefined)[], env: Map<ValueId, Any
     if (v instanceof DeviceTensor) env.set(id!, v.host ?? (yield* resolve(v.toHost())));
   }
 }
+
+const isPending = (v: AnyValue | undefined): v is Weight => v instanceof Weight && v.elements.pending;
 
 function* resolve<T>(v: T | Promise<T>): Work<T> {
   return v instanceof Promise ? ((yield v) as T) : v;

@@ -11,6 +11,7 @@ import { toF64 } from "../tensor/convert.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
 import { formatType } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import { Weight } from "../tensor/weight.ts";
 import { GraphBuilder } from "./builder.ts";
 import type { Choice } from "./choose.ts";
 import type { Work } from "./drive.ts";
@@ -80,6 +81,9 @@ export class Verifier<S extends Step = Step> {
   /** Runs the steps on the values of `env`. True where a kernel had to be refused: the plan is to be made anew. */
   *refusesAny(choices: readonly Choice<S>[], env: Environment): Work<boolean> {
     const values = new Map(env);
+    for (const { inputs } of choices)
+      for (const t of inputs)
+        if (t?.constant instanceof Weight && t.constant.elements.pending) yield t.constant.elements.load();
     for (const choice of choices) {
       const inputs = choice.inputs.map((t, i) => (t ? (t.constant ?? values.get(choice.node.inputs[i]!)) : undefined));
       if (choice.inputs.some((t, i) => t && !isHostTensor(inputs[i]))) continue;
@@ -131,7 +135,8 @@ export class Verifier<S extends Step = Step> {
     const data: HostTensor[] = [];
     const symbols = inputs.map((t, i) => {
       if (!t) return undefined;
-      if (t.constant) return builder.constant(t.constant);
+      // Not the weight itself, which the device would take over: the reference reads it next.
+      if (t.constant) return builder.constant({ dtype: t.dtype, shape: t.shape, data: t.constant.data });
       data.push(values[i]!);
       return builder.input(`x${i}`, t.dtype, t.shape);
     });

@@ -1,8 +1,8 @@
 /**
  * Constants of a session. A device that has copied one into its own memory takes it over: the host lets go of the
  * elements, and reads them back in the rare case that somebody asks for them again. So weights are in memory once, and
- * the file that they came in can be collected. Elements may also begin in a file, and are read when a device is about to
- * take them: then there is never more than one of them in memory beside the device's copies.
+ * the file that they came in can be collected. Elements may also be pending: in a file, or where reading them takes a
+ * promise, until they are loaded. Of weights in files there is never more than one in memory beside the device's copies.
  */
 import type { DType, TypedArray } from "./dtype.ts";
 import { DeviceError } from "./errors.ts";
@@ -11,6 +11,14 @@ import type { HostTensor } from "./tensor.ts";
 
 /** Bytes up to which elements stay on the host: planning looks at small ones, and they cost nothing. */
 const stayBytes = 1 << 16;
+
+/** Asked for while pending: who can wait loads them and tries again. */
+export class PendingWeightError extends DeviceError {
+  override name = "PendingWeightError";
+  constructor(readonly elements: Elements) {
+    super("a weight is not in the host's memory: a run() reads it");
+  }
+}
 
 /** `transfer` is newer than Node 20. */
 interface Transferable {
@@ -22,6 +30,8 @@ export class Elements {
   private readonly stay: boolean;
   private read: (() => TypedArray) | undefined;
   private fetch: (() => Promise<TypedArray>) | undefined;
+  /** From the file that they came in. */
+  private origin: (() => Promise<TypedArray>) | undefined;
 
   /** @param owned nobody else has the array: its memory can be freed at once, instead of when garbage is collected */
   constructor(
@@ -36,11 +46,11 @@ export class Elements {
   /** @param fetch gives an array that nobody else holds, or a view of a larger one */
   static stored(fetch: () => Promise<TypedArray>): Elements {
     const elements = new Elements(undefined, true);
-    elements.fetch = fetch;
+    elements.fetch = elements.origin = fetch;
     return elements;
   }
 
-  /** Whether nobody has read them yet. */
+  /** Whether they have to be loaded first. */
   get pending(): boolean {
     return this.fetch !== undefined;
   }
@@ -56,20 +66,32 @@ export class Elements {
     return this.held !== undefined;
   }
 
-  /** @throws DeviceError where they are pending */
+  /** @throws PendingWeightError */
   get data(): TypedArray {
-    if (this.fetch) throw new DeviceError("a weight is still in its file: a first run() reads it");
+    if (this.fetch) throw new PendingWeightError(this);
     return this.held ?? this.read!();
   }
 
   /** Lets go of the host's copy. `read` gives the elements when they are asked for. */
   handOver(read: () => TypedArray): void {
     if (this.stay) return;
+    this.drop();
+    this.read = read;
+  }
+
+  /** The same where reading takes a promise: they are pending then. Stored ones come from their file again. */
+  release(fetch: (() => Promise<TypedArray>) | undefined): void {
+    const again = this.origin ?? fetch;
+    if (this.stay || this.held === undefined || !again) return;
+    this.drop();
+    this.fetch = again;
+  }
+
+  private drop(): void {
     const { held } = this;
     // A view leaves the rest of its buffer to others.
     if (this.owned && held && held.buffer.byteLength === held.byteLength) (held.buffer as Transferable).transfer?.(0);
     this.held = undefined;
-    this.read = read;
   }
 }
 
@@ -84,3 +106,6 @@ export class Weight implements HostTensor {
     return this.elements.data;
   }
 }
+
+/** What tells constants apart: tensors of the same elements are one. */
+export const sourceOf = (t: HostTensor): object => (t instanceof Weight ? t.elements : (t.data as object));

@@ -34,6 +34,12 @@ describe.each(["cpu", "wasm"])("weights on %s", (device) => {
   });
 });
 
+test.each(["mlp", "conv"])("weights on webgpu leave the host: %s", async (kind) => {
+  const { weights, held, bytes } = await resultOf<Held>("weights", "webgpu", kind);
+  expect(bytes).toBeGreaterThan(weights);
+  expect(held).toBeLessThan(0.3 * weights);
+});
+
 describe.each(["cpu", "wasm"])("loading, running and disposing over and over on %s", (device) => {
   test.each([
     ["dispose", 1000],

@@ -6,7 +6,7 @@ import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { DeviceError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
-import { Weight } from "../../tensor/weight.ts";
+import { sourceOf } from "../../tensor/weight.ts";
 import {
   type Backend,
   Copies,
@@ -48,8 +48,7 @@ export class GpujsSession implements DeviceSession {
   }
 
   weight(constant: HostTensor): Texture {
-    const source = constant instanceof Weight ? constant.elements : (constant.data as TypedArray);
-    return this.weights.get(source, "", () => {
+    return this.weights.get(sourceOf(constant), "", () => {
       const data = constant.data as Float32Array;
       this.weightBytes += data.byteLength;
       return this.context.upload(data);

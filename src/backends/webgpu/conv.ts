@@ -87,6 +87,7 @@ function prepackWeights(g: ConvGeometry, dtype: KernelInput["dtype"]): Prepack {
     input: 1,
     key: `webgpu/conv/${groups}`,
     type: { dtype, shape: [groups, k, width] },
+    moves: dtype === "f32",
     pack(source, packed) {
       for (let z = 0; z < groups; z++)
         for (let i = 0; i < m; i++)

@@ -146,10 +146,15 @@ export class GpuDevice {
     return this.device.createBuffer({ size: bytes, usage: flags, label });
   }
 
+  /** A buffer that shaders work on. */
+  memory(bytes: number, label: string): GPUBuffer {
+    return this.buffer(bytes, usage.storage | usage.copySource | usage.copyTarget, label);
+  }
+
   /** A buffer for a tensor that outlives its run. */
   take(bytes: number, label: string): GPUBuffer {
     const size = sizeClass(bytes);
-    return this.spare.get(size)?.pop() ?? this.buffer(size, usage.storage | usage.copySource | usage.copyTarget, label);
+    return this.spare.get(size)?.pop() ?? this.memory(size, label);
   }
 
   /** Gives one back that `take` gave. */

@@ -2,6 +2,7 @@
  * Steps that don't depend on each other share a dispatch: the workgroups of one follow those of another, and each runs the
  * code of its own. A dispatch costs some microseconds, more than a small product takes.
  */
+import { sourceOf } from "../../tensor/weight.ts";
 import type { Place, PlannedStep, StagePlan } from "../backend.ts";
 import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
 import type { GpuTarget } from "./target.ts";
@@ -59,7 +60,7 @@ function partOf({ step, inputs, outputs }: PlannedStep<AnyStep>): Part | undefin
   if (!found || y !== 1 || z !== 1) return undefined;
   const buffers = dispatch.bindings.map(({ source, range, type, access }) => {
     const p = "input" in source ? inputs[source.input] : "output" in source ? outputs[source.output] : undefined;
-    const constant = p?.constant ? `${numberOf(p.constant.data)} ${p.prepack?.key ?? ""}` : "";
+    const constant = p?.constant ? `${numberOf(sourceOf(p.constant))} ${p.prepack?.key ?? ""}` : "";
     return `${p ? keyOf(p) : ""} ${constant} ${type} ${access} ${range?.offset} ${range?.bytes}`;
   });
   return { dispatch, buffers, size: found[1] };

@@ -21,4 +21,4 @@ export function keptElements({ gpu, target }: WebgpuSession, { dtype, shape }: T
 }
 
 /** Where the elements of an input are, which the session has checked to be of this device. */
-export const sourceOf = (t: DeviceTensor): GPUBuffer => (t.elements as KeptElements).buffer;
+export const bufferOf = (t: DeviceTensor): GPUBuffer => (t.elements as KeptElements).buffer;

@@ -17,7 +17,7 @@ import {
 import { bufferBytes, copiedBytes, decode } from "./border.ts";
 import { Clock } from "./clock.ts";
 import { mapRead, type Pipeline } from "./device.ts";
-import { keptElements, sourceOf } from "./kept.ts";
+import { bufferOf, keptElements } from "./kept.ts";
 import type { PoolBuffer, WebgpuSession } from "./session.ts";
 import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
 
@@ -171,7 +171,7 @@ export class GpuProgram implements Program {
         session.write(buffer, place, t.data as TypedArray);
         return;
       }
-      const source = sourceOf(t);
+      const source = bufferOf(t);
       if (size > 0) this.copies.push((encoder) => encoder.copyBufferToBuffer(source, 0, buffer, 0, size));
     });
   }

@@ -1,13 +1,23 @@
 /** What one session holds on a GPU device: weights, and buffers that its programs take turns in. */
 import type { TypedArray } from "../../tensor/dtype.ts";
+import { sizeOf } from "../../tensor/shape.ts";
 import { emptyTensor, type TensorType } from "../../tensor/tensor.ts";
-import { Weight } from "../../tensor/weight.ts";
-import { Copies, type DeviceSession, type Place, type Prepack, type StagePlan } from "../backend.ts";
-import { bufferBytes, encode } from "./border.ts";
+import { type Elements, sourceOf, Weight } from "../../tensor/weight.ts";
+import {
+  Copies,
+  type DeviceSession,
+  isReversible,
+  type Place,
+  type PlannedStep,
+  type Prepack,
+  type StagePlan,
+  unpack,
+} from "../backend.ts";
+import { bufferBytes, copiedBytes, decode, encode } from "./border.ts";
 import { type GpuDevice, sizeClass, usage } from "./device.ts";
 import { GpuProgram } from "./program.ts";
 import { GpuState } from "./state.ts";
-import type { AnyStep } from "./step.ts";
+import { type AnyStep, isGpuStep } from "./step.ts";
 import type { GpuTarget } from "./target.ts";
 
 /** A buffer for values, and whether a value of the plan under preparation is in it. */
@@ -30,6 +40,8 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   private readonly constants = new Copies<GPUBuffer>();
   private readonly programs = new Set<GpuProgram>();
   private readonly states = new Set<GpuState>();
+  /** Weights that steps of the host read too. */
+  private readonly onHost = new Set<Elements>();
   private staging: GPUBuffer | undefined;
   private done = 0;
   private total = 0;
@@ -52,9 +64,44 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
       program.dispose();
       throw await this.gpu.failure(e);
     }
+    this.releaseWeights(plan);
     this.programs.add(program);
     program.onDispose = () => this.programs.delete(program);
     return program;
+  }
+
+  needs(place: Place, step: PlannedStep<AnyStep> | undefined): boolean {
+    if (!step || !isGpuStep(step.step)) return true;
+    return !this.constants.has(sourceOf(place.constant!), layoutOf(place));
+  }
+
+  async keep(place: Place, step: PlannedStep<AnyStep> | undefined): Promise<void> {
+    if (!step || !isGpuStep(step.step)) return;
+    await this.gpu.guarded("uploading weights", () => this.constantBuffer(place, this.constants));
+    this.releaseWeight(place);
+  }
+
+  /** The host lets go of weights that only shaders read. */
+  private releaseWeights({ steps, outputs }: StagePlan<AnyStep>): void {
+    const given = [...steps.filter((s) => !isGpuStep(s.step)).flatMap((s) => s.inputs), ...outputs];
+    for (const p of given) if (p?.constant instanceof Weight) this.onHost.add(p.constant.elements);
+    for (const { inputs } of steps) for (const p of inputs) if (p) this.releaseWeight(p);
+  }
+
+  private releaseWeight(place: Place): void {
+    const { constant: w, prepack } = place;
+    if (!(w instanceof Weight) || this.onHost.has(w.elements) || !w.elements.onHost) return;
+    if (!this.constants.has(w.elements, layoutOf(place))) return;
+    const { gpu, target } = this;
+    const type = prepack?.type ?? { dtype: w.dtype, shape: w.shape };
+    const size = sizeOf(w.shape);
+    const buffer = this.constantBuffer(place, this.constants);
+    const read = async (): Promise<TypedArray> => {
+      const bytes = await gpu.readBack(buffer, copiedBytes(target, type));
+      const data = decode(target, type, bytes, 0).data as TypedArray;
+      return prepack ? unpack(prepack, data, size) : data;
+    };
+    w.elements.release(!prepack || isReversible(prepack) ? read : undefined);
   }
 
   openState(types: readonly TensorType[]): GpuState {
@@ -75,8 +122,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     for (const b of this.pool)
       if (!b.busy && b.buffer.size >= wanted && (!best || b.buffer.size < best.buffer.size)) best = b;
     if (!best || best.buffer.size > 2 * wanted) {
-      const flags = usage.storage | usage.copySource | usage.copyTarget;
-      best = { buffer: this.gpu.buffer(wanted, flags, label), busy: false };
+      best = { buffer: this.gpu.memory(wanted, label), busy: false };
       this.pool.push(best);
     }
     best.busy = true;
@@ -100,14 +146,14 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
    * Where a constant lies, packed or as it is. Uploaded the first time: for the session where it is a weight, for the
    * program (`own`) where planning found it.
    */
-  constantBuffer({ constant, prepack, dtype, shape }: Place, own: Copies<GPUBuffer>): GPUBuffer {
+  constantBuffer(place: Place, own: Copies<GPUBuffer>): GPUBuffer {
+    const { constant, prepack, dtype, shape } = place;
     const t = constant!;
     const copies = t instanceof Weight ? this.constants : own;
-    const source = t instanceof Weight ? t.elements : (t.data as object);
-    return copies.get(source, `${prepack?.key ?? ""}/${dtype}`, () => {
+    return copies.get(sourceOf(t), layoutOf(place), () => {
       const type = prepack?.type ?? { dtype, shape };
       const data = prepack ? packed(t.data as TypedArray, prepack) : (t.data as TypedArray);
-      const buffer = this.gpu.buffer(bufferBytes(this.target, type), usage.storage | usage.copyTarget, "a weight");
+      const buffer = this.gpu.memory(bufferBytes(this.target, type), "a weight");
       this.write(buffer, type, data);
       return buffer;
     });
@@ -156,6 +202,9 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     this.staging = undefined;
   }
 }
+
+/** Key of a constant's copy. */
+const layoutOf = ({ prepack, dtype }: Place): string => `${prepack?.key ?? ""}/${dtype}`;
 
 function packed(source: TypedArray, prepack: Prepack): TypedArray {
   const copy = emptyTensor(prepack.type).data as TypedArray;

@@ -2,7 +2,6 @@
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState } from "../backend.ts";
 import { bufferBytes, copiedBytes } from "./border.ts";
-import { usage } from "./device.ts";
 import type { WebgpuSession } from "./session.ts";
 
 export class GpuState implements DeviceState {
@@ -53,8 +52,7 @@ export class GpuState implements DeviceState {
   /** New buffers are zero. */
   private allocate(rows: number): GPUBuffer[] {
     const { gpu, target } = this.session;
-    const flags = usage.storage | usage.copySource | usage.copyTarget;
-    return this.types.map((t) => gpu.buffer(bufferBytes(target, sized(t, rows)), flags, "the state"));
+    return this.types.map((t) => gpu.memory(bufferBytes(target, sized(t, rows)), "the state"));
   }
 
   /** Takes over the first rows of other buffers. */
