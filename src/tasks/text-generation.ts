@@ -26,6 +26,8 @@ export interface TextGenerationOptions extends FetchOptions {
   threads?: number;
   /** In place of the model's own. */
   tokenizer?: Tokenizer;
+  /** Jinja source, in place of the model's own. */
+  chatTemplate?: string;
   /** Longest text, prompt included, in tokens. Default: the model's, 8192 at most. */
   contextLength?: number;
   signal?: AbortSignal;
@@ -91,7 +93,8 @@ export async function textGeneration(model: SourceInput, options: TextGeneration
   const decoder = await Decoder.open(file.config, await storedWeights(file, signal), device, {
     ownsWeights: source.local,
   });
-  const generator = new TextGenerator({ tokenizer, chatTemplate: file.chatTemplate }, decoder);
+  const chatTemplate = options.chatTemplate ?? file.chatTemplate;
+  const generator = new TextGenerator({ tokenizer, chatTemplate }, decoder);
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return generator;
 }
@@ -152,7 +155,9 @@ export class TextGenerator {
     checkMessages(prompt);
     const tokenizer = this.needTokenizer();
     if (this.chatTemplate === undefined)
-      throw new InputError("generate: this model has no chat template; pass a text instead of messages");
+      throw new InputError(
+        "generate: this model has no chat template; pass a text instead of messages, or { chatTemplate } when loading",
+      );
     const text = await renderChat(this.chatTemplate, prompt, tokenizer);
     return tokenizer.encode(text, { begin: false, special: true });
   }

@@ -7,7 +7,7 @@ import { byteLevelPieces } from "./vocabularies.ts";
 export const template =
   "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-export function tinyGguf({ contextLength = 64, chat = true } = {}): Uint8Array {
+export function tinyGguf({ contextLength = 64, chat = true, chatTemplate = template } = {}): Uint8Array {
   const specials = ["<|begin|>", "<|end|>", "<|user|>", "<|assistant|>"];
   const pieces = [...byteLevelPieces, ...specials];
   const { config, weights } = build({
@@ -32,7 +32,7 @@ export function tinyGguf({ contextLength = 64, chat = true } = {}): Uint8Array {
     ["tokenizer.ggml.eos_token_id", 257],
     ["tokenizer.ggml.add_bos_token", true],
   ]);
-  if (chat) metadata.set("tokenizer.chat_template", template);
+  if (chat) metadata.set("tokenizer.chat_template", chatTemplate);
   const tensors = new Map(
     [...(weights as unknown as Map<string, HostTensor>)].map(([name, t]) => [
       name,

@@ -33,7 +33,11 @@ export async function renderChat(
       add_generation_prompt: true,
     });
   } catch (cause) {
-    throw new InputError(`the model's chat template fails on these messages: ${(cause as Error).message}`, { cause });
+    const why = (cause as Error).message;
+    throw new InputError(
+      `the model's chat template fails on these messages: ${why}. Pass other messages, a text, or { chatTemplate } when loading`,
+      { cause },
+    );
   }
 }
 

@@ -1,0 +1,165 @@
+/** What goes wrong while texts are generated: each time a typed error that says what to do, and a model that goes on. */
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { type ChatMessage, type TextGenerator, textGeneration } from "../../src/tasks/text-generation.ts";
+import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
+import { InputError, MissingPeerError } from "../../src/tensor/errors.ts";
+import { loadPeer } from "../../src/tensor/peer.ts";
+import { tinyGguf } from "./tiny-gguf.ts";
+
+const options = { device: "wasm", threads: 1 } as const;
+const greedy = { temperature: 0, maxTokens: 12 };
+const user: ChatMessage = { role: "user", content: "hello" };
+const system: ChatMessage = { role: "system", content: "Be brief." };
+
+async function rejection(work: Promise<unknown>): Promise<Error> {
+  return work.then(
+    () => expect.unreachable("it did not fail"),
+    (e) => e,
+  );
+}
+
+describe("chat templates", () => {
+  const withTemplate = (chatTemplate: string) => textGeneration(tinyGguf({ chatTemplate }), options);
+
+  test.each([
+    ["cut off", "{% for m in messages %}{{ m.content }}"],
+    ["no Jinja", "{{ messages[ }}"],
+    ["an unknown function", "{{ render_everything(messages) }}"],
+    ["an unknown filter", "{{ messages | reticulate }}"],
+  ])("%s: the error names the template and what helps", async (_, chatTemplate) => {
+    using model = await withTemplate(chatTemplate);
+    const error = await rejection(model.generate([user], greedy));
+    expect(error).toBeInstanceOf(InputError);
+    expect(error.message).toMatch(/chat template fails on these messages: .+\. Pass other messages, a text, or/);
+    expect(error.cause).toBeInstanceOf(Error);
+    // A text needs no template.
+    expect((await model.generate("hello", greedy)).tokens).toHaveLength(12);
+  });
+
+  test("a role that the template refuses is told in its own words; another template can be given", async () => {
+    const refusing =
+      "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" +
+      "<|user|>{{ m.content }}<|end|>{% endfor %}<|assistant|>";
+    using model = await withTemplate(refusing);
+    const error = await rejection(model.generate([system, user], greedy));
+    expect(error).toBeInstanceOf(InputError);
+    expect(error.message).toContain("System role not supported");
+    expect((await model.generate([user], greedy)).tokens).toHaveLength(12);
+
+    const chatTemplate = "{% for m in messages %}{{ m.content }};{% endfor %}";
+    using other = await textGeneration(tinyGguf({ chatTemplate: refusing }), { ...options, chatTemplate });
+    expect(await other.tokensOf([system, user])).toEqual(other.tokenizer!.encode("Be brief.;hello;", { begin: false }));
+  });
+});
+
+describe("peers that are not installed", () => {
+  afterEach(() => {
+    vi.doUnmock("@huggingface/jinja");
+    vi.doUnmock("@huggingface/tokenizers");
+  });
+  const missing = (name: string) =>
+    vi.doMock(name, () => {
+      throw new Error(`Cannot find package '${name}'`);
+    });
+
+  test("are named, with the command that installs them", async () => {
+    const error = await rejection(loadPeer("no-such-peer-of-forwardpass", "this test"));
+    expect(error).toBeInstanceOf(MissingPeerError);
+    expect(error.message).toBe(
+      "this test needs the package no-such-peer-of-forwardpass: npm install no-such-peer-of-forwardpass",
+    );
+  });
+
+  test("jinja: messages can't be answered, texts go on", async () => {
+    missing("@huggingface/jinja");
+    using model = await textGeneration(tinyGguf(), options);
+    const error = await rejection(model.generate([user], greedy));
+    expect(error).toBeInstanceOf(MissingPeerError);
+    expect(error.message).toContain("npm install @huggingface/jinja");
+    expect((await model.generate("hello", greedy)).tokens).toHaveLength(12);
+  });
+
+  test("tokenizers: a tokenizer.json can't be read", async () => {
+    missing("@huggingface/tokenizers");
+    const error = await rejection(HuggingFaceTokenizer.open({}));
+    expect(error).toBeInstanceOf(MissingPeerError);
+    expect(error.message).toContain("npm install @huggingface/tokenizers");
+  });
+});
+
+describe("aborts", () => {
+  /** A signal that aborts when it is looked at for the n-th time. */
+  function signalAt(n: number): AbortSignal & { looks: number } {
+    const controller = new AbortController();
+    const signal = controller.signal as AbortSignal & { looks: number };
+    const check = signal.throwIfAborted.bind(signal);
+    signal.looks = 0;
+    signal.throwIfAborted = () => {
+      if (++signal.looks === n) controller.abort();
+      check();
+    };
+    return signal;
+  }
+  const prompt = "a prompt of more than thirty-two tokens";
+
+  test("stop a prompt between any two steps; what comes after is right", async () => {
+    using model = await textGeneration(tinyGguf(), options);
+    using fresh = await textGeneration(tinyGguf(), options);
+    const want = await fresh.generate(prompt, greedy);
+    const count = signalAt(Infinity);
+    await model.generate(prompt, { ...greedy, maxTokens: 1, signal: count });
+    // Before the prompt, between its steps, and before the first token.
+    expect(count.looks).toBeGreaterThan(20);
+    for (let n = 1; n <= count.looks; n += 3) {
+      const signal = signalAt(n);
+      const stream = model.stream(`${n} ${prompt}`.slice(0, prompt.length), { ...greedy, signal });
+      const error = await rejection(
+        (async () => {
+          for await (const _ of stream);
+        })(),
+      );
+      expect([error.name, stream.generation.tokens.length]).toEqual(["AbortError", 0]);
+      const again = await model.generate(prompt, greedy);
+      expect(again.tokens).toEqual(want.tokens);
+    }
+  });
+
+  test("stop between any two tokens", async () => {
+    using model = await textGeneration(tinyGguf(), options);
+    const want = await model.generate("x", greedy);
+    for (let n = 1; n <= 10; n++) {
+      const controller = new AbortController();
+      const stream = model.stream("x", { ...greedy, signal: controller.signal });
+      const error = await rejection(
+        (async () => {
+          for await (const _ of stream) if (stream.generation.tokens.length >= n) controller.abort();
+        })(),
+      );
+      expect(error.name).toBe("AbortError");
+      expect(want.tokens.slice(0, stream.generation.tokens.length)).toEqual(stream.generation.tokens);
+      expect((await model.generate("x", greedy)).tokens).toEqual(want.tokens);
+    }
+  });
+
+  test("and readers that leave, errors and full contexts leak nothing", async () => {
+    using model = await textGeneration(tinyGguf(), options);
+    const round = async (): Promise<void> => {
+      await Promise.all([
+        rejection(model.generate(prompt, { ...greedy, signal: signalAt(12) })),
+        rejection(model.generate("abc", { ...greedy, signal: signalAt(7) })),
+        rejection(model.generate("x".repeat(80), greedy)),
+        rejection(model.generate("y", { ...greedy, stop: { bad: true } as never, seed: Number.NaN })),
+        model.generate("z".repeat(50), { ...greedy, maxTokens: 50 }),
+        leave(model),
+      ]);
+    };
+    for (let i = 0; i < 5; i++) await round();
+    const before = model.decoder.session.bytes;
+    for (let i = 0; i < 30; i++) await round();
+    expect(model.decoder.session.bytes).toBe(before);
+  });
+
+  async function leave(model: TextGenerator): Promise<void> {
+    for await (const _ of model.stream("leave", greedy)) return;
+  }
+});
