@@ -1,7 +1,7 @@
 /** Depthwise convolution, also with several outputs for each channel: planes in blocks of rows, strip by strip. */
 import { i32 } from "./assembler.ts";
 import { axisKey, type ConvForm, type ConvShape, isSingle, planeSize, workOf } from "./conv-shape.ts";
-import { activationFunction, activationKey } from "./kernels/activations.ts";
+import { activationKey, activationVector } from "./kernels/activations.ts";
 import { clearStage, directSource, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
 import { emitStrip } from "./kernels/depthwise.ts";
 import { dealRows, rowsBefore } from "./kernels/gemm.ts";
@@ -43,7 +43,7 @@ function emitDepthwise(e: StepEmitter, s: ConvShape, form: ConvForm, layout: Ret
   const [y] = e.outputs;
   const { rows, columns, groups, channelsOut: outs } = s;
   const { deal, source, strips } = layout;
-  const activation = activationFunction(e, form.activation);
+  const activation = form.activation && activationVector(form.activation).make;
   const key = `depthwise/${axisKey(rows)}/${axisKey(columns)}${form.bias ? "+bias" : ""}${form.residual ? "+residual" : ""}/${activationKey(form.activation)}`;
   const strip = (height: number) =>
     e.shared(`${key}/${height}/${source.outputRowBytes}`, (m) =>

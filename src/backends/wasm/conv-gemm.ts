@@ -5,7 +5,7 @@
  */
 import { i32, type Local, type Operand } from "./assembler.ts";
 import { axisKey, type ConvForm, type ConvShape, depthOfProduct, isSingle, planeSize, workOf } from "./conv-shape.ts";
-import { activationFunction, activationKey } from "./kernels/activations.ts";
+import { activationKey, productActivation } from "./kernels/activations.ts";
 import { packFunction, packTaps } from "./kernels/conv-pack.ts";
 import {
   clearStage,
@@ -25,14 +25,14 @@ import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./s
 /** The product of packed operands with this epilogue, made once for each module. */
 export function productFunction(e: StepEmitter, { bias, residual, activation }: ConvForm): ProductFunction {
   const name = `product${bias ? "+bias" : ""}${residual ? "+residual" : ""}/${activationKey(activation)}`;
-  const vector = activationFunction(e, activation);
+  const then = productActivation(e, activation);
   return e.shared(name, (m) =>
     emitProduct(m, {
       name,
       fma: e.target.features.relaxedSimd,
       bias: bias ? "row" : "none",
       residual,
-      activation: vector,
+      ...then,
     }),
   );
 }

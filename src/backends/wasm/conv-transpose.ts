@@ -7,7 +7,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import { i32 } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";
 import { type ConvForm, type ConvShape, isF32, volumeOf, workOf } from "./conv-shape.ts";
-import { activationFunction, activationKey } from "./kernels/activations.ts";
+import { activationKey, activationVector } from "./kernels/activations.ts";
 import { emitFinishRows } from "./kernels/conv-finish.ts";
 import { addRows, joinPhases } from "./kernels/conv-scatter.ts";
 import { type Axis, clearStage, extentOf } from "./kernels/conv-stage.ts";
@@ -115,7 +115,7 @@ function emitTransposed(e: StepEmitter, l: Layout, form: ConvForm, memory: Retur
   const pack = e.shared("packB/n", (m) => emitPackB(m, { name: "packB/n" }));
   const add = addRows(e, columns.output);
   const finishKey = `finish/${columns.input}/${rowBytes}${form.bias ? "+bias" : ""}/${activationKey(form.activation)}`;
-  const activation = activationFunction(e, form.activation);
+  const activation = form.activation && activationVector(form.activation).make;
   const finish = e.shared(finishKey, (m) =>
     emitFinishRows(m, {
       name: finishKey,

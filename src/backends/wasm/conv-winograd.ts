@@ -6,7 +6,7 @@
 import { i32, type Local } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";
 import { axisKey, type ConvForm, type ConvShape, isSingle, planeSize, workOf } from "./conv-shape.ts";
-import { activationFunction, activationKey } from "./kernels/activations.ts";
+import { activationKey, activationVector } from "./kernels/activations.ts";
 import { emitFinishRows } from "./kernels/conv-finish.ts";
 import { packFunction } from "./kernels/conv-pack.ts";
 import { type Axis, clearStage, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
@@ -178,7 +178,7 @@ function emitWinograd(
   );
   const width = s.columns.output;
   const finishKey = `finish/${width}/${rowBytes}${form.bias ? "+bias" : ""}${form.residual ? "+residual" : ""}/${activationKey(form.activation)}`;
-  const activation = activationFunction(e, form.activation);
+  const activation = form.activation && activationVector(form.activation).make;
   const finish = e.shared(finishKey, (module) =>
     emitFinishRows(module, { name: finishKey, width, rowBytes, bias: form.bias, residual: form.residual, activation }),
   );

@@ -11,7 +11,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput, Prepack } from "../backend.ts";
 import { i32, type Operand } from "./assembler.ts";
-import { activationFunction, activationKey, hasActivation } from "./kernels/activations.ts";
+import { activationKey, hasActivation, productActivation } from "./kernels/activations.ts";
 import { emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
@@ -26,10 +26,8 @@ interface Form {
 /** The product function for this form, made once for each module. */
 export function gemmFunction(e: StepEmitter, { bias, residual, activation }: Form): GemmFunction {
   const name = `gemm/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
-  const vector = activationFunction(e, activation);
-  return e.shared(name, (m) =>
-    emitGemm(m, { name, fma: e.target.features.relaxedSimd, bias, residual, activation: vector }),
-  );
+  const then = productActivation(e, activation);
+  return e.shared(name, (m) => emitGemm(m, { name, fma: e.target.features.relaxedSimd, bias, residual, ...then }));
 }
 
 /** Constant B in panels, with `alpha` folded in. */

@@ -9,7 +9,7 @@ import { type QuantizedMatmulAttrs, quantizedGather, quantizedMatmul } from "../
 import { sizeOf } from "../../tensor/shape.ts";
 import type { KernelInput } from "../backend.ts";
 import { type Expr, f32x4, i32, type Operand, v128 } from "./assembler.ts";
-import { activationFunction, hasActivation } from "./kernels/activations.ts";
+import { activationVector, hasActivation } from "./kernels/activations.ts";
 import { gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { MOST_ROWS } from "./kernels/quantized-dot.ts";
 import { GROUP } from "./kernels/quantized-format.ts";
@@ -97,7 +97,7 @@ function emitEpilogue(e: StepEmitter, { m, n, activation }: Product, from: Opera
   const { f } = e;
   const [, , bias, residual] = e.inputs;
   const [y] = e.outputs;
-  const act = activationFunction(e, activation);
+  const act = activation && activationVector(activation).make;
   if (!bias && !residual && !act) return;
   const start = f.let(i32.mul(operandExpr(from), 4 * GROUP));
   const end = f.let(i32.mul(operandExpr(to), 4 * GROUP));

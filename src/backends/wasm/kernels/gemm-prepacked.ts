@@ -6,7 +6,7 @@
  * there too while the panels of B pass by.
  */
 import { type Func, i32, type ModuleBuilder, select } from "../assembler.ts";
-import { dealRows, emitPanel, type GemmOptions } from "./gemm.ts";
+import { dealRows, emitPanel, type GemmOptions, passRows } from "./gemm.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { tileParams } from "./gemm-tile.ts";
 
@@ -45,6 +45,7 @@ export function emitProduct(m: ModuleBuilder, options: GemmOptions): ProductFunc
       });
       f.set(rows, i32.add(i32.mul(tiles, height), select(tiles, taller, i32.lt_s(tiles, taller))));
       f.set(taller, select(i32.sub(taller, tiles), i32.const(0), i32.gt_s(taller, tiles)));
+      if (options.pass) passRows(f, options.pass, { c: p.c, ldc, rows, columns: p.columns });
       f.increment(a, i32.shl(i32.mul(rows, k), 2));
       f.increment(p.c, i32.mul(rows, ldc));
       if (options.bias === "row") f.increment(bias, i32.shl(rows, 2));

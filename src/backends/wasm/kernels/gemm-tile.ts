@@ -19,7 +19,7 @@ export interface Epilogue {
   readonly bias?: "none" | "row" | "column";
   /** Add a matrix of C's shape. */
   readonly residual?: boolean;
-  /** For short functions: it is inlined for each vector of each tile. Longer ones are better a pass of their own. */
+  /** A short function: it is inlined for each vector of each tile. */
   readonly activation?: VectorFunction;
 }
 

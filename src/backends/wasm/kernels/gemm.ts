@@ -51,6 +51,7 @@ import {
 } from "../assembler.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
+import { type RunFunction, runArgs } from "./vector.ts";
 
 export interface GemmOptions extends Epilogue {
   /** Function names start with it; also the profiler's row. */
@@ -59,6 +60,8 @@ export interface GemmOptions extends Epilogue {
   readonly fma: boolean;
   /** As in TileOptions: `lda` and `k` count words. No epilogue then. */
   readonly integers?: boolean;
+  /** What else happens to the rows of C: see activations.ts. */
+  readonly pass?: RunFunction;
   readonly export?: boolean;
 }
 
@@ -149,12 +152,28 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
         if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
         f.increment(columns, -PANEL_COLUMNS);
       });
+      if (options.pass) passRows(f, options.pass, { c: p.c, ldc: p.ldc, rows, columns: p.n });
       f.increment(p.a, i32.mul(rows, p.lda));
       f.increment(p.c, i32.mul(rows, p.ldc));
       if (options.bias === "row") f.increment(p.bias, i32.shl(rows, 2));
       if (options.residual) f.increment(p.residual, i32.mul(rows, p.ldr));
       f.set(p.m, i32.sub(p.m, rows));
     });
+  });
+}
+
+/** Calls `pass` for each row of a block of C. */
+export function passRows(
+  f: FunctionBuilder,
+  pass: RunFunction,
+  { c, ldc, rows, columns }: Record<"c" | "ldc" | "rows" | "columns", Local<"i32">>,
+): void {
+  const at = f.let(c);
+  const left = f.let(rows);
+  f.while(left, () => {
+    f.call(pass, runArgs([at], at, columns));
+    f.increment(at, ldc);
+    f.increment(left, -1);
   });
 }
 
