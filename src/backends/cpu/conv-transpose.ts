@@ -9,7 +9,7 @@ import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
 import { gridOffsets } from "./conv.ts";
-import { arithmetic, carve, f32, lanes, packPanels, panelLength, product, type Sink, scratchLength } from "./tile.ts";
+import { arithmetic, carve, f32, lanes, packPanels, panelLength, product, reserveProduct, type Sink } from "./tile.ts";
 
 /** y[vectors[u] + columns[v]] += sum. */
 class ScatterSink implements Sink {
@@ -19,7 +19,7 @@ class ScatterSink implements Sink {
     private readonly columns: Int32Array,
   ) {}
 
-  store(sums: Float64Array, u: number, us: number, v: number, vs: number): void {
+  store(sums: readonly number[], u: number, us: number, v: number, vs: number): void {
     const { y, vectors, columns } = this;
     for (let i = 0; i < us; i++) {
       const at = vectors[u + i];
@@ -32,7 +32,7 @@ class ScatterSink implements Sink {
 
 const tiled = kernel<HostStep, typeof convTranspose>(
   convTranspose,
-  "cpu/convTranspose/tile4x3",
+  "cpu/convTranspose/tile2x3",
   ([x, w], [out], attrs) => {
     if (out.dtype !== "f32") return undefined;
     const g = convTransposeGeometry("convTranspose", x, w, attrs);
@@ -72,12 +72,13 @@ const tiled = kernel<HostStep, typeof convTranspose>(
     const key = `panels3/convTranspose/${groups}`;
     const type = { dtype: "f32", shape: [groups * size] } as const;
     const prepacked = w.constant !== undefined;
-    const space = carve(scratchLength(xPlane, channels), outPerGroup * padded, prepacked ? 0 : groups * size);
+    const space = carve(0, outPerGroup * padded, prepacked ? 0 : groups * size);
+    reserveProduct(xPlane, channels);
     return {
       workspaceBytes: space.bytes,
       prepack: prepacked ? [{ input: 1, key, type, moves: true, pack }] : undefined,
       run([x, w, bias], [out], workspace) {
-        const { doubles, floats } = space.of(workspace);
+        const { floats } = space.of(workspace);
         const y = f32(out);
         const [canvas] = floats;
         if (!prepacked) pack(w, floats[1]);
@@ -87,7 +88,7 @@ const tiled = kernel<HostStep, typeof convTranspose>(
         for (let b = 0; b < g.batch; b++)
           for (let i = 0; i < groups; i++) {
             canvas.fill(0);
-            product(f32(x), (b * groups + i) * channels * xPlane, moving, panels, i * size, count, doubles, sink);
+            product(f32(x), (b * groups + i) * channels * xPlane, moving, panels, i * size, count, sink);
             for (let m = 0; m < outPerGroup; m++) {
               const shift = bias ? f32(bias)[i * outPerGroup + m] : 0;
               for (let r = 0; r < rows.length; r++) {

@@ -4,9 +4,9 @@
  * taps, and tap p of window u is element vectors[u] + steps[p]: no test for borders in any loop.
  *   winograd 3x3 with stride 1, see winograd.ts
  *   direct   few output channels for each group (depthwise): four neighbouring windows at a time, kernels 3 wide with
- *            their elements shared. Depthwise 3x3 on 96x56x56: tile4x3 0.4 GFLOP/s, one tap after the other 1.0,
+ *            their elements shared. Depthwise 3x3 on 96x56x56: tile2x3 0.4 GFLOP/s, one tap after the other 1.0,
  *            shared 1.5
- *   tile4x3  implicit gemm: windows are gathered in blocks that stay in cache (tile.ts), weights packed at compile.
+ *   tile2x3  implicit gemm: windows are gathered in blocks that stay in cache (tile.ts), weights packed at compile.
  *            A 1x1 convolution is the same thing without padding. 3x3, 64 to 512 channels: 2.5 to 2.8 GFLOP/s where
  *            a matrix product makes 3.4 (measured as in tile.ts)
  */
@@ -17,7 +17,7 @@ import { sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
-import { carve, DenseSink, f32, type Moving, packPanels, panelLength, product, scratchLength } from "./tile.ts";
+import { carve, DenseSink, f32, type Moving, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
 import { winogradConv } from "./winograd.ts";
 
 /** A convolution's loops, with all shapes known. */
@@ -126,7 +126,6 @@ export type Epilogue = Pick<DenseSink, "bias" | "residual" | "activation">;
 
 /** Runs one convolution. `weights` are packed by `packWeights`, or as they are for the direct loops. */
 export interface ConvRunner {
-  readonly scratch: number;
   /** Floats for padded input. */
   readonly floats: number;
   run(
@@ -135,7 +134,6 @@ export interface ConvRunner {
     weights: Float32Array,
     y: Float32Array | Int32Array,
     epilogue: Epilogue,
-    doubles: Float64Array,
     floats: Float32Array,
   ): void;
 }
@@ -172,15 +170,15 @@ export function tiledConv(plan: ConvPlan): ConvRunner | undefined {
   if (isEmpty(plan)) return undefined;
   const { g, outPerGroup, outputPlane, windows } = plan;
   const k = windows.steps.length;
+  reserveProduct(outputPlane, k);
   return {
-    scratch: scratchLength(outputPlane, k),
     floats: plan.padded ? plan.inPerGroup * plan.paddedPlane : 0,
-    run(x, zero, weights, y, epilogue, doubles, floats) {
+    run(x, zero, weights, y, epilogue, floats) {
       const sink = Object.assign(new DenseSink(y, 1, outputPlane, outPerGroup), epilogue);
       forEachGroup(plan, x, zero, floats, (source, from, group, image) => {
         sink.at = (image * g.channelsOut + group * outPerGroup) * outputPlane;
         sink.biasAt = group * outPerGroup;
-        product(source, from, windows, weights, group * panelLength(outPerGroup, k), outPerGroup, doubles, sink);
+        product(source, from, windows, weights, group * panelLength(outPerGroup, k), outPerGroup, sink);
       });
     },
   };
@@ -198,9 +196,8 @@ export function directConv(plan: ConvPlan): ConvRunner | undefined {
   const { kernel, strides, dilations } = g.window;
   const quad = kernel[last] === 3 && strides[last] === 1 && dilations[last] === 1 ? quadOf3 : anyQuad;
   return {
-    scratch: 0,
     floats: plan.padded ? plan.inPerGroup * plan.paddedPlane : 0,
-    run(x, zero, weights, y, { bias, residual, activation }, _, floats) {
+    run(x, zero, weights, y, { bias, residual, activation }, floats) {
       forEachGroup(plan, x, zero, floats, (source, from, group, image) => {
         for (let m = group * outPerGroup; m < (group + 1) * outPerGroup; m++) {
           const to = (image * g.channelsOut + m) * outputPlane;
@@ -342,17 +339,17 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
             pack: (source, packed) => packWeights(plan, f32(source), f32(packed)),
           }
         : undefined;
-    const space = carve(runner.scratch, runner.floats, prepack ? 0 : length);
+    const space = carve(0, runner.floats, prepack ? 0 : length);
     const { activation } = attrs;
     return {
       workspaceBytes: space.bytes,
       prepack: prepack && [prepack],
       run([x, w, bias, residual], [y], workspace) {
-        const { doubles, floats } = space.of(workspace);
+        const { floats } = space.of(workspace);
         let weights = f32(w);
         if (packs && !prepack) packWeights(plan, weights, (weights = floats[1]));
         const epilogue = { bias: bias && f32(bias), residual: residual && f32(residual), activation };
-        runner.run(x, 0, weights, f32(y), epilogue, doubles, floats[0]);
+        runner.run(x, 0, weights, f32(y), epilogue, floats[0]);
       },
     };
   });
@@ -360,5 +357,5 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
 export const convKernels: Kernel<HostStep>[] = [
   convBy(directConv, "cpu/conv/direct", false),
   convBy(winogradConv, "cpu/conv/winograd", false),
-  convBy(tiledConv, "cpu/conv/tile4x3", true),
+  convBy(tiledConv, "cpu/conv/tile2x3", true),
 ];

@@ -17,7 +17,7 @@ import type { HostStep, Kernel, KernelInput, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { directConv, packedWeights, packWeights, planConv, tiledConv } from "./conv.ts";
 import { matricesOf } from "./matmul.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, scratchLength } from "./tile.ts";
+import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
 
 type Bytes = Int8Array | Uint8Array;
 
@@ -80,7 +80,8 @@ function planMatmul(
     pack: (source, packed) => pack(source, zeroB, new Float32Array(source.length), f32(packed)),
   };
   const lengthB = prepacked ? 0 : sizeOf(b.shape);
-  const space = carve(scratchLength(m, k), sizeOf(a.shape), lengthB, prepacked ? 0 : matrices * size, extra);
+  const space = carve(0, sizeOf(a.shape), lengthB, prepacked ? 0 : matrices * size, extra);
+  reserveProduct(m, k);
   const moving = { vectors: arithmetic(m, g.aStrides.row), steps: arithmetic(k, g.aStrides.column) };
   return {
     bytes: space.bytes,
@@ -99,7 +100,7 @@ function planMatmul(
       y: Int32Array,
       workspace: ArrayBufferView,
     ): void {
-      const { doubles, floats } = space.of(workspace);
+      const { floats } = space.of(workspace);
       const [rows, plain, unpacked] = floats;
       withoutZero(a, aZero, eachA, rows);
       if (!prepacked) pack(b, bZero, plain, unpacked);
@@ -107,7 +108,7 @@ function planMatmul(
       const sink = new DenseSink(y, n, 1, n);
       for (let i = 0; i < aStarts.length; i++) {
         sink.at = i * m * n;
-        product(rows, aStarts[i], moving, panels, (bStarts[i] / (n * k)) * size, n, doubles, sink);
+        product(rows, aStarts[i], moving, panels, (bStarts[i] / (n * k)) * size, n, sink);
       }
     },
   };
@@ -115,7 +116,7 @@ function planMatmul(
 
 const matmulIntegerKernel = kernel<HostStep, typeof matmulInteger>(
   matmulInteger,
-  "cpu/matmulInteger/tile4x3",
+  "cpu/matmulInteger/tile2x3",
   ([a, b, aZero, bZero]) => {
     const plan = planMatmul(a, b, aZero, bZero, 0);
     return (
@@ -130,7 +131,7 @@ const matmulIntegerKernel = kernel<HostStep, typeof matmulInteger>(
 
 const toFloatKernel = kernel<HostStep, typeof matmulIntegerToFloat>(
   matmulIntegerToFloat,
-  "cpu/matmulIntegerToFloat/tile4x3",
+  "cpu/matmulIntegerToFloat/tile2x3",
   ([a, b, aScale, bScale, aZero, bZero], [out]) => {
     const size = sizeOf(out.shape);
     const plan = out.dtype === "f32" && isOne(aScale) ? planMatmul(a, b, aZero, bZero, size) : undefined;
@@ -156,7 +157,7 @@ const toFloatKernel = kernel<HostStep, typeof matmulIntegerToFloat>(
 
 const qlinearMatmulKernel = kernel<HostStep, typeof qlinearMatmul>(
   qlinearMatmul,
-  "cpu/qlinearMatmul/tile4x3",
+  "cpu/qlinearMatmul/tile2x3",
   ([a, aScale, aZero, b, bScale, bZero, yScale], [out]) => {
     const scales = [aScale, bScale, yScale];
     if (![a, b, out].every(isByte) || !scales.every((s) => isOne(s) && s.dtype === "f32")) return undefined;
@@ -204,7 +205,7 @@ function planIntegerConv(
     type: { dtype: "f32", shape: [length] },
     pack: (source, packed) => pack(source, zeroW, new Float32Array(source.length), f32(packed)),
   };
-  const space = carve(runner.scratch, runner.floats, prepacked ? 0 : length, prepacked || direct ? 0 : size, extra);
+  const space = carve(0, runner.floats, prepacked ? 0 : length, prepacked || direct ? 0 : size, extra);
   return {
     bytes: space.bytes,
     plane: conv.outputPlane,
@@ -222,19 +223,19 @@ function planIntegerConv(
       y: Int32Array,
       workspace: ArrayBufferView,
     ): void {
-      const { doubles, floats } = space.of(workspace);
+      const { floats } = space.of(workspace);
       const [padded, unpacked, plain] = floats;
       if (!prepacked) pack(w, wZero, plain, unpacked);
       const zero = xZero ? (xZero as Bytes)[0] : 0;
       const epilogue = { bias, residual: undefined, activation: undefined };
-      runner.run(x, zero, prepacked ? f32(w) : unpacked, y, epilogue, doubles, padded);
+      runner.run(x, zero, prepacked ? f32(w) : unpacked, y, epilogue, padded);
     },
   };
 }
 
 const convIntegerKernel = kernel<HostStep, typeof convInteger>(
   convInteger,
-  "cpu/convInteger/tile4x3",
+  "cpu/convInteger/tile2x3",
   ([x, w, , wZero], _, attrs) => {
     const plan = planIntegerConv(x, w, wZero, attrs, 0);
     return (
@@ -250,7 +251,7 @@ const convIntegerKernel = kernel<HostStep, typeof convInteger>(
 
 const qlinearConvKernel = kernel<HostStep, typeof qlinearConv>(
   qlinearConv,
-  "cpu/qlinearConv/tile4x3",
+  "cpu/qlinearConv/tile2x3",
   ([x, xScale, , w, wScale, wZero, yScale], [out], attrs) => {
     if (![xScale, wScale, yScale].every((s) => s.dtype === "f32")) return undefined;
     const size = sizeOf(out.shape);

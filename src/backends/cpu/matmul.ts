@@ -1,7 +1,7 @@
 /**
  * matmul and gemm in f32.
  *   gemv     one row or one column: the matrix is read once, in the order it lies in memory, never packed
- *   tile4x3  everything else, see tile.ts. Batches of a that share one b become rows of one product
+ *   tile2x3  everything else, see tile.ts. Batches of a that share one b become rows of one product
  */
 import type { EpilogueAttrs } from "../../ops/epilogue.ts";
 import { gemm } from "../../ops/gemm.ts";
@@ -11,7 +11,7 @@ import type { TensorType } from "../../tensor/tensor.ts";
 import type { HostStep, Kernel, KernelInput, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, scratchLength } from "./tile.ts";
+import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
 
 /** A batched product with everything that its kernels need. Both operators come down to this. */
 export interface ProductPlan extends EpilogueAttrs {
@@ -72,12 +72,13 @@ function tiled(plan: ProductPlan, [, b]: readonly KernelInput[]): HostStep | und
   const moving = { vectors: arithmetic(m, aStrides.row), steps: arithmetic(k, aStrides.column) };
   const packed = b.constant !== undefined;
   const size = panelLength(n, k);
-  const space = carve(scratchLength(m, k), packed ? 0 : size);
+  const space = carve(0, packed ? 0 : size);
+  reserveProduct(m, k);
   return {
     workspaceBytes: space.bytes,
     prepack: packed ? [prepackB(1, b, g)] : undefined,
     run([a, b, bias, residual], [y], workspace) {
-      const { doubles, floats } = space.of(workspace);
+      const { floats } = space.of(workspace);
       const sink = new DenseSink(f32(y), n, 1, n);
       sink.alpha = plan.alpha;
       sink.beta = plan.beta;
@@ -92,7 +93,7 @@ function tiled(plan: ProductPlan, [, b]: readonly KernelInput[]): HostStep | und
         if (!packed && (i === 0 || start !== bStarts[i - 1]))
           packPanels(f32(b), start, n, bStrides.column, k, bStrides.row, floats[0], 0);
         const [panels, at] = packed ? [f32(b), (start / (n * k)) * size] : [floats[0], 0];
-        product(f32(a), aStarts[i], moving, panels, at, n, doubles, sink);
+        product(f32(a), aStarts[i], moving, panels, at, n, sink);
       }
     },
   };
@@ -229,7 +230,7 @@ const gemmBy = (plan: Planner) => (name: string) =>
 
 export const matmulKernels: Kernel<HostStep>[] = [
   matmulBy(gemv)("cpu/matmul/gemv"),
-  matmulBy(tiled)("cpu/matmul/tile4x3"),
+  matmulBy(tiled)("cpu/matmul/tile2x3"),
   gemmBy(gemv)("cpu/gemm/gemv"),
-  gemmBy(tiled)("cpu/gemm/tile4x3"),
+  gemmBy(tiled)("cpu/gemm/tile2x3"),
 ];

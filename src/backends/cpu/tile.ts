@@ -1,20 +1,22 @@
 /**
  * The product that matmul, gemm and convolutions are made of, in plain TypeScript. One operand stays: its vectors are
  * packed in panels of 3, [k][3] (a constant once, at compile). The other one moves: blocks of its vectors are gathered
- * into panels of 4, which serves transposition and im2col alike. Both are read as doubles from one scratch array: a
- * staying panel is widened once for each block. Variants, GFLOP/s of the inner loop alone on panels in cache, best of
- * 120 (one core of a Zen 4 whose other thread is busy; Node 20, Node 24):
- *   3x3 tile, f32 and f64 arrays       4.4  5.1   each f32 load is followed by a conversion
- *   3x3, doubles in two arrays         4.7  5.5   each array has its own map check and pointer loads in every turn
- *   3x3, doubles in one                5.1  5.5
- *   same, offsets | 0                  5.5  5.5   without it V8 checks each index for overflow before its bounds
- *   4x3, same                          5.8  6.2   7 loads for 12 products
- *   4x2 twice a turn, same             5.9  6.2   no better, and the panels don't suit
- *   4x4, 5x3                           5.3  6.0   more registers than V8 has: 15
- *   twice a turn: 3x3, 4x3             5.3  5.5   V8 moves all products before all sums, and spills
- *   Math.fround on every sum           half of the first: V8 computes doubles and rounds
- * Blocking the inner dimension gains nothing: panels are read in order, so the hardware prefetches them. Sums are
- * doubles from the first product to the last.
+ * into panels of 2, which serves transposition and im2col alike. Both are read as doubles from one scratch array: a
+ * staying panel is widened once for each block. Sums are doubles from the first product to the last. Variants, GFLOP/s
+ * of the inner loop alone on panels in cache, best of 150 (one core of a Zen 4; Node 20, Node 24):
+ *   3x3 tile, f32 and f64 arrays          4.4  5.1   each f32 load is followed by a conversion
+ *   4x3, doubles in one typed array       5.8  6.3   but 3.8 on Node 20 once any buffer of the process was detached,
+ *                                                    as a WebAssembly memory that grows does: from then on every
+ *                                                    access of a typed array asks whether its own buffer was
+ *   4x3, doubles in one plain array       6.1  6.5
+ *   3x3, same                             5.5  5.5
+ *   2x3, same                             7.1  8.2   V8 moves all products before all sums: 6 of each stay in
+ *                                                    registers, where of 9 or 12 sums some wait in memory each turn
+ *   2x3 twice a turn, 4x2, 2x2            5.9  5.9;  5.0  5.0;  5.7  7.1
+ *   Math.fround on every sum              half of the first: V8 computes doubles and rounds
+ *   indices without | 0                   a tenth slower: checked for overflow before their bounds
+ * Long vectors are taken in parts, so that panels stay in the first and second cache: 1024x1024x1024 4.9 without,
+ * 5.9 with it (Node 20).
  */
 import type { Activation } from "../../ops/activation.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
@@ -24,7 +26,19 @@ import { activate } from "./activate.ts";
 export const lanes = 3;
 
 /** Vectors in a moving panel. */
-export const rows = 4;
+export const rows = 2;
+
+/**
+ * Panels, and what else kernels keep in doubles while they run: nothing outlives a call. A plain array, because V8 asks
+ * on every access of a typed one whether its buffer was detached, once any buffer of the process has been (Node 20).
+ */
+export const scratch: number[] = [];
+
+/** Makes room for `length` doubles. While planning: kernels allocate nothing. */
+export function reserve(length: number): void {
+  // Pushed, and not whole numbers: the array stays one of doubles without holes.
+  while (scratch.length < length) scratch.push(0.5);
+}
 
 export const panelLength = (vectors: number, k: number): number => Math.ceil(vectors / lanes) * lanes * k;
 
@@ -59,28 +73,35 @@ export interface Moving {
 /** 0, step, 2 step, ... */
 export const arithmetic = (n: number, step: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i * step);
 
-/** Takes the finished sums of a tile: sums[3 i + j] belongs to moving vector u + i and staying vector v + j; us <= 4, vs <= 3. */
+/** Takes the finished sums of a tile: sums[3 i + j] belongs to moving vector u + i and staying vector v + j; us <= 2, vs <= 3. */
 export interface Sink {
-  store(sums: Float64Array, u: number, us: number, v: number, vs: number): void;
+  store(sums: readonly number[], u: number, us: number, v: number, vs: number): void;
   /** All results of moving vectors [u, u + count) are stored. */
   finish(u: number, count: number): void;
 }
 
-/** Bytes of moving panels that stay in the second-level cache, next to a staying panel in the first. */
-const blockBytes = 96 * 1024;
-/** But at least this many vectors, so that the staying operand is not read too often. */
-const leastBlock = 24;
+/** Elements of a vector taken at a time: a staying panel of so many stays in the first-level cache. */
+const depth = 256;
+/** Doubles in a block of moving panels, which stays in the second-level cache. */
+const blockLength = 16 * 1024;
+/** Staying vectors whose unfinished sums are kept for a block, where a vector is longer than `depth`. */
+const chunk = 384;
 
-/** Moving vectors packed at a time. */
-export function blockOf(vectors: number, k: number): number {
-  const block = Math.max(leastBlock, Math.floor(blockBytes / 8 / k / rows) * rows);
-  return Math.min(block, Math.ceil(vectors / rows) * rows);
+/** How a product is cut: lengths of vectors taken at a time, and moving vectors packed at a time. */
+function cut(vectors: number, k: number): { length: number; block: number } {
+  const length = Math.ceil(k / Math.ceil(k / depth));
+  const block = Math.floor(blockLength / length / rows) * rows;
+  return { length, block: Math.min(block, Math.ceil(vectors / rows) * rows) };
 }
 
-/** Doubles that `product` needs as `scratch`: a staying panel, then moving ones. */
-export const scratchLength = (vectors: number, k: number): number => (lanes + blockOf(vectors, k)) * k;
+/** Makes room for what `product` takes: a staying panel, moving ones, unfinished sums. */
+export function reserveProduct(vectors: number, k: number): void {
+  const { length, block } = cut(vectors, k);
+  reserve((lanes + block) * length + (length < k ? block * chunk : 0));
+}
 
-const sums = new Float64Array(rows * lanes);
+/** Of a tile: sums[3 moving + staying]. */
+export const sums: number[] = Array.from({ length: rows * lanes }, () => 0.5);
 
 /** All sums of `moving` with the `count` staying vectors in `panels` from `panelsAt`. */
 export function product(
@@ -90,71 +111,84 @@ export function product(
   panels: Float32Array,
   panelsAt: number,
   count: number,
-  scratch: Float64Array,
   sink: Sink,
 ): void {
   const total = moving.vectors.length;
   const k = moving.steps.length;
-  const block = blockOf(total, k);
+  const { length, block } = cut(total, k);
+  const step = length < k ? chunk : count;
+  const unfinished = (lanes + block) * length;
   for (let u0 = 0; u0 < total; u0 += block) {
     const us = Math.min(block, total - u0);
-    gather(source, from, moving, u0, us, scratch);
-    for (let v = 0; v < count; v += lanes) {
-      const vs = Math.min(lanes, count - v);
-      const panel = panelsAt + v * k;
-      for (let i = 0; i < lanes * k; i++) scratch[i] = panels[panel + i];
-      for (let u = 0; u < us; u += rows) {
-        tile(scratch, 0, (lanes + u) * k, k, sums);
-        sink.store(sums, u0 + u, Math.min(rows, us - u), v, vs);
+    for (let v0 = 0; v0 < count; v0 += step) {
+      const end = Math.min(count, v0 + step);
+      for (let p = 0; p < k; p += length) {
+        const ps = Math.min(length, k - p);
+        gather(source, from, moving, u0, us, p, ps);
+        let at = unfinished;
+        for (let v = v0; v < end; v += lanes) {
+          widen(panels, panelsAt + v * k + lanes * p, lanes * ps);
+          for (let u = 0; u < us; u += rows) {
+            tile(0, (lanes + u) * ps, ps);
+            if (p > 0) resume(at);
+            if (p + ps < k) suspend(at);
+            else sink.store(sums, u0 + u, Math.min(rows, us - u), v, Math.min(lanes, count - v));
+            at += rows * lanes;
+          }
+        }
       }
     }
     sink.finish(u0, us);
   }
 }
 
-/** Packs moving vectors [u0, u0 + us). Lanes past the last vector repeat it. */
+function resume(at: number): void {
+  for (let i = 0; i < rows * lanes; i++) sums[i] += scratch[at + i];
+}
+
+function suspend(at: number): void {
+  for (let i = 0; i < rows * lanes; i++) scratch[at + i] = sums[i];
+}
+
+/** Brings `length` elements of a staying panel to the start of the scratch. */
+function widen(panels: Float32Array, from: number, length: number): void {
+  for (let i = 0; i < length; i++) scratch[i] = panels[from + i];
+}
+
+/** Packs elements [p, p + ps) of moving vectors [u0, u0 + us). A lane past the last vector repeats it. */
 function gather(
   source: Float32Array,
   from: number,
   { vectors, steps }: Moving,
   u0: number,
   us: number,
-  scratch: Float64Array,
+  p: number,
+  ps: number,
 ): void {
-  const k = steps.length;
   const last = u0 + us - 1;
-  let w = lanes * k;
+  let w = lanes * ps;
   for (let u = u0; u <= last; u += rows) {
     const x0 = from + vectors[u];
     const x1 = from + vectors[Math.min(u + 1, last)];
-    const x2 = from + vectors[Math.min(u + 2, last)];
-    const x3 = from + vectors[Math.min(u + 3, last)];
-    for (let p = 0; p < k; p++, w += 4) {
-      const step = steps[p];
+    for (let i = p; i < p + ps; i++, w += 2) {
+      const step = steps[i];
       scratch[w] = source[x0 + step];
       scratch[w + 1] = source[x1 + step];
-      scratch[w + 2] = source[x2 + step];
-      scratch[w + 3] = source[x3 + step];
     }
   }
 }
 
-/** The sums of the staying panel at `j` and the moving one at `i`: out[3 moving + staying]. */
-export function tile(s: Float64Array, j: number, i: number, k: number, out: Float64Array): void {
+/** Sums of the staying panel at `j` of the scratch and the moving one at `i`. */
+export function tile(j: number, i: number, k: number): void {
+  const s = scratch;
   let s00 = 0;
   let s01 = 0;
   let s02 = 0;
   let s10 = 0;
   let s11 = 0;
   let s12 = 0;
-  let s20 = 0;
-  let s21 = 0;
-  let s22 = 0;
-  let s30 = 0;
-  let s31 = 0;
-  let s32 = 0;
-  const end = j + 3 * k;
-  for (; j < end; j = (j + 3) | 0, i = (i + 4) | 0) {
+  const end = j + lanes * k;
+  for (; j < end; j = (j + 3) | 0, i = (i + 2) | 0) {
     const b0 = s[j];
     const b1 = s[(j + 1) | 0];
     const b2 = s[(j + 2) | 0];
@@ -166,27 +200,13 @@ export function tile(s: Float64Array, j: number, i: number, k: number, out: Floa
     s10 += a1 * b0;
     s11 += a1 * b1;
     s12 += a1 * b2;
-    const a2 = s[(i + 2) | 0];
-    s20 += a2 * b0;
-    s21 += a2 * b1;
-    s22 += a2 * b2;
-    const a3 = s[(i + 3) | 0];
-    s30 += a3 * b0;
-    s31 += a3 * b1;
-    s32 += a3 * b2;
   }
-  out[0] = s00;
-  out[1] = s01;
-  out[2] = s02;
-  out[3] = s10;
-  out[4] = s11;
-  out[5] = s12;
-  out[6] = s20;
-  out[7] = s21;
-  out[8] = s22;
-  out[9] = s30;
-  out[10] = s31;
-  out[11] = s32;
+  sums[0] = s00;
+  sums[1] = s01;
+  sums[2] = s02;
+  sums[3] = s10;
+  sums[4] = s11;
+  sums[5] = s12;
 }
 
 /** y[at + u uStride + v vStride] = act(alpha sum + beta bias + residual), with a bias by u, by v, by both or by none. */
@@ -209,7 +229,7 @@ export class DenseSink implements Sink {
     readonly count: number,
   ) {}
 
-  store(sums: Float64Array, u: number, us: number, v: number, vs: number): void {
+  store(sums: readonly number[], u: number, us: number, v: number, vs: number): void {
     const { y, bias, residual, alpha, beta, uStride, vStride, biasByU, biasByV } = this;
     // Nearly all tiles: without this, storing costs a fifth of a product with an inner dimension of 16.
     if (us === rows && residual === undefined && biasByU === 0 && alpha === 1) {
@@ -218,8 +238,6 @@ export class DenseSink implements Sink {
         const shift = bias === undefined ? 0 : beta * bias[this.biasAt + (v + j) * biasByV];
         y[at] = sums[j] + shift;
         y[at + uStride] = sums[3 + j] + shift;
-        y[at + 2 * uStride] = sums[6 + j] + shift;
-        y[at + 3 * uStride] = sums[9 + j] + shift;
       }
       return;
     }

@@ -6,7 +6,7 @@
  */
 import { activate } from "./activate.ts";
 import { type ConvPlan, type ConvRunner, forEachGroup, isEmpty, padCopy } from "./conv.ts";
-import { lanes, rows, tile } from "./tile.ts";
+import { lanes, reserve, rows, scratch, sums, tile } from "./tile.ts";
 
 /** Of a transformed tile, and of transformed weights. */
 const points = 16;
@@ -40,36 +40,24 @@ export function winogradConv(plan: ConvPlan): ConvRunner | undefined {
   const block = Math.min(wanted, Math.ceil(tiles / rows) * rows);
   const moving = points * lanes * channels;
   const products = moving + points * block * channels;
+  reserve(products + points * block * lanes);
   return {
-    scratch: products + points * block * lanes,
     floats: channels * paddedPlane,
-    run(x, zero, weights, y, { bias, residual, activation }, scratch, floats) {
+    run(x, zero, weights, y, { bias, residual, activation }, floats) {
       forEachGroup(copied, x, zero, floats, (source, from, group, image) => {
         const first = group * outPerGroup;
         const plane = (image * g.channelsOut + first) * outputPlane;
         for (let t0 = 0; t0 < tiles; t0 += block) {
           const count = Math.min(block, tiles - t0);
-          transformTiles(source, from, t0, count, tilesAcross, dims[1], paddedPlane, channels, scratch, moving, block);
+          transformTiles(source, from, t0, count, tilesAcross, dims[1], paddedPlane, channels, moving, block);
           for (let v = 0; v < outPerGroup; v += lanes) {
             const vs = Math.min(lanes, outPerGroup - v);
-            transformWeights(weights, (first + v) * channels * 9, vs, channels, scratch);
-            multiply(scratch, channels, count, moving, block, products);
+            transformWeights(weights, (first + v) * channels * 9, vs, channels);
+            multiply(channels, count, moving, block, products);
             for (let j = 0; j < vs; j++) {
               const m = v + j;
               const shift = bias ? bias[first + m] : 0;
-              store(
-                scratch,
-                products + j,
-                block,
-                t0,
-                count,
-                tilesAcross,
-                height,
-                width,
-                shift,
-                y,
-                plane + m * outputPlane,
-              );
+              store(products + j, block, t0, count, tilesAcross, height, width, shift, y, plane + m * outputPlane);
             }
           }
         }
@@ -91,10 +79,10 @@ function transformTiles(
   row: number,
   plane: number,
   channels: number,
-  s: Float64Array,
   to: number,
   block: number,
 ): void {
+  const s = scratch;
   const step = block * channels;
   for (let t = 0; t < block; t++) {
     // Lanes past the last tile repeat it.
@@ -127,7 +115,8 @@ function transformTiles(
 }
 
 /** G g G^T of up to three output channels: [point][channel][3] from 0. Missing ones are 0. */
-function transformWeights(w: Float32Array, from: number, vs: number, channels: number, s: Float64Array): void {
+function transformWeights(w: Float32Array, from: number, vs: number, channels: number): void {
+  const s = scratch;
   const step = lanes * channels;
   if (vs < lanes) s.fill(0, 0, points * step);
   for (let v = 0; v < vs; v++)
@@ -161,25 +150,22 @@ function transformWeights(w: Float32Array, from: number, vs: number, channels: n
     }
 }
 
-const sums = new Float64Array(rows * lanes);
-
 /** For each point the products of all tiles with three channels: [point][tile][3] from `to`. */
-function multiply(s: Float64Array, channels: number, count: number, moving: number, block: number, to: number): void {
+function multiply(channels: number, count: number, moving: number, block: number, to: number): void {
   for (let p = 0; p < points; p++) {
     const staying = p * lanes * channels;
     const tiles = moving + p * block * channels;
     const out = to + p * block * lanes;
     for (let t = 0; t < count; t += rows) {
-      tile(s, staying, tiles + t * channels, channels, sums);
+      tile(staying, tiles + t * channels, channels);
       const o = out + t * lanes;
-      for (let i = 0; i < rows * lanes; i++) s[o + i] = sums[i];
+      for (let i = 0; i < rows * lanes; i++) scratch[o + i] = sums[i];
     }
   }
 }
 
 /** A^T m A of one output channel, cut at the edges. */
 function store(
-  s: Float64Array,
   from: number,
   block: number,
   t0: number,
@@ -191,6 +177,7 @@ function store(
   y: Float32Array | Int32Array,
   plane: number,
 ): void {
+  const s = scratch;
   const p = block * lanes;
   for (let t = 0; t < count; t++) {
     const m = from + t * lanes;
