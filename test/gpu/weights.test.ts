@@ -80,7 +80,7 @@ test("weights in a file are read once, whatever shapes they run with", async () 
   }
   const device = await openWebgpu();
   using model = await Decoder.open(config, stored as unknown as DecoderWeights, device);
-  const logits = await model.sequence().feed([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  const logits = await model.sequence().feed([1, 2, 3, 4, 5, 6]);
   expect(logits.every(Number.isFinite)).toBe(true);
   expect(new Set(reads.values())).toEqual(new Set([1]));
   expect(reads.size).toBe(stored.size);

@@ -34,7 +34,7 @@ export const mapRead = 1;
 const sparesKept = 4;
 
 /** Sizes are rounded up to these, so that a buffer serves many values: eighths of a power of two. */
-export function sizeClass(bytes: number): number {
+function sizeClass(bytes: number): number {
   const step = Math.max(256, 2 ** Math.floor(Math.log2(bytes)) / 8);
   return Math.ceil(bytes / step) * step;
 }
@@ -137,12 +137,8 @@ export class GpuDevice {
 
   /** @throws DeviceError where it is larger than the device allows */
   buffer(bytes: number, flags: number, label: string): GPUBuffer {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
-    const limit = flags & usage.storage ? Math.min(maxBufferSize, maxStorageBufferBindingSize) : maxBufferSize;
-    if (bytes > limit)
-      throw new DeviceError(
-        `webgpu: ${label} takes ${bytes} bytes, and this device binds at most ${limit}; try smaller inputs or the wasm device`,
-      );
+    const { maxBufferSize } = this.device.limits;
+    if (bytes > maxBufferSize) throw tooLarge(label, bytes, "has buffers of at most", maxBufferSize);
     return this.device.createBuffer({ size: bytes, usage: flags, label });
   }
 
@@ -151,9 +147,15 @@ export class GpuDevice {
     return this.buffer(bytes, usage.storage | usage.copySource | usage.copyTarget, label);
   }
 
+  /** What a buffer for so many bytes is made for, so that it serves others. */
+  sizeFor(bytes: number): number {
+    const most = Math.floor(this.device.limits.maxBufferSize / 16) * 16;
+    return Math.max(bytes, Math.min(sizeClass(bytes), most));
+  }
+
   /** A buffer for a tensor that outlives its run. */
   take(bytes: number, label: string): GPUBuffer {
-    const size = sizeClass(bytes);
+    const size = this.sizeFor(bytes);
     return this.spare.get(size)?.pop() ?? this.memory(size, label);
   }
 
@@ -230,6 +232,12 @@ export class GpuDevice {
     return layout;
   }
 }
+
+/** What is too large for a device's limits. */
+export const tooLarge = (what: string, bytes: number, verb: string, limit: number): DeviceError =>
+  new DeviceError(
+    `webgpu: ${what} takes ${bytes} bytes, and this device ${verb} ${limit}; try smaller inputs or the wasm device`,
+  );
 
 const declarations = (bindings: readonly Binding[]): string =>
   bindings

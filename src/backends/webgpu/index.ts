@@ -8,8 +8,9 @@ import { fuseElementwise } from "./fuse.ts";
 import { findGpu, NoGpuError } from "./gpu.ts";
 import { joinIndependent } from "./join.ts";
 import { type PipelineProgress, WebgpuSession } from "./session.ts";
+import { splitBindings } from "./split.ts";
 import type { AnyStep, GpuStep } from "./step.ts";
-import type { GpuTarget } from "./target.ts";
+import { type GpuLimits, type GpuTarget, limitNames } from "./target.ts";
 
 export interface WebgpuOptions {
   /** A device of the caller's: it is used and never destroyed. Default: one that all backends here share. */
@@ -18,6 +19,8 @@ export interface WebgpuOptions {
   powerPreference?: GPUPowerPreference;
   /** Features, of the device or of WGSL, to do without even where they are: for tests of the plainer variants. */
   without?: readonly string[];
+  /** Limits to keep to where the device allows more, for tests. */
+  limits?: Partial<GpuLimits>;
   /** "cpu": operators without a GPU kernel run on the host, at the cost of copies. Default: they are refused. */
   fallback?: "cpu";
   /** Told how many shaders are compiled while plans are made. */
@@ -93,7 +96,7 @@ export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBac
     (found) => found.wgslLanguageFeatures,
     () => undefined,
   );
-  const target = targetOf(gpu.device, languageFeatures, options.without ?? []);
+  const target = targetOf(gpu.device, languageFeatures, options);
   const host = fallback && (await import("../cpu/index.ts")).cpu();
   return backend(gpu, target, host, onProgress);
 }
@@ -118,7 +121,8 @@ function backend(
     kernelsFor: (op) => (host ? [...own.for(op), ...host.kernelsFor(op)] : own.for(op)),
     fallback: host?.fallback as Backend<AnyStep>["fallback"],
     inplace: false,
-    refine: (plan) => joinIndependent(absorbSteps(fuseElementwise(plan, target), target), target),
+    refine: (plan) =>
+      splitBindings(joinIndependent(absorbSteps(fuseElementwise(plan, target), target), target), target),
     async load(ops, dtypes) {
       await own.load(new Set(ops.map((op) => op.name)));
       await host?.load?.(ops, dtypes);
@@ -134,7 +138,7 @@ function backend(
 function targetOf(
   { features, limits, adapterInfo }: GPUDevice,
   language: WGSLLanguageFeatures | undefined,
-  without: readonly string[],
+  { without = [], limits: wanted }: WebgpuOptions,
 ): GpuTarget {
   const has = (name: GPUFeatureName): boolean => features.has(name) && !without.includes(name);
   const { subgroupMinSize: min = 4, subgroupMaxSize: max = 128 } = adapterInfo ?? {};
@@ -143,7 +147,7 @@ function targetOf(
     f16: has("shader-f16"),
     subgroups: has("subgroups") ? { min, max } : undefined,
     packedDot: language?.has(packed) === true && !without.includes(packed),
-    limits,
+    limits: { ...(Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as GpuLimits), ...wanted },
   };
 }
 

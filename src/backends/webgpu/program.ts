@@ -16,9 +16,10 @@ import {
 } from "../backend.ts";
 import { bufferBytes, copiedBytes, decode } from "./border.ts";
 import { Clock } from "./clock.ts";
-import { mapRead, type Pipeline } from "./device.ts";
+import { mapRead, type Pipeline, tooLarge } from "./device.ts";
 import { bufferOf, keptElements } from "./kept.ts";
 import type { PoolBuffer, WebgpuSession } from "./session.ts";
+import { sourceBytes } from "./split.ts";
 import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
 
 /** A dispatch with what it needs. */
@@ -112,15 +113,26 @@ export class GpuProgram implements Program {
     return place!.constant ? this.session.constantBuffer(place!, this.constants) : this.slots.get(place!.slot!)!.buffer;
   }
 
-  private bindGroup({ pipeline, buffers, dispatch }: Command, state: readonly GPUBuffer[]): GPUBindGroup {
+  private bindGroup({ step, pipeline, buffers, dispatch }: Command, state: readonly GPUBuffer[]): GPUBindGroup {
     return this.session.gpu.device.createBindGroup({
       layout: pipeline.layout,
       entries: buffers.map((b, binding) => {
         const buffer = typeof b === "number" ? state[b] : b;
         const { range } = dispatch.bindings[binding];
-        return { binding, resource: range ? { buffer, offset: range.offset, size: range.bytes } : { buffer } };
+        const size = range?.bytes ?? this.boundBytes(buffer.size, dispatch.bindings[binding], this.plan.steps[step]);
+        return { binding, resource: { buffer, offset: range?.offset, size } };
       }),
     });
+  }
+
+  /** All of a buffer, or as much as may be bound where only what it was rounded up to is more than that. */
+  private boundBytes(size: number, binding: Binding, s: PlannedStep<AnyStep>): number {
+    const { target } = this.session;
+    const most = target.limits.maxStorageBufferBindingSize;
+    if (size <= most) return size;
+    const needed = sourceBytes(binding, s, target) || size;
+    if (needed > most) throw tooLarge(`"${binding.name}" of "${s.node}"`, needed, "binds at most", most);
+    return Math.ceil(needed / 4) * 4;
   }
 
   /** Parts the commands where a step runs on the host. */

@@ -14,7 +14,7 @@ import {
   unpack,
 } from "../backend.ts";
 import { bufferBytes, copiedBytes, decode, encode } from "./border.ts";
-import { type GpuDevice, sizeClass, usage } from "./device.ts";
+import { type GpuDevice, usage } from "./device.ts";
 import { GpuProgram } from "./program.ts";
 import { GpuState } from "./state.ts";
 import { type AnyStep, isGpuStep } from "./step.ts";
@@ -117,7 +117,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
 
   /** A free buffer of at least `bytes`, and not much more. */
   acquire(bytes: number, label: string): PoolBuffer {
-    const wanted = sizeClass(bytes);
+    const wanted = this.gpu.sizeFor(bytes);
     let best: PoolBuffer | undefined;
     for (const b of this.pool)
       if (!b.busy && b.buffer.size >= wanted && (!best || b.buffer.size < best.buffer.size)) best = b;
@@ -137,7 +137,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   stagingBuffer(bytes: number): GPUBuffer {
     if (!this.staging || this.staging.size < bytes) {
       this.staging?.destroy();
-      this.staging = this.gpu.buffer(sizeClass(bytes), usage.mapRead | usage.copyTarget, "the results");
+      this.staging = this.gpu.buffer(this.gpu.sizeFor(bytes), usage.mapRead | usage.copyTarget, "the results");
     }
     return this.staging;
   }

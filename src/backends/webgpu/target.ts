@@ -20,8 +20,16 @@ export interface GpuTarget {
   readonly subgroups?: { readonly min: number; readonly max: number };
   /** Whether shaders have `dot4I8Packed`. */
   readonly packedDot: boolean;
-  readonly limits: GPUSupportedLimits;
+  readonly limits: GpuLimits;
 }
+
+/** Those of the device that kernels and plans keep to. */
+export const limitNames = [
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+] as const;
+export type GpuLimits = Readonly<Record<(typeof limitNames)[number], number>>;
 
 const f32: Storage = { element: "f32", bytes: 4, scalar: "f32" };
 const f16: Storage = { element: "f16", bytes: 2, scalar: "f32" };
