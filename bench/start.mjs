@@ -1,6 +1,7 @@
 /**
  * Entry of `npm run bench`: installs the peers and builds the engine when they are missing, bundles the benchmarks,
  * and runs them on the caller's Node (`--node24`: on Node 24, `--markdown`: on both, one after the other).
+ * `--gpu`, first: that of `npm run bench:gpu`, whose code runs unbundled.
  */
 import { execSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -10,6 +11,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const root = fileURLToPath(new URL("..", import.meta.url));
 const node24 = `${here}node_modules/node/bin/node${process.platform === "win32" ? ".exe" : ""}`;
 const args = process.argv.slice(2);
+const gpu = args[0] === "--gpu";
 
 if (process.env["FORWARDPASS_BENCH_READY"]) {
   await import(new URL(".cache/main.mjs", import.meta.url).href);
@@ -17,6 +19,13 @@ if (process.env["FORWARDPASS_BENCH_READY"]) {
   await prepare();
   // npm puts node_modules/.bin, and so Node 24, first on the path: the caller's Node is the one that runs npm.
   const own = process.env["npm_node_execpath"] ?? process.execPath;
+  if (gpu) {
+    const { status } = spawnSync(own, ["--import", "tsx", `${here}src/gpu/main.ts`, ...args.slice(1)], {
+      cwd: here,
+      stdio: "inherit",
+    });
+    process.exit(status ?? 1);
+  }
   const chosen = args.includes("--node24") ? [node24] : args.includes("--markdown") ? [own, node24] : [own];
   for (const node of chosen) {
     const { status } = spawnSync(node, [fileURLToPath(import.meta.url), ...args.filter((a) => a !== "--node24")], {
@@ -28,7 +37,8 @@ if (process.env["FORWARDPASS_BENCH_READY"]) {
 }
 
 async function prepare() {
-  if (!existsSync(`${here}node_modules/onnxruntime-web`) || !existsSync(`${here}node_modules/node-llama-cpp`)) {
+  const needed = ["onnxruntime-web", gpu ? "@tensorflow/tfjs-backend-webgpu" : "node-llama-cpp"];
+  if (!needed.every((name) => existsSync(`${here}node_modules/${name}`))) {
     console.error("bench: installing the peers (about 1 GB, once) ...");
     // onnxruntime-node would fetch CUDA libraries, node-llama-cpp the sources of llama.cpp.
     // Not `npm ci`: a lock file made where some platforms' packages of a peer are missing does not pass there.
@@ -41,6 +51,7 @@ async function prepare() {
     console.error("bench: building forwardpass ...");
     shell("npm run build", root);
   }
+  if (gpu) return;
   const { build } = await import("esbuild");
   await build({
     absWorkingDir: here,

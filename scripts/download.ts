@@ -10,8 +10,9 @@ import { tmpdir } from "node:os";
 import { basename, join, posix, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { build, type Plugin } from "esbuild";
+import type { Plugin } from "esbuild";
 import { barrel, bundle, entries, root } from "./bundle.ts";
+import { bundleForPage } from "./page.ts";
 
 export interface Chunk {
   readonly file: string;
@@ -67,22 +68,12 @@ function packageFrom(files: ReadonlyMap<string, string>): Plugin {
 export async function measureDownload(models: ReadonlyMap<string, string>): Promise<Download> {
   const dist = new Map((await bundle(entries, "es")).map(({ fileName, code }) => [fileName, code]));
   dist.set("index.js", barrel.es);
-  const { outputFiles, metafile } = await build({
+  const { outputFiles, metafile } = await bundleForPage({
     stdin: { contents: 'export { load } from "forwardpass"', resolveDir: root, sourcefile: "page.js" },
     absWorkingDir: root,
     plugins: [packageFrom(dist)],
-    bundle: true,
-    minify: true,
-    splitting: true,
-    format: "esm",
-    platform: "browser",
-    target: "es2022",
-    outdir: "out",
     entryNames: "page",
     external: ["node:*", "sharp", "webgpu", "gpu.js", "@huggingface/*"],
-    write: false,
-    metafile: true,
-    logLevel: "error",
   });
   const chunks = outputFiles.map(({ path, contents }): Chunk => {
     const [, output] = Object.entries(metafile.outputs).find(([p]) => resolve(root, p) === path)!;

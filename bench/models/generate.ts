@@ -5,17 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { bert } from "./bert.ts";
-import { densenet, inception, resnet50, shufflenet, squeezenet } from "./cnn.ts";
-
-export const models: Readonly<Record<string, { make: () => Uint8Array; shape: readonly number[] }>> = {
-  squeezenet: { make: squeezenet, shape: [1, 3, 224, 224] },
-  shufflenet: { make: shufflenet, shape: [1, 3, 224, 224] },
-  inception: { make: inception, shape: [1, 3, 224, 224] },
-  densenet: { make: densenet, shape: [1, 3, 224, 224] },
-  resnet50: { make: resnet50, shape: [1, 3, 224, 224] },
-  bert: { make: bert, shape: [1, 128, 768] },
-};
+import { models } from "./models.ts";
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const [folder = ".", ...names] = process.argv.slice(2);

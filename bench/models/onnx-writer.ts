@@ -4,7 +4,7 @@ import { PbfWriter } from "pbf";
 type Attribute = number | string | readonly number[];
 type WriteFields = (pbf: PbfWriter) => void;
 
-const dataTypes = { f32: 1, i64: 7 } as const;
+const dataTypes = { f32: 1, i64: 7, f16: 10 } as const;
 /** AttributeProto.AttributeType */
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 /** Attributes that are floats even where their value is whole. */
@@ -91,7 +91,7 @@ export class OnnxWriter {
   }
 
   /** The model's bytes. */
-  finish(output: string, shape: readonly number[]): Uint8Array {
+  finish(output: string, shape: readonly number[], dtype: keyof typeof dataTypes = "f32"): Uint8Array {
     const pbf = new PbfWriter();
     pbf.writeVarintField(1, 8);
     message(pbf, 7, (graph) => {
@@ -99,7 +99,7 @@ export class OnnxWriter {
       graph.writeStringField(2, this.name);
       for (const i of this.initializers) message(graph, 5, i);
       for (const i of this.inputs) message(graph, 11, i);
-      message(graph, 12, valueInfo(output, shape, "f32"));
+      message(graph, 12, valueInfo(output, shape, dtype));
     });
     message(pbf, 8, (o) => o.writeVarintField(2, this.opset));
     return pbf.finish();

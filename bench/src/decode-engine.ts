@@ -6,48 +6,26 @@
 import type * as Root from "../../src/index.ts";
 import type * as Tasks from "../../src/tasks/index.ts";
 import { llama } from "../models/llama.ts";
-import { type Decoded, prefillTokens } from "./decoded.ts";
+import { type Decoded, decodeAndPrefill, measured, prefillTokens, tokens, warmup } from "./decoded.ts";
 import { distFolder } from "./paths.ts";
 import { randomFeed } from "./task.ts";
 
-const warmup = 16;
-const measured = 64;
 /** Of the context, where the model was not made for more. */
 const context = 1024;
 
-const tokens = (n: number): number[] => Array.from({ length: n }, (_, i) => 300 + i);
 const memory = () => ({
   rss: process.memoryUsage().rss / 1e6,
   peak: process.resourceUsage().maxRSS / 1000,
 });
 
-function argMax(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
-  return best;
-}
-
 async function forwardpass(threads: number, file: string): Promise<Decoded> {
   const { textGeneration } = (await import(new URL("tasks.js", distFolder()).href)) as typeof Tasks;
   const { decoder } = await textGeneration(file, { device: "wasm", threads });
-  const sequence = decoder.sequence();
-  let next = argMax(await sequence.feed(tokens(warmup)));
-  const decode: number[] = [];
-  for (let i = 0; i < warmup + measured; i++) {
-    const start = performance.now();
-    next = argMax(await sequence.feed([next]));
-    if (i >= warmup) decode.push(performance.now() - start);
-  }
-  const held = memory();
-  let prefill = Number.POSITIVE_INFINITY;
-  if (decoder.config.contextLength >= prefillTokens)
-    for (let i = 0; i < 3; i++) {
-      sequence.truncate(0);
-      const start = performance.now();
-      await sequence.feed(tokens(prefillTokens));
-      prefill = Math.min(prefill, performance.now() - start);
-    }
-  return { decode, prefill, ...held };
+  let held = memory();
+  const times = await decodeAndPrefill(decoder, () => {
+    held = memory();
+  });
+  return { ...times, ...held };
 }
 
 async function llamaCpp(threads: number, file: string): Promise<Decoded> {

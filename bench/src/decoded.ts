@@ -1,4 +1,6 @@
-/** What a process that runs a language model tells the one that started it. */
+/** Decoding token by token as it is measured, and what a process that does it tells the one that started it. */
+import type { Decoder } from "../../src/models/transformer/sequence.ts";
+
 export interface Decoded {
   /** Milliseconds of each token after the first ones. */
   readonly decode: readonly number[];
@@ -10,3 +12,39 @@ export interface Decoded {
 }
 
 export const prefillTokens = 512;
+export const warmup = 16;
+export const measured = 64;
+
+export const tokens = (n: number): number[] => Array.from({ length: n }, (_, i) => 300 + i);
+
+function argMax(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
+}
+
+/** @param between called after decoding */
+export async function decodeAndPrefill(
+  decoder: Decoder,
+  between = () => {},
+): Promise<Pick<Decoded, "decode" | "prefill">> {
+  const sequence = decoder.sequence();
+  let next = argMax(await sequence.feed(tokens(warmup)));
+  const decode: number[] = [];
+  for (let i = 0; i < warmup + measured; i++) {
+    const start = performance.now();
+    next = argMax(await sequence.feed([next]));
+    if (i >= warmup) decode.push(performance.now() - start);
+  }
+  between();
+  let prefill = Number.POSITIVE_INFINITY;
+  if (decoder.config.contextLength >= prefillTokens)
+    for (let i = 0; i < 3; i++) {
+      sequence.truncate(0);
+      const start = performance.now();
+      await sequence.feed(tokens(prefillTokens));
+      prefill = Math.min(prefill, performance.now() - start);
+    }
+  sequence.dispose();
+  return { decode, prefill };
+}

@@ -14,16 +14,18 @@ export interface Machine {
   readonly peers: Readonly<Record<string, string>>;
 }
 
-export function machine(): Machine {
-  const peers = [
-    "onnxruntime-web",
-    "onnxruntime-node",
-    "@tensorflow/tfjs",
-    "@jax-js/jax",
-    "gpu.js",
-    "node-llama-cpp",
-    "@wllama/wllama",
-  ];
+const everyPeer = [
+  "onnxruntime-web",
+  "onnxruntime-node",
+  "@tensorflow/tfjs",
+  "@jax-js/jax",
+  "gpu.js",
+  "node-llama-cpp",
+  "@wllama/wllama",
+];
+
+/** @param peers packages whose versions matter */
+export function machine(peers: readonly string[] = everyPeer): Machine {
   return {
     date: new Date().toISOString().slice(0, 10),
     node: process.version,

@@ -1,11 +1,13 @@
 /** `npm run bench [workload ...]`: each workload in a process of its own, the engines in turn inside it. */
 import { fork } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { openEngines } from "./engines/index.ts";
 import { describe, machine } from "./machine.ts";
 import { writeMarkdown } from "./markdown.ts";
-import { type CaseResult, type Effort, quick, thorough } from "./measure.ts";
-import { benchFolder } from "./paths.ts";
+import { type CaseResult, effortOf } from "./measure.ts";
+import { benchFolder, rootFolder } from "./paths.ts";
 import { notesOf, plainTable, rowsOf, type WorkloadResult } from "./report.ts";
 import { attention } from "./workloads/attention.ts";
 import { conv } from "./workloads/conv.ts";
@@ -15,7 +17,7 @@ import { gemm } from "./workloads/gemm.ts";
 import { latency } from "./workloads/latency.ts";
 import { models } from "./workloads/models.ts";
 import { size } from "./workloads/size.ts";
-import type { Workload } from "./workloads/workload.ts";
+import type { Context, Workload } from "./workloads/workload.ts";
 
 const workloads: readonly Workload[] = [gemm, conv, attention, models, latency, decode, coldStart, memory, size];
 
@@ -53,27 +55,21 @@ const legend = [
   "tfjs-cpu is divided by forwardpass cpu; forwardpass cpu and x2 by x1. xN: N threads. Outputs are compared in the same run: WRONG where they differ.",
 ];
 
-function effort(): Effort {
-  if (options.quick) return quick;
-  const rounds = Number(options.turns ?? thorough.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--turns takes a number from 1");
-  return { ...thorough, rounds, budget: (thorough.budget * rounds) / thorough.rounds };
-}
-
 /** In the child: one workload, each case sent to the parent as it is done. */
 async function runWorkload(name: string): Promise<void> {
   const threads = options.threads.split(",").map(Number);
   if (!threads.every((n) => Number.isInteger(n) && n > 0)) throw new Error("--threads takes numbers by commas");
   const wanted = options.engine.split(",").filter(Boolean);
-  await workloads
-    .find((w) => w.name === name)!
-    .run({
-      threads,
-      effort: effort(),
-      wants: (c) => c.includes(options.case),
-      wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),
-      report: (result) => process.send!(result),
-    });
+  const context: Context = {
+    threads,
+    effort: effortOf(options),
+    wants: (c) => c.includes(options.case),
+    wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),
+    openEngines: (extra) => openEngines(context, extra),
+    readFile: (path) => readFile(new URL(path, rootFolder)),
+    report: (result) => process.send!(result),
+  };
+  await workloads.find((w) => w.name === name)!.run(context);
   process.exit(0);
 }
 

@@ -1,5 +1,4 @@
 /** Engines in turn on one task, in one process; their outputs are compared in the same run. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Engine, Loaded } from "./engines/engine.ts";
 import type { Task } from "./task.ts";
 
@@ -14,6 +13,8 @@ export interface EngineResult {
   readonly wrong?: number;
   /** Why there is no number. */
   readonly note?: string;
+  /** Some elements of the output, evenly spread: to compare results of different processes. */
+  readonly probe?: readonly number[];
 }
 export interface CaseResult {
   readonly name: string;
@@ -23,6 +24,10 @@ export interface CaseResult {
   readonly engines: readonly EngineResult[];
   /** What else there is to say, in a line below the table. */
   readonly remark?: string;
+  /** That a call reads at least, where that bounds it. */
+  readonly bytes?: number;
+  readonly dtype?: "f32" | "f16";
+  readonly tolerance?: number;
 }
 
 export interface Effort {
@@ -38,9 +43,18 @@ export interface Effort {
 export const thorough: Effort = { rounds: 25, budget: 8000, warmup: 400, sample: 5 };
 export const quick: Effort = { rounds: 3, budget: 400, warmup: 30, sample: 1 };
 
+/** What the options `--quick` and `--turns` ask for. */
+export function effortOf(options: { quick?: boolean; turns?: string }, hasty = quick): Effort {
+  if (options.quick) return hasty;
+  const rounds = Number(options.turns ?? thorough.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--turns takes a number from 1");
+  return { ...thorough, rounds, budget: (thorough.budget * rounds) / thorough.rounds };
+}
+
 /** Milliseconds: threads of other engines spin for a while after their call. */
 const settle = 6;
 const tolerance = 1e-3;
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Runner {
   readonly engine: Engine;
@@ -66,19 +80,26 @@ async function time(loaded: Loaded, calls: number): Promise<number> {
     const result = loaded.run();
     if (result instanceof Promise) await result;
   }
+  await loaded.finish?.();
   return (performance.now() - start) / calls;
 }
 
 /** Milliseconds per floating-point operation that each engine needed in the case before: to leave out hopeless ones. */
 const pace = new Map<string, number>();
 
+/** Why an engine is left out of a case: its calls would take longer than the budget. */
+export function tooLong(engine: string, flop: number, { budget }: Effort): string | undefined {
+  const ms = (pace.get(engine) ?? 0) * flop;
+  return ms > budget ? `left out: about ${Number((ms / 1000).toPrecision(1))} s a call` : undefined;
+}
+
 export async function measure(task: Task, engines: readonly Engine[], effort: Effort): Promise<CaseResult> {
   const results = new Map<Engine, Partial<EngineResult>>();
   const runners: Runner[] = [];
   for (const engine of engines) {
-    const expected = (pace.get(engine.name) ?? 0) * task.flop;
     try {
-      if (expected > effort.budget) throw new Error(`left out: about ${(expected / 1000).toPrecision(1)} s a call`);
+      const note = tooLong(engine.name, task.flop, effort);
+      if (note) throw new Error(note);
       runners.push(await start(engine, task, effort));
     } catch (e) {
       results.set(engine, { note: reason(e) });
@@ -89,6 +110,13 @@ export async function measure(task: Task, engines: readonly Engine[], effort: Ef
       const r = runners[(i + round) % runners.length];
       if (!results.has(r.engine)) await turn(r, effort).catch((e) => results.set(r.engine, { note: reason(e) }));
     }
+  for (const r of runners) {
+    if (!r.loaded.finish || results.has(r.engine)) continue;
+    // What was started many times over is looked at again: nobody read it meanwhile.
+    const end = (await r.loaded.values(await r.loaded.run())).slice();
+    const { wrong } = compare(end, r.output, task.tolerance);
+    if (wrong !== undefined) results.set(r.engine, { wrong });
+  }
   const peer = runners.find((r) => r.engine.name.startsWith("ort-")) ?? runners.at(-1);
   for (const r of runners) {
     await r.loaded.dispose();
@@ -97,7 +125,8 @@ export async function measure(task: Task, engines: readonly Engine[], effort: Ef
       median: median(r.times),
       min: Math.min(...r.times),
       samples: r.times.length,
-      ...compare(r.output, peer!.output),
+      ...compare(r.output, peer!.output, task.tolerance),
+      probe: probe(r.output),
     });
     if (task.flop) pace.set(r.engine.name, Math.min(...r.times) / task.flop);
   }
@@ -105,6 +134,8 @@ export async function measure(task: Task, engines: readonly Engine[], effort: Ef
     name: task.name,
     unit: "ms",
     flop: task.flop,
+    dtype: Object.values(task.inputs).some((t) => t.dtype === "f16") ? "f16" : "f32",
+    tolerance: task.tolerance,
     engines: engines.map((e) => ({ engine: e.name, baseline: e.baseline, ...results.get(e) })),
   };
 }
@@ -115,7 +146,7 @@ async function start(engine: Engine, task: Task, effort: Effort): Promise<Runner
   const loaded = await engine.load(task);
   const before = performance.now();
   // A copy: an engine may give the same memory again.
-  const output = loaded.values(await loaded.run()).slice();
+  const output = (await loaded.values(await loaded.run())).slice();
   let latest = performance.now() - before;
   for (let spent = 0; spent + latest < effort.warmup; ) {
     const calls = Math.max(1, Math.floor(effort.sample / latest));
@@ -136,7 +167,17 @@ async function turn(r: Runner, { budget }: Effort): Promise<void> {
   r.times.push(r.latest);
 }
 
-function compare(actual: Float32Array, expected: Float32Array): { wrong?: number } {
+function probe(output: Float32Array): number[] {
+  const step = Math.max(1, Math.floor(output.length / 64));
+  return Array.from(output.filter((_, i) => i % step === 0));
+}
+
+/** The error, where it is too large. */
+export function compare(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  allowed = tolerance,
+): { wrong?: number } {
   if (actual.length !== expected.length) return { wrong: Number.POSITIVE_INFINITY };
   let largest = 0;
   let difference = 0;
@@ -148,5 +189,5 @@ function compare(actual: Float32Array, expected: Float32Array): { wrong?: number
       difference = Number.isNaN(d) ? Infinity : d;
   }
   const error = difference === 0 ? 0 : difference / largest;
-  return error > tolerance ? { wrong: error } : {};
+  return error > allowed ? { wrong: error } : {};
 }

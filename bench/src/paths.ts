@@ -1,4 +1,4 @@
-/** Where things lie. The code runs bundled, in bench/.cache. */
+/** Where things lie. The code runs bundled in bench/.cache, or from bench/src as it is. */
 export const benchFolder = new URL("../", import.meta.url);
 export const rootFolder = new URL("../", benchFolder);
 

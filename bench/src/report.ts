@@ -44,8 +44,8 @@ export function notesOf({ cases }: WorkloadResult): string[] {
 
 /** Ours: the time and speed. Peers: how many times ours they take, by the median and by the fastest. */
 function cell(c: CaseResult, e: EngineResult): string {
-  if (e.median === undefined) return "-";
   if (e.wrong !== undefined) return `WRONG (off by ${e.wrong.toPrecision(2)})`;
+  if (e.median === undefined) return "-";
   const base = c.engines.find((b) => b.engine === e.baseline);
   const own = amount(e.median, c.unit) + (c.flop && isOurs(e) ? ` ${speed(c.flop, e.median)}` : "");
   if (!base?.median) return own;

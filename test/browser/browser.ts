@@ -2,13 +2,15 @@
 import { fileURLToPath } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { chromiumLaunch } from "../../scripts/chromium.ts";
+import { type PageServer, startServer } from "../../scripts/page.ts";
 import type { Kit } from "./kit.ts";
-import { startServer, type TestServer } from "./server.ts";
+
+const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
 export type Where = "page" | "worker";
 
 export interface TestBrowser {
-  readonly server: TestServer;
+  readonly server: PageServer;
   /**
    * Opens a page: cross-origin isolated, or plain.
    * @param before runs in the page first
@@ -40,7 +42,10 @@ export async function launchChromium(): Promise<Browser> {
 }
 
 export async function startBrowser(): Promise<TestBrowser> {
-  const server = await startServer(fileURLToPath(new URL("./kit.ts", import.meta.url)));
+  const server = await startServer(path("./kit.ts"), {
+    models: path("../../examples/models"),
+    conformance: path("../../../shared/conformance/dev"),
+  });
   const browser = await launchChromium().catch(async (e) => {
     await server.close();
     throw e;
@@ -74,7 +79,7 @@ function callInPage([where, name, args]: readonly [Where, keyof Kit, unknown[]])
     return kit[name](...args);
   }
   return new Promise((resolve, reject) => {
-    const worker = new Worker("/kit.js", { type: "module" });
+    const worker = new Worker("/page.js", { type: "module" });
     worker.onmessage = ({ data }) => {
       worker.terminate();
       if ("error" in data) reject(new Error(data.error));

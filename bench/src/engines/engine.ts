@@ -1,10 +1,15 @@
-/** An engine under measurement. Typed arrays go in and come out, for all alike: copies and readback are part of the time. */
+/**
+ * An engine under measurement. Typed arrays go in and come out, for all alike: copies and readback are part of the time.
+ * With `task.resident` those that can keep inputs and outputs in the device's memory.
+ */
 import type { Task } from "../task.ts";
 
 export interface Loaded {
   run(): unknown;
+  /** Present where `run` only starts the work: waits until all that was started is done. */
+  finish?(): Promise<unknown>;
   /** The first output's elements in what `run` gave. */
-  values(result: unknown): Float32Array;
+  values(result: unknown): Float32Array | Promise<Float32Array>;
   dispose(): unknown;
 }
 

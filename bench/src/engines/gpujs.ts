@@ -1,5 +1,4 @@
-/** gpu.js in whatever mode it finds: without a GL library in Node that is its own WebAssembly or JavaScript mode. */
-import { createRequire } from "node:module";
+/** gpu.js in whatever mode it finds: in Node without a GL library that is its own WebAssembly or JavaScript mode. */
 import type { Engine } from "./engine.ts";
 
 /** The part of gpu.js that is used; its own types need the DOM's GL. */
@@ -20,13 +19,14 @@ interface KernelThis {
 }
 
 export async function gpujs(baseline: string): Promise<Engine> {
-  const { GPU, input } = createRequire(import.meta.url)("gpu.js") as GpuJs;
+  const { GPU, input } = ((await import("gpu.js")) as unknown as { default: GpuJs }).default;
   const gpu = new GPU();
   return {
     name: `gpu.js (${gpu.mode})`,
     baseline,
     async load({ product, inputs }) {
-      if (!product || !inputs["b"]) throw new Error("only products of two inputs were written for it");
+      if (inputs["a"]?.dtype !== "f32" || !product || !inputs["b"])
+        throw new Error("only products of two f32 inputs were written for it");
       const { m, k, n } = product;
       const kernel = gpu
         .createKernel(function (this: KernelThis, a: number[][], b: number[][]) {
@@ -35,6 +35,7 @@ export async function gpujs(baseline: string): Promise<Engine> {
           return sum;
         })
         .setConstants({ k })
+        .setLoopMaxIterations(k)
         .setOutput([n, m]);
       const a = inputs["a"].data as Float32Array;
       const b = inputs["b"].data as Float32Array;

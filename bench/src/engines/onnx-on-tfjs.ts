@@ -54,24 +54,32 @@ export class OnnxOnTfjs {
     let data: Float32Array | undefined;
     // Nothing is returned to `tidy`: it would look for tensors among all elements.
     this.tf.tidy(() => {
-      const values = new Map(this.constants);
-      for (const [name, { data, shape }] of Object.entries(inputs))
-        values.set(name, { t: this.tf.tensor(data as Float32Array, [...shape], "float32") });
-      for (const step of this.steps) {
-        const attribute = (name: string): AttributeProto | undefined =>
-          step.node.attribute.find((a) => a.name === name);
-        const y = this.operators[step.node.opType]({
-          x: step.node.input.map((i) => values.get(i) as Value),
-          ints: (name, otherwise) => attribute(name)?.ints.map(Number) ?? otherwise,
-          int: (name, otherwise) => Number(attribute(name)?.i ?? otherwise),
-          float: (name, otherwise) => attribute(name)?.f ?? otherwise,
-          step,
-        });
-        values.set(step.output, y);
-      }
-      data = toNchw(this.tf, values.get(this.output)!).dataSync() as Float32Array;
+      data = this.compute(this.upload(inputs)).dataSync() as Float32Array;
     });
     return data!;
+  }
+
+  upload(inputs: Readonly<Record<string, Feed>>): Map<string, Tensor> {
+    const tensor = ({ data, shape }: Feed): Tensor => this.tf.tensor(data as Float32Array, [...shape], "float32");
+    return new Map(Object.entries(inputs).map(([name, feed]) => [name, tensor(feed)]));
+  }
+
+  /** The output, and what was computed on the way: to be called in `tidy`. */
+  compute(inputs: ReadonlyMap<string, Tensor>): Tensor {
+    const values = new Map(this.constants);
+    for (const [name, t] of inputs) values.set(name, { t });
+    for (const step of this.steps) {
+      const attribute = (name: string): AttributeProto | undefined => step.node.attribute.find((a) => a.name === name);
+      const y = this.operators[step.node.opType]({
+        x: step.node.input.map((i) => values.get(i) as Value),
+        ints: (name, otherwise) => attribute(name)?.ints.map(Number) ?? otherwise,
+        int: (name, otherwise) => Number(attribute(name)?.i ?? otherwise),
+        float: (name, otherwise) => attribute(name)?.f ?? otherwise,
+        step,
+      });
+      values.set(step.output, y);
+    }
+    return toNchw(this.tf, values.get(this.output)!);
   }
 
   dispose(): void {

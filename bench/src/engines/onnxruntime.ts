@@ -1,11 +1,9 @@
 /** onnxruntime-web (its wasm backend) and onnxruntime-node. */
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import type { InferenceSession } from "onnxruntime-web";
-import { smallTask, type Task } from "../task.ts";
+import { smallTask } from "../task.ts";
 import type { Engine } from "./engine.ts";
-
-type Ort = typeof import("onnxruntime-web");
+import { type Ort, ortEngine } from "./ort-engine.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -14,27 +12,6 @@ function freshCopy(name: string): Ort {
   for (const path of Object.keys(require.cache))
     if (/onnxruntime-(web|node|common)/.test(path)) delete require.cache[path];
   return require(name) as Ort;
-}
-
-const ortTypes = { f32: "float32", i64: "int64" } as const;
-
-function ortEngine(name: string, ort: Ort, options: InferenceSession.SessionOptions, baseline: string): Engine {
-  return {
-    name,
-    baseline,
-    async load({ onnx, inputs }: Task) {
-      const session = await ort.InferenceSession.create(onnx, { logSeverityLevel: 3, ...options });
-      const feeds = Object.fromEntries(
-        Object.entries(inputs).map(([k, t]) => [k, new ort.Tensor(ortTypes[t.dtype], t.data as Float32Array, t.shape)]),
-      );
-      const output = session.outputNames[0];
-      return {
-        run: () => session.run(feeds),
-        values: (result) => (result as InferenceSession.OnnxValueMapType)[output].data as Float32Array,
-        dispose: () => session.release(),
-      };
-    },
-  };
 }
 
 /** Its worker threads start here, with `Worker` global as it wants; afterwards others find plain Node again. */

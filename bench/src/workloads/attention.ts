@@ -1,5 +1,4 @@
 /** Scaled dot-product attention as exporters write it: MatMul, Mul, Softmax, MatMul; 12 heads of 64, batch 1. */
-import { openEngines } from "../engines/index.ts";
 import { smallTask, type Task } from "../task.ts";
 import { measureAll, type Workload } from "./workload.ts";
 
@@ -23,6 +22,6 @@ export const attention: Workload = {
       const name = `seq ${seq}`;
       return { name, make: () => attentionTask(name, seq) };
     });
-    await measureAll(tasks, await openEngines(context), context);
+    await measureAll(tasks, await context.openEngines(), context);
   },
 };

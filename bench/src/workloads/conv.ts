@@ -1,5 +1,4 @@
 /** Single convolutions with bias and relu, as ResNet-50 and MobileNet have them; batch 1, NCHW. */
-import { openEngines } from "../engines/index.ts";
 import { smallTask, type Task } from "../task.ts";
 import { measureAll, type Workload } from "./workload.ts";
 
@@ -70,6 +69,6 @@ export const conv: Workload = {
         return { name, make: () => layerTask(name, layer) };
       }),
     );
-    await measureAll(tasks, await openEngines(context), context);
+    await measureAll(tasks, await context.openEngines(), context);
   },
 };

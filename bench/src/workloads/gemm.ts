@@ -1,5 +1,4 @@
 /** Matrix products, f32: square, and few rows times a large matrix. */
-import { openEngines } from "../engines/index.ts";
 import { smallTask, type Task } from "../task.ts";
 import { measureAll, type Workload } from "./workload.ts";
 
@@ -7,14 +6,20 @@ const squares = [128, 256, 512, 1024, 2048];
 const rows = [1, 4, 32];
 const wide = 1024;
 
-function product(name: string, m: number, k: number, n: number, constant: boolean): Task {
+/** With a constant B, or two inputs. */
+export function product(
+  name: string,
+  [m, k, n]: readonly number[],
+  constant: boolean,
+  options: Pick<Parameters<typeof smallTask>[4] & object, "dtype" | "tolerance"> = {},
+): Task {
   const inputs: Record<string, number[]> = constant ? { a: [m, k] } : { a: [m, k], b: [k, n] };
   return smallTask(
     name,
     2 * m * k * n,
     inputs,
     (model) => ({ output: model.node("MatMul", ["a", constant ? model.weights([k, n], k) : "b"]), shape: [m, n] }),
-    { m, k, n },
+    { ...options, product: { m, k, n } },
   );
 }
 
@@ -24,11 +29,11 @@ export const gemm: Workload = {
   async run(context) {
     const sizes = [...squares.map((n) => [n, n, n]), ...rows.map((m) => [m, wide, wide])];
     const tasks = [true, false].flatMap((constant) =>
-      sizes.map(([m, k, n]) => {
-        const name = `${m}x${k}x${n} ${constant ? "constant" : "input"} B`;
-        return { name, make: () => product(name, m, k, n, constant) };
+      sizes.map((size) => {
+        const name = `${size.join("x")} ${constant ? "constant" : "input"} B`;
+        return { name, make: () => product(name, size, constant) };
       }),
     );
-    await measureAll(tasks, await openEngines(context), context);
+    await measureAll(tasks, await context.openEngines(), context);
   },
 };

@@ -1,6 +1,5 @@
 /** The time of one call of a small model: mostly what surrounds the kernels. */
 import { forwardpass, wasmName } from "../engines/forwardpass.ts";
-import { openEngines } from "../engines/index.ts";
 import { mlpTask } from "./mlp.ts";
 import { measureAll, type Workload } from "./workload.ts";
 
@@ -14,6 +13,6 @@ export const latency: Workload = {
       await forwardpass("forwardpass cpu runSync", { device: "cpu", sync: true, baseline }),
     ];
     const task = mlpTask();
-    await measureAll([{ name: task.name, make: () => task }], await openEngines(context, sync), context);
+    await measureAll([{ name: task.name, make: () => task }], await context.openEngines(sync), context);
   },
 };

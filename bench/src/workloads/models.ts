@@ -1,10 +1,7 @@
 /** Whole models: those of the examples with a real input, and well-known topologies with random weights. */
-import { readFileSync } from "node:fs";
-import { models as generated } from "../../models/generate.ts";
-import { openEngines } from "../engines/index.ts";
-import { rootFolder } from "../paths.ts";
+import { models as generated } from "../../models/models.ts";
 import { type Feed, randomFeed, type Task } from "../task.ts";
-import { type LazyTask, measureAll, type Workload } from "./workload.ts";
+import { type Context, type LazyTask, measureAll, type Workload } from "./workload.ts";
 
 interface Golden {
   readonly dims?: number[];
@@ -21,7 +18,7 @@ const tokens = ([row]: readonly number[][]): Feed => ({
 });
 
 const image = ({ u8, dims }: Golden): Record<string, Feed> => ({
-  image: { dtype: "f32", shape: dims!, data: Float32Array.from(Buffer.from(u8!, "base64"), (b) => b / 255) },
+  image: { dtype: "f32", shape: dims!, data: Float32Array.from(atob(u8!), (c) => c.charCodeAt(0) / 255) },
 });
 
 /** Inputs of a case of `golden.json`. */
@@ -38,11 +35,12 @@ const examples: Record<string, (golden: Golden) => Record<string, Feed>> = {
   }),
 };
 
-function exampleTask(name: string): Task {
-  const folder = new URL(`examples/models/${name}/`, rootFolder);
-  const { cases } = JSON.parse(readFileSync(new URL("golden.json", folder), "utf8")) as { cases: Golden[] };
+async function exampleTask(name: string, readFile: Context["readFile"]): Promise<Task> {
+  const folder = `examples/models/${name}`;
+  const text = new TextDecoder().decode(await readFile(`${folder}/golden.json`));
+  const { cases } = JSON.parse(text) as { cases: Golden[] };
   // A copy of its own: small files come as views of a shared buffer, which some readers take for the file.
-  const onnx = Uint8Array.from(readFileSync(new URL("model.onnx", folder)));
+  const onnx = Uint8Array.from(await readFile(`${folder}/model.onnx`));
   return { name, onnx, inputs: examples[name](cases[0]), flop: 0 };
 }
 
@@ -56,8 +54,8 @@ const gigaflop: Record<string, number> = {
   bert: 22.3,
 };
 
-const tasks: readonly LazyTask[] = [
-  ...Object.keys(examples).map((name) => ({ name, make: () => exampleTask(name) })),
+const tasksOf = ({ readFile }: Context): readonly LazyTask[] => [
+  ...Object.keys(examples).map((name) => ({ name, make: () => exampleTask(name, readFile) })),
   ...Object.entries(generated).map(([name, { make, shape }]) => ({
     name,
     make: (): Task => ({
@@ -73,6 +71,6 @@ export const models: Workload = {
   name: "models",
   title: "Whole models f32, batch 1 (the large ones are topologies with random weights)",
   async run(context) {
-    await measureAll(tasks, await openEngines(context), context);
+    await measureAll(tasksOf(context), await context.openEngines(), context);
   },
 };

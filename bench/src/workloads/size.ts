@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { build, type Metafile } from "esbuild";
+import type { Metafile } from "esbuild";
+import { bundleForPage } from "../../../scripts/page.ts";
 import { bert } from "../../models/bert.ts";
 import { resnet50 } from "../../models/cnn.ts";
 import type { EngineResult } from "../measure.ts";
@@ -57,20 +58,10 @@ const gzipped = (bytes: Uint8Array): number => gzipSync(bytes, { level: 9 }).len
 async function download({ code, files = [] }: Bundle): Promise<number> {
   const entry = fileURLToPath(new URL(".cache/size-entry.mjs", benchFolder));
   writeFileSync(entry, code);
-  const { outputFiles, metafile } = await build({
+  const { outputFiles, metafile } = await bundleForPage({
     entryPoints: [entry],
     absWorkingDir: fileURLToPath(benchFolder),
-    bundle: true,
-    minify: true,
-    splitting: true,
-    format: "esm",
-    platform: "browser",
-    target: "es2022",
-    outdir: ".cache/size",
     external: ["node:*"],
-    write: false,
-    metafile: true,
-    logLevel: "error",
   });
   const paths = reachable(metafile.outputs);
   const js = outputFiles.filter((f) => [...paths].some((p) => resolve(fileURLToPath(benchFolder), p) === f.path));

@@ -1,6 +1,6 @@
 import type { Engine } from "../engines/engine.ts";
 import type { CaseResult, Effort } from "../measure.ts";
-import { measure } from "../measure.ts";
+import { measure, tooLong } from "../measure.ts";
 import type { Task } from "../task.ts";
 
 export interface Context {
@@ -10,6 +10,12 @@ export interface Context {
   wants(caseName: string): boolean;
   /** Whether the user asked for the engine. */
   wantsEngine(name: string): boolean;
+  /** Whether tasks leave inputs and outputs in the device's memory. */
+  readonly resident?: boolean;
+  /** Opens what is measured. `extra`: more columns of this project. */
+  openEngines(extra?: readonly Engine[]): Promise<Engine[]>;
+  /** A file of this repository, by its path. */
+  readFile(path: string): Promise<Uint8Array>;
   /** Called with each result as it comes. */
   report(result: CaseResult): void;
 }
@@ -23,14 +29,20 @@ export interface Workload {
 /** A task by name, made when it is asked for: models take time and memory. */
 export interface LazyTask {
   readonly name: string;
-  make(): Task;
+  /** The task's, where it is worth knowing before. */
+  readonly flop?: number;
+  make(): Task | Promise<Task>;
 }
 
 export async function measureAll(
   tasks: readonly LazyTask[],
   engines: readonly Engine[],
-  context: Context,
+  { effort, resident, wants, report }: Context,
 ): Promise<void> {
-  for (const task of tasks)
-    if (context.wants(task.name)) context.report(await measure(task.make(), engines, context.effort));
+  for (const { name, flop = 0, make } of tasks) {
+    if (!wants(name)) continue;
+    const left = engines.map((e) => ({ engine: e.name, note: tooLong(e.name, flop, effort) }));
+    if (left.every((e) => e.note)) report({ name, unit: "ms", flop, engines: left });
+    else report(await measure({ ...(await make()), resident }, engines, effort));
+  }
 }
