@@ -2,8 +2,8 @@
  * The modules of `dist`: entries for package.json's `exports`, and chunks that they share. What travels together is said
  * here: left to itself, a bundler makes a chunk for each set of entries that share a module, and a page fetches fifty.
  */
-import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
 import { type InternalModuleFormat, type OutputChunk, type Plugin, rollup } from "rollup";
@@ -28,7 +28,7 @@ export const entries: Readonly<Record<string, string>> = {
   tasks: "src/tasks/index.ts",
 };
 
-export const cliEntry = "src/cli/bin.ts";
+const cliEntry = "src/cli/bin.ts";
 
 /**
  * The root entry. Nothing but re-exports of everything: bundlers follow these to what a page uses. Were the operators
@@ -115,4 +115,17 @@ export async function bundle(
   });
   await built.close();
   return output.filter((o) => o.type === "chunk");
+}
+
+/** Everything but the declarations: ES modules, CommonJS, and the command. */
+export async function writeDist(folder: string): Promise<void> {
+  for (const format of ["es", "cjs"] as const) {
+    const chunks = await bundle(format === "es" ? { ...entries, cli: cliEntry } : entries, format);
+    const files = [...chunks, { fileName: format === "es" ? "index.js" : "index.cjs", code: barrel[format] }];
+    for (const { fileName, code } of files) {
+      const path = join(folder, fileName);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, code);
+    }
+  }
 }
