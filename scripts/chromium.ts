@@ -86,9 +86,14 @@ export async function chromiumLaunch(): Promise<ChromiumLaunch> {
     "--no-pings",
     "--font-render-hinting=none",
     ...(real
-      ? ["--ignore-gpu-blocklist"]
+      ? [
+          "--ignore-gpu-blocklist",
+          ...(process.platform === "linux" ? ["--use-angle=vulkan", "--disable-vulkan-surface"] : []),
+        ]
       : [
           "--use-webgpu-adapter=swiftshader",
+          // With it, SwiftShader compiles workgroup memory element by element: seconds for each shader with tiles.
+          "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
           "--use-gl=angle",
           "--use-angle=swiftshader",
           "--enable-unsafe-swiftshader",
