@@ -1,46 +1,10 @@
-/** Hostile models all the way: loaded, planned and run. They run, or fail with a typed error; soon, and in little memory. */
+/** Models that are well-formed and wrong: structure, attributes and weights changed, lengths put right; and greedy ones. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { ForwardpassError, type HostTensor, hostTensor, load, type Session } from "../../src/index.ts";
-import { allocate } from "../../src/tensor/dtype.ts";
-import { sizeOf } from "../../src/tensor/shape.ts";
-import { tensorFrom } from "../cases/case.ts";
+import { type HostTensor, hostTensor, load } from "../../src/index.ts";
 import { encodeModel, type ModelSpec, type NodeSpec } from "./encode.ts";
+import { memoryLimit, survives } from "./hostile.ts";
 import { Mutator, randomFrom } from "./mutate.ts";
-
-const memoryLimit = 64 << 20;
-/** Milliseconds for one mutation, on a busy machine. */
-const patience = 10_000;
-
-/** Inputs of the declared shapes, free dimensions being 1 (the batch) or 8. Undefined where they would be huge. */
-function inputsOf(session: Session): Record<string, HostTensor> | undefined {
-  const inputs: Record<string, HostTensor> = {};
-  for (const [k, { name, dtype, shape = [1, 8] }] of session.inputs.entries()) {
-    const sizes = shape.map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : 8));
-    if (sizeOf(sizes) > memoryLimit / 8) return undefined;
-    inputs[name] =
-      dtype === undefined || dtype === "string"
-        ? { dtype: "string", shape: sizes, data: allocate("string", sizeOf(sizes)) }
-        : tensorFrom(k, dtype, sizes, { min: 0, max: 1 });
-  }
-  return inputs;
-}
-
-async function survives(bytes: Uint8Array, device: "cpu" | "wasm"): Promise<string> {
-  const start = performance.now();
-  try {
-    using session = await load(bytes, { device, threads: 1, memoryLimit });
-    const inputs = inputsOf(session);
-    if (inputs) await session.run(inputs, { signal: AbortSignal.timeout(patience) });
-    expect(session.bytes).toBeLessThan(memoryLimit + 8 * bytes.length + (1 << 20));
-    return "ran";
-  } catch (e) {
-    if (!(e instanceof ForwardpassError)) throw e;
-    return e.name;
-  } finally {
-    expect(performance.now() - start).toBeLessThan(patience);
-  }
-}
 
 describe.each([
   ["fraud-mlp", 1200, 400],
