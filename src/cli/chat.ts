@@ -39,9 +39,7 @@ export const chat: Command = {
     const facts = [architecture, `context of ${formatCount(contextLength)} tokens`, model.decoder.session.device.name];
     io.stderr.write(`${name} ${dim(io, `(${facts.join(", ")})`)}\n`);
     if (!conversation.chats)
-      io.stderr.write(
-        "This model has no chat template: it goes on with what you write. Enter alone goes on further.\n",
-      );
+      io.stderr.write("No chat template: the model goes on with what you write; Enter alone, further.\n");
     io.stderr.write(`${dim(io, "/help for help, Ctrl-D to leave")}\n`);
     await new Terminal(conversation, io).run();
     return 0;
@@ -70,6 +68,7 @@ class Terminal {
   async run(): Promise<void> {
     const { lines } = this;
     const interrupt = (): void => this.interrupt();
+    let left = false;
     // A terminal in line mode gives Ctrl-C to the interface, otherwise it is a signal.
     lines.on("SIGINT", interrupt);
     process.on("SIGINT", interrupt);
@@ -78,11 +77,16 @@ class Terminal {
       for await (const line of lines) {
         const message = this.completed(line);
         if (message !== undefined) {
-          if (message.trim() === "/quit") break;
+          if (message.trim() === "/quit") {
+            left = true;
+            break;
+          }
           await this.handle(message);
         }
         this.prompt();
       }
+      // Ctrl-D leaves the cursor behind the prompt.
+      if (this.isTerminal && !left) this.io.stderr.write("\n");
     } finally {
       process.off("SIGINT", interrupt);
       lines.close();

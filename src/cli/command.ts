@@ -21,6 +21,8 @@ export interface Command {
   summary: string;
   /** After the command's name: `MODEL --input name=FILE ...`. */
   usage: string;
+  /** How many arguments besides options it takes. Default 1. */
+  positionals?: number;
   options: Readonly<Record<string, Option>>;
   /** A command line that works, for the end of the help text. */
   examples?: readonly string[];

@@ -1,7 +1,7 @@
 /** What was said so far, and answers to it. */
 import { type ChatMessage, type Generation, type TextGenerator, tokensPerSecond } from "../tasks/text-generation.ts";
 import type { CliIO } from "./command.ts";
-import { dim } from "./progress.ts";
+import { dim, printable } from "./progress.ts";
 import { WordWrap } from "./wrap.ts";
 
 type Options = NonNullable<Parameters<TextGenerator["stream"]>[1]>;
@@ -93,7 +93,7 @@ export class Conversation {
     try {
       for await (const piece of stream) {
         if (first && isTerminal) stderr.write("\r\x1b[K");
-        stdout.write(wrap ? wrap.push(first ? piece.trimStart() : piece) : piece);
+        stdout.write(wrap ? wrap.push(printable(first ? piece.trimStart() : piece)) : piece);
         first = false;
       }
     } finally {

@@ -12,6 +12,7 @@ export const convert: Command = {
   name: "convert",
   summary: "write a language model in another format, or with other weights",
   usage: "MODEL OUT [options]",
+  positionals: 2,
   options: {
     quant: {
       type: "string",
@@ -39,7 +40,9 @@ export const convert: Command = {
       try {
         const options = { ...fetchOptions(args), to, quant, tokenizer: !args.options["no-tokenizer"], signal };
         const model = await convertModel(input, options);
-        await mkdir(dirname(path), { recursive: true });
+        await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
+          throw new InputError(`${path}: ${cause.message}`, { cause });
+        });
         await write(path, model.chunks, (done) => bar.update({ phase: "read", loaded: done, total: model.size }));
         for (const [name, text] of model.beside) await writeFile(join(dirname(path), name), text);
         bar.done();

@@ -2,12 +2,13 @@
 import { cosineSimilarity, embeddings } from "../tasks/embed.ts";
 import { type Arguments, type CliIO, type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { deviceOf, fetchOptions } from "./model.ts";
-import { formatMs, progressBar, table } from "./progress.ts";
+import { counted, formatMs, progressBar, table } from "./progress.ts";
 
 export const embed: Command = {
   name: "embed",
   summary: "turn sentences into vectors, or rank them by meaning",
   usage: 'MODEL "TEXT" ["TEXT" ...] [options]',
+  positionals: Infinity,
   options: {
     query: { type: "string", short: "q", value: "TEXT", help: "rank the texts by nearness to this one" },
     pooling: { type: "string", value: "HOW", help: "mean or cls; default: what the model says" },
@@ -46,7 +47,7 @@ export const embed: Command = {
     if (near) order.sort((a, b) => near[b] - near[a]);
     const rows = order.map((i) => [near ? near[i].toFixed(3) : beginning(vectors[i]), texts[i]]);
     io.stdout.write(`${table(rows)}\n`);
-    io.stderr.write(`${texts.length} texts in ${formatMs(ms)} on ${model.session.device.name}\n`);
+    io.stderr.write(`${counted(texts.length, "text")} in ${formatMs(ms)} on ${model.session.device.name}\n`);
     return 0;
   },
 };

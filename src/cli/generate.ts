@@ -5,12 +5,13 @@ import { InputError } from "../tensor/errors.ts";
 import { type Arguments, type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
 import { generationOptions, interruptible, samplingOf } from "./generation.ts";
 import { deviceOf, fetchOptions } from "./model.ts";
-import { formatMs, progressBar } from "./progress.ts";
+import { counted, formatMs, printable, progressBar } from "./progress.ts";
 
 export const generate: Command = {
   name: "generate",
   summary: "continue a text with a language model",
   usage: 'MODEL "PROMPT" [options]',
+  positionals: 2,
   options: {
     ...generationOptions,
     chat: { type: "boolean", help: "take the prompt as a user's message, in the model's chat template" },
@@ -40,7 +41,7 @@ export const generate: Command = {
       // A continuation reads best after what it continues.
       if (!args.options["chat"]) io.stdout.write(prompt);
       try {
-        for await (const piece of stream) io.stdout.write(piece);
+        for await (const piece of stream) io.stdout.write(io.stdout.isTTY ? printable(piece) : piece);
       } finally {
         io.stdout.write("\n");
       }
@@ -82,9 +83,9 @@ export function statistics(g: Generation): string {
   const rate = tokensPerSecond(g);
   const reused = g.reusedTokens ? `, ${g.reusedTokens} of them known` : "";
   return [
-    `${g.promptTokens} prompt tokens${reused}`,
+    `${counted(g.promptTokens, "prompt token")}${reused}`,
     `first token after ${formatMs(g.firstTokenMs)}`,
-    `${g.tokens.length} tokens${rate ? ` at ${rate.toFixed(rate < 10 ? 2 : 1)} tokens/s` : ""}`,
+    `${counted(g.tokens.length, "token")}${rate ? ` at ${rate.toFixed(rate < 10 ? 2 : 1)} tokens/s` : ""}`,
   ].join(", ");
 }
 

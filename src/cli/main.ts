@@ -63,12 +63,18 @@ export async function main(argv: readonly string[], io: CliIO): Promise<number> 
 }
 
 function parse(command: Command, argv: string[]): Arguments {
+  let parsed: ReturnType<typeof parseArgs>;
   try {
-    const { values, positionals } = parseArgs({ args: argv, options: parseOptions(command), allowPositionals: true });
-    return { options: values as Arguments["options"], positionals };
+    parsed = parseArgs({ args: argv, options: parseOptions(command), allowPositionals: true });
   } catch (e) {
-    throw new UsageError((e as Error).message);
+    // Its first sentence; what follows is about an unusual way out.
+    throw new UsageError((e as Error).message.split(". ")[0]);
   }
+  const { values, positionals } = parsed;
+  const extra = positionals[command.positionals ?? 1];
+  if (extra !== undefined && !values["help"])
+    throw new UsageError(`"${extra}" is one argument too many; texts with spaces stand in quotes`);
+  return { options: values as Arguments["options"], positionals };
 }
 
 /** One line for what users can mend; the stack only for our own mistakes. */

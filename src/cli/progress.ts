@@ -43,6 +43,12 @@ export function formatCount(n: number): string {
   return n.toLocaleString("en-US");
 }
 
+export const counted = (n: number, what: string): string => `${formatCount(n)} ${what}${n === 1 ? "" : "s"}`;
+
+/** Without the control characters by which a text could take over a terminal. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
+export const printable = (text: string): string => text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, "\ufffd");
+
 export function formatMs(ms: number): string {
   if (ms < 1) return `${(ms * 1000).toFixed(ms < 0.01 ? 1 : 0)} us`;
   return ms < 1000 ? `${ms.toFixed(ms < 10 ? 2 : 1)} ms` : `${(ms / 1000).toFixed(2)} s`;

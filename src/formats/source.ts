@@ -115,7 +115,8 @@ const maxReadBytes = 1 << 30;
 export async function fileSource(path: string | URL, name = String(path)): Promise<ByteSource> {
   const fs = await loadFs();
   const fail = (cause: unknown): never => {
-    throw new InputError(`${name}: ${(cause as Error).message}`, { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new InputError(`${name}: ${code === "ENOENT" ? "there is no such file" : message}`, { cause });
   };
   const stat = await fs.stat(path).catch(fail);
   if (stat.isDirectory()) {

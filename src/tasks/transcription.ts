@@ -172,7 +172,7 @@ export class Transcriber {
     else if (isSound(input)) sound = input;
     else {
       const source = await openSource(input, { signal });
-      sound = readWav(await source.read(0, source.size, signal));
+      sound = readWav(await source.read(0, source.size, signal), source.name);
     }
     if (sound.samples.length === 0) throw new InputError("transcribe: there is no sound");
     if (!sound.samples.every(Number.isFinite)) throw new InputError("transcribe: samples that are no finite numbers");

@@ -25,8 +25,9 @@ export const isWav = (bytes: Uint8Array): boolean =>
   bytes.length >= 12 && tagOf(bytes, 0) === "RIFF" && tagOf(bytes, 8) === "WAVE";
 
 /** @throws FormatError where the bytes are no such file, or its samples are compressed */
-export function readWav(bytes: Uint8Array): Sound {
-  if (!isWav(bytes)) throw new FormatError("wav: not a RIFF WAVE file", { offset: 0 });
+export function readWav(bytes: Uint8Array, name = "wav"): Sound {
+  if (!isWav(bytes))
+    throw new FormatError(`${name}: not a WAV file, or compressed; convert it to PCM first`, { offset: 0 });
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let format: ReturnType<typeof readFormat> | undefined;
   for (let at = 12; at + 8 <= bytes.length; ) {

@@ -52,11 +52,16 @@ const bertNames: readonly [RegExp, string][] = [
 /** Of these, what graphs use: the projection to words is the embedding again. */
 const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier)/;
 
+const known = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
+
 export async function readEncoder(folder: ModelFolder, options: EncoderOptions): Promise<EncoderFile> {
   const json = await folder.json("config.json");
   const kind = String(json["model_type"]);
-  if (!["bert", "distilbert", "roberta", "xlm-roberta", "camembert"].includes(kind))
-    throw new UnsupportedOpError(`${folder.name}: encoders of type "${kind}" are not supported`, { missing: [kind] });
+  if (!known.includes(kind))
+    throw new UnsupportedOpError(
+      `${folder.name}: encoders of type "${kind}" are not supported; known: ${known.join(", ")}`,
+      { missing: [kind] },
+    );
   const number = (...keys: string[]): number => {
     const found = keys.map((k) => json[k]).find((v) => typeof v === "number");
     if (found === undefined) throw new FormatError(`${folder.name}: config.json has no ${keys[0]}`);

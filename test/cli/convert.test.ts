@@ -1,0 +1,94 @@
+/** `forwardpass convert`: models that say the same afterwards, and mistakes in a line. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough, Readable } from "node:stream";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { main } from "../../src/cli/main.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
+
+const root = await mkdtemp(join(tmpdir(), "forwardpass-convert-"));
+afterAll(() => rm(root, { recursive: true }));
+let folder: string;
+let model: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(root, "case-"));
+  model = join(folder, "model.gguf");
+  await writeFile(model, tinyGguf());
+});
+
+async function run(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const code = await main(argv, { stdout, stderr, stdin: Readable.from([]) as never });
+  return { code, out: String(stdout.read() ?? ""), err: String(stderr.read() ?? "") };
+}
+const told = async (path: string): Promise<string> =>
+  (await run("generate", path, "hello", "-n", "8", "--temperature", "0", "--device", "cpu")).out;
+
+describe("convert", () => {
+  test("to safetensors and back: a folder and a file that say the same", async () => {
+    const there = join(folder, "new/folder/model.safetensors");
+    const first = await run("convert", model, there);
+    expect([first.code, first.err]).toEqual([0, ""]);
+    expect(first.out).toMatch(/model\.safetensors: \d.*B, tensors: \d+ f32; beside it config\.json, tokenizer\.json/);
+    const back = join(folder, "back.gguf");
+    expect((await run("convert", join(folder, "new/folder"), back)).code).toBe(0);
+    const want = await told(model);
+    expect(want).toMatch(/^hello./);
+    expect([await told(join(folder, "new/folder")), await told(back)]).toEqual([want, want]);
+  });
+
+  test("with other weights, over the file itself, without a tokenizer", async () => {
+    const before = (await readFile(model)).length;
+    const { code, out } = await run("convert", model, model, "--quant", "f16", "--no-tokenizer");
+    expect([code, /f16.*; without a tokenizer\n$/.test(out)]).toEqual([0, true]);
+    expect((await readFile(model)).length).toBeLessThan(before);
+    expect(await readdir(folder)).toEqual(["model.gguf"]);
+    expect((await run("generate", model, "hello")).err).toMatch(/no tokenizer/);
+  });
+
+  test("a wrong command line is exit code 2", async () => {
+    const out = join(folder, "out.gguf");
+    expect(await run("convert")).toMatchObject({ code: 2, err: expect.stringContaining("MODEL is missing") });
+    expect(await run("convert", model)).toMatchObject({ code: 2, err: expect.stringContaining("OUT is missing") });
+    expect(await run("convert", model, out, "x")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('"x" is one'),
+    });
+    expect(await run("convert", model, join(folder, "out.bin"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("OUT is a .gguf or a .safetensors file"),
+    });
+    expect(await run("convert", model, out, "--quant", "q9")).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/--quant takes one of .*q8_0.*, got "q9"/),
+    });
+    expect(await readdir(folder)).toEqual(["model.gguf"]);
+  });
+
+  test("files that can't be read or written are told in a line, and leave nothing behind", async () => {
+    const broken = join(folder, "broken.gguf");
+    await writeFile(broken, (await readFile(model)).subarray(0, 5000));
+    const results = [
+      await run("convert", join(folder, "none.gguf"), join(folder, "out.gguf")),
+      await run("convert", broken, join(folder, "out.gguf")),
+      await run("convert", model, join(model, "out.gguf")),
+    ];
+    for (const { code, err } of results) expect([code, err.trimEnd().split("\n").length]).toEqual([1, 1]);
+    expect(results.map((r) => r.err)).toEqual([
+      expect.stringMatching(/^InputError: .*none\.gguf: there is no such file/),
+      expect.stringMatching(/^FormatError: /),
+      expect.stringMatching(/^InputError: .*model\.gguf\/out\.gguf: /),
+    ]);
+    expect((await readdir(folder)).sort()).toEqual(["broken.gguf", "model.gguf"]);
+  });
+
+  test("Ctrl-C stops it: exit code 130, no half file", async () => {
+    const pending = run("convert", model, join(folder, "out.gguf"));
+    // The signal as the process gets it; somebody has to listen, or it would end the tests.
+    while (process.listenerCount("SIGINT") === 0) await new Promise((next) => setImmediate(next));
+    process.emit("SIGINT");
+    expect(await pending).toMatchObject({ code: 130, err: "interrupted\n" });
+    expect(await readdir(folder)).toEqual(["model.gguf"]);
+  });
+});
