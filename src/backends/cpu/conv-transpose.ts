@@ -9,7 +9,18 @@ import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
 import { gridOffsets } from "./conv.ts";
-import { arithmetic, carve, f32, lanes, packPanels, panelLength, product, reserveProduct, type Sink } from "./tile.ts";
+import {
+  arithmetic,
+  carve,
+  f32,
+  lanes,
+  packPanels,
+  panelLength,
+  product,
+  reserveProduct,
+  type Sink,
+  scratch,
+} from "./tile.ts";
 
 /** y[vectors[u] + columns[v]] += sum. */
 class ScatterSink implements Sink {
@@ -19,11 +30,11 @@ class ScatterSink implements Sink {
     private readonly columns: Int32Array,
   ) {}
 
-  store(sums: readonly number[], u: number, us: number, v: number, vs: number): void {
+  store(sums: number, u: number, us: number, v: number, vs: number): void {
     const { y, vectors, columns } = this;
     for (let i = 0; i < us; i++) {
       const at = vectors[u + i];
-      for (let j = 0; j < vs; j++) y[at + columns[v + j]] += sums[lanes * i + j];
+      for (let j = 0; j < vs; j++) y[at + columns[v + j]] += scratch[sums + lanes * i + j];
     }
   }
 

@@ -6,7 +6,7 @@
  */
 import { activate } from "./activate.ts";
 import { type ConvPlan, type ConvRunner, forEachGroup, isEmpty, padCopy } from "./conv.ts";
-import { lanes, reserve, rows, scratch, sums, tile } from "./tile.ts";
+import { lanes, reserve, rows, scratch, tile } from "./tile.ts";
 
 /** Of a transformed tile, and of transformed weights. */
 const points = 16;
@@ -156,11 +156,7 @@ function multiply(channels: number, count: number, moving: number, block: number
     const staying = p * lanes * channels;
     const tiles = moving + p * block * channels;
     const out = to + p * block * lanes;
-    for (let t = 0; t < count; t += rows) {
-      tile(staying, tiles + t * channels, channels);
-      const o = out + t * lanes;
-      for (let i = 0; i < rows * lanes; i++) scratch[o + i] = sums[i];
-    }
+    for (let t = 0; t < count; t += rows) tile(staying, tiles + t * channels, channels, out + t * lanes, false);
   }
 }
 
