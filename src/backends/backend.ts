@@ -192,8 +192,8 @@ export interface Program {
 /** The state of one sequence on a device: a block of memory for each state that the graph declares. */
 export interface DeviceState {
   readonly bytes: number;
-  /** Programs of the session that run from now on read and change this one. */
-  activate(): void;
+  /** Programs of the session that run from now on read and change this one, or these; see `severalStates`. */
+  activate(others?: readonly DeviceState[]): void;
   /** Makes room for `rows` of the first axis, at least; what is there stays, new rows are zero. */
   reserve(rows: number): void;
   /** A copy of the first rows. */
@@ -235,6 +235,8 @@ export interface DeviceSession<S extends Step = Step> {
   keep?(place: Place, step: PlannedStep<S> | undefined): void | Promise<void>;
   /** State of one more sequence, without rows. Missing on devices that can't hold any. */
   openState?(types: readonly TensorType[]): DeviceState;
+  /** Whether a run can read and change the states of several sequences. Default: no. */
+  readonly severalStates?: boolean;
   /** Bytes held: packed weights and arenas. */
   readonly bytes: number;
   dispose(): void;

@@ -35,10 +35,10 @@ export interface RunOptions<Keep extends boolean | readonly string[] = false> {
   signal?: AbortSignal;
   /** Measures each step; see `explain()`. */
   profile?: boolean;
-  /** The sequence that the run reads and changes, for graphs that declare state. */
-  state?: SessionState;
-  /** Rows of the state that the run needs. Default: those that there are. */
-  rows?: number;
+  /** The sequence that the run reads and changes, or several, for graphs that declare state. */
+  state?: SessionState | readonly SessionState[];
+  /** Rows of the state that the run needs, or of each. Default: those that there are. */
+  rows?: number | readonly number[];
   /**
    * Outputs that stay in the device's memory, by name, or all of them: each is a DeviceTensor, which may be an input of
    * another run, is read by `await t.data()`, and given back by `t.dispose()`.
@@ -177,6 +177,11 @@ export class Session {
     return new SessionState(state, (work) => this.inTurn(work));
   }
 
+  /** Whether `run` takes several states. */
+  get severalStates(): boolean {
+    return this.store.severalStates ?? false;
+  }
+
   /**
    * The same without a promise, where the device is this thread (`cpu`, `wasm`).
    * @throws DeviceError where the model has to wait for its device, or while a `run` is under way
@@ -255,8 +260,12 @@ export class Session {
   /** Makes the sequence of a run the one that programs work on. */
   private enter({ state, rows }: Pick<RunOptions, "state" | "rows">): void {
     if (!this.graph.states?.length) return;
-    if (!state) throw new InputError("run: this graph has state: pass { state }, from openState()");
-    state.enter(rows);
+    if (!state || (Array.isArray(state) && state.length === 0))
+      throw new InputError("run: this graph has state: pass { state }, from openState()");
+    const states = state instanceof SessionState ? [state] : state;
+    if (states.length > 1 && !this.severalStates)
+      throw new UnsupportedOpError(`${this.device.name} cannot run several sequences at once`);
+    SessionState.enter(states, typeof rows === "object" ? rows : states.map(() => rows ?? 0));
   }
 
   private *execute(values: readonly AnyValue[], options: ExecuteOptions, kept?: ReadonlySet<GraphPort>): Work<object> {

@@ -24,11 +24,14 @@ export class SessionState {
     });
   }
 
-  /** Called by the session when a run begins. */
-  enter(rows = 0): void {
-    this.assertUsable();
-    this.device.reserve(rows);
-    this.device.activate();
+  /** Called by the session when a run begins: the states that it works on, and rows that each needs. */
+  static enter(states: readonly SessionState[], rows: readonly number[]): void {
+    states.forEach((s, i) => {
+      s.assertUsable();
+      s.device.reserve(rows[i] ?? 0);
+    });
+    const [first, ...others] = states.map((s) => s.device);
+    first.activate(others);
   }
 
   /** Frees its memory, after the run that is under way. */

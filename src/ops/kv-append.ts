@@ -1,41 +1,77 @@
+import { fromF64, toF64 } from "../tensor/convert.ts";
+import type { TypedArray } from "../tensor/dtype.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import type { TensorType } from "../tensor/tensor.ts";
-import { expectDType, expectFloat, numbersOf, sameDType, shapeError } from "./check.ts";
-import { movers } from "./copy.ts";
+import type { HostTensor, TensorType } from "../tensor/tensor.ts";
+import { expectDType, expectFloat, numbersOf, shapeError } from "./check.ts";
 import { defineOp } from "./op.ts";
 
-/** Checks that `position` is one i32: where in the cache the first token belongs. */
-export function checkPosition(op: string, position: TensorType): void {
-  expectDType(op, position, "i32");
-  if (sizeOf(position.shape) !== 1) shapeError(op, "takes one position", position);
+/** Checks `position` and `sequence`: i32, one for each token, or one: the first token's, and that of all. */
+export function checkTokens(
+  op: string,
+  tokens: number,
+  cache: TensorType,
+  position: TensorType,
+  sequence: TensorType | undefined,
+): void {
+  for (const t of [position, sequence]) {
+    if (!t) continue;
+    expectDType(op, t, "i32");
+    if (![1, tokens].includes(sizeOf(t.shape))) shapeError(op, `takes one position, or ${tokens}`, t);
+  }
+  if (sequence && sizeOf(sequence.shape) !== sizeOf(position.shape))
+    shapeError(op, "positions and sequences differ in number", position, sequence);
+  if (cache.shape.length !== 2 && !(sequence && cache.shape.length === 3))
+    shapeError(op, "caches are [rows, n], or [sequences, rows, n] where tokens say which", cache);
+}
+
+/** For each token its sequence and its position there. Sequence -1: the token fills a gap, and has neither. */
+export function placesOf(tokens: number, position: HostTensor, sequence: HostTensor | undefined): [number, number][] {
+  const at = numbersOf(position);
+  const of = sequence ? numbersOf(sequence) : [0];
+  return Array.from({ length: tokens }, (_, t) => [of[of.length === 1 ? 0 : t], at.length === 1 ? at[0] + t : at[t]]);
+}
+
+/** Rows of a cache that begins at element `from`: as state it may hold fewer than are declared. */
+export function rowsFrom(cache: HostTensor, s: number): { from: number; rows: number } {
+  const n = cache.shape.at(-1)!;
+  if (cache.shape.length === 2) return { from: 0, rows: s === 0 ? cache.data.length / n : 0 };
+  return { from: s * cache.shape[1] * n, rows: s >= 0 && s < cache.shape[0] ? cache.shape[1] : 0 };
 }
 
 /**
  * Writes the rows of new tokens into a cache: cache [rows, n], x [..., tokens, n], position i32 [1], the row of the first
- * one. Gives the cache. Where that is state of the session it is changed in place.
+ * one. The cache may be of another float dtype, to which rows are rounded. Gives the cache. Where that is state of the
+ * session it is changed in place.
+ *
+ * Tokens of several sequences have a position and a `sequence` each: i32 [tokens]; which of the states of the run it is,
+ * or of cache [sequences, rows, n]. Rows of sequence -1 are not written.
  * @throws ShapeError where the rows differ, or the tokens don't fit
  */
 export const kvAppend = /* @__PURE__ */ defineOp({
   name: "kvAppend",
-  inputs: ["cache", "x", "position"],
+  inputs: ["cache", "x", "position", "sequence?"],
   states: ["cache"],
   mutates: true,
-  infer([cache, x, position]) {
+  infer([cache, x, position, sequence]) {
     expectFloat("kvAppend", cache);
-    checkPosition("kvAppend", position);
-    const dtype = sameDType("kvAppend", cache, x);
-    const [rows, n] = cache.shape;
-    if (cache.shape.length !== 2 || x.shape.at(-1) !== n || sizeOf(x.shape) > rows * n)
+    expectFloat("kvAppend", x);
+    const [rows, n] = cache.shape.slice(-2);
+    checkTokens("kvAppend", sizeOf(x.shape) / n, cache, position, sequence);
+    if (x.shape.at(-1) !== n || (sizeOf(position.shape) === 1 && sizeOf(x.shape) > rows * n))
       shapeError("kvAppend", "rows differ, or there are more tokens than rows", cache, x);
-    return { dtype, shape: cache.shape };
+    return { dtype: cache.dtype, shape: cache.shape };
   },
-  reference([cache, x, position], _, [y]) {
-    const { src, dst } = movers(x, y);
-    const at = numbersOf(position)[0] * cache.shape[1];
-    // State may hold fewer rows than are declared, and is given as it is.
-    if (at < 0 || at + src.length > dst.length)
-      shapeError("kvAppend", `no room at row ${numbersOf(position)}`, cache, x);
-    if (cache.data !== y.data) movers(cache, y).dst.set(movers(cache, y).src as Float64Array);
-    dst.set(src as Float64Array, at);
+  reference([cache, x, position, sequence], _, [y]) {
+    const n = cache.shape.at(-1)!;
+    const src = toF64(x);
+    const out = y.data as TypedArray;
+    if (cache.data !== y.data) out.set(cache.data as never);
+    placesOf(src.length / n, position, sequence).forEach(([s, row], t) => {
+      if (s === -1) return;
+      const { from, rows } = rowsFrom(cache, s);
+      if (row < 0 || row >= rows) shapeError("kvAppend", `no room at row ${row} of sequence ${s}`, cache, x);
+      const at = from + row * n;
+      fromF64(src.subarray(t * n, (t + 1) * n), { dtype: y.dtype, data: out.subarray(at, at + n) });
+    });
   },
 });

@@ -1,9 +1,9 @@
 /**
- * What decoders do with tokens and their caches, f32:
- * - `kvAppend`: the new rows are copied behind the old ones.
+ * What decoders do with tokens and their caches, f32, of one sequence:
+ * - `kvAppend`: the new rows are copied behind the old ones, or rounded to f16.
  * - `rotaryEmbedding`: pairs are rotated where they are, by heads, with the angles of a row of the tables.
  * - `cachedAttention`: for each token and head one sweep over the keys with a running maximum (online softmax), so that
- *   nothing as long as the context is stored. Sums are doubles.
+ *   nothing as long as the context is stored. Sums are doubles. Caches of f16 become f32 a row at a time.
  */
 
 import { visibleKeys } from "../../ops/attention.ts";
@@ -12,19 +12,24 @@ import { kvAppend } from "../../ops/kv-append.ts";
 import { rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { InputError } from "../../tensor/errors.ts";
+import { encodeFloats, f16Table } from "../../tensor/float.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { type HostStep, hostKernel, type Kernel } from "../backend.ts";
 import { expF32, tanhF32 } from "./elementwise-math.ts";
 
-const append = hostKernel(kvAppend, "cpu/kvAppend", ([cache]) => {
+const append = hostKernel(kvAppend, "cpu/kvAppend", ([cache, x, positions]) => {
   const width = cache.shape[1];
+  const rounds = cache.dtype === "f16" && x.dtype === "f32";
+  if ((!rounds && cache.dtype !== x.dtype) || cache.shape.length !== 2 || sizeOf(positions.shape) !== 1)
+    return undefined;
   return {
     inplace: true,
     run([cache, x, position], [y]) {
       const at = (position[0] as number) * width;
       if (at < 0 || at + x.length > y.length) throw new InputError(`kvAppend: no room for row ${position[0]}`);
       if (cache.buffer !== y.buffer || cache.byteOffset !== y.byteOffset) y.set(cache as never);
-      y.set(x as never, at);
+      if (rounds) encodeFloats("f16", x as Float32Array, (y as Uint16Array).subarray(at, at + x.length));
+      else y.set(x as never, at);
     },
   };
 });
@@ -83,46 +88,59 @@ function dot(a: Row, at: number, b: Row, bt: number, n: number): number {
   return i < n ? s0 + s1 + a[at + i] * b[bt + i] : s0 + s1;
 }
 
-const attend = hostKernel(cachedAttention, "cpu/cachedAttention", ([q, k, v], _, attrs: CachedAttentionAttrs) => {
-  if (q.dtype !== "f32") return undefined;
-  const { tokens, heads, group, dim, valueDim, scale } = cachedGeometry(q, k, v, attrs);
-  const { softcap = 0 } = attrs;
-  const [kRow, vRow] = [k.shape[1], v.shape[1]];
-  const sums = new Float64Array(valueDim);
-  return {
-    run([q, k, v, position], [y]) {
-      const [queries, keys, values, out] = [q, k, v, y] as Float32Array[];
-      const start = position[0] as number;
-      if (start < 0 || (start + tokens) * kRow > k.length)
-        throw new InputError(`cachedAttention: position ${start} is outside the cache`);
-      for (let t = 0; t < tokens; t++) {
-        const [from, to] = visibleKeys({ ...attrs, causal: true }, t, start, start + tokens);
-        for (let h = 0; h < heads; h++) {
-          const shared = Math.floor(h / group);
-          const at = (t * heads + h) * dim;
-          let max = -Infinity;
-          let total = 0;
-          sums.fill(0);
-          for (let j = from; j < to; j++) {
-            let score = dot(queries, at, keys, j * kRow + shared * dim, dim) * scale;
-            if (softcap > 0) score = softcap * tanhF32(score / softcap);
-            if (score > max) {
-              const shrink = expF32(max - score);
-              total *= shrink;
-              for (let d = 0; d < valueDim; d++) sums[d] *= shrink;
-              max = score;
+const attend = hostKernel(
+  cachedAttention,
+  "cpu/cachedAttention",
+  ([q, k, v, positions], _, attrs: CachedAttentionAttrs) => {
+    if (q.dtype !== "f32" || k.shape.length !== 2 || sizeOf(positions.shape) !== 1) return undefined;
+    if (k.dtype !== "f32" && k.dtype !== "f16") return undefined;
+    const { tokens, heads, group, dim, valueDim, scale } = cachedGeometry(q, k, v, attrs);
+    const { softcap = 0 } = attrs;
+    const [kRow, vRow] = [k.shape[1], v.shape[1]];
+    const sums = new Float64Array(valueDim);
+    const table = k.dtype === "f16" ? f16Table() : undefined;
+    const decoded = new Float32Array(Math.max(dim, valueDim));
+    /** Elements of a cache from `at` on, as f32: an array and where in it they are. */
+    const read = (cache: TypedArray, at: number, n: number): [Float32Array, number] => {
+      if (!table) return [cache as Float32Array, at];
+      for (let i = 0; i < n; i++) decoded[i] = table[cache[at + i] as number];
+      return [decoded, 0];
+    };
+    return {
+      run([q, k, v, position], [y]) {
+        const [queries, out] = [q, y] as Float32Array[];
+        const start = position[0] as number;
+        if (start < 0 || (start + tokens) * kRow > k.length)
+          throw new InputError(`cachedAttention: position ${start} is outside the cache`);
+        for (let t = 0; t < tokens; t++) {
+          const [from, to] = visibleKeys({ ...attrs, causal: true }, t, start, start + tokens);
+          for (let h = 0; h < heads; h++) {
+            const shared = Math.floor(h / group);
+            const at = (t * heads + h) * dim;
+            let max = -Infinity;
+            let total = 0;
+            sums.fill(0);
+            for (let j = from; j < to; j++) {
+              let score = dot(queries, at, ...read(k, j * kRow + shared * dim, dim), dim) * scale;
+              if (softcap > 0) score = softcap * tanhF32(score / softcap);
+              if (score > max) {
+                const shrink = expF32(max - score);
+                total *= shrink;
+                for (let d = 0; d < valueDim; d++) sums[d] *= shrink;
+                max = score;
+              }
+              const weight = expF32(score - max);
+              total += weight;
+              const [values, base] = read(v, j * vRow + shared * valueDim, valueDim);
+              for (let d = 0; d < valueDim; d++) sums[d] += weight * values[base + d];
             }
-            const weight = expF32(score - max);
-            total += weight;
-            const base = j * vRow + shared * valueDim;
-            for (let d = 0; d < valueDim; d++) sums[d] += weight * values[base + d];
+            const o = (t * heads + h) * valueDim;
+            for (let d = 0; d < valueDim; d++) out[o + d] = sums[d] / total;
           }
-          const o = (t * heads + h) * valueDim;
-          for (let d = 0; d < valueDim; d++) out[o + d] = sums[d] / total;
         }
-      }
-    },
-  };
-});
+      },
+    };
+  },
+);
 
 export const decoderKernels: readonly Kernel<HostStep>[] = [append, rotate, attend];

@@ -1,8 +1,8 @@
 /**
  * What decoders do with tokens and their caches: caches are found through the state table, the number of keys is known
- * at run time only, so that one linked program serves every step of a text.
+ * at run time only, so that one linked program serves every step of a text, and any few texts together.
  *
- *   kvAppend           one memory.copy behind the rows that are there
+ *   kvAppend           memory.copy behind the rows that are there, or f32 rounded to f16
  *   rotaryEmbedding    pairs rotated four at a time, half-split or interleaved
  *   cachedAttention    kernels/cached-attention.ts, divided among threads by heads and tokens
  */
@@ -11,26 +11,63 @@ import { kvAppend } from "../../ops/kv-append.ts";
 import { rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
 import { bytesOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import { f32x4, i8x16, i32, type Operand, v128 } from "./assembler.ts";
-import { emitCachedAttention, scoreBytes } from "./kernels/cached-attention.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import { f32x4, i8x16, i32, type Local, type Operand, v128 } from "./assembler.ts";
+import { attentionScratch, emitCachedAttention, MOST_QUERIES } from "./kernels/cached-attention.ts";
 import { multiplyAdd } from "./kernels/gemm-tile.ts";
-import { addressOf, type StepEmitter, type WasmKernels, wasmKernel } from "./step.ts";
+import { emitToHalf } from "./kernels/half.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmTarget, wasmKernel } from "./step.ts";
 
-const append = wasmKernel(kvAppend, "wasm/kvAppend", ([cache, x]) => {
-  const rowBytes = cache.shape[1] * bytesOf(cache.dtype);
-  const tokenBytes = sizeOf(x.shape) * bytesOf(x.dtype);
+/** Where the cache of a sequence is, and how many rows it has: state, or one of several in a tensor. */
+function cacheOf(
+  e: StepEmitter,
+  input: number,
+  { dtype, shape }: TensorType,
+  sequence: Local<"i32"> | undefined,
+  at: number,
+) {
+  const state = e.state(input, sequence);
+  if (state) return state;
+  const [rows, n] = shape.slice(-2);
+  if (!sequence) return { at, rows };
+  const { f } = e;
+  const count = shape.length === 3 ? shape[0] : 1;
+  f.if(i32.ge_u(sequence, count), () => f.unreachable());
+  return { at: addressOf(at, sequence, rows * n * bytesOf(dtype)), rows };
+}
+
+/** Whether tokens have their own positions, and sequences. */
+const areSeveral = (position: TensorType): boolean => sizeOf(position.shape) > 1;
+
+const append = wasmKernel(kvAppend, "wasm/kvAppend", ([cache, x, positions, sequences]) => {
+  const rounds = cache.dtype === "f16" && x.dtype === "f32";
+  const n = cache.shape.at(-1)!;
+  if ((!rounds && cache.dtype !== x.dtype) || (rounds && n % 4)) return undefined;
+  const rowBytes = n * bytesOf(cache.dtype);
+  const tokens = sizeOf(x.shape) / n;
   return {
     inplace: true,
     emit(e) {
       const { f } = e;
-      const [from, x, position] = e.inputs;
-      const state = e.state(0);
-      const { at, rows } = state ?? { at: e.outputs[0], rows: cache.shape[0] };
-      if (!state && from !== at) f.memory.copy(at, from, cache.shape[0] * rowBytes);
-      const row = f.let(i32.load(position));
-      const end = i32.add(row, tokenBytes / rowBytes);
-      f.if(i32.or(i32.lt_s(row, 0), i32.gt_s(end, rows)), () => f.unreachable());
-      f.memory.copy(addressOf(at, row, rowBytes), x, tokenBytes);
+      const [from, x, position, sequence] = e.inputs;
+      const [to] = e.outputs;
+      if (!e.state(0) && from !== to) f.memory.copy(to, from, sizeOf(cache.shape) * bytesOf(cache.dtype));
+      const put = (token: Operand<"i32">, count: number, of: Local<"i32"> | undefined) => {
+        const { at, rows } = cacheOf(e, 0, cache, of, to);
+        const row = f.let(i32.load(addressOf(position, token, 4)));
+        f.if(i32.or(i32.lt_s(row, 0), i32.gt_s(i32.add(row, count), rows)), () => f.unreachable());
+        const [target, source] = [addressOf(at, row, rowBytes), addressOf(x, token, n * (rounds ? 4 : rowBytes / n))];
+        if (rounds) f.call(emitToHalf(e), { x: source, y: target, count: n * count });
+        else f.memory.copy(target, source, rowBytes * count);
+      };
+      const putUnlessGap = (token: Operand<"i32">, count: number) => {
+        const of = sequences && f.let(i32.load(addressOf(sequence, token, 4)));
+        if (of) f.if(i32.ne(of, -1), () => put(token, count, of));
+        else put(token, count, undefined);
+      };
+      const t = f.local("i32");
+      if (areSeveral(positions)) f.forRange(t, 0, tokens, 1, () => putUnlessGap(t, 1));
+      else putUnlessGap(0, tokens);
     },
   };
 });
@@ -44,8 +81,9 @@ const rotate = wasmKernel(rotaryEmbedding, "wasm/rotaryEmbedding", ([x, cos, , p
   const g = rotaryGeometry(x, cos, positions, attrs);
   const half = g.rotaryDim / 2;
   const lanes = attrs.interleaved ? 2 : 4;
-  if (x.dtype !== "f32" || cos.dtype !== "f32" || positions?.dtype !== "i32" || sizeOf(positions.shape) !== 1)
-    return undefined;
+  if (x.dtype !== "f32" || cos.dtype !== "f32" || positions?.dtype !== "i32") return undefined;
+  const perToken = areSeveral(positions);
+  const rows = sizeOf(cos.shape) / half;
   if (g.batches !== 1 || half % lanes) return undefined;
   return {
     inplace: true,
@@ -58,7 +96,9 @@ const rotate = wasmKernel(rotaryEmbedding, "wasm/rotaryEmbedding", ([x, cos, , p
       const share = g.seq < 8 ? { from: 0, to: g.seq } : e.share(g.seq);
       const rest = g.dim - g.rotaryDim;
       f.forRange(t, share.from, share.to, 1, () => {
-        const angles = f.let(i32.mul(i32.add(i32.load(position), t), 4 * half));
+        const row = f.let(perToken ? i32.load(addressOf(position, t, 4)) : i32.add(i32.load(position), t));
+        f.if(i32.ge_u(row, rows), () => f.unreachable());
+        const angles = f.let(i32.mul(row, 4 * half));
         f.set(c, i32.add(angles, cos));
         f.set(s, i32.add(angles, sin));
         f.forRange(h, 0, g.heads, 1, () => {
@@ -100,46 +140,96 @@ function rotatePairs({ f, target }: StepEmitter, i: Operand<"i32">, p: Rotation)
   f.v128.store(i32.add(p.to, i32.shl(i, 1)), multiplyAdd(relaxedSimd, pairs, angles(p.c), turned));
 }
 
-export const decoderKernels: WasmKernels = (target) => [
-  append,
-  rotate,
-  wasmKernel(cachedAttention, "wasm/cachedAttention", ([q, k, v], _, attrs) => {
+const attend = (target: WasmTarget) =>
+  wasmKernel(cachedAttention, "wasm/cachedAttention", ([q, k, v, positions, sequences], _, attrs) => {
     const g = cachedGeometry(q, k, v, attrs);
-    if (q.dtype !== "f32" || g.dim % 4 || g.valueDim % 4) return undefined;
+    const { dtype } = k;
+    if (q.dtype !== "f32" || (dtype !== "f32" && dtype !== "f16") || g.dim % 4 || g.valueDim % 4) return undefined;
+    const { leftWindow = -1, softcap = 0 } = attrs;
+    const several = areSeveral(positions);
+    // Heads that share keys go together; where they are few, so do tokens that see the same keys but for the last.
+    const together = Math.min(g.group, MOST_QUERIES);
+    const parts = Math.ceil(g.group / together);
+    const most = several || leftWindow >= 0 ? 1 : Math.min(g.tokens, Math.floor(MOST_QUERIES / together));
+    const [kRow, vRow] = [g.kvHeads * g.dim, g.kvHeads * g.valueDim];
+    const [qRow, yRow] = [g.heads * g.dim, g.heads * g.valueDim];
+    const common = {
+      dtype,
+      qRow,
+      yRow,
+      kRow,
+      vRow,
+      dim: g.dim,
+      valueDim: g.valueDim,
+      scale: g.scale,
+      softcap,
+    } as const;
     return {
-      workspaceBytes: scoreBytes * target.threads,
+      workspaceBytes: attentionScratch(g.dim) * target.threads,
       work: sizeOf(q.shape) * 256,
       emit(e) {
         const { f } = e;
-        const [q, , , position] = e.inputs;
+        const [q, , , position, sequence] = e.inputs;
         const [y] = e.outputs;
-        const row = emitCachedAttention(e, { ...g, kRow: k.shape[1], vRow: v.shape[1], softcap: attrs.softcap ?? 0 });
-        const keys = e.state(1)?.at ?? e.inputs[1];
-        const values = e.state(2)?.at ?? e.inputs[2];
-        const first = f.let(i32.load(position));
-        const scores = addressOf(e.workspace, e.thread, scoreBytes);
-        const [unit, t, h, from, to] = f.locals("i32", 5);
+        const scratch = addressOf(e.workspace, e.thread, attentionScratch(g.dim));
+        const chunks = Math.ceil(g.tokens / most);
+        const [unit, t, h, from, first] = f.locals("i32", 5);
+        const call = (heads: number, tokens: number) => {
+          const of = sequences && f.let(i32.load(several ? addressOf(sequence, t, 4) : sequence));
+          const out = f.let(i32.add(i32.add(i32.mul(t, 4 * yRow), i32.mul(h, 4 * g.valueDim)), y));
+          const clear = () => {
+            for (let t = 0; t < tokens; t++) f.memory.fill(i32.add(out, 4 * yRow * t), 0, 4 * heads * g.valueDim);
+          };
+          const run = () => {
+            const [keys, values] = [cacheOf(e, 1, k, of, e.inputs[1]), cacheOf(e, 2, v, of, e.inputs[2])];
+            f.set(first, several ? i32.load(addressOf(position, t, 4)) : i32.add(i32.load(position), t));
+            const end = i32.add(first, tokens);
+            f.if(i32.or(i32.lt_s(first, 0), i32.gt_s(end, keys.rows)), () => f.unreachable());
+            f.set(from, 0);
+            if (leftWindow >= 0) f.if(i32.gt_s(first, leftWindow), () => f.set(from, i32.sub(first, leftWindow)));
+            const shared = f.let(i32.div_u(h, g.group));
+            const row = (at: Operand<"i32">, width: number, dim: number) =>
+              addressOf(addressOf(at, from, width * bytesOf(dtype)), shared, dim * bytesOf(dtype));
+            f.call(emitCachedAttention(e, { ...common, heads, tokens }), {
+              q: i32.add(i32.add(i32.mul(t, 4 * qRow), i32.mul(h, 4 * g.dim)), q),
+              k: row(keys.at, kRow, g.dim),
+              v: row(values.at, vRow, g.valueDim),
+              y: out,
+              n: i32.add(i32.sub(first, from), 1),
+              scratch,
+            });
+          };
+          if (of) f.if(i32.eq(of, -1), clear, run);
+          else run();
+        };
+        /** All tokens of the unit, then those of the last chunk. */
+        const callTokens = (heads: number) => {
+          const rest = g.tokens % most;
+          if (!rest) call(heads, most);
+          else
+            f.if(
+              i32.eq(t, g.tokens - rest),
+              () => call(heads, rest),
+              () => call(heads, most),
+            );
+        };
         // Heads before tokens, so that every thread gets tokens with few and with many keys.
-        const share = e.share(g.heads * g.tokens);
+        const share = e.share(g.kvHeads * parts * chunks);
         f.forRange(unit, share.from, share.to, 1, () => {
-          f.set(h, i32.div_u(unit, g.tokens));
-          f.set(t, i32.rem_u(unit, g.tokens));
-          f.set(to, i32.add(i32.add(first, t), 1));
-          f.set(from, 0);
-          const { leftWindow = -1 } = attrs;
-          if (leftWindow >= 0) f.if(i32.gt_s(to, leftWindow + 1), () => f.set(from, i32.sub(to, leftWindow + 1)));
-          const shared = f.let(i32.div_u(h, g.group));
-          const at = f.let(i32.add(i32.mul(t, g.heads), h));
-          f.call(row, {
-            q: i32.add(i32.mul(at, 4 * g.dim), q),
-            k: i32.add(i32.add(i32.mul(from, 4 * k.shape[1]), i32.mul(shared, 4 * g.dim)), keys),
-            v: i32.add(i32.add(i32.mul(from, 4 * v.shape[1]), i32.mul(shared, 4 * g.valueDim)), values),
-            y: i32.add(i32.mul(at, 4 * g.valueDim), y),
-            n: i32.sub(to, from),
-            scores,
-          });
+          f.set(t, i32.mul(i32.rem_u(unit, chunks), most));
+          const part = f.let(i32.div_u(unit, chunks));
+          f.set(h, i32.add(i32.mul(i32.div_u(part, parts), g.group), i32.mul(i32.rem_u(part, parts), together)));
+          const last = g.group - together * (parts - 1);
+          if (last === together) callTokens(together);
+          else
+            f.if(
+              i32.eq(i32.rem_u(part, parts), parts - 1),
+              () => callTokens(last),
+              () => callTokens(together),
+            );
         });
       },
     };
-  }),
-];
+  });
+
+export const decoderKernels: WasmKernels = (target) => [append, rotate, attend(target)];

@@ -28,6 +28,9 @@ export interface LinkOptions extends WasmTarget {
   /** Whether thread 0 may sleep. */
   readonly mainMayWait: boolean;
   readonly table: StepEmitter["table"];
+  /** Address of the table of the active states, and bytes from the entries of one sequence to those of the next. */
+  readonly stateTable: number;
+  readonly stateBytes: number;
   /** In pages of 64 KiB: must equal what the memory was made with. */
   readonly memory: { readonly min: number; readonly max?: number; readonly shared?: boolean };
 }
@@ -51,8 +54,12 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
         split = true;
         return shareOf(f, part, options.threads, total, granule);
       };
-      const state: StepEmitter["state"] = (i) =>
-        s.states.has(i) ? { at: i32.load(s.inputs[i]), rows: i32.load(s.inputs[i], 4) } : undefined;
+      const state: StepEmitter["state"] = (i, sequence) => {
+        if (!s.states.has(i)) return undefined;
+        const entry = sequence ? i32.add(i32.mul(sequence, options.stateBytes), s.inputs[i]) : s.inputs[i];
+        if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
+        return { at: i32.load(entry), rows: i32.load(entry, 4) };
+      };
       step.emit({ ...s, f, target: options, thread, share, shared, table, state });
     });
     return { split, call };

@@ -1,6 +1,6 @@
 /** Programs of one session: linked modules over its linear memory. */
 import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
-import { DeviceError, DisposedError, InputError } from "../../tensor/errors.ts";
+import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { Weight } from "../../tensor/weight.ts";
@@ -51,9 +51,12 @@ export class WasmSession implements DeviceSession<AnyStep> {
   readonly dispatch: number;
   /** Modules that were linked. */
   linked = 0;
-  /** Where the active state is: see state.ts. */
-  stateTable = 0;
-  state: WasmState | undefined;
+  /** The active states, and where programs find them: see state.ts. */
+  active: readonly WasmState[] = [];
+  readonly severalStates = true;
+  private table = { at: 0, bytes: 0 };
+  /** Of one sequence in the table. */
+  stateBytes = 0;
   private disposed = false;
   /** Numbers of the programs that workers know. */
   readonly posted = new Set<number>();
@@ -83,8 +86,19 @@ export class WasmSession implements DeviceSession<AnyStep> {
   }
 
   openState(types: readonly TensorType[]): WasmState {
-    this.stateTable ||= this.memory.allocate(stateEntryBytes * types.length);
+    this.stateBytes = stateEntryBytes * types.length;
     return new WasmState(this, types);
+  }
+
+  /** When it moves, programs link anew. */
+  stateTable(sequences: number): number {
+    const bytes = stateEntryBytes + this.stateBytes * sequences;
+    if (bytes > this.table.bytes) {
+      if (this.table.bytes) this.memory.release(this.table.at, this.table.bytes);
+      this.table = { at: this.memory.allocate(bytes), bytes };
+      for (const p of this.programs) p.unlink();
+    }
+    return this.table.at;
   }
 
   get arenaAddress(): number {
@@ -266,8 +280,10 @@ class WasmProgram implements Program {
 
   private begin(inputs: readonly HostTensor[]): Run {
     const run = this.linked();
-    const { memory, state } = this.session;
-    if (this.viewed !== memory.memory.buffer || (this.viewsState && this.viewedState !== state?.blocks))
+    const { memory, active } = this.session;
+    if (this.viewsState && active.length > 1)
+      throw new UnsupportedOpError("wasm: these caches have no kernel that serves several sequences in a run");
+    if (this.viewed !== memory.memory.buffer || (this.viewsState && this.viewedState !== active[0]?.blocks))
       this.makeViews();
     for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
     return run;
@@ -355,7 +371,7 @@ class WasmProgram implements Program {
     const { memory } = session;
     const address = (p: Place | undefined): number => {
       if (!p) return 0;
-      if (p.state !== undefined) return session.stateTable + stateEntryBytes * p.state;
+      if (p.state !== undefined) return session.stateTable(1) + stateEntryBytes * (p.state + 1);
       return p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
     };
     const steps = plan.steps.map(
@@ -377,6 +393,8 @@ class WasmProgram implements Program {
       program: this.number,
       mainMayWait,
       table: (name, make) => session.tableAddress(name, make),
+      stateTable: session.stateBytes ? session.stateTable(1) : 0,
+      stateBytes: session.stateBytes,
       memory: memory.limits,
     });
   }
@@ -403,7 +421,7 @@ class WasmProgram implements Program {
     const { session, plan } = this;
     const { buffer } = session.memory.memory;
     const view = (p: Place): TypedArray => {
-      if (p.state !== undefined) return session.state!.view(p.state);
+      if (p.state !== undefined) return session.active[0].view(p.state);
       const type = p.prepack?.type ?? p;
       const at = p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
       return viewOf(type.dtype, buffer, at, sizeOf(type.shape));
@@ -415,7 +433,7 @@ class WasmProgram implements Program {
       return this.hostStep(s as PlannedStep<HostStep>, view, buffer);
     });
     this.viewed = buffer;
-    this.viewedState = session.state?.blocks;
+    this.viewedState = session.active[0]?.blocks;
   }
 
   /** A step of the plain backend on views of linear memory. */

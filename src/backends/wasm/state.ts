@@ -8,14 +8,16 @@ import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState } from "../backend.ts";
 import type { LinearMemory } from "./memory.ts";
 
-/** An entry of the table: address and number of rows, both i32. */
+/** An entry of the table: address and number of rows, both i32. In front of the first one is the number of sequences. */
 export const stateEntryBytes = 8;
 
 /** What a session lends to the states of its sequences. */
 interface StateHost {
   readonly memory: LinearMemory;
-  readonly stateTable: number;
-  state: WasmState | undefined;
+  /** What programs work on now. */
+  active: readonly WasmState[];
+  /** Address of the table, with room for so many sequences. */
+  stateTable(sequences: number): number;
 }
 
 const rowBytes = ({ dtype, shape }: TensorType): number => sizeOf(shape.slice(1)) * bytesOf(dtype);
@@ -34,11 +36,19 @@ export class WasmState implements DeviceState {
     return this.types.reduce((sum, t) => sum + this.rowsOf(t) * rowBytes(t), 0);
   }
 
-  activate(): void {
+  activate(others: readonly WasmState[] = []): void {
     const { host } = this;
-    if (host.state === this) return;
-    host.state = this;
-    this.publish();
+    if (others.length === 0 && host.active.length === 1 && host.active[0] === this) return;
+    const all = [this, ...others];
+    const at = host.stateTable(all.length);
+    const table = new Int32Array(host.memory.memory.buffer, at, (all.length * this.types.length + 1) * 2);
+    table[0] = all.length;
+    all
+      .flatMap((s) => s.entries())
+      .forEach((v, i) => {
+        table[i + 2] = v;
+      });
+    host.active = all;
   }
 
   /** Grows by doubling. */
@@ -57,7 +67,7 @@ export class WasmState implements DeviceState {
       if (old[i].bytes) memory.release(old[i].at, old[i].bytes);
       return at;
     });
-    if (this.host.state === this) this.publish();
+    this.host.active = [];
   }
 
   fork(rows: number): WasmState {
@@ -77,7 +87,7 @@ export class WasmState implements DeviceState {
     });
     this.rows = 0;
     this.blocks = [];
-    if (this.host.state === this) this.host.state = undefined;
+    this.host.active = [];
   }
 
   /** A host step's view of state `i`. */
@@ -91,11 +101,7 @@ export class WasmState implements DeviceState {
     return Math.min(this.rows, shape[0]);
   }
 
-  private publish(): void {
-    const { memory, stateTable } = this.host;
-    const table = new Int32Array(memory.memory.buffer, stateTable, 2 * this.types.length);
-    this.types.forEach((t, i) => {
-      table.set([this.blocks[i], this.rowsOf(t)], 2 * i);
-    });
+  private entries(): number[] {
+    return this.types.flatMap((t, i) => [this.blocks[i] ?? 0, this.rowsOf(t)]);
   }
 }

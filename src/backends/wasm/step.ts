@@ -5,7 +5,7 @@
 import type { AnyOp, AttrsOf } from "../../ops/op.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
-import { type Expr, type FunctionBuilder, i32, type ModuleBuilder, type Operand } from "./assembler.ts";
+import { type Expr, type FunctionBuilder, i32, type Local, type ModuleBuilder, type Operand } from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
 
 /** What code is made for. */
@@ -37,8 +37,8 @@ export interface StepEmitter {
    */
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
-  /** For an input that is state: where it is now, and how many rows it has. */
-  state(input: number): { readonly at: Expr<"i32">; readonly rows: Expr<"i32"> } | undefined;
+  /** For an input that is state: where it is now, and how many rows it has; of the run's first sequence, or of this one. */
+  state(input: number, sequence?: Local<"i32">): { readonly at: Expr<"i32">; readonly rows: Expr<"i32"> } | undefined;
   /** The step's own workspace. With threads: shared by all of them; ask for `threads` times what one needs. */
   readonly workspace: number;
   /** This thread's number: 0 in a step that doesn't call `share`. */

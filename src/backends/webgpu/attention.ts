@@ -152,9 +152,9 @@ export const attentionKernels: GpuKernels = (target) => [
   gpuKernel(attentionScores, "webgpu/attentionScores/rows", (inputs, _, attrs) =>
     scoresStep(target, attentionGeometry("attention", inputs[0], inputs[1], inputs[2], attrs), inputs, attrs),
   ),
-  gpuKernel(cachedAttention, "webgpu/cachedAttention/tile", ([q, k, v], [y], attrs) => {
+  gpuKernel(cachedAttention, "webgpu/cachedAttention/tile", ([q, k, v, position], [y], attrs) => {
     const { tokens, heads, kvHeads, dim, valueDim, scale } = cachedGeometry(q, k, v, attrs);
-    if (y.dtype === "f64") return undefined;
+    if (y.dtype === "f64" || k.dtype !== q.dtype || sizeOf(position.shape) > 1 || k.shape.length > 2) return undefined;
     const row = (width: number, head: number) => ({ batch: 0, head, position: width });
     const geometry: AttentionGeometry = {
       ...{ batch: 1, heads, kvHeads, seq: tokens, total: k.shape[0], dim, valueDim, scale },

@@ -74,9 +74,9 @@ export function rotationStep(
 }
 
 export const decoderKernels: GpuKernels = (target) => [
-  gpuKernel(kvAppend, "webgpu/kvAppend/rows", ([cache, x]) => {
+  gpuKernel(kvAppend, "webgpu/kvAppend/rows", ([cache, x, position]) => {
     const storage = storageOf(target, cache.dtype);
-    if (!storage) return undefined;
+    if (!storage || cache.dtype !== x.dtype || sizeOf(position.shape) > 1 || cache.shape.length > 2) return undefined;
     const y = write("y", { output: 0 }, storage.element);
     const copy = perElement(sizeOf(cache.shape), {
       bindings: [read("cache", { input: 0 }, storage.element), y],
