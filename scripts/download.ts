@@ -2,7 +2,8 @@
  * What a page downloads that imports `load` from the package: bundled by esbuild, minified, split into chunks, gzip. Each
  * model is loaded and run in a process of its own, and the chunks that it executed are those that a browser would fetch.
  *
- * `npx tsx scripts/download.ts [MODEL.onnx ...]`
+ * `npx tsx scripts/download.ts [--webgpu] [MODEL.onnx ...]`: what the wasm device takes, or the webgpu device, for which the
+ * environment has to lead to an adapter (`npm test` takes SwiftShader's).
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -35,9 +36,16 @@ export const sizeOfChunks = (chunks: Iterable<Chunk>): number => [...chunks].red
 /** Loads a model and runs it once on zeros, free dimensions being 8, and prints the chunks that were executed. */
 const probe = `
 import { readFileSync } from "node:fs";
-const [entry, path] = process.argv.slice(2);
+const [entry, path, device, dawn] = process.argv.slice(2);
+if (device === "webgpu") {
+  // As in a browser: found without looking for a package.
+  const { create, globals } = await import(dawn);
+  Object.assign(globalThis, globals);
+  if (!globalThis.navigator) Object.defineProperty(globalThis, "navigator", { value: {} });
+  Object.defineProperty(navigator, "gpu", { value: create([]) });
+}
 const { load } = await import(entry);
-const model = await load(new Uint8Array(readFileSync(path)), { device: "wasm", threads: 1 });
+const model = await load(new Uint8Array(readFileSync(path)), { device, threads: 1 });
 const arrays = { i64: BigInt64Array, i32: Int32Array, u8: Uint8Array, bool: Uint8Array, f16: Uint16Array };
 const inputs = {};
 for (const { name, dtype, shape } of model.inputs) {
@@ -46,6 +54,7 @@ for (const { name, dtype, shape } of model.inputs) {
 }
 await model.run(inputs);
 console.log(JSON.stringify([...globalThis.chunksRun]));
+process.exit(0);
 `;
 
 /** The page's bundler finds the package in memory. */
@@ -65,7 +74,10 @@ function packageFrom(files: ReadonlyMap<string, string>): Plugin {
 }
 
 /** @param models paths of ONNX files by name */
-export async function measureDownload(models: ReadonlyMap<string, string>): Promise<Download> {
+export async function measureDownload(
+  models: ReadonlyMap<string, string>,
+  device: "wasm" | "webgpu" = "wasm",
+): Promise<Download> {
   const dist = new Map((await bundle(entries, "es")).map(({ fileName, code }) => [fileName, code]));
   dist.set("index.js", barrel.es);
   const { outputFiles, metafile } = await bundleForPage({
@@ -90,7 +102,8 @@ export async function measureDownload(models: ReadonlyMap<string, string>): Prom
     writeFileSync(join(folder, "probe.mjs"), probe);
     const entry = pathToFileURL(join(folder, "page.js")).href;
     const taken = [...models].map(([name, path]): [string, Chunk[]] => {
-      const { stdout, stderr } = spawnSync(process.execPath, [join(folder, "probe.mjs"), entry, path], {
+      const dawn = import.meta.resolve("webgpu");
+      const { stdout, stderr } = spawnSync(process.execPath, [join(folder, "probe.mjs"), entry, path, device, dawn], {
         encoding: "utf8",
       });
       // Minified code around the place comes with an error: its own line is what counts.
@@ -106,8 +119,10 @@ export async function measureDownload(models: ReadonlyMap<string, string>): Prom
 
 /** Run from the command line: the chunks, what is in them, and who takes them. */
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const paths = process.argv.slice(2).map((p) => resolve(p));
-  const { chunks, everything, models } = await measureDownload(new Map(paths.map((p) => [p, p])));
+  const onGpu = process.argv.includes("--webgpu");
+  const paths = process.argv.slice(2).flatMap((p) => (p === "--webgpu" ? [] : [resolve(p)]));
+  const given = new Map(paths.map((p) => [p, p]));
+  const { chunks, everything, models } = await measureDownload(given, onGpu ? "webgpu" : "wasm");
   const kB = (n: number): string => `${n.toFixed(1).padStart(6)} kB`;
   for (const chunk of [...chunks].sort((a, b) => b.gzip - a.gzip)) {
     const takers = [...models].map(([, list]) => (list.includes(chunk) ? "x" : "."));

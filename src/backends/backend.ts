@@ -68,6 +68,10 @@ export class Copies<T> {
     return this.bySource.get(source)?.has(key) === true;
   }
 
+  delete(source: object, key: string): void {
+    this.bySource.get(source)?.delete(key);
+  }
+
   set(source: object, key: string, copy: T): void {
     this.bySource.get(source)?.set(key, copy);
   }

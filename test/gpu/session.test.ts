@@ -1,8 +1,12 @@
 /** What a GPU session takes from its device, and what becomes of it when that fails. */
 import { describe, expect, test } from "vitest";
-import { openWebgpu } from "../../src/backends/webgpu/index.ts";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { openWebgpu, webgpu } from "../../src/backends/webgpu/index.ts";
+import type { WebgpuSession } from "../../src/backends/webgpu/session.ts";
 import {
   add,
+  type Backend,
   compile,
   DeviceError,
   exp,
@@ -10,6 +14,7 @@ import {
   graph,
   InputError,
   mul,
+  openDevice,
   relu,
   sigmoid,
   UnsupportedOpError,
@@ -156,7 +161,6 @@ describe("trouble with the device", () => {
     session.dispose();
     expect(() => device.open()).toThrow(DeviceError);
     for (const name of ["webgpu", "cpu"] as const) {
-      const { openDevice } = await import("../../src/device.ts");
       using again = await compile(chain(), { device: await openDevice(name) });
       expect((await again.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
     }
@@ -200,6 +204,62 @@ describe("trouble with the device", () => {
     using session = await compile(g, { device });
     await expect(session.run({ a: new Float32Array(1), b: new Float32Array(rows + 1) })).rejects.toThrow(DeviceError);
     own.destroy();
+  });
+
+  const software = process.env["VK_DRIVER_FILES"]?.includes("swiftshader");
+
+  // Elsewhere a gigabyte may well be there.
+  test.skipIf(!software)(
+    "out of memory is a DeviceError that says what to do, and leaves all else usable",
+    async () => {
+      const device = await openWebgpu();
+      const count = 2 ** 28;
+      const g = graph(({ input }) => {
+        const v = input("x", "f32", [n]);
+        return { y: ops.reduceSum(ops.expand(input("one", "f32", [1]), [count]), {}), h: relu(v) };
+      });
+      using session = await compile(g, { device });
+      const inputs = { x, one: Float32Array.of(1) };
+      for (let k = 0; k < 2; k++) {
+        const error = await session.run(inputs).catch((e) => e);
+        expect(error).toBeInstanceOf(DeviceError);
+        expect(error.message).toMatch(/out of memory while .*; try smaller inputs or the wasm device/);
+      }
+      const expectUsable = async (used: Backend) => {
+        using other = await compile(chain(), { device: used });
+        expect((await other.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+      };
+      await expectUsable(device);
+      await expectUsable(cpu());
+      await expectUsable(wasm({ threads: 1 }));
+      // And so does a result that is to stay, and a cache that is to grow.
+      const { GpuState } = await import("../../src/backends/webgpu/state.ts");
+      const store = device.open() as WebgpuSession;
+      const state = new GpuState(store, [{ dtype: "f32", shape: [count, 1] }]);
+      state.reserve(count);
+      await expect(store.grown()).rejects.toThrow(/out of memory while growing the state/);
+      store.dispose();
+    },
+  );
+
+  test("where there is no adapter, webgpu() is undefined and openWebgpu() says what to do", async () => {
+    const own = Object.getOwnPropertyDescriptor(navigator, "gpu")!;
+    const { device } = await openWebgpu();
+    device.destroy();
+    await device.lost;
+    try {
+      for (const requestAdapter of [async () => null, async () => Promise.reject(new Error("no driver"))]) {
+        Object.defineProperty(navigator, "gpu", { value: { requestAdapter }, configurable: true });
+        expect(await webgpu()).toBeUndefined();
+        await expect(openWebgpu()).rejects.toThrow(DeviceError);
+        await expect(openDevice("webgpu")).rejects.toThrow(/adapter/);
+      }
+      using onHost = await compile(chain(), { device: await openDevice("cpu") });
+      expect((await onHost.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+    } finally {
+      Object.defineProperty(navigator, "gpu", own);
+    }
+    expect(await webgpu()).toBeDefined();
   });
 
   test("a shader that does not compile is a DeviceError with the compiler's words", async () => {

@@ -128,7 +128,7 @@ export class GpuDevice {
     const [validation, memory, internal] = found;
     if (memory)
       throw new DeviceError(
-        `webgpu: out of memory while ${what}: ${memory.message}; try smaller inputs or the wasm device`,
+        `webgpu: out of memory while ${what}: ${firstLine(memory)}; try smaller inputs or the wasm device`,
       );
     const error = validation ?? internal;
     if (error) throw new DeviceError(`webgpu: ${what} failed: ${error.message}`);
@@ -232,6 +232,9 @@ export class GpuDevice {
     return layout;
   }
 }
+
+/** Drivers add where in their own code it was. */
+const firstLine = ({ message }: GPUError): string => message.split("\n")[0];
 
 /** What is too large for a device's limits. */
 export const tooLarge = (what: string, bytes: number, verb: string, limit: number): DeviceError =>

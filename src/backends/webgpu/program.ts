@@ -17,7 +17,7 @@ import {
 import { bufferBytes, copiedBytes, decode } from "./border.ts";
 import { Clock } from "./clock.ts";
 import { mapRead, type Pipeline, tooLarge } from "./device.ts";
-import { bufferOf, keptElements } from "./kept.ts";
+import { bufferOf, type KeptElements, keptElements } from "./kept.ts";
 import type { PoolBuffer, WebgpuSession } from "./session.ts";
 import { sourceBytes } from "./split.ts";
 import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
@@ -56,7 +56,7 @@ export class GpuProgram implements Program {
 
   async prepare(): Promise<void> {
     const { plan, session } = this;
-    const scratch = await session.gpu.guarded("allocating memory", () => {
+    const scratch = await session.gpu.guarded("making buffers", () => {
       session.freeAll();
       const blocks = this.assignBuffers();
       session.stagingBuffer(this.resultBytes(plan.outputs));
@@ -154,6 +154,7 @@ export class GpuProgram implements Program {
     const { times } = control ?? {};
     session.gpu.assertUsable();
     try {
+      if (session.growing) yield* waitFor(session.grown());
       this.bindState();
       this.writeInputs(inputs);
       for (const { commands, host } of this.segments) {
@@ -203,8 +204,9 @@ export class GpuProgram implements Program {
     keep?: ReadonlySet<number>,
   ): Work<Tensor[]> {
     const { gpu, target } = this.session;
-    const kept = all.map((p, i) => (keep?.has(i) && !p.constant ? keptElements(this.session, p) : undefined));
-    const wanted = all.filter((_, i) => !kept[i]);
+    const stays = (i: number): boolean => keep?.has(i) === true && !all[i].constant;
+    const wanted = all.filter((_, i) => !stays(i));
+    let kept: (KeptElements | undefined)[] = [];
     if (times && !this.clock && commands.length > 0) this.clock = yield* waitFor(Clock.make(gpu, this.commandCount));
     const clock = times && this.clock;
     if (times && !clock) yield* this.timeByWaiting(commands, times);
@@ -220,9 +222,10 @@ export class GpuProgram implements Program {
         if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, staging!, offset, size);
         offset += aligned(size);
       }
-      all.forEach((p, i) => {
-        const size = copiedBytes(target, p);
-        if (kept[i] && size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, kept[i].buffer, 0, size);
+      kept = all.map((p, i) => (stays(i) ? keptElements(this.session, p) : undefined));
+      kept.forEach((k, i) => {
+        const size = copiedBytes(target, all[i]);
+        if (k && size > 0) encoder.copyBufferToBuffer(this.bufferAt(all[i]), 0, k.buffer, 0, size);
       });
       gpu.device.queue.submit([encoder.finish()]);
     });
@@ -241,7 +244,10 @@ export class GpuProgram implements Program {
       staging?.unmap();
     }
     if (clock) yield* waitFor(clock.read(commands, times!));
-    return all.map((p, i) => (kept[i] ? new DeviceTensor(p, kept[i]) : results.shift()!));
+    return all.map((p, i) => {
+      const elements = kept[i];
+      return elements ? new DeviceTensor(p, elements) : results.shift()!;
+    });
   }
 
   /** Without timestamps: one step at a time, from giving it to the device until that is done. */

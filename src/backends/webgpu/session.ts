@@ -43,6 +43,9 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   /** Weights that steps of the host read too. */
   private readonly onHost = new Set<Elements>();
   private staging: GPUBuffer | undefined;
+  /** What undoes the allocations of the plan under preparation: those that failed look like any other. */
+  private undo: (() => void)[] = [];
+  private growth: Promise<unknown> | undefined;
   private done = 0;
   private total = 0;
   /** The sequence that programs read and change. */
@@ -58,10 +61,12 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
 
   async prepare(plan: StagePlan<AnyStep>): Promise<GpuProgram> {
     const program = new GpuProgram(plan, this);
+    this.undo = [];
     try {
       await program.prepare();
     } catch (e) {
       program.dispose();
+      for (const undo of this.undo) undo();
       throw await this.gpu.failure(e);
     }
     this.releaseWeights(plan);
@@ -77,6 +82,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
 
   async keep(place: Place, step: PlannedStep<AnyStep> | undefined): Promise<void> {
     if (!step || !isGpuStep(step.step)) return;
+    this.undo = [];
     await this.gpu.guarded("uploading weights", () => this.constantBuffer(place, this.constants));
     this.releaseWeight(place);
   }
@@ -115,6 +121,34 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     if (this.state === state) this.state = undefined;
   }
 
+  /** Changes memory between runs. What the device has against it, the next run says: see `grown`. */
+  grow<T>(work: () => T): T {
+    this.gpu.assertUsable();
+    let ended: { value: T } | { thrown: unknown } | undefined;
+    const accepted = this.gpu.guarded("growing the state", () => {
+      try {
+        ended = { value: work() };
+      } catch (thrown) {
+        ended = { thrown };
+      }
+    });
+    this.growth = Promise.all([this.growth, accepted]);
+    this.growth.catch(() => {});
+    if ("thrown" in ended!) throw ended.thrown;
+    return ended!.value;
+  }
+
+  /** @throws DeviceError where the device has refused what `grow` asked for */
+  async grown(): Promise<void> {
+    const { growth } = this;
+    this.growth = undefined;
+    await growth;
+  }
+
+  get growing(): boolean {
+    return this.growth !== undefined;
+  }
+
   /** A free buffer of at least `bytes`, and not much more. */
   acquire(bytes: number, label: string): PoolBuffer {
     const wanted = this.gpu.sizeFor(bytes);
@@ -122,8 +156,13 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     for (const b of this.pool)
       if (!b.busy && b.buffer.size >= wanted && (!best || b.buffer.size < best.buffer.size)) best = b;
     if (!best || best.buffer.size > 2 * wanted) {
-      best = { buffer: this.gpu.memory(wanted, label), busy: false };
-      this.pool.push(best);
+      const made: PoolBuffer = { buffer: this.gpu.memory(wanted, label), busy: false };
+      this.pool.push(made);
+      this.undo.push(() => {
+        this.pool.splice(this.pool.indexOf(made), 1);
+        made.buffer.destroy();
+      });
+      best = made;
     }
     best.busy = true;
     return best;
@@ -138,6 +177,10 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     if (!this.staging || this.staging.size < bytes) {
       this.staging?.destroy();
       this.staging = this.gpu.buffer(this.gpu.sizeFor(bytes), usage.mapRead | usage.copyTarget, "the results");
+      this.undo.push(() => {
+        this.staging?.destroy();
+        this.staging = undefined;
+      });
     }
     return this.staging;
   }
@@ -154,6 +197,10 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
       const type = prepack?.type ?? { dtype, shape };
       const data = prepack ? packed(t.data as TypedArray, prepack) : (t.data as TypedArray);
       const buffer = this.gpu.memory(bufferBytes(this.target, type), "a weight");
+      this.undo.push(() => {
+        copies.delete(sourceOf(t), layoutOf(place));
+        buffer.destroy();
+      });
       this.write(buffer, type, data);
       return buffer;
     });

@@ -52,18 +52,20 @@ export class GpuState implements DeviceState {
   /** New buffers are zero. */
   private allocate(rows: number): GPUBuffer[] {
     const { gpu, target } = this.session;
-    return this.types.map((t) => gpu.memory(bufferBytes(target, sized(t, rows)), "the state"));
+    return this.session.grow(() => this.types.map((t) => gpu.memory(bufferBytes(target, sized(t, rows)), "the state")));
   }
 
   /** Takes over the first rows of other buffers. */
   private copy(from: readonly GPUBuffer[], rows: number): void {
     const { gpu, target } = this.session;
-    const encoder = gpu.device.createCommandEncoder();
-    this.types.forEach((t, i) => {
-      const bytes = Math.min(copiedBytes(target, sized(t, rows)), from[i].size, this.buffers[i].size);
-      if (bytes > 0) encoder.copyBufferToBuffer(from[i], 0, this.buffers[i], 0, bytes);
+    this.session.grow(() => {
+      const encoder = gpu.device.createCommandEncoder();
+      this.types.forEach((t, i) => {
+        const bytes = Math.min(copiedBytes(target, sized(t, rows)), from[i].size, this.buffers[i].size);
+        if (bytes > 0) encoder.copyBufferToBuffer(from[i], 0, this.buffers[i], 0, bytes);
+      });
+      gpu.device.queue.submit([encoder.finish()]);
     });
-    gpu.device.queue.submit([encoder.finish()]);
   }
 }
 
