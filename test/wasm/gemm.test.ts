@@ -63,7 +63,8 @@ for (const fma of fmaChoices) {
         for (const activation of ["none", "relu6"] as const) {
           const { emit, reference } = activations[activation];
           const options: GemmOptions = { name: "run", fma, bias, residual, activation: emit, export: true };
-          const { memory, run } = instantiate((m) => emitGemm(m, options));
+          const any = instantiate((m) => emitGemm(m, options));
+          const one = instantiate((m) => emitGemm(m, { ...options, oneRow: true }));
           it(`bias ${bias}, residual ${residual}, activation ${activation}`, () => {
             fc.assert(
               fc.property(
@@ -72,7 +73,10 @@ for (const fma of fmaChoices) {
                 fc.integer({ min: 0, max: 50 }),
                 fc.nat(3),
                 fc.nat(),
-                (m, n, k, pad, seed) => {
+                fc.boolean(),
+                (rows, n, k, pad, seed, oneRow) => {
+                  const { memory, run } = oneRow ? one : any;
+                  const m = oneRow ? 1 : rows;
                   const a = random(m * (k + pad), seed);
                   const b = random(k * n, seed + 1);
                   const biases = random(bias === "row" ? m : n, seed + 2);
@@ -102,7 +106,7 @@ for (const fma of fmaChoices) {
                   expect(untouched(memory, view)).toBe(true);
                 },
               ),
-              { numRuns: 30 },
+              { numRuns: 40 },
             );
           });
         }

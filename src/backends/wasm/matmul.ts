@@ -23,11 +23,13 @@ interface Form {
   readonly activation?: Activation;
 }
 
-/** The product function for this form, made once for each module. */
-export function gemmFunction(e: StepEmitter, { bias, residual, activation }: Form): GemmFunction {
-  const name = `gemm/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
+/** The product function for this form, made once for each module. `oneRow`: for m = 1 only. */
+export function gemmFunction(e: StepEmitter, { bias, residual, activation }: Form, oneRow = false): GemmFunction {
+  const name = `gemm${oneRow ? "1" : ""}/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
   const then = productActivation(e, activation);
-  return e.shared(name, (m) => emitGemm(m, { name, fma: e.target.features.relaxedSimd, bias, residual, ...then }));
+  return e.shared(name, (m) =>
+    emitGemm(m, { name, fma: e.target.features.relaxedSimd, oneRow, bias, residual, ...then }),
+  );
 }
 
 /** Constant B in panels, with `alpha` folded in. */
@@ -64,7 +66,7 @@ interface Operands {
 /** One m x n x k product with packed B, divided among the threads. */
 function emitProduct(e: StepEmitter, form: Form, size: { m: number; n: number; k: number }, at: Operands): void {
   const { m, n, k } = size;
-  const fn = gemmFunction(e, form);
+  const fn = gemmFunction(e, form, m === 1);
   const lda = 4 * k;
   const ldc = 4 * n;
   const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k));
@@ -123,7 +125,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, transpos
       const { f } = e;
       const [a, b, bias, residual] = e.inputs;
       const [c] = e.outputs;
-      const fn = gemmFunction(e, form);
+      const fn = gemmFunction(e, form, m === 1);
       const packName = `packB/${transposed ? "t" : "n"}`;
       const pack = e.shared(packName, (module) => emitPackB(module, { name: packName, transposed }));
       const packed = addressOf(e.workspace, e.thread, own);

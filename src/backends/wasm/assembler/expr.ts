@@ -86,24 +86,21 @@ function naturalAlign(name: string): number {
   return name.startsWith("v128") ? 4 : /^[if]64/.test(name) ? 3 : 2;
 }
 
-/** Every instruction of the table by its spec name. */
-export const instructions: ReadonlyMap<string, Instruction> = new Map(
-  instructionRows.flatMap(([first, signature, names]) => {
+/** The instruction of that spec name. Made when it is first used: a module has a few dozen of the hundreds that there are. */
+export function instructionOf(name: string): Instruction | undefined {
+  for (const [first, signature, names] of instructionRows) {
+    const place = names.includes(name) ? names.split(" ").indexOf(name) : -1;
+    if (place < 0) continue;
     const [inputs, result] = signature.split(" -> ");
-    return names
-      .split(" ")
-      .map((name, i): [string, Instruction] => [
-        name,
-        {
-          opcode: encodeOpcode(first + i),
-          inputs: inputs.split(" "),
-          result: result as ValueType | "void",
-          align: naturalAlign(name),
-        },
-      ])
-      .filter(([name]) => name !== "_");
-  }),
-);
+    return {
+      opcode: encodeOpcode(first + place),
+      inputs: inputs.split(" "),
+      result: result as ValueType | "void",
+      align: naturalAlign(name),
+    };
+  }
+  return undefined;
+}
 
 type Argument = Expr | number | bigint | ArrayLike<number> | undefined;
 
@@ -138,8 +135,7 @@ export function operand(type: ValueType, value: Operand<ValueType>): Expr {
 }
 
 /** Writes one instruction: operands in order, then opcode, then immediates. */
-export function encode(name: string, args: readonly Argument[], code: Writer): void {
-  const { opcode, inputs, align } = instructions.get(name)!;
+export function encode({ opcode, inputs, align }: Instruction, args: readonly Argument[], code: Writer): void {
   const immediates: number[] = [];
   let next = 0;
   for (const input of inputs) {
@@ -149,7 +145,7 @@ export function encode(name: string, args: readonly Argument[], code: Writer): v
       immediates.push(args[next++] as number);
     } else if (input === "bytes") {
       const bytes = args[next++] as ArrayLike<number>;
-      if (bytes.length !== 16) throw new RangeError(`${name}: 16 bytes expected, got ${bytes.length}`);
+      if (bytes.length !== 16) throw new RangeError(`16 bytes expected, got ${bytes.length}`);
       immediates.push(...Array.from(bytes));
     } else {
       const type = input === "addr" ? "i32" : (input as ValueType);
@@ -164,31 +160,68 @@ export function encode(name: string, args: readonly Argument[], code: Writer): v
   code.append(immediates);
 }
 
-/** Builds `{ namespace: { method } }` for all instructions of one kind out of one function per instruction. */
-export function bindInstructions<Kind extends "value" | "void">(
-  kind: Kind,
-  method: (name: string, instruction: Instruction) => (...args: Argument[]) => Expr | undefined,
-): Instructions<Kind> {
-  const spaces: Record<string, Record<string, unknown>> = {};
-  for (const [name, instruction] of instructions) {
-    if ((instruction.result === "void") !== (kind === "void")) continue;
-    const dot = name.indexOf(".");
-    (spaces[name.slice(0, dot)] ??= {})[name.slice(dot + 1)] = method(name, instruction);
-  }
-  return spaces as unknown as Instructions<Kind>;
+/** An object whose methods are made when they are first used, for the instructions `space.*`. */
+function namespaceOf(space: string, method: (instruction: Instruction) => unknown): object {
+  const maker = new Proxy(
+    {},
+    {
+      get(_, name) {
+        const instruction = typeof name === "string" ? instructionOf(`${space}.${name}`) : undefined;
+        if (!instruction) return undefined;
+        const value = method(instruction);
+        Object.defineProperty(methods, name, { value });
+        return value;
+      },
+    },
+  );
+  const methods: object = Object.create(maker);
+  return methods;
 }
 
-const pure = bindInstructions("value", (name, { result }) => (...args) => ({
-  type: result as ValueType,
-  emit: (code) => encode(name, args, code),
-}));
+type Values = Instructions<"value">;
+
+const values = <S extends keyof Values, More extends object>(space: S, more = {} as More): Values[S] & More =>
+  Object.assign(
+    namespaceOf(space, (instruction) => (...args: Argument[]) => ({
+      type: instruction.result,
+      emit: (code: Writer) => encode(instruction, args, code),
+    })),
+    more,
+  ) as Values[S] & More;
 
 /** The instructions with a result, by spec name: `f32x4.add(x, y)`, `i32.load(p, 8)`, `i32["atomic.rmw.add"](p, 1)`. */
-export const i32 = { ...pure.i32, const: i32const };
-export const i64 = { ...pure.i64, const: i64const };
-export const f32 = { ...pure.f32, const: f32const };
-export const f64 = { ...pure.f64, const: f64const };
-export const { i8x16, i16x8, i32x4, i64x2, f32x4, f64x2, v128, memory } = pure;
+export const i32 = values("i32", { const: i32const });
+export const i64 = values("i64", { const: i64const });
+export const f32 = values("f32", { const: f32const });
+export const f64 = values("f64", { const: f64const });
+export const i8x16 = values("i8x16");
+export const i16x8 = values("i16x8");
+export const i32x4 = values("i32x4");
+export const i64x2 = values("i64x2");
+export const f32x4 = values("f32x4");
+export const f64x2 = values("f64x2");
+export const v128 = values("v128");
+export const memory = values("memory");
+
+type Voids = Instructions<"void">;
+const voids = new Map<keyof Voids, object>();
+
+/** The instructions `space.*` without a result, written to `code` when called. */
+export function statements<S extends keyof Voids>(space: S, code: Writer): Voids[S] {
+  let methods = voids.get(space);
+  if (!methods)
+    voids.set(
+      space,
+      (methods = namespaceOf(
+        space,
+        (instruction) =>
+          function (this: { code: Writer }, ...args: Argument[]) {
+            encode(instruction, args, this.code);
+          },
+      )),
+    );
+  return Object.assign(Object.create(methods), { code }) as Voids[S];
+}
 
 /** `condition ? a : b`, both sides evaluated. */
 export function select<T extends ValueType>(a: Expr<T>, b: Expr<T>, condition: Operand<"i32">): Expr<T> {

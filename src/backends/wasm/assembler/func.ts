@@ -1,4 +1,4 @@
-import { bindInstructions, type Expr, encode, i32, type Operand, operand, type ValueType } from "./expr.ts";
+import { type Expr, i32, type Operand, operand, statements, type ValueType } from "./expr.ts";
 import { Writer } from "./writer.ts";
 
 export const valueTypeCode = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
@@ -30,12 +30,6 @@ export interface Label {
   readonly depth: number;
 }
 
-const bindVoid = (emit: (name: string, args: Parameters<typeof encode>[1]) => void) =>
-  bindInstructions("void", (name) => (...args) => {
-    emit(name, args);
-    return undefined;
-  });
-
 /**
  * The body of one function. Instructions without a result (stores, `memory.fill`, fences) are methods here and are
  * written when called: `f.v128.store(p, value, 16)`; values are expressions (see expr.ts), consumed by statements.
@@ -45,15 +39,14 @@ export class FunctionBuilder {
   private readonly prologue = new Writer();
   private readonly hoisted = new Map<string, Local>();
   private readonly localTypes: ValueType[] = [];
-  private readonly space = bindVoid((name, args) => encode(name, args, this.code));
   private depth = 0;
-  readonly i32 = this.space.i32;
-  readonly i64 = this.space.i64;
-  readonly f32 = this.space.f32;
-  readonly f64 = this.space.f64;
-  readonly v128 = this.space.v128;
-  readonly memory = this.space.memory;
-  readonly atomic = this.space.atomic;
+  readonly i32 = statements("i32", this.code);
+  readonly i64 = statements("i64", this.code);
+  readonly f32 = statements("f32", this.code);
+  readonly f64 = statements("f64", this.code);
+  readonly v128 = statements("v128", this.code);
+  readonly memory = statements("memory", this.code);
+  readonly atomic = statements("atomic", this.code);
 
   private readonly paramCount: number;
   private readonly result: ResultType;

@@ -1,17 +1,14 @@
 /** An append-only byte buffer with the number encodings of the WebAssembly binary format. */
 export class Writer {
-  private bytes = new Uint8Array(256);
-  length = 0;
+  // Not a typed array: most are a few bytes long, and those are slow to make.
+  private readonly bytes: number[] = [];
 
   byte(value: number): void {
-    if (this.length === this.bytes.length) this.reserve(1);
-    this.bytes[this.length++] = value;
+    this.bytes.push(value);
   }
 
   append(source: ArrayLike<number>): void {
-    this.reserve(source.length);
-    this.bytes.set(source, this.length);
-    this.length += source.length;
+    for (let i = 0; i < source.length; i++) this.bytes.push(source[i]);
   }
 
   /** Unsigned LEB128 of an integer in 0 .. 2^32 - 1. */
@@ -30,7 +27,15 @@ export class Writer {
     if (!Number.isInteger(value) || value < -0x80000000 || value > 0xffffffff) {
       throw new RangeError(`not a 32-bit integer: ${value}`);
     }
-    this.s64(BigInt(value | 0));
+    let rest = value | 0;
+    for (;;) {
+      const low = rest & 0x7f;
+      rest >>= 7;
+      // Finished once the remaining bits only repeat the sign bit (bit 6) of this group.
+      const last = rest === (low & 0x40 ? -1 : 0);
+      this.byte(last ? low : low | 0x80);
+      if (last) return;
+    }
   }
 
   /** Signed LEB128 of a 64-bit integer. */
@@ -39,7 +44,6 @@ export class Writer {
     for (;;) {
       const low = Number(rest & 0x7fn);
       rest >>= 7n;
-      // Finished once the remaining bits only repeat the sign bit (bit 6) of this group.
       const last = rest === (low & 0x40 ? -1n : 0n);
       this.byte(last ? low : low | 0x80);
       if (last) return;
@@ -65,13 +69,6 @@ export class Writer {
   }
 
   toBytes(): Uint8Array<ArrayBuffer> {
-    return this.bytes.slice(0, this.length);
-  }
-
-  private reserve(extra: number): void {
-    if (this.length + extra <= this.bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.length + extra, 2 * this.bytes.length));
-    grown.set(this.bytes);
-    this.bytes = grown;
+    return new Uint8Array(this.bytes);
   }
 }

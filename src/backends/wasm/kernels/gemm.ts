@@ -41,6 +41,7 @@
  *   1 x 4096 x 4096                    6         6                6                   5                6   (memory)
  */
 import {
+  type CallArgs,
   type Expr,
   type Func,
   type FunctionBuilder,
@@ -48,6 +49,7 @@ import {
   type Local,
   type ModuleBuilder,
   type Operand,
+  type Params,
 } from "../assembler.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
@@ -60,6 +62,8 @@ export interface GemmOptions extends Epilogue {
   readonly fma: boolean;
   /** As in TileOptions: `lda` and `k` count words. No epilogue then. */
   readonly integers?: boolean;
+  /** `m` is always 1: a fifth of the code, which a small model waits for. */
+  readonly oneRow?: boolean;
   /** What else happens to the rows of C: see activations.ts. */
   readonly pass?: RunFunction;
   readonly export?: boolean;
@@ -111,12 +115,13 @@ export function gemmWorkspaceBytes(m: number, k: number): number {
  * each panel, `c`, `residual` and a column bias).
  */
 export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
+  if (options.oneRow) return emitRow(m, options);
   const tileRows = tileRowsOf(options.fma);
   const packA = emitPackRows(m, `${options.name}/packA`);
   const panel = emitPanel(m, options);
 
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
-    const [rows, block, b, c, bias, residual, columns, from, at] = f.locals("i32", 9);
+    const [rows, block, from, at] = f.locals("i32", 4);
     const [tiles, height, taller] = f.locals("i32", 3);
     f.while(i32.gt_s(p.m, 0), () => {
       // Blocks of equal height, not full ones and a rest.
@@ -138,20 +143,7 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
           });
         },
       );
-      f.set(b, p.b);
-      f.set(c, p.c);
-      f.set(bias, p.bias);
-      f.set(residual, p.residual);
-      f.set(columns, p.n);
-      f.while(i32.gt_s(columns, 0), () => {
-        const { k, ldc, ldr, workspace: scratch } = p;
-        f.call(panel, { a: block, b, c, ldc, columns, k, bias, residual, ldr, scratch, tiles, height, taller });
-        f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
-        f.increment(c, 4 * PANEL_COLUMNS);
-        if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
-        if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
-        f.increment(columns, -PANEL_COLUMNS);
-      });
+      forPanels(f, p, options, (at) => f.call(panel, { ...at, a: block, tiles, height, taller }));
       if (options.pass) passRows(f, options.pass, { c: p.c, ldc: p.ldc, rows, columns: p.n });
       f.increment(p.a, i32.mul(rows, p.lda));
       f.increment(p.c, i32.mul(rows, p.ldc));
@@ -159,6 +151,34 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
       if (options.residual) f.increment(p.residual, i32.mul(rows, p.ldr));
       f.set(p.m, i32.sub(p.m, rows));
     });
+  });
+}
+
+/** The same for one row, which is its own panel of A. */
+function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
+  const tile = emitTile(m, 1, options);
+  return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
+    forPanels(f, p, options, (at) => f.call(tile, { ...at, a: p.a }));
+    if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
+  });
+}
+
+/** Calls `multiply` with the operands of a tile for each panel of B. */
+function forPanels(
+  f: FunctionBuilder,
+  p: Params<typeof gemmParams>,
+  options: GemmOptions,
+  multiply: (at: Omit<CallArgs<typeof tileParams>, "a">) => void,
+): void {
+  const [b, c, bias, residual, columns] = [p.b, p.c, p.bias, p.residual, p.n].map((x) => f.let(x));
+  const { k, ldc, ldr, workspace: scratch } = p;
+  f.while(i32.gt_s(columns, 0), () => {
+    multiply({ b, c, ldc, columns, k, bias, residual, ldr, scratch });
+    f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
+    f.increment(c, 4 * PANEL_COLUMNS);
+    if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
+    if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
+    f.increment(columns, -PANEL_COLUMNS);
   });
 }
 
