@@ -54,7 +54,11 @@ export const commonOptions = {
 
 /** Options of every command that loads a model. */
 export const deviceOptions = {
-  device: { type: "string", value: "NAME", help: "cpu, wasm; default: the fastest that is there" },
+  device: {
+    type: "string",
+    value: "NAME",
+    help: "cpu, wasm, or webgpu with the package webgpu; default: cpu or wasm, the fastest that is there",
+  },
   threads: { type: "string", value: "N", help: "threads of the wasm device; default: the cores, 8 at most" },
   offline: { type: "boolean", help: "use downloads that were kept, and fetch nothing" },
 } as const satisfies Record<string, Option>;

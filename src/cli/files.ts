@@ -10,8 +10,9 @@ import { readNpy } from "./npy.ts";
 
 /** A tensor for `port` from a file, by its extension. Throws FormatError, InputError, MissingPeerError. */
 export async function readTensor(path: string, port: ValueInfo): Promise<HostTensor> {
-  const bytes = await readFile(path).catch((cause: Error) => {
-    throw new InputError(`input "${port.name}": ${cause.message}`, { cause });
+  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    const what = cause.code === "ENOENT" ? `there is no file ${path}` : cause.message;
+    throw new InputError(`input "${port.name}": ${what}`, { cause });
   });
   switch (extname(path).toLowerCase()) {
     case ".npy":

@@ -7,7 +7,7 @@ import { sizeOf } from "../tensor/shape.ts";
 import { type Command, deviceOptions, positional } from "./command.ts";
 import { loadModel } from "./model.ts";
 import { formatBytes, formatCount, table } from "./progress.ts";
-import { estimate, shapeOption, shapesOf } from "./shapes.ts";
+import { estimate, shapeOption, shapesOf, typeText } from "./shapes.ts";
 
 export const inspect: Command = {
   name: "inspect",
@@ -51,10 +51,7 @@ export const inspect: Command = {
       io.stdout.write(`${JSON.stringify(report)}\n`);
       return 0;
     }
-    const port = ({ name, dtype, shape }: ValueInfo): string[] => [
-      `  ${name}`,
-      dtype ? `${dtype}[${shape?.join(", ") ?? "?"}]` : "sequence",
-    ];
+    const port = (p: ValueInfo): string[] => [`  ${p.name}`, typeText(p)];
     const stop = plan?.stopsAt ? `, as far as node "${plan.stopsAt}", whose shape depends on data` : "";
     const lines = [
       `Inputs\n${table(report.inputs.map(port))}`,

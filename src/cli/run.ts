@@ -8,6 +8,7 @@ import { type Arguments, type Command, deviceOptions, positional, UsageError } f
 import { readTensor } from "./files.ts";
 import { loadModel } from "./model.ts";
 import { formatMs } from "./progress.ts";
+import { typeText } from "./shapes.ts";
 
 export const run: Command = {
   name: "run",
@@ -29,6 +30,11 @@ export const run: Command = {
     const model = await loadModel(positional(args, 0, "MODEL"), args, io);
     try {
       const inputs = await readInputs(model, args);
+      const missing = model.graph.inputs.filter((p) => !p.default && !inputs[p.name]);
+      if (missing.length)
+        throw new UsageError(
+          `the model needs ${missing.map((p) => `--input ${p.name}=FILE (${typeText(p)})`).join(", ")}`,
+        );
       const started = performance.now();
       const outputs = await model.run(inputs);
       const ms = performance.now() - started;

@@ -50,3 +50,7 @@ export function estimate(model: Session, shapes: Record<string, number[]>): Plan
     }
   return undefined;
 }
+
+/** `f32[batch, 3]`, or `sequence` for what may be any value. */
+export const typeText = ({ dtype, shape }: ValueInfo): string =>
+  dtype ? `${dtype}[${shape?.join(", ") ?? "?"}]` : "sequence";

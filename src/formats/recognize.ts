@@ -22,12 +22,21 @@ export function isSafetensors(head: Uint8Array, size: number): boolean {
   return length >= 2n && length <= BigInt(Math.min(size - 8, maxSafetensorsHeader)) && head[8] === 0x7b;
 }
 
+/**
+ * Whether a file may be ONNX, which has no magic number: it begins with the tag of one of ModelProto's first 15 fields.
+ * Text, pages of HTML and pointers to large files do not.
+ */
+export function isOnnx([tag]: Uint8Array): boolean {
+  const [field, wire] = [tag >> 3, tag & 7];
+  return wire === 0 ? field === 1 || field === 5 : wire === 2 && [2, 3, 4, 6, 7, 8, 14].includes(field);
+}
+
 /** Of a checkpoint in several files. */
 const isShardIndex = (source: ByteSource): boolean => source.name.endsWith(".safetensors.index.json");
 
 /**
- * The format of a model file; an index of safetensors shards counts as one. ONNX has no magic number: it is what is left.
- * @throws FormatError for an empty file
+ * The format of a model file; an index of safetensors shards counts as one.
+ * @throws FormatError for an empty file, and for one of another format
  */
 export async function recognize(source: ByteSource): Promise<ModelFormat> {
   const head = await source.read(0, Math.min(headBytes, source.size));
@@ -35,5 +44,10 @@ export async function recognize(source: ByteSource): Promise<ModelFormat> {
   if (isShardIndex(source)) return "safetensors";
   if (isGguf(head)) return "gguf";
   if (isSafetensors(head, source.size)) return "safetensors";
-  return isLlama2c(head, source.size) ? "llama2c" : "onnx";
+  if (isLlama2c(head, source.size)) return "llama2c";
+  if (isOnnx(head)) return "onnx";
+  const start = [...head.subarray(0, 16)].every((b) => b >= 9 && b < 127)
+    ? `it begins with ${JSON.stringify(String.fromCharCode(...head.subarray(0, 16)))}`
+    : "it begins with other bytes than any of these";
+  throw new FormatError(`${source.name}: neither ONNX, GGUF, safetensors nor llama2.c: ${start}`, { offset: 0 });
 }

@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import type { CliIO } from "../../src/cli/command.ts";
 import { main } from "../../src/cli/main.ts";
 import { readNpy } from "../../src/cli/npy.ts";
+import { progressBar } from "../../src/cli/progress.ts";
 import { FormatError } from "../../src/index.ts";
 import { encodeModel, encodeTensor } from "../onnx/encode.ts";
 
@@ -124,7 +125,36 @@ describe("forwardpass", () => {
       code: 1,
       err: expect.stringContaining("FormatError"),
     });
-    expect(await cli("run", model("fraud-mlp"))).toMatchObject({ code: 1, err: expect.stringContaining('"features"') });
+    expect(await cli("run", model("fraud-mlp"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("the model needs --input features=FILE (f32[batch, 30])"),
+    });
+    expect(await cli("run", model("fraud-mlp"), "-i", "none.npy")).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('input "features": there is no file none.npy'),
+    });
+    expect(await cli("run", "none.onnx")).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("none.onnx: there is no such file"),
+    });
+  });
+
+  test("a bar on a terminal for what takes over a second, nothing in a pipe", () => {
+    const now = vi.spyOn(performance, "now").mockReturnValue(0);
+    const written = (isTTY: boolean): string[] => {
+      const text: string[] = [];
+      now.mockReturnValue(0);
+      const bar = progressBar({ stderr: { isTTY, write: (s: string) => text.push(s) } } as never, "loading");
+      for (const ms of [999, 1001]) {
+        now.mockReturnValue(ms);
+        bar.update({ phase: "read", loaded: 5e5, total: 1e6 });
+      }
+      bar.done();
+      return text;
+    };
+    expect(written(true)).toEqual(["\r\x1b[Kloading [############............] 500 kB of 1.0 MB", "\r\x1b[K"]);
+    expect(written(false)).toEqual([]);
+    now.mockRestore();
   });
 
   test("inspect: text and JSON", async () => {

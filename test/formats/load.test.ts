@@ -99,6 +99,11 @@ describe("load", () => {
   test("what can't be loaded says why", async () => {
     await expect(load(new Uint8Array(0))).rejects.toThrow(FormatError);
     await expect(load(folder)).rejects.toThrow(InputError);
+    const page = load(new TextEncoder().encode("<!DOCTYPE html>"));
+    await expect(page).rejects.toThrow(FormatError);
+    await expect(page).rejects.toThrow(
+      'neither ONNX, GGUF, safetensors nor llama2.c: it begins with "<!DOCTYPE html>"',
+    );
     await expect(load(await checkpoint("odd", { model_type: "rwkv" }))).rejects.toThrow(UnsupportedOpError);
     // Weights without a configuration beside them.
     const bytes = writeSafetensors(new Map([["w", { dtype: "f32", shape: [1], data: Float32Array.of(1) }]]));
