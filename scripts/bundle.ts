@@ -64,6 +64,8 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     "wasm-core",
     /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
+  // Of several backends: in a chunk of one of them, they would bring that to the others.
+  ["ops-data", /^ops\/(pad|tile|depth-to-space|arg-reduce)$/],
   ["onnx-core", /^formats\/onnx\/[^/]+$/],
 ];
 

@@ -7,6 +7,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join, posix, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -42,7 +43,7 @@ if (device === "webgpu") {
   const { create, globals } = await import(dawn);
   Object.assign(globalThis, globals);
   if (!globalThis.navigator) Object.defineProperty(globalThis, "navigator", { value: {} });
-  Object.defineProperty(navigator, "gpu", { value: create([]) });
+  Object.defineProperty(navigator, "gpu", { value: create(["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension"]) });
 }
 const { load } = await import(entry);
 const model = await load(new Uint8Array(readFileSync(path)), { device, threads: 1 });
@@ -73,11 +74,14 @@ function packageFrom(files: ReadonlyMap<string, string>): Plugin {
   };
 }
 
-/** @param models paths of ONNX files by name */
-export async function measureDownload(
-  models: ReadonlyMap<string, string>,
-  device: "wasm" | "webgpu" = "wasm",
-): Promise<Download> {
+/** What a page runs: an ONNX file on a device. */
+export interface Page {
+  readonly path: string;
+  readonly device: "wasm" | "webgpu";
+}
+
+/** @param pages by name */
+export async function measureDownload(pages: ReadonlyMap<string, Page>): Promise<Download> {
   const dist = new Map((await bundle(entries, "es")).map(({ fileName, code }) => [fileName, code]));
   dist.set("index.js", barrel.es);
   const { outputFiles, metafile } = await bundleForPage({
@@ -101,8 +105,8 @@ export async function measureDownload(
     writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
     writeFileSync(join(folder, "probe.mjs"), probe);
     const entry = pathToFileURL(join(folder, "page.js")).href;
-    const taken = [...models].map(([name, path]): [string, Chunk[]] => {
-      const dawn = import.meta.resolve("webgpu");
+    const taken = [...pages].map(([name, { path, device }]): [string, Chunk[]] => {
+      const dawn = pathToFileURL(createRequire(import.meta.url).resolve("webgpu")).href;
       const { stdout, stderr } = spawnSync(process.execPath, [join(folder, "probe.mjs"), entry, path, device, dawn], {
         encoding: "utf8",
       });
@@ -121,8 +125,8 @@ export async function measureDownload(
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const onGpu = process.argv.includes("--webgpu");
   const paths = process.argv.slice(2).flatMap((p) => (p === "--webgpu" ? [] : [resolve(p)]));
-  const given = new Map(paths.map((p) => [p, p]));
-  const { chunks, everything, models } = await measureDownload(given, onGpu ? "webgpu" : "wasm");
+  const device = onGpu ? "webgpu" : "wasm";
+  const { chunks, everything, models } = await measureDownload(new Map(paths.map((path) => [path, { path, device }])));
   const kB = (n: number): string => `${n.toFixed(1).padStart(6)} kB`;
   for (const chunk of [...chunks].sort((a, b) => b.gzip - a.gzip)) {
     const takers = [...models].map(([, list]) => (list.includes(chunk) ? "x" : "."));

@@ -4,10 +4,13 @@ import type { KernelFamily, Step } from "../src/backends/backend.ts";
 import { families } from "../src/backends/cpu/index.ts";
 import { wasmFeatures } from "../src/backends/wasm/features.ts";
 import { familiesFor } from "../src/backends/wasm/index.ts";
+import { familiesFor as gpuFamiliesFor } from "../src/backends/webgpu/index.ts";
+import { everything } from "./gpu/targets.ts";
 
 const all: [string, readonly KernelFamily<Step>[]][] = [
   ["cpu", families],
   ["wasm", familiesFor({ features: wasmFeatures(), threads: 1, parallelWork: 0 })],
+  ["webgpu", gpuFamiliesFor(everything)],
 ];
 
 test.each(all)("families of %s name exactly the operators that they have kernels for", async (_, list) => {

@@ -36,7 +36,7 @@ export interface WebgpuBackend extends Backend<AnyStep> {
 }
 
 /** In order of preference within each operator. */
-const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
+export const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
   ["*", async () => elementwiseKernels(target)],
   ["matmul gemm", async () => (await import("./matmul.ts")).matmulKernels(target)],
   ["conv convTranspose", async () => (await import("./conv.ts")).convKernels(target)],

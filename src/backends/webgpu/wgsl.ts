@@ -169,6 +169,6 @@ export function collapse(
 export function wrapped(dtype: DType, value: string): string {
   const { kind, bits } = dtypes[dtype];
   if (bits >= 32 || (kind !== "int" && kind !== "uint")) return value;
-  if (kind === "uint") return `(${value} & U(${2 ** bits - 1}u))`;
-  return `((${value} << U(${32 - bits}u)) >> U(${32 - bits}u))`;
+  if (kind === "uint") return `((${value}) & U(${2 ** bits - 1}u))`;
+  return `(((${value}) << U(${32 - bits}u)) >> U(${32 - bits}u))`;
 }
