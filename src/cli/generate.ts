@@ -2,7 +2,15 @@
 import { readFile } from "node:fs/promises";
 import { type Generation, type JsonSchema, textGeneration, tokensPerSecond } from "../tasks/text-generation.ts";
 import { InputError } from "../tensor/errors.ts";
-import { type Arguments, type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
+import {
+  type Arguments,
+  type CliIO,
+  type Command,
+  deviceOptions,
+  positional,
+  UsageError,
+  wholeNumber,
+} from "./command.ts";
 import { generationOptions, interruptible, samplingOf } from "./generation.ts";
 import { deviceOf, fetchOptions } from "./model.ts";
 import { counted, formatMs, printable, progressBar } from "./progress.ts";
@@ -68,10 +76,14 @@ export async function openModel(path: string, args: Arguments, io: CliIO) {
   const bar = progressBar(io, "loading");
   try {
     const contextLength = args.options["context"] === undefined ? undefined : wholeNumber(args, "context", 0, 1);
+    const kvCache = args.options["kv-cache"];
+    if (kvCache !== undefined && kvCache !== "f32" && kvCache !== "f16")
+      throw new UsageError(`--kv-cache takes f32 or f16, got "${kvCache}"`);
     return await textGeneration(path, {
       ...fetchOptions(args),
       device: await deviceOf(args),
       contextLength,
+      kvCache,
       onProgress: (p) => bar.update(p),
     });
   } finally {

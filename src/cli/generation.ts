@@ -11,6 +11,7 @@ export const generationOptions = {
   "min-p": { type: "string", value: "P", help: "only tokens P times as likely as the likeliest; default 0" },
   "repeat-penalty": { type: "string", value: "R", help: "divides the logits of recent tokens; default 1" },
   context: { type: "string", value: "N", help: "tokens of prompt and answer; default: the model's, 8192 at most" },
+  "kv-cache": { type: "string", value: "TYPE", help: "f32 (default) or f16, which halves the memory of the text" },
 } as const satisfies Record<string, Option>;
 
 function decimal(args: Arguments, name: string, min: number, max = Infinity): number | undefined {

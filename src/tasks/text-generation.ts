@@ -5,6 +5,7 @@ import { storedWeights } from "../formats/decoder/weights.ts";
 import { type FetchOptions, openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
 import { type LoadProgress, sourceOptions } from "../load.ts";
+import type { KvCache } from "../models/transformer/decoder.ts";
 import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
@@ -30,6 +31,8 @@ export interface TextGenerationOptions extends FetchOptions {
   chatTemplate?: string;
   /** Longest text, prompt included, in tokens. Default: the model's, 8192 at most. */
   contextLength?: number;
+  /** What keys and values of the text are kept in: "f16" takes half of the memory. Default "f32". Not on GPUs. */
+  kvCache?: KvCache;
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
 }
@@ -92,6 +95,7 @@ export async function textGeneration(model: SourceInput, options: TextGeneration
   // What was read from a file is ours; bytes that the caller gave may still be in use.
   const decoder = await Decoder.open(file.config, await storedWeights(file, signal), device, {
     ownsWeights: source.local,
+    kvCache: options.kvCache,
   });
   const chatTemplate = options.chatTemplate ?? file.chatTemplate;
   const generator = new TextGenerator({ tokenizer, chatTemplate }, decoder);

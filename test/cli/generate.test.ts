@@ -32,6 +32,11 @@ describe("generate", () => {
     expect([json.tokens.length, json.finish, json.promptTokens]).toEqual([8, "length", 6]);
   });
 
+  test("keeps keys and values in f16", async () => {
+    const { code, out } = await run(["generate", model, "hello", "--max-tokens", "8", "--kv-cache", "f16", ...common]);
+    expect([code, out.startsWith("hello")]).toEqual([0, true]);
+  });
+
   test("takes a prompt as a message", async () => {
     const { code, out } = await run(["generate", model, "hello", "--chat", "-n", "4", ...common]);
     expect([code, out.startsWith("hello")]).toEqual([0, false]);
@@ -43,6 +48,7 @@ describe("generate", () => {
     expect((await run(["generate", model, "x", "--temperature", "warm"])).err).toMatch(/--temperature takes a number/);
     expect((await run(["generate", model, "x", "--top-p", "3"])).code).toBe(2);
     expect((await run(["generate", model, "x", "--max-tokens", "-3"])).code).toBe(2);
+    expect((await run(["generate", model, "x", "--kv-cache", "q8_0"])).code).toBe(2);
     const missing = await run(["generate", join(folder, "none.gguf"), "x"]);
     expect([missing.code, missing.err.split("\n").length]).toEqual([1, 2]);
     const long = await run(["generate", model, "x".repeat(100), ...common]);

@@ -5,6 +5,7 @@ import { quantize } from "../../src/formats/gguf/index.ts";
 import type { DecoderConfig, DecoderWeights, Weight } from "../../src/models/transformer/config.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
+import { UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
 import { base, build, text, variants } from "../models/tiny.ts";
 
@@ -32,6 +33,18 @@ async function expectEqual(config: DecoderConfig, weights: DecoderWeights, naive
 }
 
 describe("decoders on webgpu", () => {
+  test("keys and values in f16 are refused, and sequences fed together take turns", async () => {
+    const { config, weights } = build({});
+    await expect(Decoder.open(config, weights, device, { kvCache: "f16" })).rejects.toThrow(UnsupportedOpError);
+    using model = await Decoder.open(config, weights, device);
+    const feeds = [tokens, tokens.slice(3)].map((t) => ({ sequence: model.sequence(), tokens: t }));
+    for (const [i, logits] of (await model.feed(feeds)).entries()) {
+      const naive = new NaiveDecoder(config, weights as never);
+      const want = feeds[i].tokens.map((t) => naive.next(t)).at(-1)!;
+      expect(logits.reduce((m, v, j) => Math.max(m, Math.abs(v - want[j])), 0)).toBeLessThan(2e-4);
+    }
+  }, 300_000);
+
   for (const [name, variant] of Object.entries(variants))
     test(name, async () => {
       const { config, weights } = build(variant);

@@ -55,14 +55,16 @@ async function perplexity(model: TextGenerator, alone = false): Promise<number> 
 }
 
 describe.skipIf(!stories)("perplexity of stories15M", () => {
-  const open = async (quant: Quantization) => {
+  const open = async (quant: Quantization, kvCache?: "f16") => {
     const { chunks } = await convert(join(stories!, "dist/llama2.data"), { to: "gguf", quant });
     const file: Uint8Array[] = [];
     for await (const chunk of chunks) file.push(chunk);
-    return textGeneration(Buffer.concat(file), { device: "wasm", threads: 1 });
+    return textGeneration(Buffer.concat(file), { device: "wasm", threads: 1, kvCache });
   };
 
-  test("rises by less than 1% in q8_0, 5% in q4_0", { timeout: 300_000 }, async () => {
+  test("rises by less than 1% in q8_0, 5% in q4_0, 0.1% with keys and values in f16", {
+    timeout: 300_000,
+  }, async () => {
     using full = await open("f32");
     const f32 = await perplexity(full);
     // The texts are ones that the model can follow.
@@ -79,6 +81,8 @@ describe.skipIf(!stories)("perplexity of stories15M", () => {
       expect(together / f32, quant).toBeLessThan(limit);
       expect(alone / f32, quant).toBeLessThan(limit);
     }
+    using halves = await open("f32", "f16");
+    expect(Math.abs((await perplexity(halves)) / f32 - 1)).toBeLessThan(1e-3);
   });
 });
 

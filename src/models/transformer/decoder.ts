@@ -31,14 +31,18 @@ import {
 } from "./config.ts";
 import { type RopeConfig, ropeTables } from "./rope.ts";
 
+/** What keys and values are kept in. f16 takes half of the memory, and rounds to 11 bits. */
+export type KvCache = "f32" | "f16";
+
 /**
- * Inputs: `tokens` i32 [1, tokens]; `position` i32 [1], that of the first one; `rows` i32 [rows], the tokens whose logits are
- * wanted; `positions` i32 [1, tokens] where positions are learned. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N`
- * and `v.N` [contextLength, kvHeads * headDim].
+ * Inputs: `tokens` i32 [1, tokens]; `position` i32 [1], that of the first one, and `sequence` i32 [1], 0; or, where a run
+ * has tokens of several sequences, both i32 [tokens]: the number of each token's state among the run's, -1 for a token that
+ * fills a gap; `rows` i32 [rows], the tokens whose logits are wanted; `positions` i32 [1, tokens] where positions are
+ * learned. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N` and `v.N` [contextLength, kvHeads * headDim].
  * @throws FormatError for a weight that is missing or of another shape
  */
-export function decoder(config: DecoderConfig, weights: DecoderWeights): Graph {
-  return graph((g) => new CachedBuilder(g, config, weights).build(), { name: config.architecture });
+export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache: KvCache = "f32"): Graph {
+  return graph((g) => new CachedBuilder(g, config, weights, kvCache).build(), { name: config.architecture });
 }
 
 /**
@@ -59,7 +63,7 @@ type Rotate = (x: SymbolicValue, heads: number) => SymbolicValue;
 /** What both have in common. */
 abstract class Builder {
   protected abstract readonly tokens: SymbolicValue;
-  /** Of the first token. */
+  /** Of the first token, or of each. */
   protected abstract readonly position: SymbolicValue;
   private readonly constants = new Map<string, SymbolicValue>();
 
@@ -228,16 +232,26 @@ abstract class Builder {
 
 class CachedBuilder extends Builder {
   protected readonly tokens = this.g.input("tokens", "i32", [1, "tokens"]);
-  protected readonly position = this.g.input("position", "i32", [1]);
+  protected readonly position = this.g.input("position", "i32", ["positions"]);
+  private readonly sequence = this.g.input("sequence", "i32", ["positions"]);
   private readonly rows = this.g.input("rows", "i32", ["rows"]);
 
+  constructor(
+    g: GraphDefinition,
+    config: DecoderConfig,
+    weights: DecoderWeights,
+    private readonly kvCache: KvCache,
+  ) {
+    super(g, config, weights);
+  }
+
   protected attend(n: number, q: SymbolicValue, k: SymbolicValue, v: SymbolicValue): SymbolicValue {
-    const { g, config, position } = this;
+    const { g, config, position, sequence } = this;
     const { kvHeads, headDim, contextLength } = config;
-    const cache = (kind: string) => g.state(`${kind}.${n}`, "f32", [contextLength, kvHeads * headDim]);
-    const keys = kvAppend(cache("k"), k, position);
-    const values = kvAppend(cache("v"), v, position);
-    return cachedAttention(q, keys, values, position, this.attentionAttrs(n));
+    const cache = (kind: string) => g.state(`${kind}.${n}`, this.kvCache, [contextLength, kvHeads * headDim]);
+    const keys = kvAppend(cache("k"), k, position, sequence);
+    const values = kvAppend(cache("v"), v, position, sequence);
+    return cachedAttention(q, keys, values, position, sequence, this.attentionAttrs(n));
   }
 
   protected positions(): SymbolicValue {

@@ -3,19 +3,32 @@ import { type CompileOptions, compile, type Inputs, type Session } from "../../g
 import type { SessionState } from "../../graph/state.ts";
 import { InputError } from "../../tensor/errors.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
-import { decoder } from "./decoder.ts";
+import { decoder, type KvCache } from "./decoder.ts";
 
 /**
  * Tokens of one run: few sizes, so that there are few plans. A rest is filled up with tokens that the next run overwrites:
  * a product with 8 rows takes less than three with one.
  */
 const chunkSizes = [128, 32, 8, 1] as const;
+/** The same for tokens of several sequences. What fills them up is in none, and costs what a token costs. */
+const sharedSizes = [1, 2, 4, 8, 16, 32, 64, 128] as const;
 
 export interface FeedOptions {
   /** Stops between the steps of a run of several tokens. What was fed until then stays. */
   signal?: AbortSignal;
   /** Measures each step; see the session's `explain()`. */
   profile?: boolean;
+}
+
+/** Tokens to append to a sequence. */
+export interface Feed {
+  readonly sequence: Sequence;
+  readonly tokens: readonly number[];
+}
+
+export interface DecoderOptions extends Pick<CompileOptions, "ownsWeights"> {
+  /** What keys and values are kept in. Default "f32". */
+  kvCache?: KvCache;
 }
 
 export class Decoder {
@@ -26,15 +39,18 @@ export class Decoder {
 
   /**
    * Ready to run: weights are read and laid out.
-   * @throws FormatError for weights that are missing or do not fit the configuration
+   * @throws FormatError for weights that are missing or do not fit the configuration; UnsupportedOpError for a `kvCache` that
+   * the device has no kernels for
    */
   static async open(
     config: DecoderConfig,
     weights: DecoderWeights,
     device: CompileOptions["device"],
-    options: Pick<CompileOptions, "ownsWeights"> = {},
+    { kvCache = "f32", ownsWeights }: DecoderOptions = {},
   ): Promise<Decoder> {
-    const opened = new Decoder(config, await compile(decoder(config, weights), { device, ...options }));
+    if (kvCache !== "f32" && kvCache !== "f16")
+      throw new InputError(`kvCache takes "f32" or "f16", got ${JSON.stringify(kvCache)}`);
+    const opened = new Decoder(config, await compile(decoder(config, weights, kvCache), { device, ownsWeights }));
     try {
       const sequence = opened.sequence();
       await sequence.feed([0]);
@@ -49,6 +65,16 @@ export class Decoder {
   /** A text without tokens. */
   sequence(): Sequence {
     return new Sequence(this, this.session.openState(), []);
+  }
+
+  /**
+   * Appends tokens to several sequences, in runs that they share where the device can: weights are then read once for all.
+   * Returns the logits [vocabSize] of what comes after the last token of each, in order.
+   * @throws InputError as `Sequence.feed`, before anything is fed, and for a sequence that is there twice or of another
+   * decoder; the signal's reason when aborted. What was fed until then stays.
+   */
+  async feed(feeds: readonly Feed[], options: FeedOptions = {}): Promise<Float32Array[]> {
+    return Sequence.feedTogether(this, feeds, options);
   }
 
   dispose(): void {
@@ -155,12 +181,91 @@ export class Sequence {
     const ids = new Int32Array(size);
     ids.set(tokens);
     const inputs: Record<string, Inputs[string]> = { tokens: ids, position: Int32Array.of(position), rows };
+    inputs["sequence"] = Int32Array.of(0);
     if (!config.rope) inputs["positions"] = ids.map((_, i) => position + i);
     // One token is too short to be stopped half way: the plain run is faster.
     const options = { state: this.state, rows: position + size, signal: size > 1 ? signal : undefined, profile };
     const { logits } = await session.run(inputs, options);
     for (const t of tokens) this.fed.push(t);
     return logits.data as Float32Array<ArrayBuffer>;
+  }
+
+  /** See `Decoder.feed`. */
+  static async feedTogether(decoder: Decoder, feeds: readonly Feed[], options: FeedOptions): Promise<Float32Array[]> {
+    for (const { sequence, tokens } of feeds) {
+      if (sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
+      sequence.check(tokens);
+      sequence.assertIdle();
+    }
+    if (new Set(feeds.map((f) => f.sequence)).size < feeds.length)
+      throw new InputError("feed: a sequence is there twice");
+    const logits: Float32Array[] = [];
+    if (feeds.length === 1 || !decoder.session.severalStates) {
+      for (const { sequence, tokens } of feeds) logits.push(await sequence.feed(tokens, options));
+      return logits;
+    }
+    for (const { sequence } of feeds) sequence.busy = true;
+    try {
+      // Short ones first: those that go on token by token do not wait for a long prompt.
+      const order = feeds.map(({ sequence, tokens }, i) => ({ sequence, tokens, i }));
+      order.sort((a, b) => a.tokens.length - b.tokens.length);
+      for (let rest = order; rest.length > 0; ) rest = await Sequence.runTogether(decoder, rest, logits, options);
+      return logits;
+    } finally {
+      for (const { sequence } of feeds) sequence.busy = false;
+    }
+  }
+
+  /** One run, of as many tokens as go into it. Sets the logits of feeds that end in it, and returns the others' rest. */
+  private static async runTogether(
+    { session, config }: Decoder,
+    feeds: readonly (Feed & { readonly i: number })[],
+    logits: Float32Array[],
+    { signal, profile }: FeedOptions,
+  ) {
+    const most = sharedSizes.at(-1)!;
+    const parts: { sequence: Sequence; tokens: readonly number[]; i: number; ends: boolean }[] = [];
+    let count = 0;
+    for (const { sequence, tokens, i } of feeds) {
+      if (count === most) break;
+      const taken = tokens.slice(0, most - count);
+      parts.push({ sequence, tokens: taken, i, ends: taken.length === tokens.length });
+      count += taken.length;
+    }
+    const sizeFor = (n: number): number => sharedSizes.find((size) => size >= n)!;
+    const size = sizeFor(count);
+    const ending = parts.filter((p) => p.ends);
+    const inputs = {
+      tokens: new Int32Array(size),
+      position: new Int32Array(size),
+      sequence: new Int32Array(size).fill(-1),
+      rows: new Int32Array(sizeFor(Math.max(1, ending.length))),
+    };
+    let at = 0;
+    let row = 0;
+    parts.forEach(({ sequence, tokens, ends }, s) => {
+      for (const [j, token] of tokens.entries()) {
+        inputs.tokens[at] = token;
+        inputs.position[at] = sequence.length + j;
+        inputs.sequence[at++] = s;
+      }
+      if (ends) inputs.rows[row++] = at - 1;
+    });
+    const result = await session.run(config.rope ? inputs : { ...inputs, positions: inputs.position }, {
+      state: parts.map((p) => p.sequence.state),
+      rows: parts.map((p) => p.sequence.length + p.tokens.length),
+      signal: count > parts.length ? signal : undefined,
+      profile,
+    });
+    for (const { sequence, tokens } of parts) sequence.fed.push(...tokens);
+    const all = result["logits"].data as Float32Array;
+    ending.forEach(({ i }, r) => {
+      logits[i] = all.slice(r * config.vocabSize, (r + 1) * config.vocabSize);
+    });
+    return feeds.flatMap(({ sequence, tokens, i }, k) => {
+      const rest = tokens.slice(parts[k]?.tokens.length ?? 0);
+      return rest.length ? [{ sequence, tokens: rest, i }] : [];
+    });
   }
 
   private check(tokens: readonly number[]): void {

@@ -1,0 +1,195 @@
+/** Several sequences in one session, fed together: each gets what it gets alone. Caches in half of the memory. */
+import { describe, expect, test, vi } from "vitest";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts";
+import { InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { NaiveDecoder } from "../goldens/decoder.ts";
+import { build, text, variants } from "./tiny.ts";
+
+function worst(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  expect(got.length).toBe(want.length);
+  let most = 0;
+  for (let i = 0; i < want.length; i++) most = Math.max(most, Math.abs(got[i] - want[i]));
+  return most;
+}
+
+const bound = 2e-4;
+const devices = {
+  cpu: () => cpu(),
+  wasm: () => wasm({ threads: 1 }),
+  "wasm, 2 threads": () => wasm({ threads: 2, parallelWork: 0 }),
+};
+/** Texts that have nothing in common. */
+const other = (n: number, k: number): number[] =>
+  text(n + k)
+    .slice(k)
+    .map((t) => (t * (k + 1) + k) % 50);
+
+for (const [device, open] of Object.entries(devices))
+  describe(`sequences together on ${device}`, () => {
+    for (const [name, variant] of Object.entries(variants))
+      test(name, async () => {
+        const { config, weights } = build(variant);
+        using model = await Decoder.open(config, weights, open());
+        const texts = [other(37, 0), other(12, 1), other(6, 2)];
+        const naive = texts.map(() => new NaiveDecoder(config, weights));
+        const prompts = texts.map((t) => t.slice(0, -5));
+        const sequences = texts.map(() => model.sequence());
+        let want = prompts.map((p, i) => p.map((t) => naive[i].next(t)).at(-1)!);
+        const feed = (tokens: readonly (readonly number[])[]) =>
+          model.feed(sequences.map((sequence, i) => ({ sequence, tokens: tokens[i] })));
+        (await feed(prompts)).forEach((l, i) => {
+          expect(worst(l, want[i])).toBeLessThan(bound);
+        });
+        for (let n = 0; n < 5; n++) {
+          const next = texts.map((t, i) => t[prompts[i].length + n]);
+          want = next.map((t, i) => naive[i].next(t));
+          (await feed(next.map((t) => [t]))).forEach((l, i) => {
+            expect(worst(l, want[i])).toBeLessThan(bound);
+          });
+        }
+        expect(sequences.map((s) => s.tokens)).toEqual(texts);
+      });
+  });
+
+describe("several sequences", () => {
+  const { config, weights } = build({});
+  const open = (kvCache?: "f16") => Decoder.open(config, weights, wasm({ threads: 1 }), { kvCache });
+  const alone = async (model: Decoder, tokens: readonly number[]) => {
+    const s = model.sequence();
+    const logits = await s.feed(tokens);
+    s.dispose();
+    return logits;
+  };
+  const expectAlone = async (model: Decoder, sequences: readonly Sequence[], logits: readonly Float32Array[]) => {
+    for (const [i, s] of sequences.entries())
+      expect(worst(logits[i], await alone(model, s.tokens))).toBeLessThan(bound);
+  };
+
+  test("a long prompt goes with texts that go on token by token, in as many runs as it takes", async () => {
+    using model = await open();
+    const [long, a, b] = [model.sequence(), model.sequence(), model.sequence()];
+    await model.feed([
+      { sequence: a, tokens: other(9, 1) },
+      { sequence: b, tokens: other(3, 2) },
+    ]);
+    const runs = vi.spyOn(model.session, "run");
+    const logits = await model.feed([
+      { sequence: long, tokens: other(280, 3) },
+      { sequence: a, tokens: [7] },
+      { sequence: b, tokens: [8] },
+    ]);
+    expect(runs).toHaveBeenCalledTimes(3);
+    expect([long.length, a.length, b.length]).toEqual([280, 10, 4]);
+    await expectAlone(model, [long, a, b], logits);
+  });
+
+  test("forks go their own ways together, and truncated ones go on as new ones would", async () => {
+    using model = await open();
+    const s = model.sequence();
+    await s.feed(other(20, 1));
+    const forks = [await s.fork(), await s.fork(15)];
+    s.truncate(4);
+    const all = [s, ...forks];
+    let logits = await model.feed(all.map((sequence, i) => ({ sequence, tokens: other(3 + i, 4 + i) })));
+    await expectAlone(model, all, logits);
+    expect(all.map((x) => x.length)).toEqual([7, 24, 20]);
+    for (const x of all) x.truncate(x.length - 2);
+    logits = await model.feed(all.map((sequence, i) => ({ sequence, tokens: [i] })));
+    await expectAlone(model, all, logits);
+  });
+
+  test("one may be fed while others are disposed of, grow, and come", async () => {
+    using model = await open();
+    const sequences = Array.from({ length: 20 }, () => model.sequence());
+    let logits = await model.feed(sequences.map((sequence, i) => ({ sequence, tokens: other(1 + (i % 4), i) })));
+    await expectAlone(model, sequences, logits);
+    for (const s of sequences.splice(3, 12)) s.dispose();
+    sequences.push(model.sequence());
+    logits = await model.feed(sequences.map((sequence, i) => ({ sequence, tokens: other(40, i) })));
+    await expectAlone(model, sequences, logits);
+  });
+
+  test("contexts can be filled to the last token, together", async () => {
+    const small = build({ contextLength: 12 });
+    using model = await Decoder.open(small.config, small.weights, wasm({ threads: 1 }));
+    const both = [model.sequence(), model.sequence()];
+    const feeds = (n: number) => both.map((sequence, i) => ({ sequence, tokens: other(n, i) }));
+    await model.feed(feeds(11));
+    await expectAlone(model, both, await model.feed(feeds(1)));
+    await expect(model.feed(feeds(1))).rejects.toThrow(/context of 12/);
+  });
+
+  test("what cannot be fed is told before anything is", async () => {
+    using model = await open();
+    using stranger = await open();
+    const [a, b] = [model.sequence(), model.sequence()];
+    const fine = { sequence: a, tokens: [1, 2] };
+    for (const feeds of [
+      [fine, fine],
+      [fine, { sequence: b, tokens: [] }],
+      [fine, { sequence: b, tokens: [99] }],
+      [fine, { sequence: b, tokens: other(301, 1) }],
+      [fine, { sequence: stranger.sequence(), tokens: [1] }],
+    ])
+      await expect(model.feed(feeds)).rejects.toThrow(InputError);
+    const under = model.feed([fine, { sequence: b, tokens: [3] }]);
+    await expect(model.feed([fine, { sequence: b, tokens: [4] }])).rejects.toThrow(/being fed/);
+    await under;
+    expect(await model.feed([])).toEqual([]);
+    const aborted = model.feed([fine, { sequence: b, tokens: [3] }], { signal: AbortSignal.abort() });
+    await expect(aborted).rejects.toThrow(/abort/i);
+    expect([a.length, b.length]).toEqual([2, 1]);
+    await expectAlone(model, [a, b], await model.feed([fine, { sequence: b, tokens: [3] }]));
+  });
+
+  test("a device that takes one sequence at a time says so", async () => {
+    using model = await Decoder.open(config, weights, cpu());
+    const state = [model.session.openState(), model.session.openState()];
+    const one = Int32Array.of(0);
+    await expect(
+      model.session.run({ tokens: one, position: one, sequence: one, rows: one }, { state, rows: 8 }),
+    ).rejects.toThrow(UnsupportedOpError);
+  });
+
+  test("a sequence that the run does not have is refused", async () => {
+    using model = await open();
+    const s = model.session.openState();
+    const two = Int32Array.of(0, 1);
+    await expect(
+      model.session.run({ tokens: two, position: two, sequence: two, rows: two }, { state: s, rows: 8 }),
+    ).rejects.toThrow(InputError);
+  });
+});
+
+for (const [device, open] of Object.entries(devices))
+  describe(`keys and values in f16 on ${device}`, () => {
+    for (const [name, variant] of Object.entries(variants))
+      test(name, async () => {
+        const { config, weights } = build(variant);
+        using model = await Decoder.open(config, weights, open(), { kvCache: "f16" });
+        using full = await Decoder.open(config, weights, open());
+        const naive = new NaiveDecoder(config, weights);
+        const tokens = other(60, 1);
+        const want = tokens.map((t) => naive.next(t));
+        const [s, f] = [model.sequence(), full.sequence()];
+        // Keys and values are rounded to 11 bits. The largest logits are 3 to 6.
+        const close = (got: Float32Array, n: number) => expect(worst(got, want[n])).toBeLessThan(1e-2);
+        close(await s.feed(tokens.slice(0, 41)), 40);
+        await f.feed(tokens.slice(0, 41));
+        expect(s.bytes).toBe(f.bytes / 2);
+        for (let i = 41; i < 50; i++) close(await s.feed([tokens[i]]), i);
+        const fork = await s.fork(45);
+        const last = await model.feed([
+          { sequence: s, tokens: tokens.slice(50) },
+          { sequence: fork, tokens: tokens.slice(45) },
+        ]);
+        for (const l of last) close(l, 59);
+      });
+  });
+
+test("a kvCache that is none is refused", async () => {
+  const { config, weights } = build({});
+  await expect(Decoder.open(config, weights, cpu(), { kvCache: "q8_0" as never })).rejects.toThrow(InputError);
+});
