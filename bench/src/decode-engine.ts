@@ -22,8 +22,10 @@ async function forwardpass(threads: number, file: string): Promise<Decoded> {
   const { textGeneration } = (await import(new URL("tasks.js", distFolder()).href)) as typeof Tasks;
   const { decoder } = await textGeneration(file, { device: "wasm", threads });
   let held = memory();
-  const times = await decodeAndPrefill(decoder, () => {
-    held = memory();
+  const times = await decodeAndPrefill(decoder, {
+    between: () => {
+      held = memory();
+    },
   });
   return { ...times, ...held };
 }

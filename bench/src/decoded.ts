@@ -23,22 +23,30 @@ function argMax(logits: Float32Array): number {
   return best;
 }
 
-/** @param between called after decoding */
+interface DecodeOptions {
+  /** Called after decoding. */
+  between?(): void;
+  /** Milliseconds of decoding after which a slow device is stopped, and spared the long prompt. */
+  budget?: number;
+}
+
 export async function decodeAndPrefill(
   decoder: Decoder,
-  between = () => {},
+  { between, budget = Number.POSITIVE_INFINITY }: DecodeOptions = {},
 ): Promise<Pick<Decoded, "decode" | "prefill">> {
   const sequence = decoder.sequence();
   let next = argMax(await sequence.feed(tokens(warmup)));
   const decode: number[] = [];
-  for (let i = 0; i < warmup + measured; i++) {
+  const begin = performance.now();
+  const late = (): boolean => performance.now() - begin > budget;
+  for (let i = 0; i < warmup + measured && !(late() && decode.length >= 3); i++) {
     const start = performance.now();
     next = argMax(await sequence.feed([next]));
-    if (i >= warmup) decode.push(performance.now() - start);
+    if (i >= warmup || late()) decode.push(performance.now() - start);
   }
-  between();
+  between?.();
   let prefill = Number.POSITIVE_INFINITY;
-  if (decoder.config.contextLength >= prefillTokens)
+  if (decoder.config.contextLength >= prefillTokens && !late())
     for (let i = 0; i < 3; i++) {
       sequence.truncate(0);
       const start = performance.now();

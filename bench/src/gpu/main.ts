@@ -243,8 +243,9 @@ async function modelsFor(place: Place, { workload, quick, case: wanted }: Reques
   const list = models.filter((m) => m.name.includes(wanted) && (!quick || m.name.startsWith("stories15M")));
   return await Promise.all(
     list.map(async (m) => {
+      const { name, weightBytes } = m;
       const path = await fileOf(m);
-      return { ...m, source: place.name === "node" ? path : `/models/${path.split(/[\\/]/).at(-1)}` };
+      return { name, weightBytes, source: place.name === "node" ? path : `/models/${path.split(/[\\/]/).at(-1)}` };
     }),
   );
 }

@@ -62,11 +62,11 @@ const resident = (workload: Workload): GpuWorkload => ({
 const decode: GpuWorkload = {
   name: "decode",
   title: "Language models from GGUF: tokens a second",
-  async run({ device, own, textGeneration, languageModels, wants, report }) {
+  async run({ device, own, textGeneration, languageModels, effort, wants, report }) {
     for (const { name, source, weightBytes } of languageModels) {
       if (!wants(name)) continue;
       const { decoder } = await textGeneration(source, { device });
-      const { decode, prefill } = await decodeAndPrefill(decoder);
+      const { decode, prefill } = await decodeAndPrefill(decoder, { budget: effort.budget });
       decoder.dispose();
       const row = (what: string, values: readonly number[], bytes?: number): CaseResult => ({
         name: `${name}: ${what}`,
@@ -76,7 +76,7 @@ const decode: GpuWorkload = {
         engines: [{ engine: own, median: median(values), min: Math.min(...values), samples: values.length }],
       });
       report(row("decode", decode, weightBytes));
-      report(row(`prefill of ${prefillTokens}`, [prefill / prefillTokens]));
+      if (Number.isFinite(prefill)) report(row(`prefill of ${prefillTokens}`, [prefill / prefillTokens]));
     }
   },
 };
