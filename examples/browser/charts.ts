@@ -34,9 +34,17 @@ export function showProbabilities(list: HTMLElement, labels: readonly string[], 
 }
 
 const shown = 8;
+/** Milliseconds between two readings of a page's clock. */
+const tick = 0.005;
 
 export const milliseconds = (ms: number): string =>
-  ms >= 100 ? `${Math.round(ms)} ms` : ms >= 1 ? `${ms.toFixed(1)} ms` : `${Math.round(1000 * ms)} µs`;
+  ms >= 100
+    ? `${Math.round(ms)} ms`
+    : ms >= 1
+      ? `${ms.toFixed(1)} ms`
+      : ms >= tick
+        ? `${Math.round(1000 * ms)} µs`
+        : "no time";
 
 /** Kernels by time; what is small is one row. */
 export function showTimings(list: HTMLElement, timings: readonly Timing[]): void {
@@ -55,8 +63,12 @@ export function showTimings(list: HTMLElement, timings: readonly Timing[]): void
       const row = element("li");
       const name = element("span", "name", `${kernel} `);
       if (count > 1) name.append(element("small", "", `x ${count}`));
-      const share = total ? Math.round((100 * ms) / total) : 0;
-      row.append(name, bar(most ? ms / most : 0), element("span", "", `${milliseconds(ms)}, ${share}%`));
+      const share = total ? (100 * ms) / total : 0;
+      row.append(
+        name,
+        bar(most ? ms / most : 0),
+        element("span", "", `${milliseconds(ms)}, ${share < 1 ? "<1" : Math.round(share)}%`),
+      );
       return row;
     }),
   );

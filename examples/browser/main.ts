@@ -1,4 +1,6 @@
 /** The page: what is drawn, dropped and typed goes to the engine, and its answers come back here. */
+/// <reference types="vite/client" />
+import errorTable from "../../docs/errors.md?raw";
 import { probabilities } from "../demo/softmax.ts";
 import { milliseconds, showProbabilities, showTimings } from "./charts.ts";
 import { call } from "./engine.ts";
@@ -63,6 +65,7 @@ function timings(what: string, rows: readonly Timing[]): void {
 
 async function classify(what: "digit" | "photo", model: string, labels: readonly string[], pixels: Float32Array) {
   const verdict = find(`${what}-verdict`);
+  verdict.classList.add("busy");
   try {
     await ready;
     const { logits, ms, timings: rows }: Answer = await call("classify", [model, pixels]);
@@ -77,8 +80,10 @@ async function classify(what: "digit" | "photo", model: string, labels: readonly
   } catch (e) {
     showError(e, verdict);
   }
+  verdict.classList.remove("busy");
 }
 
+const digitHint = find("digit-verdict").textContent!;
 const pad = new Pad(find("pad"), readDigit);
 function readDigit(): void {
   const pixels = pad.pixels();
@@ -86,7 +91,7 @@ function readDigit(): void {
 }
 find("clear").addEventListener("click", () => {
   pad.clear();
-  find("digit-verdict").textContent = "Draw with mouse or finger, or drop a picture.";
+  find("digit-verdict").textContent = digitHint;
   find("digit-bars").replaceChildren();
 });
 acceptPictures(
@@ -156,17 +161,19 @@ async function tell(): Promise<void> {
   text.replaceChildren(start);
   tellButton.disabled = true;
   stopButton.disabled = false;
-  note.textContent = "";
+  note.textContent = "starting ...";
+  let tokens = 0;
   try {
     await ready;
     const told = await call("tell", [model, prompt, Number(temperature.value)], (event) => {
       progress.hidden = "piece" in event;
       if ("piece" in event) {
         text.append(event.piece);
-        note.textContent = "";
+        note.textContent = `${++tokens} tokens ...`;
       } else {
         progress.value = event.total ? event.loaded / event.total : 0;
-        note.textContent = `loading: ${megabytes(event.loaded)} of ${megabytes(event.total)}`;
+        const some = `loading: ${megabytes(event.loaded)} of ${megabytes(event.total)}`;
+        note.textContent = event.loaded < event.total ? some : "starting ...";
       }
     });
     note.textContent = `${told.tokens} tokens, ${Math.round(told.perSecond)} a second`;
@@ -200,7 +207,7 @@ find("verify").addEventListener("click", async () => {
       for (const cell of [
         op,
         kernel.replaceAll("/", "/\u200b"),
-        error === undefined ? "not here" : error.toExponential(1),
+        error === undefined ? "not here" : error === 0 ? "exact" : error.toExponential(1),
       ])
         row.append(Object.assign(document.createElement("td"), { textContent: cell }));
       row.firstChild!.appendChild(Object.assign(document.createElement("small"), { textContent: shapes }));
@@ -213,3 +220,14 @@ find("verify").addEventListener("click", async () => {
     showError(e, note);
   }
 });
+
+/** Rows of docs/errors.md. */
+const measured = errorTable
+  .split("\n")
+  .filter((line) => /^\| *\w/.test(line))
+  .map((line) => line.slice(1, -1).split("|"));
+for (const [i, cells] of measured.entries()) {
+  const row = find<HTMLTableElement>("all-errors-table").insertRow();
+  for (const cell of cells)
+    row.append(Object.assign(document.createElement(i ? "td" : "th"), { textContent: cell.trim() }));
+}

@@ -31,6 +31,7 @@ export class Pad {
   }
 
   clear(): void {
+    this.canvas.parentElement!.classList.remove("inked");
     this.context.fillStyle = "#000";
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
   }
@@ -41,6 +42,7 @@ export class Pad {
     const scale = Math.min(width / picture.width, height / picture.height);
     const [w, h] = [picture.width * scale, picture.height * scale];
     this.clear();
+    this.canvas.parentElement!.classList.add("inked");
     this.context.drawImage(picture, (width - w) / 2, (height - h) / 2, w, h);
     const image = this.context.getImageData(0, 0, width, height);
     const grey = greyOf(image);
@@ -90,6 +92,7 @@ export class Pad {
 
   private line(from: { x: number; y: number }, to: { x: number; y: number }): void {
     const { context } = this;
+    this.canvas.parentElement!.classList.add("inked");
     context.strokeStyle = "#fff";
     context.lineWidth = 22;
     context.lineCap = "round";

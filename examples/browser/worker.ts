@@ -1,4 +1,5 @@
 /** Models run here, off the page's own thread: it stays smooth, and threads of the wasm backend may sleep. */
+import type { WebgpuBackend } from "../../src/backends/webgpu/index.ts";
 import { type Backend, type DeviceName, load, openDevice, type Session, type StepInfo } from "../../src/index.ts";
 import { type TextGenerator, textGeneration } from "../../src/tasks/index.ts";
 import { type Verification, verifyAll } from "./verify.ts";
@@ -74,11 +75,11 @@ const engine = {
     story?.model.dispose();
     story = undefined;
     if (name === "gpujs") await import("gpu.js");
-    // A model may have operators that the GPU has no kernel for.
-    device = await openDevice(name, { fallback: "cpu" });
+    device = await openDevice(name);
     if (name === "webgpu") {
-      const info = (await navigator.gpu.requestAdapter())?.info;
-      return [info?.vendor, info?.architecture].filter(Boolean).join(" ") || "your GPU";
+      const { vendor, architecture } = (device as WebgpuBackend).device.adapterInfo;
+      const software = architecture === "swiftshader" ? "(in software, on the CPU)" : "";
+      return [vendor, architecture, software].filter(Boolean).join(" ") || "your GPU";
     }
     if (name === "gpujs") return "through gpu.js; stories on WebAssembly";
     if (name === "cpu") return "plain typed arrays, one thread";
