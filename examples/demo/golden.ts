@@ -1,6 +1,7 @@
 /** The models of the demo, and the outputs that the framework which trained them gave: every prediction is compared. */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type { LabelScore } from "../../src/tasks/index.ts";
 
 /** Largest difference that still counts as the same answer. */
 export const allowed = 1e-4;
@@ -28,6 +29,10 @@ export async function readGolden(model: string): Promise<Map<number, GoldenCase>
   );
   return new Map(cases.flatMap((c) => (typeof c.row === "number" ? [[c.row, { ...c, row: c.row }] as const] : [])));
 }
+
+/** What the model gave, class by class. */
+export const logitsOf = (scores: readonly LabelScore[]): number[] =>
+  [...scores].sort((a, b) => a.index - b.index).map((s) => s.logit);
 
 /** Counts predictions and keeps the largest difference from what was expected. */
 export class Check {

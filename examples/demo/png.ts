@@ -2,12 +2,20 @@
 import { readFile } from "node:fs/promises";
 import { decode } from "fast-png";
 import type { HostTensor } from "../../src/index.ts";
+import type { Pixels } from "../../src/tasks/index.ts";
 
 export interface Picture {
   /** f32 [1, channels, height, width], 0 to 1. */
   readonly tensor: HostTensor;
   readonly width: number;
   readonly height: number;
+}
+
+/** The pixels of a PNG file of 8 bits a channel. */
+export async function readPixels(path: string): Promise<Pixels> {
+  const { width, height, data, depth } = decode(await readFile(path));
+  if (depth !== 8) throw new Error(`${path}: ${depth} bits a channel`);
+  return { width, height, data: data as Uint8Array };
 }
 
 /** Reads a PNG of 8 bits a channel as greyscale (1) or RGB (3). Alpha is dropped. */

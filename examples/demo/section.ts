@@ -12,13 +12,15 @@ export interface Section {
 }
 
 /** Loads a model and says what it is. */
-export async function open(path: string, name: string, device: DeviceName): Promise<Session> {
-  const before = performance.now();
-  const session = await load(path, { device });
-  const elapsed = performance.now() - before;
+export const open = (path: string, name: string, device: DeviceName): Promise<Session> =>
+  announced(path, name, () => load(path, { device }));
+
+/** What `loaded` makes of a model's file, after saying what it is. */
+export async function announced<T>(path: string, name: string, loaded: () => Promise<T>): Promise<T> {
+  const [model, elapsed] = await timed(loaded);
   const { size } = await stat(path);
   say(style("dim", `  ${name}: ${(size / 1e6).toFixed(2)} MB, loaded in ${ms(elapsed)}`));
-  return session;
+  return model;
 }
 
 /** A result and the milliseconds it took. */

@@ -2,8 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import type { Dim, ValueInfo } from "../graph/ir.ts";
+import { imageTensor, layoutOf, readImage } from "../tasks/image/image.ts";
 import type { DType } from "../tensor/dtype.ts";
-import { FormatError, InputError, MissingPeerError } from "../tensor/errors.ts";
+import { FormatError, InputError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import { type HostTensor, hostTensor, type NestedArray } from "../tensor/tensor.ts";
 import { readNpy } from "./npy.ts";
@@ -27,7 +28,7 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
     case ".jpg":
     case ".jpeg":
     case ".webp":
-      return fromImage(bytes, path, port);
+      return fromImage(path, port);
     default:
       throw new InputError(`input "${port.name}": ${path} is not a .npy, .json, .pb, .png, .jpg or .webp file`);
   }
@@ -57,50 +58,9 @@ function withShape(t: HostTensor, shape: readonly Dim[]): HostTensor {
   return { ...t, shape: shape.map((d) => (typeof d === "string" ? size : d)) };
 }
 
-interface Sharp {
-  (bytes: Uint8Array): Sharp;
-  resize(width: number, height: number, options: { fit: "fill" }): Sharp;
-  removeAlpha(): Sharp;
-  toColourspace(space: string): Sharp;
-  raw(): Sharp;
-  toBuffer(options: {
-    resolveWithObject: true;
-  }): Promise<{ data: Uint8Array; info: { width: number; height: number; channels: number } }>;
-}
-
 /**
  * An image for an input [batch, channels, height, width] (or channels last): resized to the model's size, values / 255,
  * one channel as grey. Models that were trained with another normalisation need it in the graph, or a .npy file.
  */
-async function fromImage(bytes: Uint8Array, path: string, port: ValueInfo): Promise<HostTensor> {
-  const shape = port.shape ?? [];
-  const channelsFirst = shape[1] === 1 || shape[1] === 3;
-  if (shape.length !== 4 || !(channelsFirst || shape[3] === 1 || shape[3] === 3))
-    throw new InputError(`input "${port.name}" is not an image: it has shape [${shape}]`);
-  const peer = "sharp";
-  const sharp = await import(peer).then(
-    (m: { default: Sharp }) => m.default,
-    (cause: unknown) => {
-      throw new MissingPeerError(`${path}: to read images, install the package "sharp": npm install sharp`, { cause });
-    },
-  );
-  const [h, w] = channelsFirst ? [shape[2], shape[3]] : [shape[1], shape[2]];
-  const channels = (channelsFirst ? shape[1] : shape[3]) as number;
-  let image: Sharp = sharp(bytes).removeAlpha();
-  if (typeof h === "number" && typeof w === "number") image = image.resize(w, h, { fit: "fill" });
-  const { data, info } = await image
-    .toColourspace(channels === 1 ? "b-w" : "srgb")
-    .raw()
-    .toBuffer({ resolveWithObject: true });
-  const { width, height } = info;
-  const plane = width * height;
-  const isByte = port.dtype === "u8";
-  const out = isByte ? new Uint8Array(channels * plane) : new Float32Array(channels * plane);
-  for (let i = 0; i < plane; i++)
-    for (let c = 0; c < channels; c++) {
-      const v = data[i * info.channels + Math.min(c, info.channels - 1)];
-      out[channelsFirst ? c * plane + i : i * channels + c] = isByte ? v : v / 255;
-    }
-  const dims = channelsFirst ? [1, channels, height, width] : [1, height, width, channels];
-  return { dtype: isByte ? "u8" : "f32", shape: dims, data: out };
-}
+const fromImage = async (path: string, port: ValueInfo): Promise<HostTensor> =>
+  imageTensor(await readImage(path), layoutOf(port));

@@ -14,9 +14,12 @@ const indexName = "model.safetensors.index.json";
 const weightNames = [indexName, "model.safetensors"];
 const isWeights = (name: string): boolean => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json");
 
+/** Endings of exported graphs, the most exact first. */
+const graphVariants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
+
 export class ModelFolder {
   /** @param anchor any file of the folder: the others are found beside it */
-  private constructor(private readonly anchor: ByteSource) {}
+  private constructor(readonly anchor: ByteSource) {}
 
   /**
    * @param input a folder, its path or URL (with a slash at the end), or one of its safetensors files or their index
@@ -64,6 +67,23 @@ export class ModelFolder {
       if (source) return source;
     }
     return undefined;
+  }
+
+  async has(...names: string[]): Promise<boolean> {
+    return (await this.first(names)) !== undefined;
+  }
+
+  /** Whether there are safetensors. */
+  async hasWeights(): Promise<boolean> {
+    return isWeights(this.anchor.name) || (await this.has(...weightNames));
+  }
+
+  /**
+   * An ONNX graph as Optimum names and places it, the most exact of its variants: `model.onnx`, `onnx/model_quantized.onnx`.
+   * @param name without ending
+   */
+  async graph(name: string): Promise<ByteSource | undefined> {
+    return this.first(["onnx/", ""].flatMap((folder) => graphVariants.map((v) => `${folder}${name}${v}.onnx`)));
   }
 
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */

@@ -38,6 +38,11 @@ export const imageDecoder = /* @__PURE__ */ defineOp({
   },
 });
 
+/** Undefined for bytes that can't be decoded. Throws as the operator does. */
+export async function decodeImage(bytes: Uint8Array): Promise<RgbImage | undefined> {
+  return decodeBmp(bytes) ?? decodePnm(bytes) ?? (await decodeWithSharp(bytes));
+}
+
 const startsWith = (bytes: Uint8Array, ...head: number[]): boolean => head.every((b, i) => bytes[i] === b);
 /** The box that opens a JP2 file, or the markers that open a bare codestream. */
 const isJpeg2000 = (bytes: Uint8Array): boolean =>

@@ -66,7 +66,8 @@ interface Limits {
   score: number | undefined;
 }
 
-function suppress(
+/** See `nonMaxSuppression`. Without limits `score` all count. */
+export function suppress(
   boxes: HostTensor,
   scores: HostTensor,
   { centerPointBox = false }: NonMaxSuppressionAttrs,

@@ -1,9 +1,9 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
-import { type DeviceChoice, openDevice } from "../device.ts";
+import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import type { FetchOptions, SourceInput } from "../formats/source.ts";
+import type { SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
-import { type LoadProgress, sourceOptions } from "../load.ts";
+import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
 import {
@@ -14,21 +14,18 @@ import {
   type Pooling,
   readEncoder,
 } from "./language/encoder.ts";
+import type { TaskOptions } from "./onnx-model.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { Pooling } from "./language/encoder.ts";
 
-export interface EmbeddingOptions extends FetchOptions {
-  device?: DeviceChoice;
-  threads?: number;
+export interface EmbeddingOptions extends TaskOptions {
   /** Default: what the model says, else the mean. */
   pooling?: Pooling;
   /** Scale vectors to length 1. Default true. */
   normalize?: boolean;
   /** In place of `tokenizer.json` beside the weights. */
   tokenizer?: Tokenizer;
-  signal?: AbortSignal;
-  onProgress?: (progress: LoadProgress) => void;
 }
 
 /**

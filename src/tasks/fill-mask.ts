@@ -1,22 +1,19 @@
 /** Missing words: what an encoder trained on gaps would write there. */
-import { type DeviceChoice, openDevice } from "../device.ts";
+import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import type { FetchOptions, SourceInput } from "../formats/source.ts";
+import type { SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
-import { type LoadProgress, sourceOptions } from "../load.ts";
+import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type EncoderFile, encoderInputs, encodeText, paddedLength, readEncoder } from "./language/encoder.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
+import type { TaskOptions } from "./onnx-model.ts";
 import { decode, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
-export interface FillMaskOptions extends FetchOptions {
-  device?: DeviceChoice;
-  threads?: number;
+export interface FillMaskOptions extends TaskOptions {
   /** In place of `tokenizer.json` beside the weights. */
   tokenizer?: Tokenizer;
-  signal?: AbortSignal;
-  onProgress?: (progress: LoadProgress) => void;
 }
 
 /** A word that could stand in a gap. */

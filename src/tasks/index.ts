@@ -1,4 +1,6 @@
 /** From a model file to an answer: `forwardpass/tasks`. */
+
+export type { LabelScore, Scoring } from "./classes.ts";
 export {
   cosineSimilarity,
   type EmbeddingOptions,
@@ -8,6 +10,16 @@ export {
   type SentenceEncoder,
 } from "./embed.ts";
 export { type FillMaskOptions, fillMask, type MaskedWord, MaskFiller } from "./fill-mask.ts";
+export type { ImageInput, ImagePreparation, Pixels, Region } from "./image/image.ts";
+export { type ImageClassificationOptions, ImageClassifier, imageClassification } from "./image-classification.ts";
+export {
+  type DetectedObject,
+  type DetectOptions,
+  type ObjectDetectionOptions,
+  ObjectDetector,
+  objectDetection,
+} from "./object-detection.ts";
+export { type TextClassificationOptions, TextClassifier, textClassification } from "./text-classification.ts";
 export {
   type ChatMessage,
   type FinishReason,

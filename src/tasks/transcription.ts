@@ -1,28 +1,22 @@
 /** Speech recognition: sound to text. */
-import { type DeviceChoice, openDevice } from "../device.ts";
+import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import { type FetchOptions, openSource, type SourceInput } from "../formats/source.ts";
+import { openSource, type SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
-import { type LoadProgress, sourceOptions } from "../load.ts";
+import { sourceOptions } from "../load.ts";
 import { InputError } from "../tensor/errors.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
 import { readWav, type Sound } from "./audio/wav.ts";
 import { argMax, logProbabilities } from "./language/sampling.ts";
+import type { TaskOptions } from "./onnx-model.ts";
 import { readSpeechModel } from "./speech/files.ts";
 import type { Listening, SpeechModel, SpeechModelFile } from "./speech/model.ts";
 import { TextStream } from "./tokenizers/tokenizer.ts";
 
 export type { Sound } from "./audio/wav.ts";
 
-export interface TranscriptionOptions extends FetchOptions {
-  /** Default: the fastest that is there. */
-  device?: DeviceChoice;
-  /** Threads of the wasm device. */
-  threads?: number;
-  signal?: AbortSignal;
-  onProgress?: (progress: LoadProgress) => void;
-}
+export type TranscriptionOptions = TaskOptions;
 
 export interface TranscribeOptions {
   /** ISO code or English name: `de`, `German`. Default: what the model hears. */

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { fillMask } from "../../src/tasks/fill-mask.ts";
+import { textClassification } from "../../src/tasks/text-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import type { Matrices } from "../goldens/decoder.ts";
@@ -107,7 +108,8 @@ const kinds: Record<string, { json: object; name: (bert: string) => string; firs
         .replace(/^encoder\.layer\.(\d)\.output\.LayerNorm/, "distilbert.transformer.layer.$1.output_layer_norm")
         .replace("cls.predictions.transform.dense", "vocab_transform")
         .replace("cls.predictions.transform.LayerNorm", "vocab_layer_norm")
-        .replace("cls.predictions.bias", "vocab_projector.bias"),
+        .replace("cls.predictions.bias", "vocab_projector.bias")
+        .replace("pooler.dense", "pre_classifier"),
     first: 0,
     types: false,
   },
@@ -117,7 +119,9 @@ const kinds: Record<string, { json: object; name: (bert: string) => string; firs
       (/^(embeddings|encoder)/.test(n) ? `roberta.${n}` : n)
         .replace("cls.predictions.transform.dense", "lm_head.dense")
         .replace("cls.predictions.transform.LayerNorm", "lm_head.layer_norm")
-        .replace("cls.predictions.bias", "lm_head.bias"),
+        .replace("cls.predictions.bias", "lm_head.bias")
+        .replace(/^classifier/, "classifier.out_proj")
+        .replace("pooler.dense", "classifier.dense"),
     first: 2,
     types: true,
   },
@@ -180,6 +184,31 @@ for (const [kind, { first, types }] of Object.entries(kinds))
       await expect(model.fill("There is none.")).rejects.toThrow(InputError);
       await expect(model.fill("[MASK]", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
     });
+
+    test("classes of texts of any lengths together", async () => {
+      const labels = ["calm", "glad", "sad"];
+      const named = { ...kinds[kind].json, id2label: { 0: "calm", 1: "glad", 2: "sad" } };
+      const squash = kind === "distilbert" ? (v: number) => Math.max(0, v) : Math.tanh;
+      const logitsOf = (given: number[]) =>
+        own.linear("classifier", own.linear("pooler.dense", own.bert(given, first)[0]).map(squash));
+      using model = await textClassification(await folderOf(kind, { "config.json": named }), options);
+      const results = await model.classify([sentence, "dog"]);
+      for (const [i, given] of [tokens, [cls, 11, separator]].entries()) {
+        const want = logitsOf(given);
+        const total = want.reduce((sum, v) => sum + Math.exp(v), 0);
+        expect(results[i].map((r) => r.label).sort()).toEqual(labels);
+        for (const { label, score, logit } of results[i]) {
+          const at = labels.indexOf(label);
+          expect(logit).toBeCloseTo(want[at], 4);
+          expect(score).toBeCloseTo(Math.exp(want[at]) / total, 4);
+        }
+        expect(results[i][0].score).toBe(Math.max(...results[i].map((r) => r.score)));
+      }
+      const several = { ...named, problem_type: "multi_label_classification" };
+      using apart = await textClassification(await folderOf(kind, { "config.json": several }), options);
+      const [best] = await apart.classify("dog");
+      expect(best.score).toBeCloseTo(1 / (1 + Math.exp(-best.logit)), 6);
+    });
   });
 
 function withoutTypes(): Map<string, HostTensor> {
@@ -200,4 +229,7 @@ test("folders that lack something, or hold something else, are told", async () =
   await writeFile(join(path, "model.safetensors"), writeSafetensors(bare));
   await writeFile(join(path, "tokenizer.json"), JSON.stringify(tokenizer));
   await expect(fillMask(path, options)).rejects.toThrow(/cls\.predictions/);
+  const headless = new Map([...bare].filter(([n]) => !n.startsWith("classifier")));
+  await writeFile(join(path, "model.safetensors"), writeSafetensors(headless));
+  await expect(textClassification(path, options)).rejects.toThrow(/no classifier/);
 });

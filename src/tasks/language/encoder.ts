@@ -4,6 +4,7 @@ import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { labelsIn } from "../classes.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 
@@ -23,6 +24,8 @@ export interface EncoderFile {
   readonly maskToken?: number;
   /** Names of the classes, and what comes before the classifier, where the model has one. */
   readonly labels?: readonly string[];
+  /** Whether a text may have several. */
+  readonly severalLabels: boolean;
   readonly classActivation: "tanh" | "relu";
 }
 
@@ -83,7 +86,6 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
   const sentence = await folder.optionalJson("sentence_bert_config.json");
   const longest = typeof sentence?.["max_seq_length"] === "number" ? sentence["max_seq_length"] : positions;
   const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
-  const labels = Object.entries((json["id2label"] as Record<string, string> | undefined) ?? {});
   return {
     config,
     weights: await readWeights(folder, options.signal),
@@ -92,7 +94,8 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     maxTokens: Math.min(longest, positions - firstPosition),
     firstPosition,
     maskToken: tokenizer instanceof HuggingFaceTokenizer ? maskTokenOf(tokenizer) : undefined,
-    labels: labels.length > 0 ? labels.sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => name) : undefined,
+    labels: labelsIn(json),
+    severalLabels: json["problem_type"] === "multi_label_classification",
     classActivation: kind === "distilbert" ? "relu" : "tanh",
   };
 }
@@ -100,11 +103,54 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
 const maskTokenOf = ({ specials }: HuggingFaceTokenizer): number | undefined =>
   specials.get("[MASK]") ?? specials.get("<mask>");
 
-/** Padding and truncation are ours. */
-async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceTokenizer> {
-  const source = await folder.json("tokenizer.json");
+/**
+ * From `tokenizer.json`, or BERT's older `vocab.txt`. Padding and truncation are ours.
+ * @throws InputError where there is neither
+ */
+export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceTokenizer> {
   const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
+  const words = (await folder.has("tokenizer.json")) ? undefined : await folder.optionalText("vocab.txt");
+  const source =
+    words === undefined ? await folder.json("tokenizer.json") : wordPieces(words, config["do_lower_case"] !== false);
   return HuggingFaceTokenizer.open({ ...source, padding: null, truncation: null }, config);
+}
+
+/** BERT's word pieces, one a line, as a `tokenizer.json`. */
+function wordPieces(words: string, lowercase: boolean): Json {
+  const vocab = Object.fromEntries(
+    words
+      .trimEnd()
+      .split(/\r?\n/)
+      .map((word, id): [string, number] => [word, id]),
+  );
+  const special = (id: string): Json => ({ SpecialToken: { id, type_id: 0 } });
+  const marks = ["[CLS]", "[SEP]"];
+  const named = ["[PAD]", "[UNK]", "[MASK]", ...marks].filter((name) => name in vocab);
+  return {
+    added_tokens: named.map((content) => ({ id: vocab[content], content, special: true, normalized: false })),
+    normalizer: {
+      type: "BertNormalizer",
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase,
+    },
+    pre_tokenizer: { type: "BertPreTokenizer" },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [special(marks[0]), { Sequence: { id: "A", type_id: 0 } }, special(marks[1])],
+      pair: [],
+      special_tokens: Object.fromEntries(marks.map((id) => [id, { id, ids: [vocab[id]], tokens: [id] }])),
+    },
+    decoder: { type: "WordPiece", prefix: "##", cleanup: true },
+    model: {
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 100,
+      vocab,
+    },
+  };
 }
 
 const poolingOf = (json: Json | undefined): Pooling => (json?.["pooling_mode_cls_token"] === true ? "cls" : "mean");
@@ -120,7 +166,10 @@ async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<M
 }
 
 /** A text's tokens, at most as many as the model takes. */
-export function encodeText({ tokenizer, maxTokens }: EncoderFile, text: string): number[] {
+export function encodeText(
+  { tokenizer, maxTokens }: Pick<EncoderFile, "tokenizer" | "maxTokens">,
+  text: string,
+): number[] {
   const ids = tokenizer.encode(text);
   // The last token ends the text, also one that was cut.
   if (ids.length > maxTokens) ids.splice(maxTokens - 1, ids.length - maxTokens);

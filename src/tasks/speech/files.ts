@@ -5,11 +5,6 @@ import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { SpeechModelFile, SpeechTokens } from "./model.ts";
 
-/** Endings of exported graphs, the most exact first. */
-const variants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
-const graphNames = (name: string): string[] =>
-  ["onnx/", ""].flatMap((folder) => variants.map((variant) => `${folder}${name}${variant}.onnx`));
-
 /**
  * @throws FormatError for files that are missing or contradict each other, UnsupportedOpError for another kind of model,
  * MissingPeerError without `@huggingface/tokenizers`
@@ -39,8 +34,8 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
     tokenizer,
     tokens: tokensOf(folder.name, tokenizer.specials, generation),
     async open(device, signal) {
-      const encoder = await folder.first(graphNames("encoder_model"));
-      const decoder = encoder && (await folder.first(graphNames("decoder_model_merged")));
+      const encoder = await folder.graph("encoder_model");
+      const decoder = encoder && (await folder.graph("decoder_model_merged"));
       if (encoder && decoder) return (await import("./onnx.ts")).openGraphs(encoder, decoder, device, signal);
       return (await import("./native.ts")).openWeights(folder, config, device, signal);
     },

@@ -1,10 +1,10 @@
 /** Whisper as two ONNX graphs: an encoder, and a decoder that takes and gives keys and values. */
 import type { Backend } from "../../backends/backend.ts";
-import { importOnnxSource } from "../../formats/onnx/index.ts";
 import type { ByteSource } from "../../formats/source.ts";
-import { compile, type Session } from "../../graph/session.ts";
+import type { Session } from "../../graph/session.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { openGraph } from "../onnx-model.ts";
 import type { Listening, SpeechModel } from "./model.ts";
 
 export async function openGraphs(
@@ -13,12 +13,8 @@ export async function openGraphs(
   device: Backend,
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
-  const open = async (source: ByteSource): Promise<Session> => {
-    const { graph } = await importOnnxSource(source, { name: source.name, signal });
-    return compile(graph, { device, ownsWeights: source.local });
-  };
-  const encoder = await open(encoderFile);
-  const decoder = await open(decoderFile);
+  const { session: encoder } = await openGraph(encoderFile, { device, signal });
+  const { session: decoder } = await openGraph(decoderFile, { device, signal });
   const expected = ["input_ids", "encoder_hidden_states"].find((n) => !decoder.inputs.some((p) => p.name === n));
   if (expected) throw new UnsupportedOpError(`${decoderFile.name}: the graph has no input "${expected}"`);
   return {

@@ -1,0 +1,65 @@
+/** Scores of classes, and their names. */
+import type { Json, ModelFolder } from "../formats/folder.ts";
+import type { Session } from "../graph/session.ts";
+import { InputError } from "../tensor/errors.ts";
+
+/** How sure a model is of a class. */
+export interface LabelScore {
+  readonly label: string;
+  /** Number of the class. */
+  readonly index: number;
+  /** 0 to 1. */
+  readonly score: number;
+  /** What the model gave. */
+  readonly logit: number;
+}
+
+/** How outputs become scores: classes exclude each other (they add up to 1), each stands alone, or they are scores already. */
+export type Scoring = "softmax" | "sigmoid" | "none";
+
+/** What a graph's output needs: nothing where it ends in a softmax or sigmoid; one class alone is a yes or no. */
+export function scoringOf({ graph }: Session, output: string, classes: number): Scoring {
+  const id = graph.outputs.find((p) => p.name === output)?.id;
+  const last = graph.nodes.find((n) => n.outputs.some((o) => o === id))?.op.name;
+  if (last === "softmax" || last === "sigmoid") return "none";
+  return classes === 1 ? "sigmoid" : "softmax";
+}
+
+/**
+ * All classes, the likeliest first.
+ * @throws InputError for another number of labels than of outputs
+ */
+export function ranked(logits: ArrayLike<number>, labels: readonly string[], scoring: Scoring): LabelScore[] {
+  if (labels.length !== logits.length)
+    throw new InputError(`there are ${labels.length} labels for ${logits.length} classes: pass { labels }`);
+  const values = Array.from(logits);
+  const most = Math.max(...values);
+  const total = values.reduce((sum, v) => sum + Math.exp(v - most), 0);
+  const score = {
+    softmax: (v: number) => Math.exp(v - most) / total,
+    sigmoid: (v: number) => 1 / (1 + Math.exp(-v)),
+    none: (v: number) => v,
+  }[scoring];
+  return values
+    .map((logit, i) => ({ label: labels[i], index: i, score: score(logit), logit }))
+    .sort((a, b) => b.score - a.score);
+}
+
+/** `id2label` of `config.json`, by number or as a list. */
+export function labelsIn(config: Json | undefined): string[] | undefined {
+  const names = config?.["id2label"];
+  if (typeof names !== "object" || names === null) return undefined;
+  const entries = Object.entries(names).sort(([a], [b]) => Number(a) - Number(b));
+  return entries.length > 0 ? entries.map(([, name]) => String(name)) : undefined;
+}
+
+/** Names of classes beside a model: in `config.json`, else the list in `labels.json`. */
+export async function labelsBeside(folder: ModelFolder): Promise<string[] | undefined> {
+  const known = labelsIn(await folder.optionalJson("config.json"));
+  if (known) return known;
+  const list: unknown = await folder.optionalJson("labels.json");
+  return Array.isArray(list) ? list.map(String) : undefined;
+}
+
+/** Names for classes that have none. */
+export const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `class ${i}`);

@@ -1,0 +1,112 @@
+/** Image classification: what is on a picture. */
+import type { Json } from "../formats/folder.ts";
+import { openSource, type SourceInput } from "../formats/source.ts";
+import type { Session } from "../graph/session.ts";
+import { sourceOptions } from "../load.ts";
+import { UnsupportedOpError } from "../tensor/errors.ts";
+import { type LabelScore, labelsBeside, numbered, ranked, type Scoring, scoringOf } from "./classes.ts";
+import {
+  type ImageInput,
+  type ImageLayout,
+  type ImagePreparation,
+  imageTensor,
+  layoutOf,
+  readImage,
+} from "./image/image.ts";
+import { openGraph, type TaskOptions } from "./onnx-model.ts";
+
+export interface ImageClassificationOptions extends TaskOptions, ImagePreparation {
+  /** Names of the classes in order. Default: `id2label` of `config.json`, or `labels.json`, beside the model. */
+  labels?: readonly string[];
+  /** Default: what the end of the graph asks for. */
+  scoring?: Scoring;
+}
+
+/**
+ * Loads a classifier of images: an ONNX file, or a folder with one. `preprocessor_config.json` beside it says how pixels are
+ * prepared, as far as the options do not.
+ * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or a model that
+ * takes no images
+ */
+export async function imageClassification(
+  model: SourceInput,
+  options: ImageClassificationOptions = {},
+): Promise<ImageClassifier> {
+  const opened = await openGraph(await openSource(model, sourceOptions(options)), options);
+  const { session, folder } = opened;
+  try {
+    const beside = preparationIn(await folder.optionalJson("preprocessor_config.json"));
+    const { mean = beside.mean, std = beside.std, size = beside.size, crop = beside.crop } = options;
+    return new ImageClassifier(session, layoutOf(session.inputs[0]), {
+      preparation: { mean, std, size, crop },
+      labels: options.labels ?? (await labelsBeside(folder)),
+      scoring: options.scoring,
+    });
+  } catch (e) {
+    session.dispose();
+    throw e;
+  }
+}
+
+interface ClassifierSetup {
+  preparation: ImagePreparation;
+  labels?: readonly string[];
+  scoring?: Scoring;
+}
+
+export class ImageClassifier {
+  constructor(
+    readonly session: Session,
+    private readonly layout: ImageLayout,
+    private readonly setup: ClassifierSetup,
+  ) {
+    if (session.inputs.length !== 1)
+      throw new UnsupportedOpError(`a classifier takes one image, not ${session.inputs.map((p) => p.name).join(", ")}`);
+  }
+
+  /**
+   * All classes, the likeliest first.
+   * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for pixels that
+   * do not fill their size or labels that do not fit, the signal's reason when aborted
+   */
+  async classify(image: ImageInput, options: { signal?: AbortSignal } = {}): Promise<LabelScore[]> {
+    const { session, layout, setup } = this;
+    const pixels = await readImage(image, options);
+    const input = imageTensor(pixels, layout, setup.preparation);
+    const outputs = await session.run({ [session.inputs[0].name]: input }, options);
+    const { name } = session.outputs[0];
+    const logits = outputs[name].data as Float32Array;
+    const scoring = setup.scoring ?? scoringOf(session, name, logits.length);
+    return ranked(logits, setup.labels ?? numbered(logits.length), scoring);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** What Hugging Face's image processors say. */
+function preparationIn(json: Json | undefined): ImagePreparation {
+  if (!json) return {};
+  const normalise = json["do_normalize"] !== false;
+  const numbers = (key: string): number[] | undefined =>
+    normalise && Array.isArray(json[key]) ? (json[key] as number[]) : undefined;
+  const sides = (key: string): Record<string, number> => {
+    const v = json[key];
+    return typeof v === "number" ? { shortest_edge: v } : ((v as Record<string, number> | undefined) ?? {});
+  };
+  const [size, cropped] = [sides("size"), sides("crop_size")];
+  const shortest = size["shortest_edge"];
+  const side = cropped["height"] ?? cropped["shortest_edge"] ?? shortest;
+  const share = (json["crop_pct"] as number | undefined) ?? (json["do_center_crop"] ? side / shortest : undefined);
+  return {
+    mean: numbers("image_mean"),
+    std: numbers("image_std"),
+    size: side === undefined ? size["height"] && [size["height"], size["width"]] : [side, side],
+    crop: shortest === undefined ? undefined : (share ?? 1),
+  } as ImagePreparation;
+}

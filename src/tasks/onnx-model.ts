@@ -1,0 +1,38 @@
+/** ONNX graphs of tasks: with the folder around them and what they say of themselves. */
+import { type DeviceChoice, openDevice } from "../device.ts";
+import { ModelFolder } from "../formats/folder.ts";
+import { importOnnxSource } from "../formats/onnx/index.ts";
+import type { ByteSource, FetchOptions } from "../formats/source.ts";
+import { compile, type Session } from "../graph/session.ts";
+import type { LoadProgress } from "../load.ts";
+import { FormatError } from "../tensor/errors.ts";
+
+export interface TaskOptions extends FetchOptions {
+  /** Default: the fastest that is there. */
+  device?: DeviceChoice;
+  /** Threads of the wasm device. */
+  threads?: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+export interface OpenedGraph {
+  readonly session: Session;
+  readonly folder: ModelFolder;
+  /** Of the file: `names` and the like. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** @throws FormatError for a file that is corrupt, UnsupportedOpError for operators that are missing */
+export async function openGraph(source: ByteSource, options: TaskOptions): Promise<OpenedGraph> {
+  const { signal } = options;
+  const folder = ModelFolder.at(source);
+  const loadExternal = (path: string): Promise<ByteSource> => {
+    if (!source.sibling) throw new FormatError(`${source.name}: weights are in "${path}": pass a path or URL`);
+    return source.sibling(path);
+  };
+  const { graph, metadata } = await importOnnxSource(source, { name: source.name, loadExternal, signal });
+  const device = await openDevice(options.device, options);
+  const session = await compile(graph, { device, ownsWeights: source.local });
+  return { session, folder, metadata };
+}
