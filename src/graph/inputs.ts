@@ -61,7 +61,7 @@ function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
   const given = dtypeOfArray(data);
   // f16, bool and the like have no array of their own: checkHostTensor compares the kind of array.
   if (given !== dtype && (dtype === "f32" || dtype === "f64"))
-    throw new DTypeError(`${who} is ${declared(port)}, got a ${Object.prototype.toString.call(data).slice(8, -1)}`);
+    throw new DTypeError(`${who} is ${declared(port)}, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
   if (!port.shape) return { dtype, shape: [data.length], data };
   const single = port.shape.filter((d) => typeof d === "string").length > 1;
   const shape = port.shape.map((d, i) => (i === 0 && single && /^batch/i.test(`${d}`) ? 1 : d));
@@ -71,5 +71,7 @@ function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
       `${who} is ${declared(port)}: a bare array leaves ${free.length} dimensions open, pass { dtype, shape, data }`,
     );
   const rest = sizeOf(shape.filter((d) => typeof d === "number"));
+  if (free.length === 1 && data.length % rest !== 0)
+    throw new ShapeError(`${who} is ${declared(port)}: ${data.length} elements are no multiple of ${rest}`);
   return { dtype, shape: shape.map((d) => (typeof d === "number" ? d : rest === 0 ? 0 : data.length / rest)), data };
 }

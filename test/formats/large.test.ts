@@ -8,7 +8,7 @@ import { readLlama2c } from "../../src/formats/llama2c.ts";
 import { recognize } from "../../src/formats/recognize.ts";
 import { readSafetensors, safetensorsHeader } from "../../src/formats/safetensors.ts";
 import { type ByteSource, openSource } from "../../src/formats/source.ts";
-import { load, type TensorType } from "../../src/index.ts";
+import { FormatError, load, type TensorType } from "../../src/index.ts";
 import { encodeModel, type TensorSpec } from "../onnx/encode.ts";
 import { TestServer } from "./server.ts";
 
@@ -132,6 +132,11 @@ describe("files of more than 2 GiB", () => {
     await writeFile(path, bytes);
     using model = await load(path, { device: "cpu" });
     expect((await model.run({ x: new Float32Array(4) }))["y"].data).toEqual(Float32Array.of(5, 12, 21, 32));
+    // Moved away from its weights.
+    await writeFile(join(folder, "alone.onnx"), bytes);
+    const alone = load(join(folder, "alone.onnx"), { device: "cpu" });
+    await expect(alone).rejects.toThrow(FormatError);
+    await expect(alone).rejects.toThrow(/tensor "a": its data file "weights.bin" cannot be opened: .*no such file/);
   });
 
   test("a URL, by ranges", async () => {

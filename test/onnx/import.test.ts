@@ -89,6 +89,19 @@ describe("a model", () => {
     ]);
   });
 
+  test("may be of an opset to come: operators are as they were last", async () => {
+    const softmax = (opset: number): ModelSpec => ({
+      opset,
+      nodes: [node("Softmax", ["x"], ["y"])],
+      inputs: [x],
+      outputs: [y],
+    });
+    const [known, later] = [await run(softmax(28), { x: f32(1, 2, 3) }), await run(softmax(99), { x: f32(1, 2, 3) })];
+    expect(later).toEqual(known);
+    const e = await fails({ ...softmax(99), nodes: [node("Later", ["x"], ["y"])] });
+    expect((e as UnsupportedOpError).missing).toEqual(["Later (opset 99)"]);
+  });
+
   test("keeps node names in errors", async () => {
     const nodes = [node("Add", ["a", "b"], ["y"], { name: "/layer/add" })];
     const e = await fails({ nodes, outputs: [y], initializers: { a: f32(1, 2), b: f32(1, 2, 3) } });
@@ -245,6 +258,8 @@ describe("inputs of a run", () => {
     ["a missing one", {}, /input "x" \(f32\[n,2\]\) is missing/],
     ["another shape", { x: f32(1, 2) }, /f32\[n,2\], got f32\[2\]/],
     ["another dtype", { x: hostTensor([[1n, 2n]]) }, /f32\[n,2\], got i64\[1,2\]/],
+    ["an array of another dtype", { x: Int32Array.of(1, 2) }, /f32\[n,2\], got Int32Array/],
+    ["an array that is no whole number of rows", { x: Float32Array.of(1, 2, 3) }, /3 elements are no multiple of 2/],
   ])("with %s are refused", async (_, inputs, message) => {
     using session = await load(encodeModel(m), { device: "cpu" });
     await expect(session.run(inputs)).rejects.toThrow(message);
