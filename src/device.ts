@@ -23,7 +23,7 @@ const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> 
   },
 };
 
-export const deviceNames = Object.keys(loaders) as DeviceName[];
+const deviceNames = Object.keys(loaders) as DeviceName[];
 
 /**
  * The device of that name. Without one: `gpujs` in a browser that has no WebGPU and whose page loaded `gpu.js`, else

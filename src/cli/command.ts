@@ -48,7 +48,7 @@ export const parseOptions = (command: Command): ParseArgsConfig["options"] =>
     ]),
   );
 
-export const commonOptions = {
+const commonOptions = {
   help: { type: "boolean", short: "h", help: "show this text" },
 } as const satisfies Record<string, Option>;
 

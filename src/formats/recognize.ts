@@ -26,7 +26,7 @@ export function isSafetensors(head: Uint8Array, size: number): boolean {
  * Whether a file may be ONNX, which has no magic number: it begins with the tag of one of ModelProto's first 15 fields.
  * Text, pages of HTML and pointers to large files do not.
  */
-export function isOnnx([tag]: Uint8Array): boolean {
+function isOnnx([tag]: Uint8Array): boolean {
   const [field, wire] = [tag >> 3, tag & 7];
   return wire === 0 ? field === 1 || field === 5 : wire === 2 && [2, 3, 4, 6, 7, 8, 14].includes(field);
 }

@@ -76,17 +76,6 @@ export function subgraphsOf(node: Node): Graph[] {
 export const isGraph = (v: unknown): v is Graph =>
   typeof v === "object" && v !== null && "nodes" in v && "constants" in v && "valueCount" in v;
 
-/** Uses of every value by nodes and graph outputs. */
-export function countUses(graph: Graph): Map<ValueId, number> {
-  const uses = new Map<ValueId, number>();
-  const add = (id: ValueId | undefined): void => {
-    if (id !== undefined) uses.set(id, (uses.get(id) ?? 0) + 1);
-  };
-  for (const node of graph.nodes) node.inputs.forEach(add);
-  for (const port of graph.outputs) add(port.id);
-  return uses;
-}
-
 /** The node that produces each value. */
 export function producers(graph: Graph): Map<ValueId, Node> {
   const map = new Map<ValueId, Node>();

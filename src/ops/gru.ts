@@ -19,7 +19,7 @@ export interface GruAttrs extends RecurrentAttrs {
   linearBeforeReset?: boolean;
 }
 
-export const gruActivations: readonly CellActivation[] = [{ kind: "sigmoid" }, { kind: "tanh" }];
+const gruActivations: readonly CellActivation[] = [{ kind: "sigmoid" }, { kind: "tanh" }];
 
 /**
  * Gated recurrent unit (ONNX GRU 22). x [seq, batch, input], w [directions, 3 hidden, input], r [directions, 3 hidden,

@@ -26,7 +26,7 @@ export interface LstmAttrs extends RecurrentAttrs {
   quantizeState?: boolean;
 }
 
-export const lstmActivations: readonly CellActivation[] = [{ kind: "sigmoid" }, { kind: "tanh" }, { kind: "tanh" }];
+const lstmActivations: readonly CellActivation[] = [{ kind: "sigmoid" }, { kind: "tanh" }, { kind: "tanh" }];
 
 /**
  * Long short-term memory (ONNX LSTM 22). x [seq, batch, input], w [directions, 4 hidden, input], r [directions,

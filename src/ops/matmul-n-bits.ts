@@ -32,7 +32,7 @@ const unpack = (bytes: ArrayLike<number>, start: number, i: number, bits: number
 };
 
 /** The weights as doubles, [n, k]. */
-export function dequantizeNBits(
+function dequantizeNBits(
   b: HostTensor,
   scales: HostTensor,
   zeroPoints: HostTensor | undefined,

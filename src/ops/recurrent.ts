@@ -57,7 +57,7 @@ export interface RecurrentGeometry {
 }
 
 /** Offset of x's row for step `t` of sample `b`. */
-export const inputRow = (g: RecurrentGeometry, t: number, b: number): number =>
+const inputRow = (g: RecurrentGeometry, t: number, b: number): number =>
   (g.batchFirst ? b * g.seq + t : t * g.batch + b) * g.input;
 
 /** Offset of y's row. */

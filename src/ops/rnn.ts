@@ -14,7 +14,7 @@ import {
   stateShape,
 } from "./recurrent.ts";
 
-export const rnnActivations: readonly CellActivation[] = [{ kind: "tanh" }];
+const rnnActivations: readonly CellActivation[] = [{ kind: "tanh" }];
 
 /**
  * The plain recurrent cell h = f(w x + r h + bias) (ONNX RNN 22). x [seq, batch, input], w [directions, hidden, input],

@@ -103,8 +103,6 @@ export function decodeFloat(format: SmallFloat, bits: number): number {
 
 const f64 = new Float64Array(1);
 const f64bits = new Uint32Array(f64.buffer);
-const f32 = new Float32Array(1);
-const f32bits = new Uint32Array(f32.buffer);
 
 function floorLog2(x: number): number {
   f64[0] = x;
@@ -212,9 +210,3 @@ export function decodeTable(format: SmallFloat): Float32Array {
 export const f16Table = (): Float32Array => decodeTable("f16");
 export const f16ToNumber = (bits: number): number => f16Table()[bits];
 export const numberToF16 = (value: number): number => roundDouble(value, 10, 15);
-
-export function bf16ToNumber(bits: number): number {
-  f32bits[0] = bits << 16;
-  return f32[0];
-}
-export const numberToBf16 = (value: number): number => roundDouble(value, 7, 127);

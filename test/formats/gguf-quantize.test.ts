@@ -10,7 +10,7 @@ import {
 } from "../../src/formats/gguf/index.ts";
 import { bytesSource } from "../../src/formats/source.ts";
 import { InputError } from "../../src/tensor/errors.ts";
-import { f16ToNumber, numberToBf16, numberToF16 } from "../../src/tensor/float.ts";
+import { encodeFloat, f16ToNumber, numberToF16 } from "../../src/tensor/float.ts";
 
 const scaled = ["Q8_0", "Q4_0", "Q4_K", "Q6_K"] as const;
 const roundTrip = (type: QuantizableType, x: Float32Array) => dequantize(type, quantize(type, x), x.length);
@@ -117,7 +117,9 @@ describe("properties", () => {
         const x = Float32Array.from(values);
         expect(roundTrip("F32", x)).toEqual(x);
         expect(roundTrip("F16", x)).toEqual(x.map((v) => f16ToNumber(numberToF16(v))));
-        expect(new Uint16Array(quantize("BF16", x).buffer)).toEqual(Uint16Array.from(values, numberToBf16));
+        expect(new Uint16Array(quantize("BF16", x).buffer)).toEqual(
+          Uint16Array.from(values, (v) => encodeFloat("bf16", v)),
+        );
       }),
     );
   });

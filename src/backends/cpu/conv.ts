@@ -46,7 +46,7 @@ export function gridOffsets(counts: readonly number[], strides: readonly number[
 }
 
 /** Where the rows of a plane go in a padded one. */
-export interface PadCopy {
+interface PadCopy {
   readonly row: number;
   readonly from: Int32Array;
   readonly to: Int32Array;
@@ -65,7 +65,7 @@ export function padCopy(shape: readonly number[], padded: readonly number[], beg
 }
 
 /** Copies `channels` planes into zeros, subtracting `zero`. */
-export function copyPadded(
+function copyPadded(
   { plane, paddedPlane, copy }: Pick<ConvPlan, "plane" | "paddedPlane" | "copy">,
   x: ArrayLike<number>,
   at: number,

@@ -4,12 +4,7 @@ import { findAdapter } from "./gpu.ts";
 import type { Binding } from "./step.ts";
 
 /** Used where the adapter has them. */
-export const wantedFeatures = [
-  "shader-f16",
-  "subgroups",
-  "timestamp-query",
-  "chromium-experimental-subgroup-matrix",
-] as const;
+const wantedFeatures = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"] as const;
 
 const wantedLimits = [
   "maxBufferSize",

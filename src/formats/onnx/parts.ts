@@ -29,7 +29,7 @@ const modelLevel: Level = { field: 7, inner: { field: 5, inner: { field: 9 } } }
  * The bytes of the model, with the data of large initialisers replaced by references to `ownFile`.
  * @throws FormatError for what isn't protobuf
  */
-export async function withoutWeights(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array> {
+async function withoutWeights(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array> {
   return concatenate(await new Scan(source, signal).message(modelLevel, source.size));
 }
 

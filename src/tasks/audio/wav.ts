@@ -21,7 +21,7 @@ const readers: Readonly<Record<string, ReadSample>> = {
   [`${float}/64`]: (v, at) => v.getFloat64(at, true),
 };
 
-export const isWav = (bytes: Uint8Array): boolean =>
+const isWav = (bytes: Uint8Array): boolean =>
   bytes.length >= 12 && tagOf(bytes, 0) === "RIFF" && tagOf(bytes, 8) === "WAVE";
 
 /** @throws FormatError where the bytes are no such file, or its samples are compressed */

@@ -59,7 +59,7 @@ export interface StageLayout {
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** Staged rows that `outputs` output rows read. */
-export const stagedRows = (s: StageLayout, outputs: number): number =>
+const stagedRows = (s: StageLayout, outputs: number): number =>
   (outputs - 1) * s.outputStep + (s.rowStep > 1 ? 1 : extentOf(s.rows));
 
 /** The staged layout for blocks of up to `outputRows` rows of outputs. */
