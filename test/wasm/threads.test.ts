@@ -1,6 +1,6 @@
 /** What goes wrong on several threads: traps, dead workers, sessions that nobody ends. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Backend } from "../../src/backends/backend.ts";
+import type { Backend, Kernel } from "../../src/backends/backend.ts";
 import { f32, i32 } from "../../src/backends/wasm/assembler.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { WasmSession } from "../../src/backends/wasm/session.ts";
@@ -45,6 +45,33 @@ const trappingCopy = (trap: Trap, where: number | "all") =>
     };
   });
 
+/** y = x + 1 in few and in many parts, by turns: short, so that steps are opened while workers look for parts. */
+function increments() {
+  let planned = 0;
+  return wasmKernel(add, "test/increment", ([x]): WasmStep => {
+    const perThread = planned++ % 2 ? 16 : 1;
+    return {
+      work: 1e9,
+      emit({ f, target, inputs: [at], outputs: [out], share }) {
+        const { from, to } = share(x.shape[0], 1, perThread * target.threads);
+        const i = f.local("i32");
+        f.forRange(i, from, to, 1, () => {
+          const offset = f.let(i32.shl(i, 2));
+          f.f32.store(i32.add(offset, out), f32.add(f32.load(i32.add(offset, at)), 1));
+        });
+      },
+    };
+  });
+}
+
+const withKernel = (device: Backend<AnyStep>, kernel: Kernel<AnyStep>): Backend<AnyStep> => ({
+  name: "wasm",
+  kernels: [kernel],
+  kernelsFor: (op) => (op === kernel.op ? [kernel] : device.kernelsFor(op)),
+  load: (ops, dtypes) => device.load!(ops, dtypes),
+  open: () => device.open(),
+});
+
 describe.each([2, 3])("on %i threads", (threads) => {
   const device = wasm({ threads });
   const holder = device.open() as WasmSession;
@@ -67,15 +94,7 @@ describe.each([2, 3])("on %i threads", (threads) => {
   for (const [trap, error] of kinds)
     for (const where of places)
       test(`a kernel that traps (${trap}, thread ${where}) is an error, and the session goes on`, async () => {
-        const kernels = [trappingCopy(trap, where)];
-        const backend: Backend<AnyStep> = {
-          name: "wasm",
-          kernels,
-          kernelsFor: (op) => (op.name === "add" ? kernels : device.kernelsFor(op)),
-          load: (ops, dtypes) => device.load!(ops, dtypes),
-          open: () => device.open(),
-        };
-        using session = await compile(model, { device: backend });
+        using session = await compile(model, { device: withKernel(device, trappingCopy(trap, where)) });
         const good = tensorFrom(2, "f32", [size, size], { min: -2, max: -1 });
         const bad = tensorFrom(2, "f32", [size, size], { min: 1, max: 2 });
         let first: ArrayLike<unknown> | undefined;
@@ -86,6 +105,21 @@ describe.each([2, 3])("on %i threads", (threads) => {
           expect(y.data).toEqual(first);
         }
       });
+
+  test("every part of every step runs once, whoever comes", async () => {
+    const chain = graph(({ input }) => {
+      let y = input("x", "f32", [size]);
+      const one = input("one", "f32", [1]);
+      for (let i = 0; i < 100; i++) y = add(y, one);
+      return { y };
+    });
+    using session = await compile(chain, { device: withKernel(device, increments()), optimize: false });
+    const one = Float32Array.of(1);
+    for (let i = 0; i < 3000; i++) {
+      const x = Float32Array.from({ length: size }, (_, j) => i + j);
+      expect(session.runSync({ x, one }).y.data).toEqual(x.map((v) => v + 100));
+    }
+  });
 
   test("a worker that dies leaves one thread, which goes on", async () => {
     const other = wasm({ threads });

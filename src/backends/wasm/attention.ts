@@ -8,7 +8,7 @@ import { type AttentionShape, attentionWorkspaceBytes, emitAttention, queryTiles
 import { emitScoreRow, type ScoreOptions } from "./kernels/attention-row.ts";
 import { emitPackB, type PackBFunction } from "./kernels/gemm-pack.ts";
 import { gemmFunction } from "./matmul.ts";
-import { addressOf, type StepEmitter, type WasmKernels, wasmKernel } from "./step.ts";
+import { addressOf, partsOf, type StepEmitter, type WasmKernels, wasmKernel } from "./step.ts";
 
 const packFunction = (e: StepEmitter, transposed: boolean): PackBFunction => {
   const name = `packB/${transposed ? "t" : "n"}`;
@@ -46,7 +46,11 @@ export const attentionKernels: WasmKernels = (target) => [
       mask: mask && { dtype: mask.dtype as "bool" | "f32", repeated: reading!.strides[3] === 0 },
     };
     const own = attentionWorkspaceBytes(shape);
-    const items = g.batch * g.heads * queryTiles(g.seq);
+    const tiles = queryTiles(g.seq);
+    const all = g.batch * g.heads;
+    const items = all * tiles;
+    // Whole heads, where there are enough: each packs its keys and values.
+    const shares = partsOf(all, 1, target);
     return {
       workspaceBytes: own * target.threads,
       work: g.batch * g.heads * g.seq * g.total * (g.dim + g.valueDim),
@@ -63,7 +67,7 @@ export const attentionKernels: WasmKernels = (target) => [
         const name = `attention${JSON.stringify([shape, scores])}`;
         const fn = e.shared(name, (m) => emitAttention(m, name, shape, parts));
         const [qAt, kAt, vAt, maskAt, length, offset, sinkAt] = e.inputs;
-        const { from, to } = e.share(items);
+        const { from, to } = e.share(items, all >= shares ? tiles : 1, shares);
         const workspace = addressOf(e.workspace, e.thread, own);
         const at = { q: qAt, k: kAt, v: vAt, mask: maskAt, length, offset, sink: sinkAt, y: e.outputs[0] };
         const run = () => e.f.call(fn, { ...at, from, to, workspace });

@@ -20,7 +20,7 @@ import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./k
 import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
-import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
+import { addressOf, partsOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 /** The product of packed operands with this epilogue, made once for each module. */
 export function productFunction(e: StepEmitter, { bias, residual, activation }: ConvForm): ProductFunction {
@@ -127,6 +127,9 @@ function packWeights(e: StepEmitter, s: ConvShape, to: Local<"i32">): void {
   );
 }
 
+/** Multiply-adds of a part: a tenth of a millisecond. */
+const partWork = 2_000_000;
+
 /** Where the threads' shares come from. */
 type Split = "planes" | "outputs" | "channels";
 
@@ -171,10 +174,14 @@ function emitGemmConv(
 
   const planes = s.batch * s.groups * depth.output;
   const split = splitOf(s, e.target.threads, deal.tiles);
-  const shareOf = (wanted: Split, total: number) => (wanted === split ? e.share(total) : { from: 0, to: total });
-  const { from: firstPlane, to: lastPlane } = shareOf("planes", planes);
-  const { from: firstPanel, to: lastPanel } = shareOf("outputs", panels);
-  const { from: firstTile, to: lastTile } = shareOf("channels", deal.tiles);
+  /** In parts of at least `size`, where they have work enough for what a part begins with. */
+  const shareOf = (wanted: Split, total: number, size: number) => {
+    const parts = Math.min(partsOf(total, size, e.target), partsOf(workOf(s), partWork, e.target));
+    return wanted === split ? e.share(total, 1, parts) : { from: 0, to: total };
+  };
+  const { from: firstPlane, to: lastPlane } = shareOf("planes", planes, 1);
+  const { from: firstPanel, to: lastPanel } = shareOf("outputs", panels, 8);
+  const { from: firstTile, to: lastTile } = shareOf("channels", deal.tiles, deal.tiles);
 
   const inputPlane = 4 * rows.input * columns.input;
   const ldc = 4 * depth.output * outputs;

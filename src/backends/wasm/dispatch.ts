@@ -1,16 +1,27 @@
 /**
  * How threads share a step: thread 0 opens it in parts, every thread claims parts until none is left, and thread 0 waits
  * for those that others have claimed. Nobody waits for a thread that is late: on a busy machine a worker may not run for
- * milliseconds, and its parts are done by the others meanwhile.
+ * milliseconds, and its parts are done by the others meanwhile. Thread 0 claims the first parts and workers the last: what
+ * a step reads is then, mostly, what the same thread wrote a step before, and still in its cache.
  *
- * The ticket is one word: a sequence number that every opening advances, and in the low byte how many parts are claimed.
- * What is open is written before the ticket and stays until all parts are done, so that a claim, which compares and
- * exchanges the whole word, is always of the step that was read.
+ * The ticket is one word: a sequence number that every opening advances, and how many parts are claimed from either end.
+ * What is open is written while the ticket says that nothing is, and stays until all parts are done, so that a claim,
+ * which compares and exchanges the whole word, is always of the step that was read.
  */
-import { call, type Expr, type Func, type FunctionBuilder, i32, type ModuleBuilder, memory } from "./assembler.ts";
+import {
+  call,
+  type Expr,
+  type Func,
+  type FunctionBuilder,
+  i32,
+  type ModuleBuilder,
+  memory,
+  type Operand,
+} from "./assembler.ts";
 
 // Words by byte offset from the block's address: a cache line that workers poll, one that thread 0 polls, the rest.
 const ticket = 0;
+/** What is open: its index, and in the low bits its parts. */
 const step = 4;
 const program = 8;
 /** Workers that sleep until the ticket changes. */
@@ -23,9 +34,17 @@ const failed = 128;
 const own = 132;
 export const dispatchBytes = 192;
 
-/** The low byte of a ticket while no step is open: workers wait for one, or leave. */
-const between = 0xfe;
-const closed = 0xff;
+/** Bits of a count of parts. A ticket holds those claimed by thread 0, above them those claimed by workers. */
+const countBits = 6;
+const countMask = (1 << countBits) - 1;
+/** The most parts of a step: below what the counts of a ticket without a step add up to. */
+export const maxParts = countMask;
+const counts = (1 << (2 * countBits)) - 1;
+/** The counts of a ticket while no step is open: workers wait for one, or leave. */
+const closed = counts;
+const between = counts - 1;
+
+const claimedOf = (ticket: number): number => (ticket & countMask) + ((ticket & counts) >> countBits);
 
 /** Why everybody leaves. */
 export enum Failure {
@@ -54,8 +73,8 @@ export interface DispatchOptions {
 export type StepFunction = Func<{ readonly thread: "i32"; readonly part: "i32" }, undefined>;
 
 export interface Dispatch {
-  /** Thread 0: runs step `index` with whoever comes. Leaves by `br(exit)` when a part failed. */
-  share(f: FunctionBuilder, index: number, part: StepFunction, leave: () => void): void;
+  /** Thread 0: runs the parts of step `index` with whoever comes. Leaves when a part failed. */
+  share(f: FunctionBuilder, index: number, parts: number, part: StepFunction, leave: () => void): void;
   /** Thread 0: sends workers back to where they wait for a run. */
   close(f: FunctionBuilder): void;
   /** Other threads: claim parts of whatever is open, until it is closed. */
@@ -66,46 +85,58 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
   const { address, threads } = options;
   const load = (word: number) => i32["atomic.load"](address, word);
   const wake = (f: FunctionBuilder, word: number) => f.drop(memory["atomic.notify"](address, threads, word));
+  const byThread0 = (ticket: Expr<"i32">) => i32.and(ticket, countMask);
+  const byWorkers = (ticket: Expr<"i32">) => i32.and(i32.shr_u(ticket, countBits), countMask);
+  const isLeft = (ticket: Expr<"i32">, parts: Operand<"i32">) =>
+    i32.lt_u(i32.add(byThread0(ticket), byWorkers(ticket)), parts);
+  /** Whether the ticket was no longer as `seen`. */
+  const claimFailed = (seen: Expr<"i32">, one: number) =>
+    i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, one), ticket), seen);
 
-  const open = module.func({ name: "dispatch/open", params: { index: "i32" } }, (f, { index }) => {
-    f.i32.store(address, index, step);
+  const open = module.func({ name: "dispatch/open", params: { what: "i32" } }, (f, { what }) => {
+    const last = f.let(i32.or(load(ticket), closed));
+    // No claim of the step before by the parts of this one, which may be more.
+    f.i32["atomic.store"](address, i32.sub(last, closed - between), ticket);
+    f.i32.store(address, what, step);
     f.i32["atomic.store"](address, 0, done);
-    f.i32["atomic.store"](address, i32.add(i32.or(load(ticket), closed), 1), ticket);
+    f.i32["atomic.store"](address, i32.add(last, 1), ticket);
     f.if(load(sleepers), () => wake(f, ticket));
   });
 
-  /** The next part of the open step, or -1. */
-  const claim = module.func({ name: "dispatch/claim", params: {}, result: "i32" }, (f) => {
+  /** Thread 0's next part of the open step, or -1. */
+  const claim = module.func({ name: "dispatch/claim", params: { parts: "i32" }, result: "i32" }, (f, { parts }) => {
     const seen = f.local("i32");
     f.loop((again) => {
       f.set(seen, load(ticket));
-      f.if(i32.ge_u(i32.and(seen, closed), threads), () => f.return(-1));
-      f.brIf(again, i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, 1), ticket), seen));
+      f.if(i32.eqz(isLeft(seen, parts)), () => f.return(-1));
+      f.brIf(again, claimFailed(seen, 1));
     });
-    f.return(i32.and(seen, closed));
+    f.return(byThread0(seen));
   });
 
-  const finish = module.func({ name: "dispatch/finish", params: {} }, (f) => {
-    f.if(i32.eq(i32["atomic.rmw.add"](address, 1, done), threads - 1), () => f.if(load(waiting), () => wake(f, done)));
+  const finish = module.func({ name: "dispatch/finish", params: { parts: "i32" } }, (f, { parts }) => {
+    f.if(i32.eq(i32["atomic.rmw.add"](address, 1, done), i32.sub(parts, 1)), () =>
+      f.if(load(waiting), () => wake(f, done)),
+    );
   });
 
   const settle = emitSettle(module, options);
 
   return {
-    share(f, index, part, leave) {
+    share(f, index, parts, part, leave) {
       const next = f.local("i32");
-      f.call(open, { index });
+      f.call(open, { what: (index << countBits) | parts });
       f.loop((again) => {
-        f.set(next, call(claim, {}));
+        f.set(next, call(claim, { parts }));
         f.if(i32.ge_s(next, 0), () => {
           f.i32.store(address, 1, own);
           f.call(part, { thread: 0, part: next });
           f.i32.store(address, 0, own);
-          f.call(finish, {});
+          f.call(finish, { parts });
           f.br(again);
         });
       });
-      f.call(settle, {});
+      f.call(settle, { parts });
       f.if(load(failed), leave);
     },
     close(f) {
@@ -113,17 +144,19 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
       f.if(load(sleepers), () => wake(f, ticket));
     },
     serve(f, thread, steps) {
-      const [seen, index, left] = f.locals("i32", 3);
+      const [seen, what, parts, left] = f.locals("i32", 4);
       f.block((leave) => {
         f.loop((again) => {
           f.set(seen, load(ticket));
-          f.brIf(leave, i32.eq(i32.and(seen, closed), closed));
+          f.brIf(leave, i32.eq(i32.and(seen, counts), closed));
           f.brIf(leave, i32.ne(load(program), options.program));
-          f.if(i32.lt_u(i32.and(seen, closed), threads), () => {
-            f.set(index, load(step));
-            f.brIf(again, i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, 1), ticket), seen));
-            select(f, index, [...steps], (part) => f.call(part, { thread, part: i32.and(seen, closed) }));
-            f.call(finish, {});
+          f.set(what, load(step));
+          f.set(parts, i32.and(what, countMask));
+          f.if(isLeft(seen, parts), () => {
+            f.brIf(again, claimFailed(seen, 1 << countBits));
+            const part = f.let(i32.sub(i32.sub(parts, 1), byWorkers(seen)));
+            select(f, i32.shr_u(what, countBits), [...steps], (run) => f.call(run, { thread, part }));
+            f.call(finish, { parts });
             f.br(again);
           });
           f.set(left, spins);
@@ -145,15 +178,15 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
 /** Thread 0 waits until all parts are done, or one has failed. */
 function emitSettle(
   module: ModuleBuilder,
-  { address, threads, mainMayWait }: DispatchOptions,
-): Func<Record<string, never>, undefined> {
+  { address, mainMayWait }: DispatchOptions,
+): Func<{ readonly parts: "i32" }, undefined> {
   const load = (word: number) => i32["atomic.load"](address, word);
-  return module.func({ name: "dispatch/settle", params: {} }, (f) => {
+  return module.func({ name: "dispatch/settle", params: { parts: "i32" } }, (f, { parts }) => {
     const [left, rounds, seen] = f.locals("i32", 3);
     f.set(left, spins);
     f.loop((again) => {
       f.set(seen, load(done));
-      f.if(i32.or(i32.eq(seen, threads), load(failed)), () => f.return());
+      f.if(i32.or(i32.eq(seen, parts), load(failed)), () => f.return());
       f.increment(left, -1);
       f.brIf(again, left);
       f.set(left, mainMayWait ? 1 : spins);
@@ -199,7 +232,7 @@ export class DispatchState {
   begin(id: number): void {
     const { words } = this;
     words[program / 4] = id;
-    Atomics.store(words, ticket / 4, (Atomics.load(words, ticket / 4) & ~closed) | between);
+    Atomics.store(words, ticket / 4, (Atomics.load(words, ticket / 4) & ~counts) | between);
   }
 
   /** Undefined while nothing has failed. */
@@ -210,9 +243,9 @@ export class DispatchState {
   /** After a failure: no thread claims any more. True when all have left the parts that they had claimed. */
   recover(deadline: number): boolean {
     const { words } = this;
-    const claimed = Atomics.or(words, ticket / 4, closed) & closed;
+    const seen = Atomics.or(words, ticket / 4, closed);
     Atomics.notify(words, ticket / 4);
-    const inside = claimed >= between ? 0 : claimed - words[own / 4];
+    const inside = (seen & counts) >= between ? 0 : claimedOf(seen) - words[own / 4];
     while (Atomics.load(words, done / 4) < inside) if (performance.now() > deadline) return false;
     words[own / 4] = 0;
     Atomics.store(words, failed / 4, 0);

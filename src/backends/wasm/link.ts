@@ -6,7 +6,7 @@
  * With threads, thread 0 runs the steps, and the others come to help with those that are divided: see dispatch.ts.
  */
 import { type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
-import { emitDispatch, type StepFunction } from "./dispatch.ts";
+import { emitDispatch, maxParts, type StepFunction } from "./dispatch.ts";
 import { type AnyStep, isWasmStep, type Share, type StepEmitter, type WasmTarget } from "./step.ts";
 
 /** A planned step with its addresses in linear memory. */
@@ -46,13 +46,13 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
     return functions.get(name) as ReturnType<typeof make>;
   };
   const linked = steps.map((s) => {
-    let split = false;
+    let parts = 0;
     const { step } = s;
-    if (!isWasmStep(step)) return { split, call: undefined };
+    if (!isWasmStep(step)) return { parts, call: undefined };
     const call = module.func({ name: s.name, params: { thread: "i32", part: "i32" } }, (f, { thread, part }) => {
-      const share = (total: number, granule = 1): Share => {
-        split = true;
-        return shareOf(f, part, options.threads, total, granule);
+      const share = (total: number, granule = 1, most = options.threads): Share => {
+        parts = options.threads === 1 ? 1 : Math.min(Math.max(most, options.threads), maxParts);
+        return shareOf(f, part, parts, total, granule);
       };
       const state: StepEmitter["state"] = (i, sequence) => {
         if (!s.states.has(i)) return undefined;
@@ -62,7 +62,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
       };
       step.emit({ ...s, f, target: options, thread, share, shared, table, state });
     });
-    return { split, call };
+    return { parts, call };
   });
   const dispatch = options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }) : undefined;
   module.func(
@@ -70,16 +70,16 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
     (f, { thread, from, to }) => {
       if (dispatch)
         f.if(thread, () => {
-          const divided = linked.flatMap(({ split, call }, i): [number, StepFunction][] =>
-            split && call ? [[i, call]] : [],
+          const divided = linked.flatMap(({ parts, call }, i): [number, StepFunction][] =>
+            parts > 0 && call ? [[i, call]] : [],
           );
           dispatch.serve(f, thread, new Map(divided));
           f.return();
         });
-      linked.forEach(({ split, call }, i) => {
+      linked.forEach(({ parts, call }, i) => {
         f.if(i32.and(i32.le_s(from, i), i32.gt_s(to, i)), () => {
           if (!call) f.call(host, { step: i });
-          else if (split && dispatch) dispatch.share(f, i, call, () => f.return());
+          else if (parts > 0 && dispatch) dispatch.share(f, i, parts, call, () => f.return());
           else f.call(call, { thread: 0, part: 0 });
         });
       });

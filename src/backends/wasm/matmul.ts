@@ -12,9 +12,9 @@ import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput, Prepack } from "../backend.ts";
 import { i32, type Operand } from "./assembler.ts";
 import { activationKey, hasActivation, productActivation } from "./kernels/activations.ts";
-import { emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
+import { BLOCK_ROWS, emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
-import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
+import { addressOf, partsOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
 /** What the product function of a step is specialised for. */
 interface Form {
@@ -52,8 +52,18 @@ export function prepackB(
 
 /** Rows one thread takes at a time, so that tiles stay whole. */
 const rowGranule = 4;
-/** With fewer rows than this for each thread, threads split the columns instead. */
+/** With fewer rows than this for each thread, or wide products, threads split the columns instead. */
 const fewRows = 24;
+/** Columns that a part takes at least: all of A is packed for each. A single row needs no packing. */
+const partColumns = (m: number): number => (m === 1 ? 128 : 768);
+
+/** A product's parts. By rows, each reads all of B, as blocks of rows do anyway; by columns, each packs all of A. */
+function productParts(m: number, n: number, target: WasmTarget): { byRows: boolean; parts: number } {
+  const { threads } = target;
+  const byRows = m >= fewRows * threads && 2 * m >= n;
+  const blocks = threads * Math.ceil(m / BLOCK_ROWS / threads);
+  return { byRows, parts: byRows ? blocks : partsOf(n, partColumns(m), target) };
+}
 
 interface Operands {
   readonly a: Operand<"i32">;
@@ -70,8 +80,8 @@ function emitProduct(e: StepEmitter, form: Form, size: { m: number; n: number; k
   const lda = 4 * k;
   const ldc = 4 * n;
   const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k));
-  const byRows = m >= fewRows * e.target.threads;
-  const { from, to } = byRows ? e.share(m, rowGranule) : e.share(n, PANEL_COLUMNS);
+  const { byRows, parts } = productParts(m, n, e.target);
+  const { from, to } = byRows ? e.share(m, rowGranule, parts) : e.share(n, PANEL_COLUMNS, parts);
   const count = typeof from === "number" ? (to as number) - from : i32.sub(to, from);
   const rowOffset = byRows ? from : 0;
   const columnOffset = byRows ? 0 : from;
@@ -154,7 +164,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, transpos
         else f.if(i32.lt_s(from, to), () => product(0, from, i32.sub(to, from)));
         return;
       }
-      const { from, to } = e.share(batches);
+      const { from, to } = e.share(batches, 1, partsOf(batches, 1, target));
       const batch = f.local("i32");
       f.forRange(batch, from, to, 1, () => product(batch, 0, n));
     },

@@ -21,6 +21,13 @@ export interface WasmTarget {
 export const worthSharing = ({ threads, parallelWork }: WasmTarget, elements: number, enough: number): boolean =>
   threads > 1 && elements >= Math.min(enough, parallelWork);
 
+/**
+ * Parts of about `size` units: as many for every thread, four at most. Cores are rarely equally fast: one shares its
+ * arithmetic with another machine's, or is of the smaller kind.
+ */
+export const partsOf = (units: number, size: number, { threads }: Pick<WasmTarget, "threads">): number =>
+  threads * Math.min(4, Math.max(1, Math.floor(units / size / threads)));
+
 /** A run of units of work for one thread. */
 export interface Share {
   readonly from: Operand<"i32">;
@@ -45,10 +52,11 @@ export interface StepEmitter {
   readonly thread: Operand<"i32">;
   /**
    * A part of `total` units, in multiples of `granule`: the step is called for each part, on whichever threads are free, and
-   * more than once on one of them if others are late. A step that never calls it runs once, on thread 0. With one thread
-   * the bounds are constants.
+   * more than once on one of them if others are late. There are as many parts as threads unless the step asks for `parts`:
+   * more of them even out cores of different speed, where a part has little to do before it begins. A step that never
+   * calls it runs once, on thread 0. With one thread the bounds are constants.
    */
-  share(total: number, granule?: number): Share;
+  share(total: number, granule?: number, parts?: number): Share;
   /** A function of the module, made the first time its name is asked for. */
   shared<T>(name: string, make: (module: ModuleBuilder) => T): T;
   /** The address of constant bytes, which the session has once for each name. */

@@ -97,7 +97,7 @@ const panelParams = { ...tileParams, tiles: "i32", height: "i32", taller: "i32" 
 export type PanelFunction = Func<typeof panelParams, undefined>;
 
 /** Rows of A packed at a time: many enough to use a panel of B again and again, few enough for a small workspace. */
-const BLOCK_ROWS = 120;
+export const BLOCK_ROWS = 120;
 /** A tile of floats in front of the packed block, for the last, partly filled panel of B. */
 export const SCRATCH_BYTES = 256;
 
