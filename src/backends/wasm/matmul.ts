@@ -14,7 +14,15 @@ import { i32, type Operand } from "./assembler.ts";
 import { activationKey, hasActivation, productActivation } from "./kernels/activations.ts";
 import { BLOCK_ROWS, emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
-import { addressOf, partsOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
+import {
+  addressOf,
+  partsOf,
+  type StepEmitter,
+  type WasmKernels,
+  type WasmStep,
+  type WasmTarget,
+  wasmKernel,
+} from "./step.ts";
 
 /** What the product function of a step is specialised for. */
 interface Form {
