@@ -67,32 +67,39 @@ const vectors = fc.record({ size, dtype, which: fc.constantFrom("a", "b", "both"
   return opCase(matmul, [tensorFrom(seed, c.dtype, a), tensorFrom(seed + 1, c.dtype, b)], {});
 });
 
+/** Products of the sizes that some variants are for. */
+const products = (m: fc.Arbitrary<number>, n: fc.Arbitrary<number>, k: fc.Arbitrary<number>) =>
+  fc
+    .record({
+      m,
+      n,
+      k,
+      seed: fc.integer(),
+      dtype: fc.constantFrom<DType>("f32", "f32", "f16"),
+      transposeB: fc.boolean(),
+      bias: fc.boolean(),
+      residual: fc.boolean(),
+      activation,
+    })
+    .map((c) => {
+      const { m, n, k, seed, transposeB } = c;
+      const make = (i: number, shape: number[]) => tensorFrom(seed + i, c.dtype, shape);
+      return {
+        inputs: [
+          make(0, [m, k]),
+          make(1, flip(k, n, transposeB)),
+          c.bias ? make(2, [n]) : undefined,
+          c.residual ? make(3, [m, n]) : undefined,
+        ],
+        attrs: { transposeB, activation: c.activation },
+      };
+    });
+
 /** One to a few rows of many elements, as decoders multiply token by token. */
-const fewRows = fc
-  .record({
-    m: extent(9),
-    n: extent(40),
-    k: fc.constantFrom(63, 64, 68, 100, 256),
-    seed: fc.integer(),
-    dtype: fc.constantFrom<DType>("f32", "f32", "f16"),
-    transposeB: fc.boolean(),
-    bias: fc.boolean(),
-    residual: fc.boolean(),
-    activation,
-  })
-  .map((c) => {
-    const { m, n, k, seed, transposeB } = c;
-    const make = (i: number, shape: number[]) => tensorFrom(seed + i, c.dtype, shape);
-    return {
-      inputs: [
-        make(0, [m, k]),
-        make(1, flip(k, n, transposeB)),
-        c.bias ? make(2, [n]) : undefined,
-        c.residual ? make(3, [m, n]) : undefined,
-      ],
-      attrs: { transposeB, activation: c.activation },
-    };
-  });
+const fewRows = products(extent(9), extent(40), fc.constantFrom(63, 64, 68, 100, 256));
+const several = fc.integer({ min: 16, max: 48 });
+/** Matrix units take what is not small in any direction. */
+const wide = products(several, several, several);
 
 const gemms = fc
   .record({
@@ -189,10 +196,12 @@ export const matmulCases = {
     { weight: 5, arbitrary: matrices },
     vectors,
     fewRows.map((c) => opCase(matmul, c.inputs, c.attrs)),
+    wide.map((c) => opCase(matmul, c.inputs, c.attrs)),
   ),
   gemm: fc.oneof(
     { weight: 4, arbitrary: gemms },
     fewRows.map((c) => opCase(gemm, c.inputs, c.attrs)),
+    wide.map((c) => opCase(gemm, c.inputs, c.attrs)),
   ),
   matmulInteger: integers.map((c) => opCase(matmulInteger, [c.a, c.b, c.aZero, c.bZero], {})),
   matmulIntegerToFloat: integers.map((c) =>

@@ -249,7 +249,8 @@ const declarations = (bindings: readonly Binding[]): string =>
 function header(code: string): string {
   const f16 = /\bf16\b|\bvec\dh\b/.test(code) ? "enable f16;\n" : "";
   const subgroups = /\bsubgroup[A-Z]/.test(code) ? "enable subgroups;\n" : "";
-  return f16 + subgroups;
+  const matrices = code.includes("subgroup_matrix_") ? "enable chromium_experimental_subgroup_matrix;\n" : "";
+  return f16 + subgroups + matrices;
 }
 
 let shared: GpuDevice | undefined;

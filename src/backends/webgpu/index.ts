@@ -10,7 +10,7 @@ import { joinIndependent } from "./join.ts";
 import { type PipelineProgress, WebgpuSession } from "./session.ts";
 import { splitBindings } from "./split.ts";
 import type { AnyStep, GpuStep } from "./step.ts";
-import { type GpuLimits, type GpuTarget, limitNames } from "./target.ts";
+import { type GpuLimits, type GpuTarget, limitNames, type MatrixUnit } from "./target.ts";
 
 export interface WebgpuOptions {
   /** A device of the caller's: it is used and never destroyed. Default: one that all backends here share. */
@@ -142,13 +142,33 @@ function targetOf(
 ): GpuTarget {
   const has = (name: GPUFeatureName): boolean => features.has(name) && !without.includes(name);
   const { subgroupMinSize: min = 4, subgroupMaxSize: max = 128 } = adapterInfo ?? {};
+  const units = has(matrixFeature) && language?.has("subgroup_id") && min === max ? unitsOf(adapterInfo) : [];
   const packed = "packed_4x8_integer_dot_product";
   return {
     f16: has("shader-f16"),
     subgroups: has("subgroups") ? { min, max } : undefined,
+    matrixUnits: units.length > 0 ? units : undefined,
     packedDot: language?.has(packed) === true && !without.includes(packed),
     limits: { ...(Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as GpuLimits), ...wanted },
   };
+}
+
+const matrixFeature = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+
+/** As Chromium tells of them. */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+function unitsOf(info: GPUAdapterInfo): MatrixUnit[] {
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+  return [...subgroupMatrixConfigs].flatMap(({ componentType: component, resultComponentType, M: m, N: n, K: k }) =>
+    resultComponentType === "f32" && (component === "f32" || component === "f16") ? [{ component, m, n, k }] : [],
+  );
 }
 
 function once(work: () => void): () => void {

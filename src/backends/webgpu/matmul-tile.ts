@@ -66,11 +66,11 @@ export function tiledBytes(p: TiledProduct, tile: Tile, bytes: number): number {
   return p.batches * bytes * (p.m * p.k * across + p.k * p.n * down + p.m * p.n);
 }
 
-const times = (count: number, line: (i: number) => string): string =>
+export const times = (count: number, line: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => line(i)).join("");
 
 export function tiledProduct(p: TiledProduct, tile: Tile): Dispatch {
-  const { m, n, k, a, b, scalar, element } = p;
+  const { m, n, k, scalar, element } = p;
   const { vectors, depth } = tile;
   const rows = side * tile.rows;
   const fours = side * vectors;
@@ -78,11 +78,6 @@ export function tiledProduct(p: TiledProduct, tile: Tile): Dispatch {
   const pitch = rows + 1;
   const vector = typeName(scalar, 4);
   const slice = typeName(element, 4);
-  const zero = `${element}(0)`;
-  const loadA =
-    a.four && k % 4 === 0
-      ? foursOfA(a.four, rows, depth, pitch, m, k, slice)
-      : onesOfA(a, rows, depth, pitch, m, k, zero);
   const code = `
 ${p.declarations ?? ""}
 var<workgroup> sliceA: array<${element}, ${depth * pitch}>;
@@ -96,8 +91,7 @@ ${p.begin ?? ""}
   let firstColumn = group.x * ${4 * fours}u;
 ${times(tile.rows * vectors, (i) => `  var sum${i} = ${vector}();\n`)}
   for (var start = 0u; start < ${k}u; start += ${depth}u) {
-${loadA}
-${loadB(b, fours, depth, n, k, slice, zero)}
+${loadSlices(p, { rows, fours, depth, pitch }, (at) => `sliceB[${at}] = value;`)}
     workgroupBarrier();
     for (var d = 0u; d < ${depth}u; d++) {
 ${times(vectors, (v) => `      let b${v} = ${vector}(sliceB[d * ${fours}u + ${v * side}u + id.x]);\n`)}
@@ -113,6 +107,24 @@ ${stores(p, tile)}
     code: prelude(code, p.lanes) + code,
     workgroups: [Math.ceil(n / (4 * fours)), Math.ceil(m / rows), p.batches],
   };
+}
+
+/**
+ * Statements that bring the slices from `start` on into workgroup memory: A with a column after the other, `pitch` apart.
+ * @param storeB stores four columns, `value`, as vector number `at` of B
+ */
+export function loadSlices(
+  { m, n, k, a, b, element }: TiledProduct,
+  { rows, fours, depth, pitch }: Readonly<Record<"rows" | "fours" | "depth" | "pitch", number>>,
+  storeB: (at: string) => string,
+): string {
+  const slice = typeName(element, 4);
+  const zero = `${element}(0)`;
+  const loadA =
+    a.four && k % 4 === 0
+      ? foursOfA(a.four, rows, depth, pitch, m, k, slice)
+      : onesOfA(a, rows, depth, pitch, m, k, zero);
+  return `${loadA}\n${loadB(b, fours, depth, n, k, slice, zero, storeB)}`;
 }
 
 /** Invocations take turns at `count` parts of a slice. */
@@ -162,7 +174,16 @@ function foursOfA(
   );
 }
 
-function loadB(b: Loader, fours: number, depth: number, n: number, k: number, slice: string, zero: string): string {
+function loadB(
+  b: Loader,
+  fours: number,
+  depth: number,
+  n: number,
+  k: number,
+  slice: string,
+  zero: string,
+  store: (at: string) => string,
+): string {
   const [d, c] = b.byRows === false ? [`% ${depth}u`, `/ ${depth}u`] : [`/ ${fours}u`, `% ${fours}u`];
   const value =
     b.four && n % 4 === 0
@@ -181,7 +202,7 @@ function loadB(b: Loader, fours: number, depth: number, n: number, k: number, sl
       let column = firstColumn + 4u * c;
       var value = ${slice}(${zero});
 ${value}
-      sliceB[d * ${fours}u + c] = value;
+      ${store(`d * ${fours}u + c`)}
     `,
   );
 }

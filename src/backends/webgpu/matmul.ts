@@ -5,6 +5,7 @@
  *   gemv      few rows, one product, and B lies along k in fours: see gemv.ts
  *   dot       few rows, and B lies along k: a workgroup for each column, whose invocations walk along k together
  *   columns   few rows, and B lies along n: an invocation for four columns and a part of k
+ *   matrix    many rows and columns, where there are matrix units: see matmul-matrix.ts
  *   tile      many rows: tiles in workgroup memory and registers, see matmul-tile.ts
  */
 import { type GemmAttrs, gemm } from "../../ops/gemm.ts";
@@ -14,6 +15,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Epilogue, type EpilogueCode, epilogueCode } from "./epilogue.ts";
 import { fewRows, type Gemv, gemvStep } from "./gemv.ts";
+import { matrixProduct, matrixTile } from "./matmul-matrix.ts";
 import { type Loader, type TiledProduct, tiledBytes, tiledProduct, tileFor } from "./matmul-tile.ts";
 import { addition, groupReduction } from "./reduction.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
@@ -153,16 +155,15 @@ function loader(name: "a" | "b", strides: { row: number; column: number }, fours
   };
 }
 
-const planTile: Planner = (target, p) => {
+/** The product for tiles, whose results are stored in fours or one by one. */
+function tiled(target: GpuTarget, p: Product, lanes: Lanes): TiledProduct | undefined {
   const { g, storage, batches } = p;
   const { m, n, k } = g;
-  if (m * n < 64 || k < 4 || batches > 65535) return undefined;
-  const lanes: Lanes = n % 4 === 0 ? 4 : 1;
   const finish: EpilogueCode | undefined = epilogueCode(target, p.y, p.epilogue, lanes);
-  if (!finish) return undefined;
+  if (!finish || batches > 65535) return undefined;
   const aFours = inFours(g.aStrides, m, k);
   const bFours = inFours(g.bStrides, k, n);
-  const product: TiledProduct = {
+  return {
     m,
     n,
     k,
@@ -176,8 +177,24 @@ const planTile: Planner = (target, p) => {
     lanes,
     store: (row, column, sum) => finish.store(sum, `(batch * ${m}u + ${row}) * ${n}u + ${column}`, row, column),
   };
+}
+
+const planTile: Planner = (target, p) => {
+  const { m, n, k } = p.g;
+  if (m * n < 64 || k < 4) return undefined;
+  const product = tiled(target, p, n % 4 === 0 ? 4 : 1);
+  if (!product) return undefined;
   const tile = tileFor(target, product);
-  return { run: [tiledProduct(product, tile)], bytes: tiledBytes(product, tile, storage.bytes) };
+  return { run: [tiledProduct(product, tile)], bytes: tiledBytes(product, tile, p.storage.bytes) };
+};
+
+/** Even a quarter of a tile takes the units less time than invocations of their own. */
+const planMatrix: Planner = (target, p) => {
+  const { m, n, k } = p.g;
+  if (m < 16 || n < 16 || k < 16) return undefined;
+  const product = tiled(target, p, 1);
+  const dispatch = product && matrixProduct(target, product);
+  return dispatch && { run: [dispatch], bytes: tiledBytes(product, matrixTile, p.storage.bytes) };
 };
 
 const planGemv: Planner = (target, p) => {
@@ -200,10 +217,11 @@ const planGemv: Planner = (target, p) => {
 };
 
 /** In order of preference. */
-const variants: readonly (readonly [string, Planner])[] = [
+const variantsFor = (target: GpuTarget): readonly (readonly [string, Planner])[] => [
   ["gemv", planGemv],
   ["dot", planDot],
   ["columns", planColumns],
+  ...(target.matrixUnits ? [["matrix", planMatrix] as const] : []),
   ["tile", planTile],
   ["element", planElement],
 ];
@@ -224,7 +242,7 @@ function productOf(
 }
 
 export const matmulKernels: GpuKernels = (target) =>
-  variants.flatMap(([name, plan]) => [
+  variantsFor(target).flatMap(([name, plan]) => [
     gpuKernel(matmul, `webgpu/matmul/${name}`, ([a, b, bias, residual], [y], attrs) => {
       const { alpha, activation } = attrs;
       const epilogue = { alpha, activation, residual, bias: bias && { type: bias, row: 0, column: 1 } };

@@ -13,11 +13,21 @@ export interface Storage {
   readonly scalar: Scalar;
 }
 
+/** A product [m, k] x [k, n] that a subgroup computes at once, with sums in f32. */
+export interface MatrixUnit {
+  readonly component: "f32" | "f16";
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
 export interface GpuTarget {
   /** Whether `f16` may be used: else tensors of 16-bit floats lie in memory as f32. */
   readonly f16: boolean;
   /** Sizes that a subgroup may have; undefined where they are not to be used. */
   readonly subgroups?: { readonly min: number; readonly max: number };
+  /** Where subgroups are all of one size. */
+  readonly matrixUnits?: readonly MatrixUnit[];
   /** Whether shaders have `dot4I8Packed`. */
   readonly packedDot: boolean;
   readonly limits: GpuLimits;
