@@ -2,7 +2,8 @@
  * matmul and gemm on the packed product of kernels/gemm.ts.
  *
  *   packed   B is constant: its panels are made at compile. Batches of A are more rows.
- *   dynamic  B is made by the model (attention): each thread packs the columns or the batches that it works on.
+ *   dynamic  B is made by the model (attention): each thread packs the columns or the batches that it works on. An A that
+ *            is transposed or scaled is copied first, matrix by matrix.
  */
 import type { Activation } from "../../ops/activation.ts";
 import { type GemmAttrs, gemm } from "../../ops/gemm.ts";
@@ -10,7 +11,7 @@ import { type MatmulAttrs, type MatmulGeometry, matmul, matmulGeometry } from ".
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput, Prepack } from "../backend.ts";
-import { i32, type Operand } from "./assembler.ts";
+import { type Func, type FunctionBuilder, f32, i32, type Operand } from "./assembler.ts";
 import { activationKey, hasActivation, productActivation } from "./kernels/activations.ts";
 import { BLOCK_ROWS, emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
@@ -127,15 +128,22 @@ function packedStep(target: WasmTarget, form: Form, g: MatmulGeometry & { rows: 
   };
 }
 
+/** How the operands of a product lie. */
+interface Layout {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly alpha: number;
+}
+
 /** B is made at run time. Batches are divided among the threads, or the columns where there is one batch. */
-function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, transposed: boolean): WasmStep | undefined {
+function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: Layout): WasmStep {
   const { m, n, k } = g;
+  const { transposeB: transposed } = layout;
   const batches = sizeOf(g.batch);
-  const aStep = uniformStep(g.batch, g.aBatch);
-  const bStep = uniformStep(g.batch, g.bBatch);
-  if (aStep === undefined || bStep === undefined) return undefined;
+  const copies = layout.transposeA || layout.alpha !== 1;
   const packedBytes = Math.ceil((4 * packedLength(k, n)) / 64) * 64;
-  const own = packedBytes + gemmWorkspaceBytes(m, k);
+  const productBytes = gemmWorkspaceBytes(m, k);
+  const own = packedBytes + productBytes + (copies ? Math.ceil((m * k) / 16) * 64 : 0);
   return {
     workspaceBytes: own * target.threads,
     work: batches * m * n * k,
@@ -148,11 +156,18 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, transpos
       const pack = e.shared(packName, (module) => emitPackB(module, { name: packName, transposed }));
       const packed = addressOf(e.workspace, e.thread, own);
       const workspace = addressOf(packed, 1, packedBytes);
+      const copy = addressOf(workspace, 1, productBytes);
       const product = (batch: Operand<"i32">, from: Operand<"i32">, count: Operand<"i32">) => {
-        const bAt = addressOf(addressOf(b, batch, 4 * k * n * bStep), from, transposed ? 4 * k : 4);
+        const bAt = addressOf(
+          addressOf(b, matrixOf(f, batch, g.batch, g.bBatch), 4 * k * n),
+          from,
+          transposed ? 4 * k : 4,
+        );
+        const aAt = addressOf(a, matrixOf(f, batch, g.batch, g.aBatch), 4 * m * k);
+        if (copies) f.call(copyFunction(e, layout), { from: aAt, m, k, to: copy });
         f.call(pack, { b: bAt, ldb: 4 * (transposed ? k : n), k, n: count, out: packed });
         f.call(fn, {
-          a: addressOf(a, batch, 4 * m * k * aStep),
+          a: copies ? copy : aAt,
           lda: 4 * k,
           b: packed,
           c: addressOf(addressOf(c, batch, 4 * m * n), from, 4),
@@ -190,6 +205,48 @@ function uniformStep(batch: readonly number[], strides: readonly number[]): numb
   return 1;
 }
 
+/** Which matrix of an operand a batch takes. */
+function matrixOf(
+  f: FunctionBuilder,
+  batch: Operand<"i32">,
+  dims: readonly number[],
+  strides: readonly number[],
+): Operand<"i32"> {
+  if (typeof batch === "number") return 0;
+  const step = uniformStep(dims, strides);
+  if (step !== undefined) return step === 0 ? 0 : batch;
+  const rest = f.let(batch);
+  const matrix = f.let(i32.const(0));
+  for (let i = dims.length - 1; i >= 0; i--) {
+    f.set(matrix, i32.add(matrix, i32.mul(i32.rem_u(rest, dims[i]), strides[i])));
+    f.set(rest, i32.div_u(rest, dims[i]));
+  }
+  return matrix;
+}
+
+const copyParams = { from: "i32", m: "i32", k: "i32", to: "i32" } as const;
+
+/** Copies A, which lies as [k, m] where it is transposed, to [m, k], scaled. */
+function copyFunction(e: StepEmitter, { transposeA, alpha }: Layout): Func<typeof copyParams, undefined> {
+  const name = `matmul/copyA/${transposeA ? "t" : "n"}/${alpha}`;
+  return e.shared(name, (module) =>
+    module.func({ name, params: copyParams }, (f, { from, m, k, to }) => {
+      const [row, at] = f.locals("i32", 2);
+      const step = f.let(transposeA ? i32.shl(m, 2) : i32.const(4));
+      const end = f.let(i32.shl(k, 2));
+      f.forRange(row, 0, m, 1, () => {
+        f.set(at, transposeA ? i32.add(from, i32.shl(row, 2)) : i32.add(from, i32.mul(row, end)));
+        const last = f.let(i32.add(to, end));
+        f.while(i32.lt_u(to, last), () => {
+          f.f32.store(to, f32.mul(f32.load(at), alpha));
+          f.increment(to, 4);
+          f.increment(at, step);
+        });
+      });
+    }),
+  );
+}
+
 const isF32 = (...types: (TensorType | undefined)[]): boolean => types.every((t) => !t || t.dtype === "f32");
 
 function planProduct(
@@ -202,17 +259,15 @@ function planProduct(
   const { alpha = 1, transposeA = false, transposeB = false, activation } = attrs;
   const g = matmulGeometry("matmul", a, b, attrs);
   if (!isF32(a, b) || !hasActivation(activation) || g.m * g.n * g.k === 0 || sizeOf(g.batch) === 0) return undefined;
-  if (transposeA && a.shape.length > 1 && Math.min(g.m, g.k) > 1) return undefined;
   const form: Form = { bias, residual: hasResidual, activation };
+  const flips = transposeA && a.shape.length > 1 && Math.min(g.m, g.k) > 1;
   const transposed = transposeB && b.shape.length > 1;
-  const oneB = sizeOf(b.shape) === g.k * g.n;
-  if (b.constant && oneB) {
-    const rows = g.m * sizeOf(g.batch);
-    // A broadcast over batches would have to be repeated.
-    if (sizeOf(a.shape) !== rows * g.k || (bias === "row" && rows !== g.m)) return undefined;
+  const rows = g.m * sizeOf(g.batch);
+  // A broadcast over batches would have to be repeated.
+  const isWhole = sizeOf(b.shape) === g.k * g.n && sizeOf(a.shape) === rows * g.k && (bias !== "row" || rows === g.m);
+  if (b.constant && isWhole && !flips)
     return packedStep(target, form, { ...g, rows }, prepackB(1, { k: g.k, n: g.n, transposed, alpha }));
-  }
-  return alpha === 1 ? dynamicStep(target, form, g, transposed) : undefined;
+  return dynamicStep(target, form, g, { transposeA: flips, transposeB: transposed, alpha });
 }
 
 /** Where a gemm's C lies relative to the product, if one of the forms covers it. */
