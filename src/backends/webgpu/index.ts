@@ -54,6 +54,10 @@ export const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[]
     async () => (await import("./decoder.ts")).decoderKernels(target),
   ],
   ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
+  [
+    "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat",
+    async () => (await import("./quantize.ts")).quantizeKernels(target),
+  ],
   ["softmax logSoftmax hardmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
   [
     "layerNorm layerNormStatistics rmsNorm instanceNorm groupNorm batchNorm batchNormTraining lpNorm meanVarianceNorm",
