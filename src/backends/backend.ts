@@ -24,8 +24,10 @@ export interface Prepack {
   readonly type: TensorType;
   /** Whether `pack` only moves f32 elements, and fills with zeros: the packed copy can then serve as the only one. */
   readonly moves?: boolean;
-  /** The same for layouts that do more than that: gives what `pack` took, from what it made. */
+  /** For layouts that do more than that: gives what `pack` took, from what it made. */
   unpack?(packed: TypedArray): TypedArray;
+  /** Whether `pack` can be given one array as both, and then changes its layout. */
+  readonly inPlace?: boolean;
   pack(source: TypedArray, packed: TypedArray): void;
 }
 

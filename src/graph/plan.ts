@@ -104,6 +104,7 @@ function fuse(nodes: readonly Node[], shapes: ShapeWalk, isOutput: (id: ValueId)
   const host: RewriteHost = {
     type: (id) => shapes.typeOf(id),
     constant: (id) => shapes.constantOf(id),
+    owns: () => false,
     setConstant: (id, t) => shapes.known.set(id, t),
     addConstant(t) {
       shapes.known.set(next, t);

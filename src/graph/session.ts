@@ -84,7 +84,7 @@ export interface StepInfo {
 /** Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes. */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
   const { device } = options;
-  const ready = options.optimize === false ? graph : optimize(graph);
+  const ready = options.optimize === false ? graph : optimize(graph, options.ownsWeights);
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
   await device.load?.(operatorsToRun(ready), dtypes);
   // Loaded for those who ask: most pages don't.

@@ -72,6 +72,15 @@ export class Elements {
     return this.held ?? this.read!();
   }
 
+  /** The array itself for a device that changes it, which `read` gives again when it is asked for; undefined where others have it. */
+  takeOver(read: () => TypedArray): TypedArray | undefined {
+    const { held } = this;
+    if (this.stay || !this.owned || !held || held.buffer.byteLength > held.byteLength) return undefined;
+    this.held = undefined;
+    this.read = read;
+    return held;
+  }
+
   /** Lets go of the host's copy. `read` gives the elements when they are asked for. */
   handOver(read: () => TypedArray): void {
     if (this.stay) return;

@@ -84,6 +84,11 @@ test.each(layouts)("packed layouts of %s that serve as the only copy can be undo
           const packed = emptyTensor(prepack.type).data as TypedArray;
           prepack.pack(source, packed);
           expect(unpack(prepack, packed, source.length)).toEqual(source);
+          if (prepack.inPlace) {
+            const own = source.slice();
+            prepack.pack(own, own);
+            expect(own).toEqual(packed);
+          }
           seen.add(kernel.op.name);
         }
       }),

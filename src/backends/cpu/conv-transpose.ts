@@ -9,18 +9,7 @@ import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
 import { gridOffsets } from "./conv.ts";
-import {
-  arithmetic,
-  carve,
-  f32,
-  lanes,
-  packPanels,
-  panelLength,
-  product,
-  reserveProduct,
-  type Sink,
-  scratch,
-} from "./tile.ts";
+import { arithmetic, carve, f32, lanes, packPanels, product, reserveProduct, type Sink, scratch } from "./tile.ts";
 
 /** y[vectors[u] + columns[v]] += sum. */
 class ScatterSink implements Sink {
@@ -75,7 +64,7 @@ const tiled = kernel<HostStep, typeof convTranspose>(
     const row = input[last];
     const first = padBegin.reduce((s, p, d) => s + p * dimStrides[d], 0);
     const rows = gridOffsets(input.slice(0, last), dimStrides.slice(0, last));
-    const size = panelLength(count, channels);
+    const size = count * channels;
     const pack: Prepack["pack"] = (source, packed) => {
       for (let i = 0; i < groups; i++)
         packPanels(f32(source), i * channels * count, count, 1, channels, count, f32(packed), i * size);

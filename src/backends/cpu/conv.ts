@@ -17,7 +17,7 @@ import { sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
-import { carve, DenseSink, f32, type Moving, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
+import { carve, DenseSink, f32, type Moving, packPanels, product, reserveProduct } from "./tile.ts";
 import { winogradConv } from "./winograd.ts";
 
 /** A convolution's loops, with all shapes known. */
@@ -155,15 +155,11 @@ export function forEachGroup(
     }
 }
 
-/** Length of the weights of all groups in panels. */
-export const packedWeights = ({ g, outPerGroup, windows }: ConvPlan): number =>
-  g.groups * panelLength(outPerGroup, windows.steps.length);
-
 /** w[channelsOut, k] in panels by group. */
 export function packWeights({ g, outPerGroup, windows }: ConvPlan, w: Float32Array, out: Float32Array): void {
   const k = windows.steps.length;
-  const size = panelLength(outPerGroup, k);
-  for (let i = 0; i < g.groups; i++) packPanels(w, i * outPerGroup * k, outPerGroup, k, k, 1, out, i * size);
+  const size = outPerGroup * k;
+  for (let i = 0; i < g.groups; i++) packPanels(w, i * size, outPerGroup, k, k, 1, out, i * size);
 }
 
 export function tiledConv(plan: ConvPlan): ConvRunner | undefined {
@@ -178,7 +174,7 @@ export function tiledConv(plan: ConvPlan): ConvRunner | undefined {
       forEachGroup(plan, x, zero, floats, (source, from, group, image) => {
         sink.at = (image * g.channelsOut + group * outPerGroup) * outputPlane;
         sink.biasAt = group * outPerGroup;
-        product(source, from, windows, weights, group * panelLength(outPerGroup, k), outPerGroup, sink);
+        product(source, from, windows, weights, group * outPerGroup * k, outPerGroup, sink);
       });
     },
   };
@@ -328,7 +324,7 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
     const plan = planConv(convGeometry("conv", x, w, attrs), false);
     const runner = choose(plan);
     if (!runner) return undefined;
-    const length = packs ? packedWeights(plan) : 0;
+    const length = packs ? sizeOf(w.shape) : 0;
     const prepack: Prepack | undefined =
       packs && w.constant
         ? {
@@ -336,6 +332,7 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
             key: `panels3/conv/${plan.g.groups}/${plan.outPerGroup}`,
             type: { dtype: "f32", shape: [length] },
             moves: true,
+            inPlace: true,
             pack: (source, packed) => packWeights(plan, f32(source), f32(packed)),
           }
         : undefined;

@@ -15,9 +15,9 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { HostStep, Kernel, KernelInput, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
-import { directConv, packedWeights, packWeights, planConv, tiledConv } from "./conv.ts";
+import { directConv, packWeights, planConv, tiledConv } from "./conv.ts";
 import { matricesOf } from "./matmul.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
+import { arithmetic, carve, DenseSink, f32, packPanels, product, reserveProduct } from "./tile.ts";
 
 type Bytes = Int8Array | Uint8Array;
 
@@ -62,25 +62,24 @@ function planMatmul(
   const vectorOf = (t: KernelInput | undefined, matrix: KernelInput): boolean =>
     isOne(t) || (matrix.shape.length === 2 && t!.shape.length === 1);
   if (m * n * k * aStarts.length === 0 || !vectorOf(aZero, a) || !vectorOf(bZero, b)) return undefined;
-  const matrices = sizeOf(b.shape) / (n * k);
-  const size = panelLength(n, k);
+  const size = sizeOf(b.shape);
   const { row, column } = g.bStrides;
   const eachB = isOne(bZero) ? sizeOf(b.shape) : 1;
   const eachA = isOne(aZero) ? sizeOf(a.shape) : k;
   const pack = (source: TypedArray, zero: TypedArray | undefined, plain: Float32Array, panels: Float32Array): void => {
     withoutZero(source, zero, eachB, plain);
-    for (let i = 0; i < matrices; i++) packPanels(plain, i * n * k, n, column, k, row, panels, i * size);
+    for (let at = 0; at < size; at += n * k) packPanels(plain, at, n, column, k, row, panels, at);
   };
   const zeroB = bZero?.constant?.data as TypedArray | undefined;
   const prepacked = b.constant !== undefined && (bZero === undefined || zeroB !== undefined);
   const prepack: Prepack = {
     input: -1,
     key: `panels3/integer/${n}x${k}/${zeroB ?? ""}`,
-    type: { dtype: "f32", shape: [matrices * size] },
+    type: { dtype: "f32", shape: [size] },
     pack: (source, packed) => pack(source, zeroB, new Float32Array(source.length), f32(packed)),
   };
-  const lengthB = prepacked ? 0 : sizeOf(b.shape);
-  const space = carve(0, sizeOf(a.shape), lengthB, prepacked ? 0 : matrices * size, extra);
+  const lengthB = prepacked ? 0 : size;
+  const space = carve(0, sizeOf(a.shape), lengthB, lengthB, extra);
   reserveProduct(m, k);
   const moving = { vectors: arithmetic(m, g.aStrides.row), steps: arithmetic(k, g.aStrides.column) };
   return {
@@ -108,7 +107,7 @@ function planMatmul(
       const sink = new DenseSink(y, n, 1, n);
       for (let i = 0; i < aStarts.length; i++) {
         sink.at = i * m * n;
-        product(rows, aStarts[i], moving, panels, (bStarts[i] / (n * k)) * size, n, sink);
+        product(rows, aStarts[i], moving, panels, bStarts[i], n, sink);
       }
     },
   };
@@ -191,7 +190,6 @@ function planIntegerConv(
   const runner = direct ?? tiledConv(conv);
   if (!runner) return undefined;
   const size = sizeOf(w.shape);
-  const length = direct ? size : packedWeights(conv);
   const each = isOne(wZero) ? size : size / conv.g.channelsOut;
   const pack = (source: TypedArray, zero: TypedArray | undefined, plain: Float32Array, out: Float32Array): void => {
     withoutZero(source, zero, each, direct ? out : plain);
@@ -202,10 +200,10 @@ function planIntegerConv(
   const prepack: Prepack = {
     input: -1,
     key: `integer/conv/${direct ? "direct" : "panels3"}/${conv.g.groups}/${zeroW ?? ""}`,
-    type: { dtype: "f32", shape: [length] },
+    type: { dtype: "f32", shape: [size] },
     pack: (source, packed) => pack(source, zeroW, new Float32Array(source.length), f32(packed)),
   };
-  const space = carve(0, runner.floats, prepacked ? 0 : length, prepacked || direct ? 0 : size, extra);
+  const space = carve(0, runner.floats, prepacked ? 0 : size, prepacked || direct ? 0 : size, extra);
   return {
     bytes: space.bytes,
     plane: conv.outputPlane,

@@ -11,7 +11,7 @@ import type { TensorType } from "../../tensor/tensor.ts";
 import type { HostStep, Kernel, KernelInput, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
+import { arithmetic, carve, DenseSink, f32, packPanels, product, reserveProduct } from "./tile.ts";
 
 /** A batched product with everything that its kernels need. Both operators come down to this. */
 export interface ProductPlan extends EpilogueAttrs {
@@ -51,16 +51,16 @@ const isEmpty = ({ m, n, k, batch }: MatmulGeometry): boolean => m * n * k * siz
 
 /** The panels of all matrices of a constant b, made once. */
 export function prepackB(input: number, b: TensorType, { n, k, bStrides }: MatmulGeometry): Prepack {
-  const matrices = sizeOf(b.shape) / (n * k);
-  const size = panelLength(n, k);
+  const size = sizeOf(b.shape);
   return {
     input,
     key: `panels3/${n}x${k}/${bStrides.row}x${bStrides.column}`,
-    type: { dtype: "f32", shape: [matrices * size] },
+    type: { dtype: "f32", shape: [size] },
     moves: true,
+    inPlace: bStrides.row === 1,
     pack(source, packed) {
-      for (let i = 0; i < matrices; i++)
-        packPanels(f32(source), i * n * k, n, bStrides.column, k, bStrides.row, f32(packed), i * size);
+      for (let at = 0; at < size; at += n * k)
+        packPanels(f32(source), at, n, bStrides.column, k, bStrides.row, f32(packed), at);
     },
   };
 }
@@ -71,8 +71,7 @@ function tiled(plan: ProductPlan, [, b]: readonly KernelInput[]): HostStep | und
   const { m, n, k, aStrides, bStrides } = g;
   const moving = { vectors: arithmetic(m, aStrides.row), steps: arithmetic(k, aStrides.column) };
   const packed = b.constant !== undefined;
-  const size = panelLength(n, k);
-  const space = carve(0, packed ? 0 : size);
+  const space = carve(0, packed ? 0 : n * k);
   reserveProduct(m, k);
   return {
     workspaceBytes: space.bytes,
@@ -92,7 +91,7 @@ function tiled(plan: ProductPlan, [, b]: readonly KernelInput[]): HostStep | und
         const start = bStarts[i];
         if (!packed && (i === 0 || start !== bStarts[i - 1]))
           packPanels(f32(b), start, n, bStrides.column, k, bStrides.row, floats[0], 0);
-        const [panels, at] = packed ? [f32(b), (start / (n * k)) * size] : [floats[0], 0];
+        const [panels, at] = packed ? [f32(b), start] : [floats[0], 0];
         product(f32(a), aStarts[i], moving, panels, at, n, sink);
       }
     },

@@ -40,9 +40,10 @@ export function reserve(length: number): void {
   while (scratch.length < length) scratch.push(0.5);
 }
 
-export const panelLength = (vectors: number, k: number): number => Math.ceil(vectors / lanes) * lanes * k;
-
-/** Packs `vectors` vectors of k elements at `from + vector * stride + p * step`. Missing lanes of the last panel are 0. */
+/**
+ * Packs `vectors` vectors of k elements at `from + vector * stride + p * step` into as many elements. The last panel has
+ * as many lanes as vectors are left. Contiguous vectors may be packed where they lie: a panel takes the place of its own.
+ */
 export function packPanels(
   source: Float32Array,
   from: number,
@@ -53,13 +54,19 @@ export function packPanels(
   panels: Float32Array,
   to: number,
 ): void {
+  const inPlace = source === panels;
   for (let v = 0; v < vectors; v += lanes) {
     const width = Math.min(lanes, vectors - v);
-    for (let lane = 0; lane < lanes; lane++) {
-      let at = from + (v + lane) * stride;
-      const end = to + v * k + lane + lanes * k;
-      if (lane < width) for (let w = to + v * k + lane; w < end; w += lanes, at += step) panels[w] = source[at];
-      else for (let w = to + v * k + lane; w < end; w += lanes) panels[w] = 0;
+    const start = to + v * k;
+    if (inPlace) {
+      reserve(width * k);
+      for (let i = 0; i < width * k; i++) scratch[i] = source[start + i];
+    }
+    for (let lane = 0; lane < width; lane++) {
+      let w = start + lane;
+      const end = w + width * k;
+      if (inPlace) for (let at = lane * k; w < end; w += width, at++) panels[w] = scratch[at];
+      else for (let at = from + (v + lane) * stride; w < end; w += width, at += step) panels[w] = source[at];
     }
   }
 }
@@ -124,10 +131,11 @@ export function product(
         const ps = Math.min(length, k - p);
         gather(source, from, moving, u0, us, p, ps);
         for (let v = v0; v < end; v += lanes) {
-          widen(panels, panelsAt + v * k + lanes * p, lanes * ps);
+          const vs = Math.min(lanes, count - v);
+          widen(panels, panelsAt + v * k + vs * p, ps, vs);
           const at = length < k ? sums + (v - v0) * block : sums;
           for (let u = 0; u < us; u += rows) tile(0, (lanes + u) * ps, ps, at + lanes * u, p > 0);
-          if (p + ps === k) sink.store(at, u0, us, v, Math.min(lanes, count - v));
+          if (p + ps === k) sink.store(at, u0, us, v, vs);
         }
       }
     }
@@ -135,10 +143,15 @@ export function product(
   }
 }
 
-/** Brings `length` elements of a staying panel to the start of the scratch. */
-function widen(panels: Float32Array, from: number, length: number): void {
+/** Brings k elements of each of the `vs` vectors of a staying panel to the start of the scratch. Missing ones are 0. */
+function widen(panels: Float32Array, from: number, k: number, vs: number): void {
   const s = scratch;
-  for (let i = 0; i < length; i = (i + 3) | 0, from = (from + 3) | 0) {
+  const end = lanes * k;
+  if (vs < lanes) {
+    for (let i = 0; i < end; i++) s[i] = i % lanes < vs ? panels[from++] : 0;
+    return;
+  }
+  for (let i = 0; i < end; i = (i + 3) | 0, from = (from + 3) | 0) {
     const b0 = panels[from];
     const b1 = panels[(from + 1) | 0];
     const b2 = panels[(from + 2) | 0];

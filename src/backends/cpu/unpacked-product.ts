@@ -8,7 +8,7 @@ import type { TypedArray } from "../../tensor/dtype.ts";
 import type { HostStep } from "../backend.ts";
 import { activate } from "./activate.ts";
 import { dots } from "./matmul.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, panelLength, product, reserveProduct } from "./tile.ts";
+import { arithmetic, carve, DenseSink, f32, packPanels, product, reserveProduct } from "./tile.ts";
 
 /** Rows unpacked at a time: packing x again for each chunk costs 1 / 48 of the products. */
 const chunk = 48;
@@ -29,7 +29,7 @@ export interface UnpackedProduct extends EpilogueAttrs {
 export function unpackedProduct({ m, n, k, bias, residual, activation, unpack }: UnpackedProduct): HostStep {
   const single = m === 1;
   const moving = { vectors: arithmetic(m, k), steps: arithmetic(k, 1) };
-  const space = carve(single ? k + chunk : 0, chunk * k, single ? 0 : panelLength(chunk, k));
+  const space = carve(single ? k + chunk : 0, chunk * k, single ? 0 : chunk * k);
   if (!single) reserveProduct(m, k);
   return {
     workspaceBytes: space.bytes,

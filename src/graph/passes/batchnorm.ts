@@ -24,7 +24,9 @@ export const foldBatchNorm: Rule = (node, context) => {
   const epsilon = (node.attrs["epsilon"] as number | undefined) ?? 1e-5;
   const [s, b, m, v] = [scale, beta, mean, variance].map(toF64);
   const factor = s.map((x, c) => x / Math.sqrt(v[c] + epsilon));
-  const newWeights = scaled(weights, factor);
+  const weightsId = conv.inputs[1]!;
+  const inPlace = context.uses(weightsId) === 1 && context.owns(weightsId);
+  const newWeights = scaled(weights, factor, inPlace ? weights : emptyTensor(weights));
   const newBias = emptyTensor({ dtype: weights.dtype, shape: [channels] });
   const old = bias ? toF64(bias) : new Float64Array(channels);
   fromF64(
@@ -36,8 +38,7 @@ export const foldBatchNorm: Rule = (node, context) => {
 };
 
 /** The weights with each output channel times its factor. f32 goes without copies in float64: weights are large. */
-function scaled(weights: HostTensor, factor: Float64Array): HostTensor {
-  const out = emptyTensor(weights);
+function scaled(weights: HostTensor, factor: Float64Array, out: HostTensor): HostTensor {
   const size = weights.data.length / factor.length;
   if (weights.dtype === "f32") {
     const [from, to] = [weights.data as Float32Array, out.data as Float32Array];

@@ -7,6 +7,7 @@ import { layerNorm } from "../../ops/layer-norm.ts";
 import type { OpDef } from "../../ops/op.ts";
 import { transpose } from "../../ops/transpose.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { sourceOf } from "../../tensor/weight.ts";
 import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
@@ -50,9 +51,14 @@ export function operatorsToRun(graph: Graph): OpDef[] {
   return [...ops, ...[...ops].flatMap(({ name }) => (Object.hasOwn(fused, name) ? fused[name] : []))];
 }
 
-/** Applies the compile rules, also inside branches and loop bodies. */
-export function optimize(graph: Graph): Graph {
+/**
+ * Applies the compile rules, also inside branches and loop bodies.
+ * @param owned nobody else has the constants' arrays: they may be written over
+ */
+export function optimize(graph: Graph, owned = false): Graph {
   const constants = new Map(graph.constants);
+  const holders = new Map<object, number>();
+  for (const t of constants.values()) holders.set(sourceOf(t), (holders.get(sourceOf(t)) ?? 0) + 1);
   let valueCount = graph.valueCount;
   const outputs = new Set(graph.outputs.map((p) => p.id));
   const addConstant = (t: HostTensor): ValueId => {
@@ -64,6 +70,7 @@ export function optimize(graph: Graph): Graph {
     nodes = rewrite(nodes, rule, {
       type: (id) => constants.get(id),
       constant: (id) => constants.get(id),
+      owns: (id) => owned && holders.get(sourceOf(constants.get(id)!)) === 1,
       addConstant,
       setConstant: (id, t) => constants.set(id, t),
       addValue: () => valueCount++,

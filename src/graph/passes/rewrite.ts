@@ -10,6 +10,8 @@ export interface RewriteContext {
   /** The type of a value, where shapes are known already (while planning, not at compile). */
   type(id: ValueId): TensorType | undefined;
   constant(id: ValueId): HostTensor | undefined;
+  /** Whether a constant with one reader may be written over: the session owns its array, and no other has the same. */
+  owns(id: ValueId): boolean;
   /** The node that produces a value, after the rewrites so far. */
   producer(id: ValueId): Node | undefined;
   /** How many nodes and graph outputs read a value. */
@@ -43,6 +45,7 @@ export function rewrite(nodes: readonly Node[], rule: Rule, host: RewriteHost): 
   const context: RewriteContext = {
     type: (id) => host.type(id),
     constant: (id) => host.constant(id),
+    owns: (id) => host.owns(id),
     addConstant: (t) => host.addConstant(t),
     addValue: (type) => host.addValue(type),
     producer: (id) => producer.get(id),
