@@ -23,7 +23,7 @@ import type { TensorType } from "../../tensor/tensor.ts";
 import { isShort, type RowValue, rowDispatch, rowsAlong } from "./rows.ts";
 import { type Dispatch, type GpuKernels, gpuKernel } from "./step.ts";
 import { type Scalar, type Storage, storageOf } from "./target.ts";
-import { type Lanes, loaded, offsets, perElement, read, stored, typeName, wrapped, write } from "./wgsl.ts";
+import { type Lanes, loaded, offsets, perElement, perGroup, read, stored, typeName, wrapped, write } from "./wgsl.ts";
 
 /** A u32 from an i32 index into an axis of `n`. */
 const resolved = (index: string, n: number): string => `u32(select(${index}, ${index} + ${n}, ${index} < 0))`;
@@ -145,23 +145,15 @@ ${tupleOffset(x, tuple, 0, "j")}    ${met(s, x, attrs, "at", `updates[j * ${inne
       const run = sizeOf(updates.shape) === 0 ? [] : [perElement(inner, { bindings, body })];
       return { run: [copyOf(s, x), ...run] };
     }),
-    ...([cumSum, cumProd] as const).map((op) =>
-      gpuKernel(op, `webgpu/${op.op.name}`, ([x, axis], _, { exclusive = false, reverse = false }) => {
-        const s = storage(x);
-        if (!s) return undefined;
-        const { outer, n, inner } = aroundAxis(op.op.name, x.shape, toNumbers(axis.constant!)[0]);
-        const add = op.op.name === "cumSum";
-        const body = `  let start = (i / ${inner}u) * ${n * inner}u + i % ${inner}u;
-  var total = ${s.scalar}(${add ? 0 : 1});
-  for (var j = 0u; j < ${n}u; j++) {
-    let at = start + ${reverse ? `(${n - 1}u - j)` : "j"} * ${inner}u;
-    let before = total;
-    total = ${wrapped(x.dtype, `(total ${add ? "+" : "*"} ${loaded(s, 1, "x[at]")})`)};
-    y[at] = ${stored(s, 1, exclusive ? "before" : "total")};
-  }`;
-        const bindings = [read("x", { input: 0 }, s.element), write("y", { output: 0 }, s.element)];
-        return { run: [perElement(outer * inner, { bindings, body })] };
-      }),
+    ...([cumSum, cumProd] as const).flatMap((op) =>
+      [true, false].map((short) =>
+        gpuKernel(op, `webgpu/${op.op.name}/${short ? "rows" : "group"}`, ([x, axis], _, attrs) => {
+          const s = storage(x);
+          const line = aroundAxis(op.op.name, x.shape, toNumbers(axis.constant!)[0]);
+          if (!s || line.n <= scanSize !== short) return undefined;
+          return { run: [cumulative(s, x, line, op.op.name === "cumSum", attrs)] };
+        }),
+      ),
     ),
     gpuKernel(reverseSequence, "webgpu/reverseSequence", ([x], _, { batchAxis = 1, timeAxis = 0 }) => {
       const s = storage(x);
@@ -230,6 +222,60 @@ ${once(`${values ? `values[place + j * ${inner}u] = ${stored(s, 1, `bitcast<${s.
     ),
   ];
 };
+
+/** Invocations that share a line. */
+const scanSize = 128;
+
+/**
+ * Sums or products along lines. Short ones by an invocation each; of a long one each invocation of a workgroup takes a
+ * part, first in all, then, knowing what those before it came to, element by element.
+ */
+function cumulative(
+  s: Storage,
+  x: TensorType,
+  { outer, n, inner }: { outer: number; n: number; inner: number },
+  add: boolean,
+  { exclusive = false, reverse = false }: { exclusive?: boolean; reverse?: boolean },
+): Dispatch {
+  const combined = (a: string, b: string): string => wrapped(x.dtype, `(${a} ${add ? "+" : "*"} ${b})`);
+  const bindings = [read("x", { input: 0 }, s.element), write("y", { output: 0 }, s.element)];
+  const start = (line: string): string => `let start = (${line} / ${inner}u) * ${n * inner}u + ${line} % ${inner}u;`;
+  const at = `start + ${reverse ? `(${n - 1}u - j)` : "j"} * ${inner}u`;
+  const none = `${s.scalar}(${add ? 0 : 1})`;
+  const walk = `let at = ${at};
+    let before = total;
+    total = ${combined("total", loaded(s, 1, "x[at]"))};
+    y[at] = ${stored(s, 1, exclusive ? "before" : "total")};`;
+  if (n <= scanSize) {
+    const body = `  ${start("i")}
+  var total = ${none};
+  for (var j = 0u; j < ${n}u; j++) {
+    ${walk}
+  }`;
+    return perElement(outer * inner, { bindings, body });
+  }
+  const part = Math.ceil(n / scanSize);
+  const body = `  ${start("row")}
+  let first = local * ${part}u;
+  let end = min(first + ${part}u, ${n}u);
+  var total = ${none};
+  for (var j = first; j < end; j++) { total = ${combined("total", loaded(s, 1, `x[${at}]`))}; }
+  upTo[local] = total;
+  for (var back = 1u; back < ${scanSize}u; back *= 2u) {
+    workgroupBarrier();
+    if (local >= back) { total = ${combined("upTo[local - back]", "total")}; }
+    workgroupBarrier();
+    upTo[local] = total;
+  }
+  workgroupBarrier();
+  total = ${none};
+  if (local > 0u) { total = upTo[local - 1u]; }
+  for (var j = first; j < end; j++) {
+    ${walk}
+  }`;
+  const declarations = `var<workgroup> upTo: array<${s.scalar}, ${scanSize}>;`;
+  return perGroup(outer * inner, scanSize, { bindings, declarations, body });
+}
 
 /** Adds to `at` where the tuple of number `j` points. */
 function tupleOffset(x: TensorType, tuple: number, first: number, j: string): string {
