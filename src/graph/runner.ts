@@ -16,8 +16,12 @@ import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
 import type { Environment } from "./shape-walk.ts";
 import type { Verifier } from "./verify.ts";
 
-/** Plans kept for each position: one for each recent combination of input shapes. */
-const plansKept = 8;
+export interface RunnerLimits {
+  /** Bytes that a stage's values may take. */
+  memoryLimit?: number;
+  /** Plans kept for each position: one for each recent combination of input shapes. Default 8. */
+  plans?: number;
+}
 
 export interface ExecuteOptions {
   /** Measures each step. */
@@ -37,6 +41,7 @@ interface Prepared<S extends Step> {
 }
 
 export class GraphRunner<S extends Step = Step> {
+  private readonly memoryLimit: number;
   private readonly lastUse: ReadonlyMap<ValueId, number>;
   /** By position in the graph; the most recently used first. */
   private readonly stages = new Map<number, Prepared<S>[]>();
@@ -46,12 +51,12 @@ export class GraphRunner<S extends Step = Step> {
     readonly graph: Graph,
     private readonly backend: Backend<S>,
     private readonly device: DeviceSession<S>,
-    /** Bytes that a stage's values may take. */
-    private readonly memoryLimit = defaultMemoryLimit,
+    private readonly limits: RunnerLimits = {},
     /** Checks every new plan; `backend` is its own then. */
     private readonly verifier?: Verifier<S>,
   ) {
     this.lastUse = lastUses(graph);
+    this.memoryLimit = limits.memoryLimit ?? defaultMemoryLimit;
   }
 
   /**
@@ -124,7 +129,7 @@ export class GraphRunner<S extends Step = Step> {
   private *runNested(graph: Graph, inputs: readonly HostValue[], options: ExecuteOptions): Work<HostValue[]> {
     let runner = this.runners.get(graph);
     if (!runner) {
-      runner = new GraphRunner(graph, this.backend, this.device, this.memoryLimit, this.verifier);
+      runner = new GraphRunner(graph, this.backend, this.device, this.limits, this.verifier);
       this.runners.set(graph, runner);
     }
     // Nothing is asked to stay on the device.
@@ -167,7 +172,7 @@ export class GraphRunner<S extends Step = Step> {
       prepared = { stage, program, direct: start === 0 ? directRun(this.graph, stage, program) : undefined };
     }
     list.unshift(prepared);
-    if (list.length > plansKept) list.pop()!.program?.dispose();
+    if (list.length > (this.limits.plans ?? 8)) list.pop()!.program?.dispose();
     return prepared;
   }
 

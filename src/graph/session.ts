@@ -58,6 +58,11 @@ export interface CompileOptions {
   /** Bytes that the values of a run may take at once: a plan that needs more is refused. Default: 4 GiB. */
   memoryLimit?: number;
   /**
+   * Combinations of input shapes whose plans are kept, the most recent ones. Planning takes longer than most runs: a decoder
+   * whose caches grow from run to run wants one for each length. Default 8.
+   */
+  plans?: number;
+  /**
    * Compares every kernel with its operator's reference on the values of the first run with each combination of shapes,
    * which takes long. `explain()` tells the errors; a kernel that is off is replaced, with a warning on the console.
    */
@@ -108,7 +113,7 @@ export class Session {
   constructor(
     graph: Graph,
     readonly device: Backend,
-    { ownsWeights, memoryLimit }: Pick<CompileOptions, "ownsWeights" | "memoryLimit"> = {},
+    { ownsWeights, ...limits }: Pick<CompileOptions, "ownsWeights" | "memoryLimit" | "plans"> = {},
     verification?: typeof import("./verify.ts"),
   ) {
     graph = withWeights(graph, ownsWeights);
@@ -118,7 +123,7 @@ export class Session {
     this.names = new Set(graph.inputs.map((p) => p.name));
     this.store = device.open();
     this.verifier = verification && new verification.Verifier(device, this.store, (message) => console.warn(message));
-    this.runner = new GraphRunner(graph, this.verifier?.backend ?? device, this.store, memoryLimit, this.verifier);
+    this.runner = new GraphRunner(graph, this.verifier?.backend ?? device, this.store, limits, this.verifier);
   }
 
   /**

@@ -16,6 +16,11 @@ export interface TaskOptions extends FetchOptions {
   onProgress?: (progress: LoadProgress) => void;
 }
 
+export interface OpenOptions extends TaskOptions {
+  /** See `CompileOptions`. */
+  plans?: number;
+}
+
 export interface OpenedGraph {
   readonly session: Session;
   readonly folder: ModelFolder;
@@ -24,7 +29,7 @@ export interface OpenedGraph {
 }
 
 /** @throws FormatError for a file that is corrupt, UnsupportedOpError for operators that are missing */
-export async function openGraph(source: ByteSource, options: TaskOptions): Promise<OpenedGraph> {
+export async function openGraph(source: ByteSource, options: OpenOptions): Promise<OpenedGraph> {
   const { signal } = options;
   const folder = ModelFolder.at(source);
   const loadExternal = (path: string): Promise<ByteSource> => {
@@ -33,6 +38,6 @@ export async function openGraph(source: ByteSource, options: TaskOptions): Promi
   };
   const { graph, metadata } = await importOnnxSource(source, { name: source.name, loadExternal, signal });
   const device = await openDevice(options.device, options);
-  const session = await compile(graph, { device, ownsWeights: source.local });
+  const session = await compile(graph, { device, ownsWeights: source.local, plans: options.plans });
   return { session, folder, metadata };
 }

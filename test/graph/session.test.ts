@@ -50,6 +50,20 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     expect(s.runSync({ x: Float32Array.of(1, 2, 3) })["y"].shape).toEqual([1, 3]);
   });
 
+  test("keeps as many plans as it is told", async () => {
+    const rows = graph(({ input }) => ({ y: relu(input("x", "f32", ["n"])) }));
+    for (const [plans, kept] of [
+      [undefined, 8],
+      [12, 12],
+      [1, 1],
+    ]) {
+      using s = await compile(rows, { device: device(), plans });
+      for (let n = 1; n <= 15; n++) await s.run({ x: new Float32Array(n) });
+      expect(s.explain()).toHaveLength(kept!);
+      expect((await s.run({ x: Float32Array.of(-1, 1) }))["y"].data).toEqual(Float32Array.of(0, 1));
+    }
+  });
+
   test("outputs belong to the caller", async () => {
     using s = await doubled();
     const first = (await s.run({ x: Float32Array.of(1, 2, 3) }))["y"].data as Float32Array;

@@ -7,6 +7,9 @@ import type { HostTensor } from "../../tensor/tensor.ts";
 import { openGraph } from "../onnx-model.ts";
 import type { Listening, SpeechModel } from "./model.ts";
 
+/** Lengths of caches whose plans are kept, so that the second window is not planned again: as long as answers get. */
+const answerLengths = 224;
+
 export async function openGraphs(
   encoderFile: ByteSource,
   decoderFile: ByteSource,
@@ -14,7 +17,7 @@ export async function openGraphs(
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
   const { session: encoder } = await openGraph(encoderFile, { device, signal });
-  const { session: decoder } = await openGraph(decoderFile, { device, signal });
+  const { session: decoder } = await openGraph(decoderFile, { device, signal, plans: answerLengths });
   const expected = ["input_ids", "encoder_hidden_states"].find((n) => !decoder.inputs.some((p) => p.name === n));
   if (expected) throw new UnsupportedOpError(`${decoderFile.name}: the graph has no input "${expected}"`);
   return {
