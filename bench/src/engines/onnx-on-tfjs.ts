@@ -45,6 +45,11 @@ export class OnnxOnTfjs {
     const graph = fromBinary(ModelProtoSchema, bytes).graph!;
     this.output = graph.output[0].name;
     for (const t of graph.initializer) this.constant(t.name, t);
+    // Weights that several nodes share may go by other names too.
+    for (const { opType, input, output } of graph.node) {
+      const shared = opType === "Identity" ? this.constants.get(input[0]) : undefined;
+      if (shared) this.constants.set(output[0], { t: shared.t.clone() });
+    }
     const unknown = new Set(graph.node.map((n) => n.opType).filter((t) => !(t in this.operators)));
     if (unknown.size) throw new Error(`not written for it: ${[...unknown].join(", ")}`);
     this.prepare(graph.node);
