@@ -1,16 +1,7 @@
 /** A Llama in a GGUF file with random weights: the shape of SmolLM-135M with the vocabulary of Llama 2, untied. */
 import { type GgufType, type GgufValue, quantize, writeGguf } from "../../src/formats/gguf/index.ts";
+import { llama } from "./llama-shape.ts";
 import { randomNumbers } from "./onnx-writer.ts";
-
-export const llama = {
-  width: 576,
-  layers: 30,
-  heads: 9,
-  kvHeads: 3,
-  hidden: 1536,
-  vocabulary: 32_000,
-  context: 2048,
-} as const;
 
 export type LlamaType = "F32" | "Q8_0" | "Q4_0";
 

@@ -5,7 +5,7 @@
  */
 import type * as Root from "../../src/index.ts";
 import type * as Tasks from "../../src/tasks/index.ts";
-import { llama } from "../models/llama.ts";
+import { llama } from "../models/llama-shape.ts";
 import { type Decoded, decodeAndPrefill, measured, prefillTokens, tokens, warmup } from "./decoded.ts";
 import { distFolder } from "./paths.ts";
 import { randomFeed } from "./task.ts";

@@ -15,6 +15,8 @@ export interface Task {
   readonly inputs: Readonly<Record<string, Feed>>;
   /** Multiplications and additions of a run; 0 where nobody counted. */
   readonly flop: number;
+  /** That it reads at least, where that is what bounds it. */
+  readonly bytes?: number;
   /** For engines that read no ONNX: the task is a matrix product of these sizes, its inputs `a` and, if dynamic, `b`. */
   readonly product?: { readonly m: number; readonly k: number; readonly n: number };
   /** Inputs are in the device's memory before, and outputs stay there: what takes time is computing. */

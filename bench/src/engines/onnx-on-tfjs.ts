@@ -209,6 +209,8 @@ function operatorsOf(tf: Tf, numbers: (name: string) => number[]): Record<string
     Relu: map((t) => tf.relu(t)),
     Sigmoid: map((t) => tf.sigmoid(t)),
     Erf: map((t) => tf.erf(t)),
+    Neg: map((t) => tf.neg(t)),
+    Sqrt: map((t) => tf.sqrt(t)),
     Add: combine((a, b) => tf.add(a, b)),
     Sub: combine((a, b) => tf.sub(a, b)),
     Mul: combine((a, b) => tf.mul(a, b)),
@@ -219,7 +221,22 @@ function operatorsOf(tf: Tf, numbers: (name: string) => number[]): Record<string
     Softmax: ({ x: [x], int }) => ({ t: tf.softmax(nchw(x), int("axis", -1)) }),
     Concat: ({ x, int }) => {
       if (int("axis", 0) === 1 && x[0].image) return { t: tf.concat(x.map(nhwc), 3), image: true };
-      return { t: tf.concat(x.map(nchw), int("axis", 0)) };
+      const axis = int("axis", 0);
+      return { t: tf.concat(x.map(nchw), axis < 0 ? axis + x[0].t.rank : axis) };
+    },
+    ReduceMean: ({ x: [x], ints }) => ({ t: tf.mean(nchw(x), ints("axes", []), true) }),
+    Slice: ({ x: [x], step }) => {
+      const t = nchw(x);
+      const [starts, ends, axes] = step.node.input.slice(1).map(numbers);
+      const begin = t.shape.map((_, axis) => (axes.includes(axis) ? starts[axes.indexOf(axis)] : 0));
+      const end = t.shape.map((d, axis) => (axes.includes(axis) ? ends[axes.indexOf(axis)] : d));
+      return {
+        t: tf.slice(
+          t,
+          begin,
+          end.map((e, axis) => e - begin[axis]),
+        ),
+      };
     },
     Flatten: ({ x: [x], int }) => {
       const axis = int("axis", 1);

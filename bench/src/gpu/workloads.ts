@@ -1,13 +1,16 @@
 /** What is measured on a GPU, the same in Node and in a page. */
 import type { WebgpuBackend } from "../../../src/backends/webgpu/index.ts";
 import type * as Tasks from "../../../src/tasks/index.ts";
+import { llama } from "../../models/llama-shape.ts";
+import { llamaStep } from "../../models/llama-step.ts";
 import { decodeAndPrefill, prefillTokens } from "../decoded.ts";
 import { type CaseResult, median } from "../measure.ts";
+import { randomFeed } from "../task.ts";
 import { attention } from "../workloads/attention.ts";
 import { conv } from "../workloads/conv.ts";
 import { product } from "../workloads/gemm.ts";
 import { models } from "../workloads/models.ts";
-import { type Context, measureAll, type Workload } from "../workloads/workload.ts";
+import { type Context, type LazyTask, measureAll, type Workload } from "../workloads/workload.ts";
 
 /** A language model to decode with: its file, where this process or page finds it. */
 export interface LanguageModel {
@@ -59,10 +62,26 @@ const resident = (workload: Workload): GpuWorkload => ({
   run: (context) => workload.run({ ...context, resident: true }),
 });
 
+/** One step of a decoder in ONNX, which every engine can run: others read no GGUF on a GPU. */
+function stepTask(quick: boolean): LazyTask {
+  const [layers, past, vocabulary] = quick ? [2, 128, 2048] : [8, 512, llama.vocabulary];
+  const name = `one step in ONNX, ${layers} layers, f32, ${past} tokens before`;
+  return {
+    name,
+    make() {
+      const { onnx, inputs, bytes } = llamaStep(layers, past, vocabulary);
+      const feeds = Object.entries(inputs).map(([input, shape], i) => [input, randomFeed(shape, 100 + i)] as const);
+      return { name, onnx, inputs: Object.fromEntries(feeds), flop: 0, bytes };
+    },
+  };
+}
+
 const decode: GpuWorkload = {
   name: "decode",
-  title: "Language models from GGUF: tokens a second",
-  async run({ device, own, textGeneration, languageModels, effort, wants, report }) {
+  title: "Decoding: tokens a second from GGUF, and one step in ONNX, whose cache stays on the device",
+  async run(context) {
+    const { device, own, quick, textGeneration, languageModels, effort, wants, report } = context;
+    await measureAll([stepTask(quick)], await context.openEngines(), { ...context, resident: true });
     for (const { name, source, weightBytes } of languageModels) {
       if (!wants(name)) continue;
       const { decoder } = await textGeneration(source, { device });

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageFolder } from "../../../scripts/packages.ts";
 import { convert } from "../../../src/formats/convert/index.ts";
-import { type LlamaType, llama, llamaGguf } from "../../models/llama.ts";
+import { type LlamaType, llamaGguf } from "../../models/llama.ts";
+import { llama } from "../../models/llama-shape.ts";
 import { benchFolder, rootFolder } from "../paths.ts";
 
 const cache = fileURLToPath(new URL(".cache/", benchFolder));

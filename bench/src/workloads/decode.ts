@@ -4,7 +4,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { llama } from "../../models/llama.ts";
+import { llama } from "../../models/llama-shape.ts";
 import { readBandwidth } from "../bandwidth.ts";
 import { type Decoded, prefillTokens } from "../decoded.ts";
 import { type CaseResult, type EngineResult, median, quick } from "../measure.ts";
