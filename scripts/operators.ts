@@ -11,11 +11,11 @@ const specs = new URL("../../shared/onnx-spec/ops/", import.meta.url);
 export const operatorsPath = fileURLToPath(new URL("../docs/operators.md", import.meta.url));
 export const haveSpecs = existsSync(fileURLToPath(specs));
 
-/** First opset of each version that counts from opset 7 on: the one in force then, and all later ones. */
+/** First opset of each version that counts from opset 6 on: the one in force then, and all later ones. */
 function versionsOf(file: string): number[] {
   const versions = JSON.parse(readFileSync(new URL(file, specs), "utf8")) as { since: number; deprecated: unknown }[];
   const since = versions.map((v) => v.since).sort((a, b) => a - b);
-  const first = file.includes("__") ? since[0] : Math.max(...since.filter((v) => v <= 7), since[0]);
+  const first = file.includes("__") ? since[0] : Math.max(...since.filter((v) => v <= 6), since[0]);
   return since.filter((v) => v >= first);
 }
 
@@ -29,7 +29,7 @@ export function operatorsPage(): string {
   const missing = [...standard.keys()].filter((name) => !Object.hasOwn(lowerings, name));
   return `# ONNX operators
 
-Made by \`npx tsx scripts/operators.ts\`. A version is the opset that it came with; every opset from 7 on works, also later
+Made by \`npx tsx scripts/operators.ts\`. A version is the opset that it came with; every opset from 6 on works, also later
 ones than are listed where the operator did not change. Functions in a model file need no entry here.
 
 ${known.length} operators, ${known.filter((name) => standard.has(name)).length} of the ${standard.size} of the standard.
@@ -46,7 +46,7 @@ export const readmePath = fileURLToPath(new URL("../README.md", import.meta.url)
 const block = /(<!-- operators[^>]*-->\n)[\s\S]*(<!-- \/operators -->)/;
 
 const formats = [
-  ["ONNX", "opset 7 and up, external data, local functions, control flow, sequences, quantised operators"],
+  ["ONNX", "opset 6 and up, external data, local functions, control flow, sequences, quantised operators"],
   ["GGUF", "versions 2 and 3, every block type; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2; written too"],
   [
     "safetensors",

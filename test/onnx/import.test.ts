@@ -102,6 +102,26 @@ describe("a model", () => {
     expect((e as UnsupportedOpError).missing).toEqual(["Later (opset 99)"]);
   });
 
+  test("may be of opset 6, where operands are aligned by an attribute and slopes belong to channels", async () => {
+    const inputs = [
+      { name: "x", dtype: "f32" as const, shape: ["n", 2, 3] },
+      { name: "b", dtype: "f32" as const, shape: [2] },
+    ];
+    const given = {
+      x: hostTensor([
+        [
+          [-1, 2, 3],
+          [4, -5, 6],
+        ],
+      ]),
+      b: hostTensor([10, 20]),
+    };
+    const axis = { attributes: { axis: { int: 1 }, broadcast: { int: 1 } } };
+    const of = (n: NodeSpec): ModelSpec => ({ opset: 6, nodes: [n], inputs, outputs: [y] });
+    expect(await run(of(node("Add", ["x", "b"], ["y"], axis)), given)).toEqual([9, 12, 13, 24, 15, 26]);
+    expect(await run(of(node("PRelu", ["x", "b"], ["y"])), given)).toEqual([-10, 2, 3, 4, -100, 6]);
+  });
+
   test("keeps node names in errors", async () => {
     const nodes = [node("Add", ["a", "b"], ["y"], { name: "/layer/add" })];
     const e = await fails({ nodes, outputs: [y], initializers: { a: f32(1, 2), b: f32(1, 2, 3) } });

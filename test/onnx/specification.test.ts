@@ -1,5 +1,5 @@
 /**
- * Walks the specification beside this repository: every operator in every version from opset 7 on, every dtype
+ * Walks the specification beside this repository: every operator in every version from opset 6 on, every dtype
  * of every type parameter, every attribute and optional input, as models of one node on the cpu backend. Each must run
  * and give what the schema says; floats are compared with f32. Values are checked in detail elsewhere.
  */

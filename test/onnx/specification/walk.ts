@@ -29,7 +29,7 @@ export interface Schema {
 export interface Operator {
   name: string;
   domain: string;
-  /** Those in force from opset 7 on. */
+  /** Those in force from opset 6 on. */
   versions: Schema[];
 }
 
@@ -42,7 +42,7 @@ export function operators(): Operator[] {
         .replace(/\.json$/, "")
         .split("__")
         .reverse();
-      const first = domain ? 0 : Math.max(...all.map((v) => v.since).filter((s) => s <= 7), 0);
+      const first = domain ? 0 : Math.max(...all.map((v) => v.since).filter((s) => s <= 6), 0);
       return { name, domain, versions: all.filter((v) => v.since >= first) };
     });
 }
@@ -166,7 +166,7 @@ export function caseOf(operator: Operator, schema: Schema, types: Record<string,
   });
   if (outputs.some((o) => !o)) return undefined;
   const model = encodeModel({
-    opset: operator.domain ? 21 : Math.max(7, schema.since),
+    opset: operator.domain ? 21 : Math.max(6, schema.since),
     ...(operator.domain && { domains: { [operator.domain]: schema.since } }),
     inputs: ports,
     outputs: outputs.map((o) => ({ name: o!.name })),

@@ -4,6 +4,7 @@ import { add, div, max, min, mod, mul, pow, prelu, sub, swiglu } from "../../../
 import { clip } from "../../../ops/clip.ts";
 import * as unary from "../../../ops/unary.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
+import { alignedAt, binary } from "./aligned.ts";
 
 type Apply1 = (x: SymbolicValue) => SymbolicValue;
 type Apply2 = (a: SymbolicValue, b: SymbolicValue) => SymbolicValue;
@@ -12,10 +13,6 @@ const of1 =
   (f: Apply1): Lowering =>
   (n) =>
     f(n.input(0));
-const of2 =
-  (f: Apply2): Lowering =>
-  (n) =>
-    f(n.input(0), n.input(1));
 /** Variadic operators as a chain of the binary one. */
 const chain = (n: OnnxNode, f: Apply2): SymbolicValue => [n.input(0), ...n.rest(1)].reduce(f);
 
@@ -68,21 +65,25 @@ export const elementwiseLowerings: LoweringTable = {
   Swish: (n) => unary.swish(n.input(0), { alpha: n.float("alpha", 1) }),
   Gelu: (n) => unary.gelu(n.input(0), { approximate: n.string("approximate") === "tanh" ? "tanh" : "none" }),
   Shrink: (n) => unary.shrink(n.input(0), { bias: n.float("bias", 0), lambda: n.float("lambd", 0.5) }),
-  PRelu: of2((x, slope) => prelu(x, slope)),
+  PRelu: (n) => {
+    const [x, slope] = [n.input(0), n.input(1)];
+    // One slope for each channel, before there was broadcasting.
+    return prelu(x, n.opset < 7 ? alignedAt(n, x, slope, 1) : slope);
+  },
   SwiGLU: (n) => swiglu(n.input(0), n.input(1), { alpha: n.float("alpha", 1) }),
   "com.microsoft::Gelu": of1((x) => unary.gelu(x)),
-  "com.microsoft::BiasGelu": of2((x, bias) => unary.gelu(add(x, bias))),
+  "com.microsoft::BiasGelu": (n) => unary.gelu(add(n.input(0), n.input(1))),
   "com.microsoft::FastGelu": (n) => {
     const bias = n.optional(1);
     return unary.gelu(bias ? add(n.input(0), bias) : n.input(0), { approximate: "tanh" });
   },
   "com.microsoft::QuickGelu": (n) => unary.swish(n.input(0), { alpha: n.float("alpha", 1.702) }),
 
-  Add: of2((a, b) => add(a, b)),
-  Sub: of2((a, b) => sub(a, b)),
-  Mul: of2((a, b) => mul(a, b)),
-  Div: of2((a, b) => div(a, b)),
-  Pow: of2((a, b) => pow(a, b)),
+  Add: binary((a, b) => add(a, b)),
+  Sub: binary((a, b) => sub(a, b)),
+  Mul: binary((a, b) => mul(a, b)),
+  Div: binary((a, b) => div(a, b)),
+  Pow: binary((a, b) => pow(a, b)),
   Mod: (n) => mod(n.input(0), n.input(1), { fmod: n.flag("fmod") }),
   Min: (n) => chain(n, (a, b) => min(a, b)),
   Max: (n) => chain(n, (a, b) => max(a, b)),

@@ -57,7 +57,9 @@ const gridModes: Record<string, GridSampleAttrs["mode"]> = {
 export const imageLowerings: LoweringTable = {
   Upsample: (n) => {
     if (n.opset >= 9) return legacyResize(n, n.input(1));
-    const scales = n.floats("scales") ?? n.unsupported("Upsample without scales");
+    const [height, width] = [n.float("height_scale"), n.float("width_scale")];
+    const plane = height && width ? [1, 1, height, width] : undefined;
+    const scales = n.floats("scales") ?? plane ?? n.missing("scales");
     return legacyResize(
       n,
       n.builder.constant({ dtype: "f32", shape: [scales.length], data: Float32Array.from(scales) }),

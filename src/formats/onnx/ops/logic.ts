@@ -4,6 +4,7 @@ import { equal, greater, greaterOrEqual, isInf, isNan, less, lessOrEqual } from 
 import { and, not, or, xor } from "../../../ops/logical.ts";
 import { where } from "../../../ops/where.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
+import { binary } from "./aligned.ts";
 
 const castRules = (n: OnnxNode) => {
   const roundMode = n.string("round_mode", "up");
@@ -13,14 +14,14 @@ const castRules = (n: OnnxNode) => {
 };
 
 export const logicLowerings: LoweringTable = {
-  Equal: (n) => equal(n.input(0), n.input(1)),
-  Greater: (n) => greater(n.input(0), n.input(1)),
+  Equal: binary((a, b) => equal(a, b)),
+  Greater: binary((a, b) => greater(a, b)),
   GreaterOrEqual: (n) => greaterOrEqual(n.input(0), n.input(1)),
-  Less: (n) => less(n.input(0), n.input(1)),
+  Less: binary((a, b) => less(a, b)),
   LessOrEqual: (n) => lessOrEqual(n.input(0), n.input(1)),
-  And: (n) => and(n.input(0), n.input(1)),
-  Or: (n) => or(n.input(0), n.input(1)),
-  Xor: (n) => xor(n.input(0), n.input(1)),
+  And: binary((a, b) => and(a, b)),
+  Or: binary((a, b) => or(a, b)),
+  Xor: binary((a, b) => xor(a, b)),
   Not: (n) => not(n.input(0)),
   IsNaN: (n) => isNan(n.input(0)),
   IsInf: (n) =>

@@ -1,8 +1,29 @@
 /** Recipes of ONNX elementwise operators, conversions, random numbers. */
 import { dtypes as rows } from "../../../../src/tensor/dtype.ts";
-import { always, codeOf, filled, node, of, type Recipes, random, scalar, values, x } from "../recipe.ts";
+import {
+  always,
+  codeOf,
+  filled,
+  type Given,
+  node,
+  of,
+  type Recipe,
+  type Recipes,
+  random,
+  scalar,
+  values,
+  x,
+} from "../recipe.ts";
 
-const broadcast = always(node([x, x]), node([of(2, 3), of(3)]), node([of(1), of(2, 1, 3)]), node([of(), of()]));
+/** Before opset 7 the second operand's place is an attribute. */
+const aligned = (b: Given): Recipe => node([of(2, 3, 2), b], { axis: 1, broadcast: 1 });
+const broadcast = always(
+  node([x, x]),
+  node([of(2, 3), of(3)]),
+  node([of(1), of(2, 1, 3)]),
+  node([of(), of()]),
+  aligned(of(3)),
+);
 
 const variadic = always(node([x]), node([x, x, x]), node([x, of(3)]));
 
@@ -31,10 +52,10 @@ export const elementwiseRecipes: Readonly<Record<string, Recipes>> = {
     since < 11
       ? [node([x]), node([x], { min: 1, max: 2 })]
       : [node([x]), node([x, scalar(1)]), node([x, scalar(1), scalar(2)]), node([x, undefined, scalar(2)])],
-  Div: always(node([x, filled([3], [1, 2, 3])]), node([of(), scalar(2)])),
+  Div: always(node([x, filled([3], [1, 2, 3])]), node([of(), scalar(2)]), aligned(filled([3], [1, 2, 3]))),
   Dropout: ({ since }) =>
     since < 12
-      ? [node([x], {}, 2), node([x], { ratio: 0.5 })]
+      ? [node([x], {}, 2), node([x], { ratio: 0.5 }), node([x], { is_test: 1 })]
       : [
           node([x], {}, 2),
           node([x, scalar(0.5)], { seed: 1 }),
@@ -59,7 +80,7 @@ export const elementwiseRecipes: Readonly<Record<string, Recipes>> = {
     ...(v.dtypes["T2"] === "i32" ? [random(node([x]))] : []),
   ],
   PRelu: always(node([x, of(3)]), node([x, of(1)])),
-  Pow: always(node([x, x]), node([x, scalar(2)])),
+  Pow: always(node([x, x]), node([x, scalar(2)]), aligned(of(3))),
   RandomNormal: (v) => [random(node([], { shape: [2], dtype: codeOf(v, "T"), mean: 1, scale: 2, seed: 3 }))],
   RandomUniform: (v) => [random(node([], { shape: [2], dtype: codeOf(v, "T"), low: 1, high: 2, seed: 3 }))],
   RandomNormalLike: (v) => [

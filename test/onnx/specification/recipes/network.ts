@@ -30,6 +30,7 @@ const recurrent =
     return [
       node(of1(1), { hidden_size: hidden }, outputs),
       node(of1(1), {}, outputs),
+      node(of1(1), { hidden_size: hidden, output_sequence: 1 }, outputs),
       node([...of1(1), bias, values(3, 2), ...initial, ...last], { hidden_size: hidden, ...extra }, outputs),
       node(of1(2), { hidden_size: hidden, direction: "bidirectional" }, outputs),
       node(of1(1), { hidden_size: hidden, direction: "reverse", clip: 0.5 }, outputs),
@@ -75,6 +76,7 @@ export const networkRecipes: Readonly<Record<string, Recipes>> = {
     since >= 14
       ? node([of(2, 3, 2), ...spread(of(3), 4)], { training_mode: 1, momentum: 0.5 }, 3)
       : node([of(2, 3, 2), ...spread(of(3), 4)], { momentum: 0.5 }, 3),
+    node([of(2, 3, 2), ...spread(of(3), 4)], { is_test: 1 }),
     ...(since < 9 ? [node([of(2, 3, 2), ...spread(of(3, 2), 4)], { spatial: 0 })] : []),
   ],
   Einsum: always(
@@ -87,6 +89,7 @@ export const networkRecipes: Readonly<Record<string, Recipes>> = {
   Gemm: ({ since }) => [
     node([x, of(3, 2), of(2)]),
     node([of(3, 2), of(4, 3), of(2, 4)], { transA: 1, transB: 1, alpha: 2, beta: 3 }),
+    node([x, of(3, 2), of(2)], { broadcast: 1 }),
     ...(since >= 11 ? [node([x, of(3, 2)])] : []),
   ],
   GroupNormalization: ({ since }) => [

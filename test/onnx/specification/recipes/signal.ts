@@ -90,7 +90,11 @@ export const signalRecipes: Readonly<Record<string, Recipes>> = {
     node([of(1, 8, 2), scalar(2), of(4), scalar(4)], { onesided: 0 }),
   ),
   Upsample: ({ since }) =>
-    ["nearest", "linear"].map((mode) =>
-      since < 9 ? node([image], { scales: [1, 1, 2, 2], mode }) : node([image, values(1, 1, 2, 2)], { mode }),
+    ["nearest", since < 7 ? "bilinear" : "linear"].map((mode) =>
+      since < 7
+        ? node([image], { height_scale: 2, width_scale: 2, mode })
+        : since < 9
+          ? node([image], { scales: [1, 1, 2, 2], mode })
+          : node([image, values(1, 1, 2, 2)], { mode }),
     ),
 };
