@@ -52,7 +52,7 @@ export class OnnxOnTfjs {
     }
     const unknown = new Set(graph.node.map((n) => n.opType).filter((t) => !(t in this.operators)));
     if (unknown.size) throw new Error(`not written for it: ${[...unknown].join(", ")}`);
-    this.prepare(graph.node);
+    this.prepare(graph.node.filter((n) => !this.isConstant(n)));
   }
 
   run(inputs: Readonly<Record<string, Feed>>): Float32Array {
@@ -104,6 +104,13 @@ export class OnnxOnTfjs {
       const data = raw.byteLength ? new Float32Array(raw) : Float32Array.from(proto.floatData);
       this.constants.set(name, { t: this.tf.tensor(data, shape, "float32") });
     }
+  }
+
+  /** Exporters write equal initialisers once, and an Identity for each of the others. */
+  private isConstant({ opType, input, output }: NodeProto): boolean {
+    const value = opType === "Identity" ? this.constants.get(input[0]) : undefined;
+    if (value) this.constants.set(output[0], { t: value.t.clone() });
+    return value !== undefined;
   }
 
   /** Joins each convolution with the batch norm, and each convolution or Gemm with the relu, that alone follow it. */
