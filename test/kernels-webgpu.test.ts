@@ -8,6 +8,9 @@ const timeout = 300_000;
 
 await installDawn();
 const backend = await openWebgpu();
+const special = ["shader-f16", "chromium-experimental-subgroup-matrix"];
+const missing = special.filter((name) => !backend.device.features.has(name as GPUFeatureName));
+if (missing.length) console.log(`kernels on webgpu: no ${missing.join(", ")} here; compiled by test/gpu/wgsl.test.ts`);
 testKernels(
   "webgpu kernels equal their references",
   { ...backend, kernels: await backend.ownKernels() },

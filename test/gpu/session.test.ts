@@ -1,4 +1,11 @@
 /** What a GPU session takes from its device, and what becomes of it when that fails. */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
@@ -69,12 +76,37 @@ describe("a session on the GPU", () => {
     for (const s of session.explain()) expect(s.ms).toBeGreaterThanOrEqual(0);
   });
 
+  test("measures by the device's own clock where it has one, and by waiting where not", async () => {
+    const shape = [256, 256];
+    const g = graph(({ input }) => ({ y: ops.matmul(input("a", "f32", shape), input("b", "f32", shape)) }));
+    const data = new Float32Array(256 * 256);
+    const { findAdapter } = await import("../../src/backends/webgpu/gpu.ts");
+    const clockless = await (await findAdapter({})).requestDevice();
+    for (const device of [await openWebgpu(), await openWebgpu({ device: clockless })]) {
+      using session = await compile(g, { device });
+      const run = () => session.run({ a: data, b: data }, { profile: true });
+      const before = performance.now();
+      const queries = await counting(device.device, "createQuerySet", run);
+      const wall = performance.now() - before;
+      expect(queries).toBe(device.device.features.has("timestamp-query") ? 1 : 0);
+      const [{ ms }] = session.explain();
+      expect(ms).toBeGreaterThan(0);
+      expect(ms).toBeLessThan(wall);
+    }
+    expect(clockless.features.has("timestamp-query")).toBe(false);
+    clockless.destroy();
+  });
+
   test("tells of the shaders that it compiles", async () => {
     const seen: string[] = [];
     const device = await openWebgpu({ onProgress: ({ done, total }) => seen.push(`${done}/${total}`) });
     using session = await compile(chain(), { device });
     await session.run({ x });
     expect(seen).toEqual(["0/2", "1/2", "2/2"]);
+    // Other sessions of the device find them there.
+    using other = await compile(chain(), { device: await openWebgpu() });
+    const again = () => other.run({ x });
+    expect(await counting(device.device, "createComputePipelineAsync", again)).toBe(0);
   });
 
   test("refuses what 32 bits don't hold, and takes what they do", async () => {
@@ -117,8 +149,31 @@ test("without navigator.gpu, the package webgpu is found", async () => {
   }
 });
 
+test("in Node without the package webgpu, the error says what to install", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "forwardpass-peer-"));
+  try {
+    await build({
+      stdin: {
+        contents: `import { openDevice } from "./src/device.ts";
+import { webgpu } from "./src/backends/webgpu/index.ts";
+console.log(String(await webgpu()), await openDevice("webgpu").catch((e) => e.name + ": " + e.message));`,
+        resolveDir: fileURLToPath(new URL("../..", import.meta.url)),
+      },
+      bundle: true,
+      outfile: join(folder, "open.mjs"),
+      platform: "node",
+      format: "esm",
+      packages: "external",
+      logLevel: "error",
+    });
+    const { stdout } = await promisify(execFile)(process.execPath, [join(folder, "open.mjs")]);
+    expect(stdout).toMatch(/^undefined DeviceError: .*npm install webgpu/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 test("importing the core pulls in no WebGPU code", async () => {
-  const { build } = await import("esbuild");
   /** The code that is loaded with an entry, without what it imports when it is needed. */
   const bundle = async (file: string): Promise<string> => {
     const { outputFiles, metafile } = await build({
