@@ -8,11 +8,10 @@ import { InputError } from "../tensor/errors.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
 import { readWav, type Sound } from "./audio/wav.ts";
-import { argMax, logProbabilities } from "./language/sampling.ts";
 import type { TaskOptions } from "./onnx-model.ts";
 import { readSpeechModel } from "./speech/files.ts";
-import type { Listening, SpeechModel, SpeechModelFile } from "./speech/model.ts";
-import { TextStream } from "./tokenizers/tokenizer.ts";
+import type { SpeechModel, SpeechModelFile } from "./speech/model.ts";
+import { type Heard, transcribeWindow } from "./speech/window.ts";
 
 export type { Sound } from "./audio/wav.ts";
 
@@ -24,7 +23,7 @@ export interface TranscribeOptions {
   /** `translate` gives English whatever is spoken. Default `transcribe`. */
   task?: "transcribe" | "translate";
   signal?: AbortSignal;
-  /** Called with the text as it is recognised. */
+  /** Called with the text of each window of 30 seconds, once it is sure. */
   onText?: (piece: string) => void;
 }
 
@@ -51,8 +50,8 @@ export interface Transcript {
 /** Sound: samples at 16 kHz of one channel, samples at any rate, or a WAV file (path, URL, bytes, Blob). */
 export type SoundInput = Float32Array | Sound | SourceInput;
 
-/** A window that may be silent has words that the model itself doubts: it is left out. */
-const silence = { noSpeech: 0.6, logprob: -1 };
+/** Root mean square below which no moment of a window holds words: ten steps of 16-bit samples, -70 dB of full scale. */
+const silentBelow = 3e-4;
 /** Seconds at the end of a window among which the quietest moment is looked for, and how long a moment is. */
 const [cutRange, moment] = [5, 0.3];
 
@@ -95,7 +94,8 @@ export class Transcriber {
   }
 
   /**
-   * The words of a recording of any length: windows of 30 seconds, cut where it is quiet, the likeliest token each time.
+   * The words of a recording of any length: windows of 30 seconds, cut where it is quiet, the likeliest token each time
+   * unless that leads nowhere (see `speech/window.ts`). Nothing where nothing is said.
    * @throws InputError for no sound or an unknown language, FormatError for a file that is no WAV, the signal's reason when
    * aborted
    */
@@ -118,15 +118,20 @@ export class Transcriber {
     };
     for (let at = 0; at < samples.length; ) {
       const end = this.cut(samples, at);
-      const window = new Window(this.file, result, options, started);
-      const listening = await this.model.listen(await this.hear(samples.subarray(at, end), signal), signal);
-      try {
-        const text = await window.run(listening);
-        if (text !== "") result.segments.push({ start: at / rate, end: end / rate, text: text.trim() });
-        result.text += text;
-      } finally {
-        listening.dispose();
+      const window = samples.subarray(at, end);
+      const heard = this.isSilent(window) ? undefined : await this.wordsOf(window, result.language, options);
+      if (heard) {
+        // The first window with words decides for the others.
+        result.language ??= heard.language;
+        if (result.firstTokenMs === 0) result.firstTokenMs = heard.firstTokenAt - started;
+        if (heard.text !== "") {
+          result.segments.push({ start: at / rate, end: end / rate, text: heard.text.trim() });
+          options.onText?.(result.text === "" ? heard.text.trimStart() : heard.text);
+        }
+        result.text += heard.text;
+        for (const t of heard.tokens) result.tokens.push(t);
       }
+      signal?.throwIfAborted();
       at = end;
     }
     result.text = result.text.trim();
@@ -141,6 +146,27 @@ export class Transcriber {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  private async wordsOf(
+    samples: Float32Array,
+    language: string | undefined,
+    { task, signal }: TranscribeOptions,
+  ): Promise<Heard | undefined> {
+    const listening = await this.model.listen(await this.hear(samples, signal), signal);
+    try {
+      return await transcribeWindow(this.file, listening, { language, task, signal });
+    } finally {
+      listening.dispose();
+    }
+  }
+
+  /** The moments of a window are all too quiet for words. */
+  private isSilent(samples: Float32Array): boolean {
+    const length = Math.round(moment * this.file.mel.rate);
+    for (let at = 0; at < samples.length; at += length)
+      if (powerOf(samples, at, Math.min(at + length, samples.length)) > silentBelow ** 2) return false;
+    return true;
   }
 
   private languageOf(name: string | undefined): string | undefined {
@@ -180,8 +206,7 @@ export class Transcriber {
     const length = Math.round(moment * mel.rate);
     let [best, least] = [at + windowSamples, Number.POSITIVE_INFINITY];
     for (let end = at + windowSamples; end > at + windowSamples - cutRange * mel.rate; end -= length >> 2) {
-      let power = 0;
-      for (let i = end - length; i < end; i++) power += samples[i] ** 2;
+      const power = powerOf(samples, end - length, end);
       if (power < least) [best, least] = [end - (length >> 1), power];
     }
     return best;
@@ -194,74 +219,11 @@ export class Transcriber {
   }
 }
 
-/** The text of one window, token by token. */
-class Window {
-  constructor(
-    private readonly file: SpeechModelFile,
-    private readonly result: Transcript,
-    private readonly options: TranscribeOptions,
-    private readonly started: number,
-  ) {}
-
-  async run(listening: Listening): Promise<string> {
-    const { result } = this;
-    const { tokens, positions, tokenizer } = this.file;
-    const { signal, onText } = this.options;
-    const first = await listening.feed([tokens.start]);
-    const noSpeech = tokens.noSpeech === undefined ? 0 : Math.exp(logProbabilities(first, [tokens.noSpeech])[0]);
-    const prompt = this.prompt(first);
-    let logits = await listening.feed(prompt);
-    const stream = new TextStream(tokenizer, false);
-    const pieces: string[] = [];
-    const own: number[] = [];
-    let logprob = 0;
-    const doubtful = (): boolean => noSpeech > silence.noSpeech && logprob / (own.length + 1) < silence.logprob;
-    // As much of the positions as OpenAI's decoder takes for an answer.
-    while (own.length < positions / 2) {
-      signal?.throwIfAborted();
-      const token = this.next(logits, own.length === 0);
-      logprob += logProbabilities(logits, [token])[0];
-      if (result.firstTokenMs === 0) result.firstTokenMs = performance.now() - this.started;
-      if (token === tokens.end) break;
-      own.push(token);
-      const piece = stream.push(token);
-      pieces.push(piece);
-      // Words that may have to be taken back are not shown before it is known.
-      if (noSpeech <= silence.noSpeech && piece !== "")
-        onText?.(result.text === "" && own.length === 1 ? piece.trimStart() : piece);
-      logits = await listening.feed([token]);
-    }
-    if (doubtful()) return "";
-    pieces.push(stream.end());
-    const text = pieces.join("");
-    if (noSpeech > silence.noSpeech) onText?.(result.text === "" ? text.trimStart() : text);
-    for (const t of own) result.tokens.push(t);
-    return text;
-  }
-
-  /** What comes after the token of the start: language, task, no timestamps. */
-  private prompt(logits: Float32Array): number[] {
-    const { result, options } = this;
-    const { languages, transcribe, translate, noTimestamps } = this.file.tokens;
-    if (languages.size === 0) return [noTimestamps];
-    const codes = [...languages];
-    // The first window decides for the others.
-    result.language ??= codes.reduce((a, b) => (logits[b[1]] > logits[a[1]] ? b : a))[0];
-    const task = options.task === "translate" ? translate : transcribe;
-    return [languages.get(result.language)!, ...(task === undefined ? [] : [task]), noTimestamps];
-  }
-
-  private next(logits: Float32Array, first: boolean): number {
-    const { suppressed, suppressedFirst, noTimestamps } = this.file.tokens;
-    const forbid = (t: number): void => {
-      logits[t] = Number.NEGATIVE_INFINITY;
-    };
-    suppressed.forEach(forbid);
-    if (first) suppressedFirst.forEach(forbid);
-    // Timestamps have the last numbers.
-    logits.fill(Number.NEGATIVE_INFINITY, noTimestamps);
-    return argMax(logits);
-  }
+/** Mean of the squares. */
+function powerOf(samples: Float32Array, from: number, to: number): number {
+  let sum = 0;
+  for (let i = from; i < to; i++) sum += samples[i] ** 2;
+  return sum / (to - from);
 }
 
 const isSound = (v: SoundInput): v is Sound =>

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { readWav } from "../../src/tasks/audio/wav.ts";
+import { randomFrom } from "../../src/tasks/language/sampling.ts";
 import { type Transcriber, transcription } from "../../src/tasks/transcription.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { whisperWeightsOf } from "../goldens/whisper-weights.ts";
@@ -54,6 +55,23 @@ describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
       const half = { rate: 8000, samples: samples.filter((_, i) => i % 2 === 0) };
       for (const sound of [samples, half, new Uint8Array(bytes)])
         expect((await model.transcribe(sound, { language: "English" })).text).toMatch(spoken);
+    });
+
+    test("nothing is said in silence, hum and noise, and words after them are heard in their language", async () => {
+      const random = randomFrom(1);
+      const noise = (level: number, seconds: number): Float32Array =>
+        Float32Array.from({ length: 16000 * seconds }, () => level * (2 * random() - 1));
+      const hum = Float32Array.from({ length: 64000 }, (_, i) => 0.01 * Math.sin((2 * Math.PI * 50 * i) / 16000));
+      for (const sound of [new Float32Array(48000), noise(1e-4, 3), noise(1e-3, 3), hum]) {
+        const pieces: string[] = [];
+        const { text, segments, tokens } = await model.transcribe(sound, { onText: (p) => pieces.push(p) });
+        expect([text, segments, tokens, pieces]).toEqual(["", [], [], []]);
+      }
+      const { samples } = readWav(await readFile(recording));
+      const late = noise(1e-4, 35);
+      late.set(samples, 16000 * 31);
+      const heard = await model.transcribe(late);
+      expect([heard.text, heard.language, heard.segments.length]).toEqual([expect.stringMatching(spoken), "en", 1]);
     });
 
     test("two at once are two", async () => {

@@ -14,6 +14,8 @@ export interface SpeechModel {
 export interface Listening {
   /** Appends tokens. The logits [vocabulary] of what comes after the last. */
   feed(tokens: readonly number[]): Promise<Float32Array>;
+  /** Forgets the text, not the sound. */
+  restart(): void;
   dispose(): void;
 }
 

@@ -95,6 +95,10 @@ class NativeListening implements Listening {
     return last;
   }
 
+  restart(): void {
+    this.position = 0;
+  }
+
   dispose(): void {
     this.state.dispose();
   }

@@ -35,7 +35,8 @@ export async function openGraphs(
 const past = "past_key_values.";
 
 class GraphListening implements Listening {
-  private caches: Record<string, HostTensor> = {};
+  private readonly empty: Record<string, HostTensor> = {};
+  private caches: Record<string, HostTensor>;
   private fed: number[] = [];
 
   constructor(
@@ -47,8 +48,9 @@ class GraphListening implements Listening {
       if (dtype !== "f32") throw new UnsupportedOpError(`input "${name}" is ${dtype}: only f32 caches are supported`);
       // Named dimensions are the batch and the number of tokens.
       const empty = shape.map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : 0));
-      this.caches[name] = { dtype: "f32", shape: empty, data: new Float32Array(0) };
+      this.empty[name] = { dtype: "f32", shape: empty, data: new Float32Array(0) };
     }
+    this.caches = { ...this.empty };
   }
 
   async feed(tokens: readonly number[]): Promise<Float32Array> {
@@ -59,6 +61,11 @@ class GraphListening implements Listening {
     let last = new Float32Array(0);
     for (const t of tokens) last = await this.run([t], true);
     return last;
+  }
+
+  restart(): void {
+    this.caches = { ...this.empty };
+    this.fed = [];
   }
 
   dispose(): void {
