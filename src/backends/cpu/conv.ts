@@ -17,7 +17,7 @@ import { sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { HostStep, Kernel, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { activate } from "./activate.ts";
-import { carve, DenseSink, f32, type Moving, packPanels, product, reserveProduct } from "./tile.ts";
+import { carve, DenseSink, f32, type Lane, type Moving, packPanels, product, reserveProduct } from "./tile.ts";
 import { winogradConv } from "./winograd.ts";
 
 /** A convolution's loops, with all shapes known. */
@@ -162,11 +162,11 @@ export function packWeights({ g, outPerGroup, windows }: ConvPlan, w: Float32Arr
   for (let i = 0; i < g.groups; i++) packPanels(w, i * size, outPerGroup, k, k, 1, out, i * size);
 }
 
-export function tiledConv(plan: ConvPlan): ConvRunner | undefined {
+export function tiledConv(plan: ConvPlan, lane: Lane = 1): ConvRunner | undefined {
   if (isEmpty(plan)) return undefined;
   const { g, outPerGroup, outputPlane, windows } = plan;
   const k = windows.steps.length;
-  reserveProduct(outputPlane, k);
+  reserveProduct(outputPlane, k, lane);
   return {
     floats: plan.padded ? plan.inPerGroup * plan.paddedPlane : 0,
     run(x, zero, weights, y, epilogue, floats) {
@@ -174,7 +174,7 @@ export function tiledConv(plan: ConvPlan): ConvRunner | undefined {
       forEachGroup(plan, x, zero, floats, (source, from, group, image) => {
         sink.at = (image * g.channelsOut + group * outPerGroup) * outputPlane;
         sink.biasAt = group * outPerGroup;
-        product(source, from, windows, weights, group * outPerGroup * k, outPerGroup, sink);
+        product(source, from, windows, weights, group * outPerGroup * k, outPerGroup, sink, lane);
       });
     },
   };
@@ -354,5 +354,5 @@ const convBy = (choose: (plan: ConvPlan) => ConvRunner | undefined, name: string
 export const convKernels: Kernel<HostStep>[] = [
   convBy(directConv, "cpu/conv/direct", false),
   convBy(winogradConv, "cpu/conv/winograd", false),
-  convBy(tiledConv, "cpu/conv/tile2x3", true),
+  convBy((plan) => tiledConv(plan), "cpu/conv/tile2x3", true),
 ];

@@ -1,6 +1,7 @@
 /**
  * Products and convolutions of 8-bit tensors. Zero points are subtracted first, into f32, where the differences are
- * exact; sums of their products are exact in the doubles of tile.ts, and stored as i32. Then, where the operator asks
+ * exact; sums of their products are exact in the doubles of tile.ts, two in each where they are not too long, and
+ * stored as i32. Then, where the operator asks
  * for it, one pass rescales. Multiplying in i32 instead (Math.imul) is no faster: V8 has no SIMD, and scalar doubles
  * multiply twice a cycle.
  */
@@ -17,7 +18,7 @@ import type { HostStep, Kernel, KernelInput, Prepack } from "../backend.ts";
 import { kernel } from "../backend.ts";
 import { directConv, packWeights, planConv, tiledConv } from "./conv.ts";
 import { matricesOf } from "./matmul.ts";
-import { arithmetic, carve, DenseSink, f32, packPanels, product, reserveProduct } from "./tile.ts";
+import { arithmetic, carve, DenseSink, f32, type Lane, laneOf, packPanels, product, reserveProduct } from "./tile.ts";
 
 type Bytes = Int8Array | Uint8Array;
 
@@ -47,6 +48,13 @@ function rescale(sums: Int32Array, from: number, to: number, factor: number, zer
 
 /** Combined scale of x or a, of w or b, and of the output, rounded as the reference does. */
 const factorOf = (a: number, b: number, y: number): number => Math.fround(Math.fround(a * b) / y);
+
+/** How many moving vectors of k bytes share a lane in a product with `w`. */
+function laneFor(k: number, w: TensorType, wZero: KernelInput | undefined): Lane {
+  const zeros = wZero?.constant?.data as Bytes | undefined;
+  const symmetric = w.dtype === "i8" && (!wZero || zeros?.every((z) => z === 0));
+  return laneOf(k, 255, symmetric ? 128 : 255);
+}
 
 /** (a - aZero)(b - bZero) in i32: zero points for all, or along the rows of one a and the columns of one b. */
 function planMatmul(
@@ -80,7 +88,8 @@ function planMatmul(
   };
   const lengthB = prepacked ? 0 : size;
   const space = carve(0, sizeOf(a.shape), lengthB, lengthB, extra);
-  reserveProduct(m, k);
+  const lane = laneFor(k, b, bZero);
+  reserveProduct(m, k, lane);
   const moving = { vectors: arithmetic(m, g.aStrides.row), steps: arithmetic(k, g.aStrides.column) };
   return {
     bytes: space.bytes,
@@ -107,7 +116,7 @@ function planMatmul(
       const sink = new DenseSink(y, n, 1, n);
       for (let i = 0; i < aStarts.length; i++) {
         sink.at = i * m * n;
-        product(rows, aStarts[i], moving, panels, bStarts[i], n, sink);
+        product(rows, aStarts[i], moving, panels, bStarts[i], n, sink, lane);
       }
     },
   };
@@ -187,7 +196,7 @@ function planIntegerConv(
 ) {
   const conv = planConv(convGeometry("convInteger", x, w, attrs), true);
   const direct = directConv(conv);
-  const runner = direct ?? tiledConv(conv);
+  const runner = direct ?? tiledConv(conv, laneFor(conv.windows.steps.length, w, wZero));
   if (!runner) return undefined;
   const size = sizeOf(w.shape);
   const each = isOne(wZero) ? size : size / conv.g.channelsOut;

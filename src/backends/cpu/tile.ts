@@ -102,10 +102,20 @@ function cut(vectors: number, k: number): { length: number; block: number } {
   return { length, block: Math.min(block, Math.ceil(vectors / rows) * rows) };
 }
 
-/** Makes room for what `product` takes: a staying panel, moving ones, sums. */
-export function reserveProduct(vectors: number, k: number): void {
-  const { length, block } = cut(vectors, k);
-  reserve((lanes + block) * length + block * (length < k ? chunk : lanes));
+/**
+ * What one lane of a moving panel takes. Whole numbers go in pairs, as first + 2^27 second: where no sum reaches 2^26, the
+ * sums of both come exactly out of one double, for half of the arithmetic.
+ */
+export type Lane = 1 | 2;
+const secondUnit = 2 ** 27;
+
+/** How many vectors of k whole numbers up to `a` share a lane in a product with others up to `b`. */
+export const laneOf = (k: number, a: number, b: number): Lane => (k * a * b < secondUnit / 2 ? 2 : 1);
+
+/** Makes room for what `product` takes: a staying panel, moving ones, sums, and those of pairs apart. */
+export function reserveProduct(vectors: number, k: number, lane: Lane = 1): void {
+  const { length, block } = cut(Math.ceil(vectors / lane), k);
+  reserve((lanes + block) * length + block * (length < k ? chunk : lanes) + lane * lanes * block);
 }
 
 /** All sums of `moving` with the `count` staying vectors in `panels` from `panelsAt`. */
@@ -117,30 +127,48 @@ export function product(
   panelsAt: number,
   count: number,
   sink: Sink,
+  lane: Lane = 1,
 ): void {
-  const total = moving.vectors.length;
+  const vectors = moving.vectors.length;
+  const total = Math.ceil(vectors / lane);
   const k = moving.steps.length;
   const { length, block } = cut(total, k);
   const step = length < k ? chunk : count;
   const sums = (lanes + block) * length;
+  const apart = sums + block * (length < k ? chunk : lanes);
   for (let u0 = 0; u0 < total; u0 += block) {
     const us = Math.min(block, total - u0);
+    const [first, stored] = [lane * u0, Math.min(lane * us, vectors - lane * u0)];
     for (let v0 = 0; v0 < count; v0 += step) {
       const end = Math.min(count, v0 + step);
       for (let p = 0; p < k; p += length) {
         const ps = Math.min(length, k - p);
-        gather(source, from, moving, u0, us, p, ps);
+        if (lane === 1) gather(source, from, moving, u0, us, p, ps);
+        else gatherPairs(source, from, moving, first, stored, p, ps);
         for (let v = v0; v < end; v += lanes) {
           const vs = Math.min(lanes, count - v);
           widen(panels, panelsAt + v * k + vs * p, ps, vs);
           const at = length < k ? sums + (v - v0) * block : sums;
           for (let u = 0; u < us; u += rows) tile(0, (lanes + u) * ps, ps, at + lanes * u, p > 0);
-          if (p + ps === k) sink.store(at, u0, us, v, vs);
+          if (p + ps < k) continue;
+          if (lane === 2) split(at, us, apart);
+          sink.store(lane === 1 ? at : apart, first, stored, v, vs);
         }
       }
     }
-    sink.finish(u0, us);
+    sink.finish(first, stored);
   }
+}
+
+/** The sums of `us` pairs at `at`, each vector's at `to`. */
+function split(at: number, us: number, to: number): void {
+  for (let u = 0; u < us; u++, to += lanes)
+    for (let j = 0; j < lanes; j++, at++, to++) {
+      const sum = scratch[at];
+      const second = Math.round(sum / secondUnit);
+      scratch[to] = sum - second * secondUnit;
+      scratch[to + lanes] = second;
+    }
 }
 
 /** Brings k elements of each of the `vs` vectors of a staying panel to the start of the scratch. Missing ones are 0. */
@@ -180,6 +208,31 @@ function gather(
       const step = steps[i];
       scratch[w] = source[x0 + step];
       scratch[w + 1] = source[x1 + step];
+    }
+  }
+}
+
+/** The same for pairs. */
+function gatherPairs(
+  source: Float32Array,
+  from: number,
+  { vectors, steps }: Moving,
+  u0: number,
+  us: number,
+  p: number,
+  ps: number,
+): void {
+  const last = u0 + us - 1;
+  let w = lanes * ps;
+  for (let u = u0; u <= last; u += 2 * rows) {
+    const x0 = from + vectors[u];
+    const x1 = from + vectors[Math.min(u + 1, last)];
+    const x2 = from + vectors[Math.min(u + 2, last)];
+    const x3 = from + vectors[Math.min(u + 3, last)];
+    for (let i = p; i < p + ps; i++, w += 2) {
+      const step = steps[i];
+      scratch[w] = source[x0 + step] + secondUnit * source[x1 + step];
+      scratch[w + 1] = source[x2 + step] + secondUnit * source[x3 + step];
     }
   }
 }
