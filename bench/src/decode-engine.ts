@@ -46,7 +46,11 @@ async function llamaCpp(threads: number, file: string): Promise<Decoded> {
   const decode: number[] = [];
   let last = 0;
   let count = 0;
-  for await (const _ of sequence.evaluate(tokens(warmup) as never[], { temperature: 0 })) {
+  for await (const _ of sequence.evaluate(tokens(warmup) as never[], {
+    temperature: 0,
+    // Goes on after what ends a text.
+    yieldEogToken: true,
+  })) {
     const now = performance.now();
     if (count++ > warmup) decode.push(now - last);
     last = now;
@@ -55,7 +59,7 @@ async function llamaCpp(threads: number, file: string): Promise<Decoded> {
   const held = memory();
   let prefill = Number.POSITIVE_INFINITY;
   if (contextSize > prefillTokens)
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 2; i++) {
       await sequence.clearHistory();
       const start = performance.now();
       await sequence.evaluateWithoutGeneratingNewTokens(tokens(prefillTokens) as never[]);

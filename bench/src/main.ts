@@ -91,7 +91,12 @@ function collect(workload: Workload): Promise<WorkloadResult> {
             `${workload.name} failed (${signal ?? code})${cases.length ? ` after "${cases.at(-1)!.name}"` : ""}`,
           ),
         );
-      else resolve({ name: workload.name, title: workload.title, cases });
+      else {
+        // Some cases of a workload are a table of their own.
+        const part = options.case && [options.case];
+        const [name, title] = [[workload.name, ...part].join(" "), [workload.title, ...part].join(": ")];
+        resolve({ name, title, cases });
+      }
     });
   });
 }

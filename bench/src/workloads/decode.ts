@@ -38,7 +38,7 @@ async function decodeCase(model: Model, context: Context, bandwidth: number): Pr
   ].filter((e) => context.wantsEngine(e.name));
   const samples = new Map<string, Decoded[]>(engines.map((e) => [e.name, []]));
   const notes = new Map<string, string>();
-  const rounds = context.effort === quick ? 1 : 3;
+  const rounds = context.effort === quick ? 1 : Math.min(3, context.effort.rounds);
   for (let round = 0; round < rounds; round++)
     for (const e of engines)
       try {
