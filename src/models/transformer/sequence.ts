@@ -1,4 +1,5 @@
 /** Running a decoder: texts as sequences of tokens, each with its own caches, all in one session. */
+import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
 import { InputError } from "../../tensor/errors.ts";
@@ -86,6 +87,9 @@ export class Decoder {
   }
 }
 
+/** Lets other tasks have a turn before all runs but the first: threads that are starting are among them. */
+const betweenRuns = (before: number): Promise<void> | undefined => (before > 0 ? nextTurn() : undefined);
+
 export class Sequence {
   private busy = false;
 
@@ -121,6 +125,7 @@ export class Sequence {
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
         const part = tokens.slice(at, at + n.used);
+        await betweenRuns(at);
         logits = await this.run(part, n.size, Int32Array.of(n.used - 1), options);
         at += n.used;
       }
@@ -137,6 +142,7 @@ export class Sequence {
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
         const rows = Int32Array.from({ length: n.size }, (_, i) => i);
+        await betweenRuns(at);
         const all = await this.run(tokens.slice(at, at + n.used), n.size, rows, options);
         logits.set(all.subarray(0, n.used * vocabSize), at * vocabSize);
         at += n.used;
@@ -209,7 +215,10 @@ export class Sequence {
       // Short ones first: those that go on token by token do not wait for a long prompt.
       const order = feeds.map(({ sequence, tokens }, i) => ({ sequence, tokens, i }));
       order.sort((a, b) => a.tokens.length - b.tokens.length);
-      for (let rest = order; rest.length > 0; ) rest = await Sequence.runTogether(decoder, rest, logits, options);
+      for (let rest = order, runs = 0; rest.length > 0; runs++) {
+        await betweenRuns(runs);
+        rest = await Sequence.runTogether(decoder, rest, logits, options);
+      }
       return logits;
     } finally {
       for (const { sequence } of feeds) sequence.busy = false;
