@@ -107,7 +107,7 @@ export const resizeTaps = (axes: readonly ResizedAxis[], attrs: ResizeAttrs): Ta
 
 /**
  * Resamples any of the axes to `scales` times their length, or to `sizes`. `nearest` moves elements of any dtype;
- * `linear` and `cubic` interpolate numbers, separably over all resized axes.
+ * `linear` and `cubic` interpolate numbers, separably over all resized axes; integers truncate.
  * @throws ShapeError unless exactly one of scales and sizes is given, with one element for each axis
  */
 export const resize = /* @__PURE__ */ defineOp({
