@@ -71,7 +71,8 @@ test("weights in a file are read once, whatever shapes they run with", async () 
   const reads = new Map<string, number>();
   const stored = new Map<string, StoredWeight>();
   for (const [name, w] of weights as ReadonlyMap<string, Weight & { data: Float32Array }>) {
-    const type = w.shape.length === 1 ? undefined : ("q8_0" as const);
+    // One of them in blocks, which are packed: shaders for those take a software driver long to compile.
+    const type = name === "blk.0.ffn_down.weight" ? ("q8_0" as const) : undefined;
     const read = async (): Promise<Weight> => {
       reads.set(name, (reads.get(name) ?? 0) + 1);
       return type ? { type, shape: w.shape, bytes: quantize("Q8_0", w.data) } : w;

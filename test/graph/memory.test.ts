@@ -40,6 +40,12 @@ test.each(["mlp", "conv"])("weights on webgpu leave the host: %s", async (kind) 
   expect(held).toBeLessThan(0.3 * weights);
 });
 
+test("tensors on a device that nobody disposes give their memory to later ones", async () => {
+  const { buffers } = await resultOf<{ buffers: number }>("kept", "60");
+  expect(buffers).toBeGreaterThan(0);
+  expect(buffers).toBeLessThan(30);
+});
+
 describe.each(["cpu", "wasm"])("loading, running and disposing over and over on %s", (device) => {
   test.each([
     ["dispose", 1000],
