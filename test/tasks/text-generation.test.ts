@@ -69,6 +69,47 @@ describe("text generation", () => {
     }
   });
 
+  test("log-probabilities are those of the model's softmax, whatever sampling does to the logits", async () => {
+    using model = await open();
+    const options = { temperature: 2, topK: 3, repetitionPenalty: 1.5, seed: 1, maxTokens: 5, logprobs: 2 };
+    const { logprobs, tokens } = await model.generate("abc", options);
+    const sequence = model.decoder.sequence();
+    let logits = await sequence.feed(await model.tokensOf("abc"));
+    for (const [i, { token, logprob, top }] of logprobs!.entries()) {
+      const total = logits.reduce((sum, v) => sum + Math.exp(v), 0);
+      expect(logprob).toBeCloseTo(logits[token] - Math.log(total), 4);
+      const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a]);
+      expect(top.map((t) => t.token)).toEqual(order.slice(0, 2));
+      logits = await sequence.feed([tokens[i]]);
+    }
+    sequence.dispose();
+  });
+
+  test("sampling options reach the sampler: each leaves the likeliest, or what was not said yet", async () => {
+    using model = await open();
+    const { tokens } = await model.generate("hello", greedy);
+    const hot = { temperature: 5, topP: 1, seed: 4, maxTokens: 12 };
+    expect((await model.generate("hello", hot)).tokens).not.toEqual(tokens);
+    for (const narrow of [{ topK: 1 }, { topP: 0 }, { minP: 1 }, { temperature: 0 }])
+      expect((await model.generate("hello", { ...hot, ...narrow })).tokens).toEqual(tokens);
+    // Logits of what was said are divided by so much that nothing comes twice.
+    const told = (await model.generate("hello", { ...greedy, maxTokens: 40, repetitionPenalty: 1e6 })).tokens;
+    expect(new Set(told).size).toBe(told.length);
+    expect(new Set((await model.generate("hello", { ...greedy, maxTokens: 40 })).tokens).size).toBeLessThan(40);
+  });
+
+  test("cancelling a ReadableStream stops the generation", async () => {
+    using model = await open();
+    const stream = model.stream("hello", { ...greedy, maxTokens: 50 });
+    const reader = stream.toReadableStream().getReader();
+    await reader.read();
+    await reader.cancel();
+    const { length } = stream.generation.tokens;
+    expect(length).toBeLessThan(10);
+    await model.generate("other", greedy);
+    expect([stream.generation.tokens.length, stream.generation.finish]).toEqual([length, undefined]);
+  });
+
   test("a full context ends it; a prompt beyond it is refused", async () => {
     using model = await open();
     const g = await model.generate("x".repeat(50), { temperature: 0, maxTokens: 100 });
