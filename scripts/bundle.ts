@@ -64,28 +64,25 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     "wasm-core",
     /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
-  // Of several backends: in a chunk of one of them, they would bring that to the others.
-  ["ops-data", /^ops\/(pad|tile|depth-to-space|arg-reduce)$/],
   ["onnx-core", /^formats\/onnx\/[^/]+$/],
   // The other operators: Node reads all of them for the root entry, and takes a millisecond for each file.
-  ["ops-usual", /^ops\/(arg-reduce|cumulative|depth-to-space|pad|tile)$/],
+  ["ops-usual", /^ops\/(arg-reduce|bitwise|cumulative|depth-to-space|pad|tile)$/],
+  ["ops-random", /^ops\/(random|mersenne-twister)$/],
+  ["ops-decoder", /^ops\/(cached-attention|kv-.*|rotary-embedding)$/],
   ["ops-norms", /^ops\/(group-norm|local-norm|nll-loss)$/],
   [
     "ops-images",
-    /^ops\/(conv-transpose|resample|resize|grid-sample|affine-grid|image-.*|max-.*|roi-align|deform-conv|col2im|non-max-suppression|center-crop-pad)$/,
+    /^ops\/(resample|resize|grid-sample|affine-grid|image-.*|max-.*|roi-align|deform-conv|col2im|non-max-suppression|center-crop-pad)$/,
   ],
   ["ops-products", /^ops\/(conv-integer|matmul-integer|quantize|quantized-product|matmul-n-bits|quantized-matmul)$/],
-  [
-    "ops-sequence",
-    /^ops\/(cached-attention|kv-.*|rotary-embedding|tensor-scatter|linear-attention|causal-conv|rnn|gru|lstm|recurrent)$/,
-  ],
+  ["ops-sequence", /^ops\/(tensor-scatter|linear-attention|causal-conv|rnn|gru|lstm|recurrent)$/],
   [
     "ops-indexing",
-    /^ops\/(gather-.*|scatter.*|topk|one-hot|reverse-sequence|bitwise|eye-like|trilu|einsum|det|non-zero|compress|host-values|order)$/,
+    /^ops\/(gather-.*|scatter.*|topk|one-hot|reverse-sequence|eye-like|trilu|einsum|det|non-zero|compress|host-values|order)$/,
   ],
   [
     "ops-rare",
-    /^ops\/(ml\/.*|string-.*|regex-.*|tfidf-vectorizer|array-feature-extractor|stft|dft|window-functions|mel-.*|random|mersenne-twister|unique)$/,
+    /^ops\/(ml\/.*|string-.*|regex-.*|tfidf-vectorizer|array-feature-extractor|stft|dft|window-functions|mel-.*|unique)$/,
   ],
 ];
 
