@@ -12,7 +12,9 @@
  *   3x3, same                             5.5  5.5
  *   2x3, same                             7.1  8.2   V8 moves all products before all sums: 6 of each stay in
  *                                                    registers, where of 9 or 12 sums some wait in memory each turn
- *   2x3 twice a turn, 4x2, 2x2            5.9  5.9;  5.0  5.0;  5.7  7.1
+ *   2x3 twice a turn                      5.9  5.9
+ *   2x2                                   5.7  7.1
+ *   3x3, a sum stored after each row      7.6  8.1   the stores fix V8's order; not worth the trick
  *   Math.fround on every sum              half of the first: V8 computes doubles and rounds
  *   indices without | 0                   a tenth slower: checked for overflow before their bounds
  * Long vectors are taken in parts, so that panels stay in the first and second cache: 1024x1024x1024 4.9 without,
