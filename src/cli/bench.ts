@@ -24,7 +24,7 @@ export const bench: Command = {
     },
     shape: shapeOption,
     runs: { type: "string", value: "N", help: "timed runs; default 20" },
-    profile: { type: "boolean", help: "time each step and list them, slowest kernels first" },
+    profile: { type: "boolean", help: "time each step and list them with GFLOP/s and GB/s, slowest first" },
     ...deviceOptions,
     json: { type: "boolean", help: "print as JSON" },
   },
@@ -95,6 +95,18 @@ function randomTensor(dtype: DType, shape: Shape, seed: number): HostTensor {
   return t;
 }
 
+/** Multiplications and additions of a product or convolution, from the shapes that the step tells; 0 for other operators. */
+function flopOf({ op, inputs, outputs }: StepInfo): number {
+  const dims = (type: string): number[] => (/\[(.*)\]/.exec(type)?.[1] ?? "").split(",").map(Number);
+  const size = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+  const [a, b, y] = [inputs[0] ?? "", inputs[1] ?? "", outputs[0] ?? ""].map(dims);
+  if (op === "conv") return 2 * size(y) * size(b.slice(1));
+  if (op !== "matmul" && op !== "gemm") return 0;
+  // Whichever is transposed: [m, k] and [k, n] to [m, n].
+  const depth = b.length === 2 ? Math.sqrt((size(a) * size(b)) / size(y)) : a[a.length - 1];
+  return 2 * size(y) * depth;
+}
+
 function profileTable(steps: readonly StepInfo[]): string {
   const total = steps.reduce((sum, s) => sum + (s.ms ?? 0), 0);
   const rows = [...steps]
@@ -105,8 +117,9 @@ function profileTable(steps: readonly StepInfo[]): string {
       `${(((s.ms ?? 0) / total) * 100).toFixed(1)}%`,
       s.kernel,
       s.outputs.join(" "),
+      flopOf(s) && s.ms ? `${(flopOf(s) / 1e6 / s.ms).toFixed(1)} GFLOP/s` : "",
       `${(s.bytes / 1e6 / (s.ms || 1)).toFixed(1)} GB/s`,
       s.node.slice(0, 40),
     ]);
-  return table([["time", "share", "kernel", "output", "moved", "node"], ...rows], [0, 1, 4]);
+  return table([["time", "share", "kernel", "output", "computed", "moved", "node"], ...rows], [0, 1, 4, 5]);
 }

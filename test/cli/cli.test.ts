@@ -221,6 +221,8 @@ describe("forwardpass", () => {
     const { out } = await cli("bench", model("mnist-mlp"), "--runs", "3", "--profile");
     expect(out).toMatch(/median +.* per second/);
     expect(out).toMatch(/kernel .*\n/);
+    // One rate for each of its three products.
+    expect(out.match(/\d GFLOP\/s/g)).toHaveLength(3);
     const report = JSON.parse((await cli("bench", model("mnist-mlp"), "--runs", "2", "--json")).out);
     expect(report.medianMs).toBeGreaterThan(0);
   });
