@@ -38,7 +38,8 @@ const isolation = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
-const page = '<!doctype html><meta charset="utf-8"><title>page</title><script type="module" src="/page.js"></script>';
+const page = '<!doctype html><meta charset="utf-8"><title>page</title>';
+const script = '<script type="module" src="/page.js"></script>';
 
 export interface PageServer {
   /** Without a slash at the end. */
@@ -49,11 +50,15 @@ export interface PageServer {
 }
 
 /**
- * Serves `/` as a page, isolated unless asked with `?plain`, that runs the bundle of `entry`.
+ * Serves `/` as a page, isolated unless asked with `?plain`, that runs the bundle of `entry`, if there is one.
  * @param folders that are served too, by the first part of the path
  */
-export async function startServer(entry: string, folders: Readonly<Record<string, string>>): Promise<PageServer> {
-  const { outputFiles } = await bundleForPage({ entryPoints: [{ in: entry, out: "page" }], external: ["node:*"] });
+export async function startServer(
+  entry: string | undefined,
+  folders: Readonly<Record<string, string>>,
+): Promise<PageServer> {
+  const entryPoints = entry ? [{ in: entry, out: "page" }] : [];
+  const { outputFiles } = await bundleForPage({ entryPoints, external: ["node:*"] });
   const scripts = new Map(outputFiles.map((f) => [`/${f.path.split(/[\\/]/).at(-1)}`, f.contents]));
   const requests = new Map<string, (string | undefined)[]>();
 
@@ -65,7 +70,7 @@ export async function startServer(entry: string, folders: Readonly<Record<string
       "Cache-Control": "no-store",
       ...(searchParams.has("plain") ? {} : isolation),
     };
-    const made = pathname === "/" ? page : scripts.get(pathname);
+    const made = pathname === "/" ? page + (entry ? script : "") : scripts.get(pathname);
     if (made) {
       response.writeHead(200, headers).end(made);
       return;
