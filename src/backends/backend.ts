@@ -222,6 +222,8 @@ export interface Backend<S extends Step = Step> {
   ): S | undefined;
   /** Whether an output may take over the memory of an input that dies. Default true. */
   readonly inplace?: boolean;
+  /** 16-bit floats are stored, not computed with: graphs of them compute in f32. Default false. */
+  readonly widens?: boolean;
   /** Rewrites a plan whose kernels are chosen: joins steps that run better as one. */
   refine?(plan: StagePlan<S>): StagePlan<S>;
   /** Loads what graphs of these operators and input dtypes take beyond what is there. Called before `open`. */

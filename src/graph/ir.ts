@@ -76,6 +76,14 @@ export function subgraphsOf(node: Node): Graph[] {
 export const isGraph = (v: unknown): v is Graph =>
   typeof v === "object" && v !== null && "nodes" in v && "constants" in v && "valueCount" in v;
 
+export type Half = "f16" | "bf16";
+export const isHalf = (dtype: unknown): dtype is Half => dtype === "f16" || dtype === "bf16";
+
+/** Whether 16-bit floats go in or out, lie among the weights, or are made. */
+export const usesHalves = ({ inputs, outputs, constants, nodes }: Graph): boolean =>
+  [...inputs, ...outputs, ...constants.values()].some((t) => isHalf(t.dtype)) ||
+  nodes.some((n) => Object.values(n.attrs).some(isHalf));
+
 /** The node that produces each value. */
 export function producers(graph: Graph): Map<ValueId, Node> {
   const map = new Map<ValueId, Node>();

@@ -7,7 +7,7 @@ import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
 import { checkInput, checkType, zeros } from "./inputs.ts";
-import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
+import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
 import { operatorsToRun, optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
@@ -89,8 +89,13 @@ export interface StepInfo {
 /** Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes. */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
   const { device } = options;
-  const ready = options.optimize === false ? graph : optimize(graph, options.ownsWeights);
+  const optimizes = options.optimize !== false;
+  const halves = usesHalves(graph);
+  // Loaded for those who need it.
+  if (optimizes && halves && device.widens) graph = (await import("./passes/widen.ts")).widen(graph);
+  const ready = optimizes ? optimize(graph, options.ownsWeights) : graph;
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
+  if (halves) dtypes.push("f16");
   await device.load?.(operatorsToRun(ready), dtypes);
   // Loaded for those who ask: most pages don't.
   const verification = options.verify ? await import("./verify.ts") : undefined;

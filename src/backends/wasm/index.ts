@@ -51,6 +51,8 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ],
   ["kvAppend rotaryEmbedding cachedAttention", async () => (await import("./decoder.ts")).decoderKernels(target)],
   ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
+  // Asked for by a dtype: casts are in nearly every transformer.
+  ["f16 bf16", async () => (await import("./cast-half.ts")).castHalfKernels(target)],
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
   ["conv", async () => (await import("./conv.ts")).convKernels(target)],
   ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels(target)],
@@ -97,11 +99,14 @@ const onIntegers: ReadonlySet<string> = new Set(
 /** Done while planning, without a kernel. */
 const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);
 
+/** 16-bit floats become f32 at once. */
+const asF32: ReadonlySet<DType> = new Set(["f32", "f16", "bf16"]);
+
 /** Whether some form of the operator, on these dtypes of the model's inputs, needs a plain kernel. */
 function needsPlain(op: OpDef, covered: boolean, dtypes: readonly DType[]): boolean {
   if (op.view || planned.has(op.name)) return false;
   if (!covered || partial.has(op.name)) return true;
-  return dtypes.some((t) => t !== "f32" && (t !== "i64" || onIntegers.has(op.name)));
+  return dtypes.some((t) => !asF32.has(t) && (t !== "i64" || onIntegers.has(op.name)));
 }
 
 /**
@@ -117,6 +122,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   const own = new KernelFamilies<WasmStep>(familiesFor(target));
   return {
     name: "wasm",
+    widens: true,
     async ownKernels() {
       await own.load();
       return own.kernels;
@@ -127,7 +133,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
     kernelsFor: (op) => (plain ? [...own.for(op), ...plain.kernelsFor(op)] : own.for(op)),
     fallback: referenceStep as Backend<AnyStep>["fallback"],
     async load(ops, dtypes) {
-      await own.load(new Set(ops.map((op) => op.name)));
+      await own.load(new Set([...ops.map((op) => op.name), ...dtypes]));
       const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
       if (rest.length === 0) return;
       plain ??= (await import("../cpu/index.ts")).cpu();

@@ -1,0 +1,106 @@
+/** 16-bit floats: conversions, and models that compute with them in f32. */
+import { afterAll, describe, expect, test } from "vitest";
+import type { Backend } from "../../src/backends/backend.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { bitCast, cast, compile, graph, layerNorm, matmul, mul, relu, softmax } from "../../src/index.ts";
+import type { DType } from "../../src/tensor/dtype.ts";
+import { decodeTable, encodeFloats } from "../../src/tensor/float.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { tensorFrom } from "../cases/case.ts";
+import { withWorkers } from "./workers.ts";
+
+const onTwo = await withWorkers({ threads: 2, parallelWork: 0 });
+afterAll(onTwo.dispose);
+const devices: Record<string, () => Backend> = {
+  "one thread": () => wasm({ threads: 1 }),
+  "baseline SIMD": () => wasm({ threads: 1, features: { relaxedSimd: false } }),
+  "two threads": () => onTwo.backend,
+};
+const kinds = ["f16", "bf16"] as const;
+
+/** Numbers whose NaNs are all alike. */
+const numbers = (data: unknown): number[] => Array.from(data as Float32Array);
+
+describe.each(Object.entries(devices))("on %s", (_, open) => {
+  const device = open();
+
+  test.each(kinds)("every %s is its f32", async (kind) => {
+    const data = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    using session = await compile(
+      graph(({ input }) => ({ y: cast(input("x", kind, ["n"]), { to: "f32" }) })),
+      { device },
+    );
+    for (const n of [65536, 3, 65535]) {
+      const x = { dtype: kind, shape: [n], data: data.slice(-n) };
+      expect(numbers((await session.run({ x })).y.data)).toEqual(Array.from(x.data, (bits) => decodeTable(kind)[bits]));
+    }
+    expect(new Set(session.explain().map((s) => s.kernel))).toEqual(new Set(["wasm/cast/half"]));
+  });
+
+  test.each(kinds)("every f32 rounds to %s as it should", async (kind) => {
+    using session = await compile(
+      graph(({ input }) => ({ y: cast(input("x", "f32", ["n"]), { to: kind }) })),
+      { device },
+    );
+    const bits = new Uint32Array(60_001);
+    // All exponents, with mantissas around the ties of both formats and at random.
+    const mantissas = [
+      0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0x18000, 0x7fefff, 0x7fffff,
+    ];
+    for (let i = 0; i < bits.length; i++) {
+      const mantissa = i % 2 ? mantissas[(i >> 1) % mantissas.length] : Math.imul(i, 2654435761) >>> 9;
+      bits[i] = ((i % 512) << 23) | mantissa;
+    }
+    const x = new Float32Array(bits.buffer);
+    const expected = new Uint16Array(x.length);
+    encodeFloats(kind, x, expected);
+    const { y } = await session.run({ x: { dtype: "f32", shape: [x.length], data: x } });
+    const value = (b: number): number => decodeTable(kind)[b];
+    const wrong = Array.from(y.data as Uint16Array).findIndex((b, i) => !Object.is(value(b), value(expected[i])));
+    expect([wrong, wrong < 0 ? 0 : bits[wrong]]).toEqual([-1, 0]);
+  });
+
+  test.each(kinds)("a model in %s computes in f32, without references", async (kind) => {
+    const half = (seed: number, shape: number[]) => {
+      const data = new Uint16Array(shape.reduce((a, b) => a * b, 1));
+      encodeFloats(kind, tensorFrom(seed, "f32", shape).data as Float32Array, data);
+      return { dtype: kind, shape, data };
+    };
+    const decode = (data: unknown): Float32Array =>
+      Float32Array.from(data as Uint16Array, (bits) => decodeTable(kind)[bits]);
+    const wide = (seed: number, shape: number[]) => ({
+      dtype: "f32" as const,
+      shape,
+      data: decode(half(seed, shape).data),
+    });
+    const model = (dtype: DType, tensor: (seed: number, shape: number[]) => HostTensor) =>
+      graph(({ input, weight }) => {
+        const x = input("x", dtype, [5, 32]);
+        const h = relu(matmul(x, weight(tensor(1, [32, 48])), weight(tensor(2, [48]))));
+        const rounded = cast(cast(mul(h, h), { to: kind }), { to: dtype });
+        return { y: softmax(layerNorm(rounded, weight(tensor(3, [48])), { axis: -1 }), { axis: -1 }), h };
+      });
+    using session = await compile(model(kind, half), { device });
+    using exact = await compile(model("f32", wide), { device, optimize: false });
+    const actual = await session.run({ x: half(4, [5, 32]) });
+    const expected = await exact.run({ x: wide(4, [5, 32]) });
+    for (const name of ["y", "h"]) {
+      expect([actual[name].dtype, actual[name].shape]).toEqual([kind, [5, 48]]);
+      const values = decode(actual[name].data);
+      (expected[name].data as Float32Array).forEach((v, i) => {
+        // A step of the format, twice: a sum that differs in f32 may round to the neighbour.
+        expect(Math.abs(values[i] - v)).toBeLessThanOrEqual(1e-7 + Math.abs(v) * (kind === "f16" ? 2 ** -10 : 2 ** -7));
+      });
+    }
+    for (const { kernel } of session.explain()) expect(kernel).not.toMatch(/reference/);
+  });
+
+  test("what looks at bits sees those of the model's dtype", async () => {
+    using session = await compile(
+      graph(({ input }) => ({ y: bitCast(input("x", "f16", ["n"]), { to: "u16" }) })),
+      { device },
+    );
+    const data = Uint16Array.of(0x3c00, 0x7bff, 1);
+    expect((await session.run({ x: { dtype: "f16", shape: [3], data } })).y.data).toEqual(data);
+  });
+});
