@@ -4,7 +4,8 @@
  *   a norm, or an elementwise step, into products of few rows: each workgroup computes what it multiplies with
  *   a rotation into the cache that its result is appended to
  *
- * Computing a norm again in every workgroup reads a few kilobytes from a cache; a step of its own costs a dispatch.
+ * Computing a norm again in every workgroup reads a few kilobytes from a cache; a step of its own costs a dispatch. The
+ * product with a vocabulary has so many workgroups that the dispatch costs less.
  */
 import { kvAppend } from "../../ops/kv-append.ts";
 import { layerNorm, rmsNorm } from "../../ops/layer-norm.ts";
@@ -19,6 +20,9 @@ import { type GpuTarget, storageOf } from "./target.ts";
 import { literal, read } from "./wgsl.ts";
 
 type Planned = PlannedStep<AnyStep>;
+
+/** Columns of a product, for each row of its matrix, up to which a norm is computed in every workgroup. */
+const mostColumns = 16;
 
 export function absorbSteps(plan: StagePlan<AnyStep>, target: GpuTarget): StagePlan<AnyStep> {
   const readers = countReaders(plan);
@@ -65,10 +69,11 @@ function absorb(before: Planned, after: Planned, slot: number, target: GpuTarget
 /** x / rms(x) * scale, or (x - mean) / deviation * scale + bias, row by row. */
 function normPrologue(
   { op, inputs, outputs, attrs }: Planned,
-  { m, k }: Gemv,
+  { m, n, k }: Gemv,
   first: number,
   target: GpuTarget,
 ): Prologue | undefined {
+  if (n > mostColumns * k) return undefined;
   const rms = op.name === rmsNorm.op.name;
   if (!rms && op.name !== layerNorm.op.name) return undefined;
   const [x, scale, bias] = inputs as (Place | undefined)[];
