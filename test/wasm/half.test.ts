@@ -1,6 +1,7 @@
 /** 16-bit floats: conversions, and models that compute with them in f32. */
 import { afterAll, describe, expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
+import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { bitCast, cast, compile, graph, layerNorm, matmul, mul, relu, softmax } from "../../src/index.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
@@ -59,6 +60,10 @@ describe.each(Object.entries(devices))("on %s", (_, open) => {
     const wrong = Array.from(y.data as Uint16Array).findIndex((b, i) => !Object.is(value(b), value(expected[i])));
     expect([wrong, wrong < 0 ? 0 : bits[wrong]]).toEqual([-1, 0]);
   });
+});
+
+describe.each(Object.entries({ ...devices, cpu }))("models on %s", (_, open) => {
+  const device = open();
 
   test.each(kinds)("a model in %s computes in f32, without references", async (kind) => {
     const half = (seed: number, shape: number[]) => {

@@ -3,14 +3,15 @@
  * - `where`: one loop over runs for every dtype of one array element (elements are moved, not looked at).
  * - `cast/direct`: TypedArray.set, which converts as C does, where both dtypes are what their arrays hold.
  * - `cast/big`: i64 from and to numbers through its two 32-bit halves, ten times faster than through BigInt.
- * - `cast/half`: f16 by table and bf16 by shifting, to f32.
+ * - `cast/half`: f16 and bf16 to f32 by table, and back by the bits of the f32.
  */
 import { cast } from "../../ops/cast.ts";
 import { not } from "../../ops/logical.ts";
 import { where } from "../../ops/where.ts";
 import { toBigInt } from "../../tensor/convert.ts";
 import { type DType, isFloat, type TypedArray } from "../../tensor/dtype.ts";
-import { f16Table } from "../../tensor/float.ts";
+import { decodeTable, encodeFloats } from "../../tensor/float.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, kernel } from "../backend.ts";
 import { type Runs, runsOf } from "./elementwise-runs.ts";
 
@@ -91,25 +92,22 @@ const castBig = kernel(cast, "cpu/cast/big", ([x], [y]): HostStep | undefined =>
   return undefined;
 });
 
+const halfOf = ({ dtype }: TensorType): "f16" | "bf16" | undefined =>
+  dtype === "f16" || dtype === "bf16" ? dtype : undefined;
+
 const castHalf = kernel(cast, "cpu/cast/half", ([x], [y]): HostStep | undefined => {
-  if (y.dtype !== "f32") return undefined;
-  if (x.dtype === "f16")
+  const [from, to] = [halfOf(x), halfOf(y)];
+  if (from && y.dtype === "f32") {
+    const table = decodeTable(from);
     return {
       run([a], [b]) {
-        const table = f16Table();
         const src = a as Uint16Array;
         const dst = b as Float32Array;
         for (let i = 0; i < dst.length; i++) dst[i] = table[src[i]];
       },
     };
-  if (x.dtype === "bf16")
-    return {
-      run([a], [b]) {
-        const src = a as Uint16Array;
-        const bits = new Uint32Array(b.buffer, b.byteOffset, b.length);
-        for (let i = 0; i < bits.length; i++) bits[i] = src[i] << 16;
-      },
-    };
+  }
+  if (to && x.dtype === "f32") return { run: ([a], [b]) => encodeFloats(to, a as Float32Array, b as Uint16Array) };
   return undefined;
 });
 

@@ -79,6 +79,7 @@ export function cpu(): CpuBackend {
     kernelsFor: (op) => loaded.for(op),
     fallback: referenceStep as Backend<HostStep>["fallback"],
     load: (ops) => loaded.load(new Set(ops.map((op) => op.name))),
+    widens: true,
     open: () => new HostSession(),
   };
 }
