@@ -1,5 +1,6 @@
 /** From a model file to an answer: `forwardpass/tasks`. */
 
+export type { Decoder, Feed, FeedOptions, Sequence } from "../models/transformer/sequence.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
 export {
   cosineSimilarity,
