@@ -4,7 +4,7 @@
  */
 import type { StagePlan } from "./backends/backend.ts";
 import { wasm } from "./backends/wasm/index.ts";
-import type { PlacedValue, ProgramImage } from "./backends/wasm/session.ts";
+import type { PlacedValue, ProgramImage } from "./backends/wasm/program.ts";
 import { type AnyStep, isWasmStep } from "./backends/wasm/step.ts";
 import type { SourceInput } from "./formats/source.ts";
 import { planInputs } from "./graph/preview.ts";

@@ -10,7 +10,8 @@ import { elementwiseKernels } from "./elementwise.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
-import { imageOf, type ProgramImage, WasmSession } from "./session.ts";
+import type { ProgramImage } from "./program.ts";
+import { imageOf, WasmSession } from "./session.ts";
 import type { AnyStep, WasmStep, WasmTarget } from "./step.ts";
 
 export interface WasmOptions {
