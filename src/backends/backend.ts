@@ -250,7 +250,10 @@ export interface DeviceSession<S extends Step = Step> {
   dispose(): void;
 }
 
-/** Kernels that belong together. `ops` are the names of their operators, separated by spaces; "*": always loaded. */
+/**
+ * Kernels that belong together. `ops` are the names of their operators, separated by spaces, or dtypes that ask for them;
+ * "*": always loaded.
+ */
 export type KernelFamily<S extends Step> = readonly [ops: string, load: () => Promise<readonly Kernel<S>[]>];
 
 /** The kernels of a backend, loaded by family when a graph has one of their operators. */

@@ -1,14 +1,25 @@
+/** Bytes up to which a writer is a plain array. */
+const fewBytes = 256;
+
 /** An append-only byte buffer with the number encodings of the WebAssembly binary format. */
 export class Writer {
-  // Not a typed array: most are a few bytes long, and those are slow to make.
-  private readonly bytes: number[] = [];
+  // Most writers hold a few bytes, and typed arrays are slow to make; a plain array takes eight bytes for each.
+  private few: number[] = [];
+  private bytes: Uint8Array<ArrayBuffer> | undefined;
+  private length = 0;
 
   byte(value: number): void {
-    this.bytes.push(value);
+    if (this.bytes === undefined && this.few.length < fewBytes) this.few.push(value);
+    else this.reserve(1)[this.length++] = value;
   }
 
   append(source: ArrayLike<number>): void {
-    for (let i = 0; i < source.length; i++) this.bytes.push(source[i]);
+    if (this.bytes === undefined && this.few.length + source.length <= fewBytes)
+      for (let i = 0; i < source.length; i++) this.few.push(source[i]);
+    else {
+      this.reserve(source.length).set(source, this.length);
+      this.length += source.length;
+    }
   }
 
   /** Unsigned LEB128 of an integer in 0 .. 2^32 - 1. */
@@ -69,6 +80,22 @@ export class Writer {
   }
 
   toBytes(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.bytes);
+    return this.bytes ? this.bytes.slice(0, this.length) : new Uint8Array(this.few);
+  }
+
+  /** Room for so many more, in a typed array. */
+  private reserve(extra: number): Uint8Array<ArrayBuffer> {
+    if (!this.bytes) {
+      this.length = this.few.length;
+      this.bytes = Uint8Array.from(this.few);
+      this.few = [];
+    }
+    const wanted = this.length + extra;
+    if (wanted > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(wanted, 2 * this.bytes.length));
+      grown.set(this.bytes);
+      this.bytes = grown;
+    }
+    return this.bytes;
   }
 }
