@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { root, writeDist } from "../scripts/bundle.ts";
 import type * as Forwardpass from "../src/index.ts";
 import { TestServer } from "./formats/server.ts";
-import { encodeModel, type NodeSpec } from "./onnx/encode.ts";
+import { encodeModel, node } from "./onnx/encode.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-contract-"));
 const server = await TestServer.open();
@@ -28,18 +28,6 @@ beforeAll(async () => {
 afterAll(async () => {
   server.close();
   await rm(folder, { recursive: true });
-});
-
-const node = (
-  type: string,
-  inputs: string[],
-  outputs: string[],
-  attributes: NodeSpec["attributes"] = {},
-): NodeSpec => ({
-  type,
-  inputs,
-  outputs,
-  attributes,
 });
 
 /** y = x + x for x of any length. */

@@ -1,19 +1,7 @@
 /** Branches and loop bodies: measured, stopped and planned like the graph around them. */
 import { describe, expect, test } from "vitest";
 import { hostTensor, load } from "../../src/index.ts";
-import { encodeModel, type GraphSpec, type NodeSpec } from "../onnx/encode.ts";
-
-const node = (
-  type: string,
-  inputs: string[],
-  outputs: string[],
-  attributes: NodeSpec["attributes"] = {},
-): NodeSpec => ({
-  type,
-  inputs,
-  outputs,
-  attributes,
-});
+import { encodeModel, type GraphSpec, node } from "../onnx/encode.ts";
 
 /** a -> a + step, for as long as `a` is below `limit`. */
 const body: GraphSpec = {

@@ -3,19 +3,8 @@ import { describe, expect, test } from "vitest";
 import { importOnnx } from "../../src/formats/onnx/index.ts";
 import { FormatError, type HostTensor, hostTensor, InputError, load } from "../../src/index.ts";
 import type { HostValue } from "../../src/tensor/tensor.ts";
-import { encodeModel, type GraphSpec, type ModelSpec, type NodeSpec } from "./encode.ts";
+import { encodeModel, type GraphSpec, type ModelSpec, type NodeSpec, node } from "./encode.ts";
 
-const node = (
-  type: string,
-  inputs: string[],
-  outputs: string[],
-  attributes: NodeSpec["attributes"] = {},
-): NodeSpec => ({
-  type,
-  inputs,
-  outputs,
-  attributes,
-});
 const f32 = (...values: number[]): HostTensor => hostTensor(values);
 const i64 = (value: number): HostTensor => ({ dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(value)) });
 const bool = (value: boolean): HostTensor => ({ dtype: "bool", shape: [], data: Uint8Array.of(value ? 1 : 0) });

@@ -13,6 +13,14 @@ export interface NodeSpec {
   attributes?: Record<string, AttributeSpec>;
 }
 
+/** A node as most tests write it. */
+export const node = (
+  type: string,
+  inputs: string[],
+  outputs: string[],
+  attributes: NodeSpec["attributes"] = {},
+): NodeSpec => ({ type, inputs, outputs, attributes });
+
 export type AttributeSpec =
   | { int: number }
   | { ints: number[] }

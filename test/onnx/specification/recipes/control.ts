@@ -1,13 +1,6 @@
 /** Recipes of ONNX control flow, sequences and optionals. */
-import type { GraphSpec, NodeSpec } from "../../encode.ts";
+import { type GraphSpec, node as n } from "../../encode.ts";
 import { always, node, of, onnxCode, type Recipes, scalar, values, x } from "../recipe.ts";
-
-const n = (type: string, inputs: string[], outputs: string[], attributes: NodeSpec["attributes"] = {}): NodeSpec => ({
-  type,
-  inputs,
-  outputs,
-  attributes,
-});
 
 const returning: GraphSpec = { nodes: [n("Identity", ["outer"], ["result"])], outputs: [{ name: "result" }] };
 
