@@ -3,6 +3,7 @@ import { fork } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { commonOptions, printsHelp } from "./arguments.ts";
 import { openEngines } from "./engines/index.ts";
 import { describe, machine } from "./machine.ts";
 import { writeMarkdown } from "./markdown.ts";
@@ -37,14 +38,8 @@ FORWARDPASS_DIST=DIR measures another build than dist/.`;
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    quick: { type: "boolean" },
-    turns: { type: "string" },
+    ...commonOptions,
     threads: { type: "string", default: "1,2" },
-    case: { type: "string", default: "" },
-    engine: { type: "string", default: "" },
-    json: { type: "boolean" },
-    markdown: { type: "boolean" },
-    help: { type: "boolean" },
     only: { type: "string" },
   },
 });
@@ -102,12 +97,7 @@ function collect(workload: Workload): Promise<WorkloadResult> {
 }
 
 async function main(): Promise<void> {
-  const unknown = positionals.filter((p) => !workloads.some((w) => w.name === p));
-  if (options.help || unknown.length) {
-    console.error(unknown.length ? `bench: there is no workload "${unknown[0]}"\n\n${help}` : help);
-    process.exitCode = unknown.length ? 2 : 0;
-    return;
-  }
+  if (printsHelp(help, options.help, positionals, workloads)) return;
   const here = machine();
   const say = (text: string): void => (options.json ? undefined : console.log(text));
   say(`${describe(here)}\n${legend.join("\n")}`);

@@ -3,6 +3,7 @@
  * the machine's GPU; where there is none, on SwiftShader, which computes on the CPU.
  */
 import { parseArgs } from "node:util";
+import { commonOptions, printsHelp } from "../arguments.ts";
 import { describe, machine } from "../machine.ts";
 import { type CaseResult, compare, type EngineResult } from "../measure.ts";
 import { notesOf, plainTable, rowsOf, type WorkloadResult } from "../report.ts";
@@ -28,15 +29,9 @@ FORWARDPASS_DIST=DIR measures another build than dist/, FORWARDPASS_CHROMIUM=PAT
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    quick: { type: "boolean" },
-    turns: { type: "string" },
-    case: { type: "string", default: "" },
-    engine: { type: "string", default: "" },
+    ...commonOptions,
     where: { type: "string", default: "node,page" },
     swiftshader: { type: "boolean" },
-    json: { type: "boolean" },
-    markdown: { type: "boolean" },
-    help: { type: "boolean" },
   },
 });
 
@@ -105,12 +100,7 @@ async function modelsFor(place: Place, { workload, quick, case: wanted }: Reques
 }
 
 async function main(): Promise<void> {
-  const unknown = positionals.filter((p) => !workloads.some((w) => w.name === p));
-  if (options.help || unknown.length) {
-    console.error(unknown.length ? `bench: there is no workload "${unknown[0]}"\n\n${help}` : help);
-    process.exitCode = unknown.length ? 2 : 0;
-    return;
-  }
+  if (printsHelp(help, options.help, positionals, workloads)) return;
   const base = {
     workload: "",
     quick: options.quick,

@@ -6,10 +6,8 @@ import type * as Tasks from "../../../src/tasks/index.ts";
 import { installDawn } from "../../../test/gpu/dawn.ts";
 import { forwardpassWebgpu } from "../engines/forwardpass-webgpu.ts";
 import { distFolder, rootFolder } from "../paths.ts";
-import { adapterOf } from "./adapter.ts";
-import { measureCeilings } from "./ceilings.ts";
-import { gpuEffort, type Request, spanOf, type Told } from "./protocol.ts";
-import { workloads } from "./workloads.ts";
+import { answer } from "./answer.ts";
+import type { Request, Told } from "./protocol.ts";
 
 const tell = (message: Told): boolean => process.send!(message);
 const request = JSON.parse(process.argv[2]) as Request;
@@ -23,30 +21,13 @@ const device = await openWebgpu().catch((e: Error) => {
   tell({ kind: "trouble", message: e.message });
   process.exit(1);
 });
-const adapter = adapterOf(device.device);
-if (request.workload === "ceilings") {
-  tell({ kind: "adapter", adapter });
-  const wanted = !adapter.software || request.swiftshader;
-  if (wanted) tell({ kind: "ceilings", ceilings: await measureCeilings(device.device, spanOf(request)) });
-} else {
-  const api = await dist<typeof Root>("index.js");
-  const { textGeneration } = await dist<typeof Tasks>("tasks.js");
-  const own = "forwardpass Node";
-  await workloads
-    .find((w) => w.name === request.workload)!
-    .run({
-      device,
-      own,
-      textGeneration,
-      languageModels: request.languageModels,
-      threads: [1],
-      effort: gpuEffort(request),
-      quick: request.quick === true,
-      wants: (name) => name.includes(request.case),
-      wantsEngine: () => true,
-      openEngines: async () => [forwardpassWebgpu(own, api, device)],
-      readFile: (path) => readFile(new URL(path, rootFolder)),
-      report: (result) => tell({ kind: "result", result }),
-    });
-}
+const own = "forwardpass Node";
+await answer(request, {
+  device,
+  own,
+  tell,
+  loadTextGeneration: async () => (await dist<typeof Tasks>("tasks.js")).textGeneration,
+  openEngines: async () => [forwardpassWebgpu(own, await dist<typeof Root>("index.js"), device)],
+  readFile: (path) => readFile(new URL(path, rootFolder)),
+});
 process.exit(0);

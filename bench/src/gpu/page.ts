@@ -7,10 +7,8 @@ import { forwardpassWebgpu } from "../engines/forwardpass-webgpu.ts";
 import { gpujs } from "../engines/gpujs.ts";
 import { jax } from "../engines/jax.ts";
 import { type Ort, ortEngine } from "../engines/ort-engine.ts";
-import { adapterOf } from "./adapter.ts";
-import { measureCeilings } from "./ceilings.ts";
-import { gpuEffort, type Request, spanOf, type Told } from "./protocol.ts";
-import { workloads } from "./workloads.ts";
+import { answer } from "./answer.ts";
+import type { Request, Told } from "./protocol.ts";
 
 const own = "forwardpass page";
 
@@ -50,30 +48,14 @@ const { tell } = globalThis as unknown as { tell(message: Told): void };
 async function measureFor(request: Request): Promise<void> {
   const { openWebgpu } = await served<typeof Webgpu>("/dist/webgpu.js");
   const device = await openWebgpu();
-  if (request.workload === "ceilings") {
-    const adapter = adapterOf(device.device);
-    tell({ kind: "adapter", adapter });
-    const wanted = !adapter.software || request.swiftshader;
-    if (wanted) tell({ kind: "ceilings", ceilings: await measureCeilings(device.device, spanOf(request)) });
-    return;
-  }
-  const { textGeneration } = await served<typeof Tasks>("/dist/tasks.js");
-  await workloads
-    .find((w) => w.name === request.workload)!
-    .run({
-      device,
-      own,
-      textGeneration,
-      languageModels: request.languageModels,
-      threads: [1],
-      effort: gpuEffort(request),
-      quick: request.quick === true,
-      wants: (name) => name.includes(request.case),
-      wantsEngine: () => true,
-      openEngines: () => openEngines(device, request.engines),
-      readFile: async (path) => new Uint8Array(await (await fetch(`/${path}`)).arrayBuffer()),
-      report: (result) => tell({ kind: "result", result }),
-    });
+  await answer(request, {
+    device,
+    own,
+    tell,
+    loadTextGeneration: async () => (await served<typeof Tasks>("/dist/tasks.js")).textGeneration,
+    openEngines: () => openEngines(device, request.engines),
+    readFile: async (path) => new Uint8Array(await (await fetch(`/${path}`)).arrayBuffer()),
+  });
 }
 
 Object.assign(globalThis, { measureFor });
