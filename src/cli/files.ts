@@ -1,6 +1,7 @@
 /** Reading inputs from files: .npy, .json, .pb (an ONNX TensorProto), images through the optional peer `sharp`. */
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
+import { bytesSource } from "../formats/source.ts";
 import type { Dim, ValueInfo } from "../graph/ir.ts";
 import { imageTensor, layoutOf, readImage } from "../tasks/image/image.ts";
 import type { DType } from "../tensor/dtype.ts";
@@ -28,7 +29,7 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
     case ".jpg":
     case ".jpeg":
     case ".webp":
-      return fromImage(path, port);
+      return fromImage(bytes, path, port);
     default:
       throw new InputError(`input "${port.name}": ${path} is not a .npy, .json, .pb, .png, .jpg or .webp file`);
   }
@@ -62,5 +63,5 @@ function withShape(t: HostTensor, shape: readonly Dim[]): HostTensor {
  * An image for an input [batch, channels, height, width] (or channels last): resized to the model's size, values / 255,
  * one channel as grey. Models that were trained with another normalisation need it in the graph, or a .npy file.
  */
-const fromImage = async (path: string, port: ValueInfo): Promise<HostTensor> =>
-  imageTensor(await readImage(path), layoutOf(port));
+const fromImage = async (bytes: Uint8Array<ArrayBuffer>, path: string, port: ValueInfo): Promise<HostTensor> =>
+  imageTensor(await readImage(bytesSource(bytes, path)), layoutOf(port));

@@ -14,7 +14,7 @@ import {
   type Pooling,
   readEncoder,
 } from "./language/encoder.ts";
-import type { TaskOptions } from "./onnx-model.ts";
+import type { TaskOptions } from "./options.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { Pooling } from "./language/encoder.ts";

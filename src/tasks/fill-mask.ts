@@ -8,7 +8,7 @@ import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type EncoderFile, encoderInputs, encodeText, paddedLength, readEncoder } from "./language/encoder.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
-import type { TaskOptions } from "./onnx-model.ts";
+import type { TaskOptions } from "./options.ts";
 import { decode, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export interface FillMaskOptions extends TaskOptions {

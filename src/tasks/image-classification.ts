@@ -13,7 +13,8 @@ import {
   layoutOf,
   readImage,
 } from "./image/image.ts";
-import { openGraph, type TaskOptions } from "./onnx-model.ts";
+import { openGraph } from "./onnx-model.ts";
+import type { TaskOptions } from "./options.ts";
 
 export interface ImageClassificationOptions extends TaskOptions, ImagePreparation {
   /** Names of the classes in order. Default: `id2label` of `config.json`, or `labels.json`, beside the model. */

@@ -16,7 +16,8 @@ import {
   resample,
   tensorOf,
 } from "./image/image.ts";
-import { openGraph, type TaskOptions } from "./onnx-model.ts";
+import { openGraph } from "./onnx-model.ts";
+import type { TaskOptions } from "./options.ts";
 
 export interface ObjectDetectionOptions extends TaskOptions {
   /** Names of the classes in order. Default: what the file says, or lies beside it. */

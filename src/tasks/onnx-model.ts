@@ -1,20 +1,11 @@
 /** ONNX graphs of tasks: with the folder around them and what they say of themselves. */
-import { type DeviceChoice, openDevice } from "../device.ts";
+import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { importOnnxSource } from "../formats/onnx/index.ts";
-import type { ByteSource, FetchOptions } from "../formats/source.ts";
+import type { ByteSource } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
-import type { LoadProgress } from "../load.ts";
 import { FormatError } from "../tensor/errors.ts";
-
-export interface TaskOptions extends FetchOptions {
-  /** Default: the fastest that is there. */
-  device?: DeviceChoice;
-  /** Threads of the wasm device. */
-  threads?: number;
-  signal?: AbortSignal;
-  onProgress?: (progress: LoadProgress) => void;
-}
+import type { TaskOptions } from "./options.ts";
 
 export interface OpenOptions extends TaskOptions {
   /** See `CompileOptions`. */

@@ -16,7 +16,8 @@ import {
   readEncoder,
   tokenizerOf,
 } from "./language/encoder.ts";
-import { openGraph, type TaskOptions } from "./onnx-model.ts";
+import { openGraph } from "./onnx-model.ts";
+import type { TaskOptions } from "./options.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export interface TextClassificationOptions extends TaskOptions {
@@ -108,7 +109,7 @@ async function openNative(folder: ModelFolder, options: TextClassificationOption
   return {
     session,
     labels: file.labels,
-    scoring: () => (file.severalLabels ? "sigmoid" : classes === 1 ? "sigmoid" : "softmax"),
+    scoring: () => (file.severalLabels || classes === 1 ? "sigmoid" : "softmax"),
     run: (texts, signal) => runBatches(session, file, classes, texts, signal),
   };
 }

@@ -1,10 +1,10 @@
 /** Text generation: a language model from a file, and texts that it continues. */
-import { type DeviceChoice, openDevice } from "../device.ts";
+import { openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
-import { type FetchOptions, openSource, type SourceInput } from "../formats/source.ts";
+import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
-import { type LoadProgress, sourceOptions } from "../load.ts";
+import { sourceOptions } from "../load.ts";
 import type { KvCache } from "../models/transformer/decoder.ts";
 import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
@@ -13,6 +13,7 @@ import { JsonConstraint } from "./language/constraint.ts";
 import type { JsonSchema } from "./language/json-schema.ts";
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
 import { StopStrings } from "./language/stop.ts";
+import type { TaskOptions } from "./options.ts";
 import { openTokenizer } from "./tokenizers/open.ts";
 import { TextStream, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
@@ -20,11 +21,7 @@ export type { ChatMessage } from "./language/chat.ts";
 export type { JsonSchema } from "./language/json-schema.ts";
 export type { SamplingOptions } from "./language/sampling.ts";
 
-export interface TextGenerationOptions extends FetchOptions {
-  /** Default: the fastest that is there. */
-  device?: DeviceChoice;
-  /** Threads of the wasm device. */
-  threads?: number;
+export interface TextGenerationOptions extends TaskOptions {
   /** In place of the model's own. */
   tokenizer?: Tokenizer;
   /** Jinja source, in place of the model's own. */
@@ -33,8 +30,6 @@ export interface TextGenerationOptions extends FetchOptions {
   contextLength?: number;
   /** What keys and values of the text are kept in: "f16" takes half of the memory. Default "f32". Not on GPUs. */
   kvCache?: KvCache;
-  signal?: AbortSignal;
-  onProgress?: (progress: LoadProgress) => void;
 }
 
 export interface GenerateOptions extends SamplingOptions {

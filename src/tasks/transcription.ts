@@ -8,7 +8,7 @@ import { InputError } from "../tensor/errors.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
 import { readWav, type Sound } from "./audio/wav.ts";
-import type { TaskOptions } from "./onnx-model.ts";
+import type { TaskOptions } from "./options.ts";
 import { readSpeechModel } from "./speech/files.ts";
 import type { SpeechModel, SpeechModelFile } from "./speech/model.ts";
 import { type Heard, transcribeWindow } from "./speech/window.ts";

@@ -100,15 +100,13 @@ const attend = hostKernel(
     const sums = new Float64Array(valueDim);
     const table = k.dtype === "f16" ? f16Table() : undefined;
     const decoded = new Float32Array(Math.max(dim, valueDim));
-    /** Elements of a cache from `at` on, as f32: an array and where in it they are. */
-    const read = (cache: TypedArray, at: number, n: number): [Float32Array, number] => {
-      if (!table) return [cache as Float32Array, at];
-      for (let i = 0; i < n; i++) decoded[i] = table[cache[at + i] as number];
-      return [decoded, 0];
+    /** Elements of a cache in f16 from `at` on, as f32. */
+    const decode = (cache: ArrayLike<number>, at: number, n: number): void => {
+      for (let i = 0; i < n; i++) decoded[i] = table![cache[at + i]];
     };
     return {
       run([q, k, v, position], [y]) {
-        const [queries, out] = [q, y] as Float32Array[];
+        const [queries, keys, values, out] = [q, k, v, y] as Float32Array[];
         const start = position[0] as number;
         if (start < 0 || (start + tokens) * kRow > k.length)
           throw new InputError(`cachedAttention: position ${start} is outside the cache`);
@@ -121,7 +119,9 @@ const attend = hostKernel(
             let total = 0;
             sums.fill(0);
             for (let j = from; j < to; j++) {
-              let score = dot(queries, at, ...read(k, j * kRow + shared * dim, dim), dim) * scale;
+              const key = j * kRow + shared * dim;
+              if (table) decode(keys, key, dim);
+              let score = (table ? dot(queries, at, decoded, 0, dim) : dot(queries, at, keys, key, dim)) * scale;
               if (softcap > 0) score = softcap * tanhF32(score / softcap);
               if (score > max) {
                 const shrink = expF32(max - score);
@@ -131,8 +131,11 @@ const attend = hostKernel(
               }
               const weight = expF32(score - max);
               total += weight;
-              const [values, base] = read(v, j * vRow + shared * valueDim, valueDim);
-              for (let d = 0; d < valueDim; d++) sums[d] += weight * values[base + d];
+              const value = j * vRow + shared * valueDim;
+              if (table) {
+                decode(values, value, valueDim);
+                for (let d = 0; d < valueDim; d++) sums[d] += weight * decoded[d];
+              } else for (let d = 0; d < valueDim; d++) sums[d] += weight * values[value + d];
             }
             const o = (t * heads + h) * valueDim;
             for (let d = 0; d < valueDim; d++) out[o + d] = sums[d] / total;

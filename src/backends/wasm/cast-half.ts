@@ -4,6 +4,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import { type Expr, type Func, type FunctionBuilder, f32x4, i8x16, i32, i32x4, v128 } from "./assembler.ts";
 import { emitToHalf } from "./kernels/half.ts";
 import { constant } from "./kernels/math.ts";
+import { tinyHalves } from "./kernels/quantized-format.ts";
 import { addressOf, type StepEmitter, type WasmKernels, wasmKernel, worthSharing } from "./step.ts";
 
 type V = Expr<"v128">;
@@ -13,15 +14,13 @@ type Convert = Func<typeof params, undefined>;
 const word = (w: number) => i32x4.splat(w);
 
 /**
- * f16 in the low halves of lanes. Exponent and mantissa are shifted to where f32 has them, which makes a number 2^112 times
- * too small, also a denormal one; infinities and NaNs get the exponent back that the product has lost.
+ * f16, sign-extended to lanes, as f32: 2^112 times what a shift makes of them, also of denormal ones. Infinities and NaNs
+ * get the exponent back that the product has lost.
  */
 function fromHalf(f: FunctionBuilder, lanes: V): V {
-  const bits = f.let(lanes);
-  const magnitude = f.let(i32x4.shl(v128.and(bits, word(0x7fff)), 13));
-  const number = f32x4.mul(magnitude, constant(f, 2 ** 112));
-  const special = v128.and(i32x4.ge_s(magnitude, word(0x0f800000)), word(0x7f800000));
-  return v128.or(v128.or(number, special), i32x4.shl(v128.and(bits, word(0x8000)), 16));
+  const tiny = f.let(tinyHalves(f, lanes));
+  const special = v128.and(i32x4.ge_s(f32x4.abs(tiny), word(0x0f800000)), word(0x7f800000));
+  return v128.or(f32x4.mul(tiny, constant(f, 2 ** 112)), special);
 }
 
 function emitWiden(e: StepEmitter, dtype: string): Convert {
@@ -30,7 +29,7 @@ function emitWiden(e: StepEmitter, dtype: string): Convert {
     m.func({ name, params }, (f, { x, y, count }) => {
       const end = f.let(i32.add(y, i32.shl(count, 2)));
       f.while(i32.lt_u(y, end), () => {
-        const lanes = v128.load16x4_u(x);
+        const lanes = v128.load16x4_s(x);
         f.v128.store(y, dtype === "f16" ? fromHalf(f, lanes) : i32x4.shl(lanes, 16));
         f.increment(x, 8);
         f.increment(y, 16);

@@ -29,7 +29,10 @@ function widened(t: HostTensor, dtype: Half): HostTensor {
   const { elements } = t;
   const fetch = async (): Promise<Float32Array> => {
     await elements.load();
-    return decoded(elements.data as Uint16Array, dtype);
+    const data = decoded(elements.data as Uint16Array, dtype);
+    // The file has them still.
+    elements.release(undefined);
+    return data;
   };
   return new Weight("f32", shape, Elements.stored(fetch));
 }

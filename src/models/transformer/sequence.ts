@@ -186,8 +186,12 @@ export class Sequence {
     const position = this.fed.length;
     const ids = new Int32Array(size);
     ids.set(tokens);
-    const inputs: Record<string, Inputs[string]> = { tokens: ids, position: Int32Array.of(position), rows };
-    inputs["sequence"] = Int32Array.of(0);
+    const inputs: Record<string, Inputs[string]> = {
+      tokens: ids,
+      position: Int32Array.of(position),
+      sequence: Int32Array.of(0),
+      rows,
+    };
     if (!config.rope) inputs["positions"] = ids.map((_, i) => position + i);
     // One token is too short to be stopped half way: the plain run is faster.
     const options = { state: this.state, rows: position + size, signal: size > 1 ? signal : undefined, profile };

@@ -60,6 +60,7 @@ export type Instructions<Kind extends "value" | "void"> = {
 // ---- the instructions at run time ------------------------------------------------------------------------------
 
 interface Instruction {
+  readonly name: string;
   readonly opcode: Uint8Array;
   readonly inputs: readonly string[];
   readonly result: ValueType | "void";
@@ -93,6 +94,7 @@ export function instructionOf(name: string): Instruction | undefined {
     if (place < 0) continue;
     const [inputs, result] = signature.split(" -> ");
     return {
+      name,
       opcode: encodeOpcode(first + place),
       inputs: inputs.split(" "),
       result: result as ValueType | "void",
@@ -135,7 +137,7 @@ export function operand(type: ValueType, value: Operand<ValueType>): Expr {
 }
 
 /** Writes one instruction: operands in order, then opcode, then immediates. */
-export function encode({ opcode, inputs, align }: Instruction, args: readonly Argument[], code: Writer): void {
+export function encode({ name, opcode, inputs, align }: Instruction, args: readonly Argument[], code: Writer): void {
   const immediates: number[] = [];
   let next = 0;
   for (const input of inputs) {
@@ -145,7 +147,7 @@ export function encode({ opcode, inputs, align }: Instruction, args: readonly Ar
       immediates.push(args[next++] as number);
     } else if (input === "bytes") {
       const bytes = args[next++] as ArrayLike<number>;
-      if (bytes.length !== 16) throw new RangeError(`16 bytes expected, got ${bytes.length}`);
+      if (bytes.length !== 16) throw new RangeError(`${name}: 16 bytes expected, got ${bytes.length}`);
       immediates.push(...Array.from(bytes));
     } else {
       const type = input === "addr" ? "i32" : (input as ValueType);
