@@ -135,7 +135,11 @@ describe.each(models)("%s", (_, bytes) => {
       }),
       { numRuns: Number(process.env["FORWARDPASS_RUNS"] ?? 10_000) },
     );
-    // Files that all fail in the reader would show nothing of what comes after it.
-    expect([...results.keys()]).toEqual(expect.arrayContaining(["ran", "FormatError", "ShapeError"]));
+    // Files that all fail in the reader would show nothing of what comes after it. Which errors come
+    // from there is a matter of chance: a wrong shape is one in thousands for a model of scalars.
+    expect([...results.keys()]).toEqual(expect.arrayContaining(["ran", "FormatError"]));
+    expect(["ShapeError", "DTypeError", "InputError", "UnsupportedOpError"].some((name) => results.has(name))).toBe(
+      true,
+    );
   }, 120_000);
 });
