@@ -26,6 +26,11 @@ export interface Prepack {
   readonly moves?: boolean;
   /** For layouts that do more than that: gives what `pack` took, from what it made. */
   unpack?(packed: TypedArray): TypedArray;
+  /**
+   * Elements that `pack` may be given by themselves, and those that they become: so many of the source, or a multiple, and
+   * what is left at its end, take their places in the packed copy one after the other. Missing: `pack` needs all.
+   */
+  readonly granule?: { readonly source: number; readonly packed: number };
   /** Whether `pack` can be given one array as both, and then changes its layout. */
   readonly inPlace?: boolean;
   pack(source: TypedArray, packed: TypedArray): void;
@@ -239,6 +244,8 @@ export interface DeviceSession<S extends Step = Step> {
   prepare(plan: StagePlan<S>): Program | Promise<Program>;
   /** Whether a step of a plan, or the plan's outputs, will read a weight on the host. Default: always. */
   needs?(place: Place, step: PlannedStep<S> | undefined): boolean;
+  /** Reads a weight that is pending and takes it over, without having all of it on the host. Undefined where it can't. */
+  readInto?(place: Place, step: PlannedStep<S> | undefined): Promise<void> | undefined;
   /** Takes over a weight that has just been read, before the plan that wants it is prepared. */
   keep?(place: Place, step: PlannedStep<S> | undefined): void | Promise<void>;
   /** State of one more sequence, without rows. Missing on devices that can't hold any. */

@@ -14,7 +14,7 @@ import {
   tensorShapes,
   tokenHeaderBytes,
 } from "./llama2c-config.ts";
-import type { ByteSource } from "./source.ts";
+import { type ByteSource, floatParts } from "./source.ts";
 
 export { isLlama2c } from "./llama2c-config.ts";
 export type { Llama2cConfig };
@@ -33,6 +33,8 @@ export interface Llama2cTensor {
   readonly byteLength: number;
   /** A view of the file in memory where the alignment allows, otherwise a copy. */
   read(signal?: AbortSignal): Promise<BinaryTensor & { data: Float32Array }>;
+  /** Its elements part by part, where the source can: see `ByteSource.parts`. */
+  parts?(granule: number, signal?: AbortSignal): AsyncIterable<Float32Array>;
   /** That of one layer, for tensors of all layers. */
   layer(n: number): Llama2cTensor;
 }
@@ -87,6 +89,8 @@ function tensorAt(source: ByteSource, name: string, shape: readonly number[], by
       const aligned = bytes.byteOffset % 4 ? bytes.slice() : bytes;
       return { dtype: "f32", shape, data: new Float32Array(aligned.buffer, aligned.byteOffset, byteLength / 4) };
     },
+    parts:
+      source.parts && ((granule, signal) => floatParts(source.parts!(byteOffset, byteLength, 4 * granule, signal))),
     layer(n) {
       const part = shape.slice(1);
       return tensorAt(source, name, part, byteOffset + n * sizeOf(part) * 4);

@@ -5,6 +5,8 @@
 import { FormatError, InputError } from "../tensor/errors.ts";
 import type { UrlOptions } from "./sources/http.ts";
 
+type FileHandle = import("node:fs/promises").FileHandle;
+
 export interface ByteSource {
   /** Size in bytes. */
   readonly size: number;
@@ -15,6 +17,11 @@ export interface ByteSource {
    * @throws FormatError when the range is not inside the file; InputError when it cannot be read
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /**
+   * The same bytes part by part, each a multiple of `granule` but for the last, and valid until the next one is asked for.
+   * Missing where several reads cost more than one.
+   */
+  parts?(offset: number, length: number, granule: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
   /** Many small reads cost no more than one: a file on disk, not a network. */
   readonly local?: boolean;
   /**
@@ -70,6 +77,14 @@ export function checkRange(source: { name: string; size: number }, offset: numbe
   });
 }
 
+/** Parts of multiples of four bytes as f32. */
+export async function* floatParts(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Float32Array> {
+  for await (const part of parts) {
+    const { buffer, byteOffset, length } = part.byteOffset % 4 ? part.slice() : part;
+    yield new Float32Array(buffer, byteOffset, length / 4);
+  }
+}
+
 /** A source over bytes in memory. Reads are views. */
 export function bytesSource(data: Uint8Array | ArrayBuffer, name = "bytes"): ByteSource {
   // A plain view, also of a Buffer, whose slice() would share memory.
@@ -108,6 +123,9 @@ export const loadFs = (): Promise<typeof import("node:fs/promises")> =>
 /** One read call of the operating system takes less than 2 GiB. */
 const maxReadBytes = 1 << 30;
 
+/** About as many bytes make a part. */
+const partBytes = 1 << 19;
+
 /**
  * A source over a file on disk (Node, Deno, Bun). Opened for each read, so there is nothing to close.
  * @throws InputError when the file cannot be opened
@@ -125,6 +143,20 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
     return fileSource(path instanceof URL ? new URL(file, `${path.href.replace(/\/?$/, "/")}`) : `${path}/${file}`);
   }
   const { size } = stat;
+  /** Fills `out` with what is at `offset`. */
+  const fill = async (file: FileHandle, out: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> => {
+    for (let at = 0; at < out.length; ) {
+      signal?.throwIfAborted();
+      const { bytesRead } = await file.read(out, at, Math.min(out.length - at, maxReadBytes), offset + at);
+      if (bytesRead === 0)
+        throw new FormatError(`${name}: the file ends at ${offset + at}, it had ${size} bytes when opened`, {
+          offset: offset + at,
+        });
+      at += bytesRead;
+    }
+  };
+  // One buffer for the parts of all tensors: engines let garbage outside of their heap grow to many times as much.
+  let spare: Uint8Array | undefined;
   const source: ByteSource = {
     size,
     name,
@@ -140,19 +172,29 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
       const out = new Uint8Array(length);
       const file = await fs.open(path, "r").catch(fail);
       try {
-        for (let at = 0; at < length; ) {
-          signal?.throwIfAborted();
-          const { bytesRead } = await file.read(out, at, Math.min(length - at, maxReadBytes), offset + at);
-          if (bytesRead === 0)
-            throw new FormatError(`${name}: the file ends at ${offset + at}, it had ${size} bytes when opened`, {
-              offset: offset + at,
-            });
-          at += bytesRead;
-        }
+        await fill(file, out, offset, signal);
       } finally {
         await file.close();
       }
       return out;
+    },
+    async *parts(offset, length, granule, signal) {
+      checkRange(source, offset, length);
+      const step = granule * Math.max(1, Math.floor(partBytes / granule));
+      let buffer = spare;
+      spare = undefined;
+      if (!buffer || buffer.length < step) buffer = new Uint8Array(step);
+      const file = await fs.open(path, "r").catch(fail);
+      try {
+        for (let at = 0; at < length; at += step) {
+          const part = buffer.subarray(0, Math.min(step, length - at));
+          await fill(file, part, offset + at, signal);
+          yield part;
+        }
+      } finally {
+        spare = buffer;
+        await file.close();
+      }
     },
   };
   return source;

@@ -194,6 +194,11 @@ export class GraphRunner<S extends Step = Step> {
     const places = steps.flatMap((step) => step.inputs.map((place) => ({ step, place })));
     for (const { step, place } of [...places, ...outputs.map((place) => ({ step: undefined, place }))]) {
       if (!isPending(place?.constant) || device.needs?.(place!, step) === false) continue;
+      const reading = device.readInto?.(place!, step);
+      if (reading) {
+        yield* resolve(reading);
+        continue;
+      }
       yield* resolve(place!.constant.elements.load());
       yield* resolve(device.keep?.(place!, step));
     }

@@ -2,7 +2,8 @@
  * Constants of a session. A device that has copied one into its own memory takes it over: the host lets go of the
  * elements, and reads them back in the rare case that somebody asks for them again. So weights are in memory once, and
  * the file that they came in can be collected. Elements may also be pending: in a file, or where reading them takes a
- * promise, until they are loaded. Of weights in files there is never more than one in memory beside the device's copies.
+ * promise, until they are loaded. Of weights in files there is never more than one in memory beside the device's copies, or a
+ * part of one.
  */
 import type { DType, TypedArray } from "./dtype.ts";
 import { DeviceError } from "./errors.ts";
@@ -25,6 +26,9 @@ interface Transferable {
   transfer?(newLength: number): unknown;
 }
 
+/** Elements in order, each part a multiple of `granule` but for the last, and valid until the next one is asked for. */
+export type ElementParts = (granule: number) => AsyncIterable<TypedArray>;
+
 /** Elements that tensors of several shapes may share. */
 export class Elements {
   private readonly stay: boolean;
@@ -32,6 +36,7 @@ export class Elements {
   private fetch: (() => Promise<TypedArray>) | undefined;
   /** From the file that they came in. */
   private origin: (() => Promise<TypedArray>) | undefined;
+  private inParts: ElementParts | undefined;
 
   /** @param owned nobody else has the array: its memory can be freed at once, instead of when garbage is collected */
   constructor(
@@ -43,11 +48,20 @@ export class Elements {
     if (this.stay && held!.buffer.byteLength > held!.byteLength) this.held = held!.slice();
   }
 
-  /** @param fetch gives an array that nobody else holds, or a view of a larger one */
-  static stored(fetch: () => Promise<TypedArray>): Elements {
+  /**
+   * @param fetch gives an array that nobody else holds, or a view of a larger one
+   * @param parts the same part by part, for devices that need no more of it at once
+   */
+  static stored(fetch: () => Promise<TypedArray>, parts?: ElementParts): Elements {
     const elements = new Elements(undefined, true);
     elements.fetch = elements.origin = fetch;
+    elements.inParts = parts;
     return elements;
+  }
+
+  /** How they are read part by part, while they are pending and can be. */
+  get parts(): ElementParts | undefined {
+    return this.pending ? this.inParts : undefined;
   }
 
   /** Whether they have to be loaded first. */
@@ -85,6 +99,7 @@ export class Elements {
   handOver(read: () => TypedArray): void {
     if (this.stay) return;
     this.drop();
+    this.fetch = undefined;
     this.read = read;
   }
 

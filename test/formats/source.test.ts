@@ -45,6 +45,32 @@ describe("local sources", () => {
     }
   });
 
+  test("a file part by part, by one buffer, for two readers at once", async () => {
+    const source = await fileSource(path);
+    const whole = async (granule: number): Promise<number> => {
+      let at = 100;
+      const buffers = new Set<ArrayBufferLike>();
+      for await (const part of source.parts!(100, size - 100, granule)) {
+        expect(same(part, at, part.length)).toBe(true);
+        at += part.length;
+        if (at < size) expect(part.length % granule).toBe(0);
+        buffers.add(part.buffer);
+      }
+      expect(at).toBe(size);
+      return buffers.size;
+    };
+    expect(await Promise.all([whole(7), whole(1000)])).toEqual([1, 1]);
+    expect(await whole(size)).toBe(1);
+    const outside = async () => {
+      for await (const _ of source.parts!(size, 1, 1));
+    };
+    await expect(outside()).rejects.toThrow(FormatError);
+    const aborted = async () => {
+      for await (const _ of source.parts!(0, size, 1, AbortSignal.abort(new Error("enough"))));
+    };
+    await expect(aborted()).rejects.toThrow("enough");
+  });
+
   test("bytes are read without a copy", async () => {
     expect((await bytesSource(content).read(5, 7)).buffer).toBe(content.buffer);
   });

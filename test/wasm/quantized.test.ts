@@ -90,7 +90,7 @@ test("packed blocks take little more than those of the file", () => {
     expect(packedBytes(formats[type]!, GROUP, k) / inFile, type).toBeLessThan(1.06);
     // Rows that are not there are zeros, whatever stood there before.
     const one = new Uint8Array(packedBytes(formats[type]!, GROUP, k)).fill(255);
-    packBlocks(type, 1, k, new Uint8Array(rowBytes({ type, k })), one);
+    packBlocks(type, k, new Uint8Array(rowBytes({ type, k })), one);
     // 224 is a scale of -32, which zero bits mean in q3_k and iq4_xs.
     expect(
       one.every((b) => b === 0 || b === 224),
@@ -103,6 +103,6 @@ test.each(Object.keys(formats) as BlockType[])("packed %s gives back the file's 
   const [n, k] = [GROUP + 3, 512];
   const file = randomBlocks(5, type, n, k).data as Uint8Array;
   const packed = new Uint8Array(packedBytes(formats[type]!, n, k));
-  packBlocks(type, n, k, file, packed);
+  packBlocks(type, k, file, packed);
   expect(unpackBlocks(type, n, k, packed)).toEqual(file);
 });

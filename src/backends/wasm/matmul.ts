@@ -52,8 +52,11 @@ export function prepackB(
     key: `panels/${transposed ? "t" : "n"}/${alpha}`,
     type: { dtype: "f32", shape: [packedLength(k, n)] },
     moves: alpha === 1,
+    // Panels are of some columns, one after the other.
+    granule: transposed ? { source: PANEL_COLUMNS * k, packed: PANEL_COLUMNS * k } : undefined,
     pack(source, packed) {
-      packB(source as Float32Array, packed as Float32Array, { k, n, transposed });
+      const columns = k === 0 ? n : source.length / k;
+      packB(source as Float32Array, packed as Float32Array, { k, n: columns, transposed });
       if (alpha !== 1) for (let i = 0; i < packed.length; i++) (packed as Float32Array)[i] *= alpha;
     },
   };

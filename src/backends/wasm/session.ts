@@ -76,6 +76,34 @@ export class WasmSession implements DeviceSession<AnyStep> {
     this.constantAddress(place, new Copies());
   }
 
+  readInto({ constant, prepack }: Place): Promise<void> | undefined {
+    const weight = constant as Weight;
+    const { elements } = weight;
+    const key = prepack?.key ?? "";
+    if (this.constants.has(elements, key)) return Promise.resolve();
+    const granule = prepack ? prepack.granule : { source: 1, packed: 1 };
+    const { parts } = elements;
+    if (!parts || !granule) return undefined;
+    const type = prepack?.type ?? weight;
+    const block = this.allocate(type);
+    const fill = async (): Promise<void> => {
+      let read = 0;
+      for await (const part of parts(granule.source)) {
+        const [from, to] = [read, (read += part.length)].map((n) => Math.ceil(n / granule.source) * granule.packed);
+        // A new view each time: memory that grows takes views away.
+        const target = this.view(type, block).subarray(from, to);
+        if (prepack) prepack.pack(part, target);
+        else target.set(part as never);
+      }
+      this.constants.get(elements, key, () => block);
+      this.handOver(weight, prepack, block);
+    };
+    return fill().catch((e) => {
+      this.memory.release(block.at, block.bytes);
+      throw e;
+    });
+  }
+
   openState(types: readonly TensorType[]): WasmState {
     this.stateBytes = stateEntryBytes * types.length;
     return new WasmState(this, types);
@@ -119,20 +147,25 @@ export class WasmSession implements DeviceSession<AnyStep> {
     if (!(constant instanceof Weight))
       return own.get(constant!.data as TypedArray, key, () => this.copyIn(constant!, prepack)).at;
     const { elements } = constant;
-    const copy = this.constants.get(elements, key, (others) => {
-      const { length } = elements.data;
+    return this.constants.get(elements, key, () => {
       const block = this.copyIn(constant, prepack);
-      const view = (type: TensorType): TypedArray => {
-        if (this.disposed) throw new DisposedError("this session was disposed, and its weights with it");
-        return viewOf(type.dtype, this.memory.memory.buffer, block.at, sizeOf(type.shape));
-      };
-      // Not the view itself: memory that grows takes views away.
-      if (!prepack) elements.handOver(() => view(constant).slice());
-      else if (isReversible(prepack) && !others.has(""))
-        elements.handOver(() => unpack(prepack, view(prepack.type), length));
+      this.handOver(constant, prepack, block);
       return block;
-    });
-    return copy.at;
+    }).at;
+  }
+
+  /** Lets the host go without a weight where `block` tells its elements, and no other copy does already. */
+  private handOver({ dtype, shape, elements }: Weight, prepack: Prepack | undefined, block: Block): void {
+    const size = sizeOf(shape);
+    // Not the view itself: memory that grows takes views away.
+    if (!prepack) elements.handOver(() => this.view({ dtype, shape }, block).slice());
+    else if (isReversible(prepack) && !this.constants.has(elements, ""))
+      elements.handOver(() => unpack(prepack, this.view(prepack.type, block), size));
+  }
+
+  private view({ dtype, shape }: TensorType, block: Block): TypedArray {
+    if (this.disposed) throw new DisposedError("this session was disposed, and its weights with it");
+    return viewOf(dtype, this.memory.memory.buffer, block.at, sizeOf(shape));
   }
 
   /** Where constant bytes of kernels are. */
@@ -148,14 +181,16 @@ export class WasmSession implements DeviceSession<AnyStep> {
 
   private copyIn(constant: HostTensor, prepack: Prepack | undefined): Block {
     const type = prepack?.type ?? constant;
-    const size = sizeOf(type.shape);
-    const bytes = Math.max(1, size) * bytesOf(type.dtype);
-    const at = this.memory.allocate(bytes);
-    const source = constant.data as TypedArray;
-    const target = viewOf(type.dtype, this.memory.memory.buffer, at, size);
-    if (prepack) prepack.pack(source, target);
-    else target.set(source as never);
-    return { at, bytes };
+    const block = this.allocate(type);
+    const target = this.view(type, block);
+    if (prepack) prepack.pack(constant.data as TypedArray, target);
+    else target.set(constant.data as never);
+    return block;
+  }
+
+  private allocate({ dtype, shape }: TensorType): Block {
+    const bytes = Math.max(1, sizeOf(shape)) * bytesOf(dtype);
+    return { at: this.memory.allocate(bytes), bytes };
   }
 
   /** All programs share one arena: they never run at the same time. When it moves they link anew. */

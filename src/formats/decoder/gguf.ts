@@ -4,7 +4,7 @@ import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../gguf/index.ts";
-import type { ByteSource } from "../source.ts";
+import { type ByteSource, floatParts } from "../source.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { Metadata } from "./metadata.ts";
@@ -144,7 +144,8 @@ function weightsOf(file: GgufFile): Map<string, FileWeight> {
   return new Map(
     [...file.tensors.values()].map((t) => {
       const type = blocksOf(t);
-      return [t.name, { type, shape: t.shape, stored: t.type, read: (signal) => readWeight(t, type, signal) }];
+      const read = (signal?: AbortSignal) => readWeight(t, type, signal);
+      return [t.name, { type, shape: t.shape, stored: t.type, read, parts: partsOf(t, type) }];
     }),
   );
 }
@@ -152,6 +153,13 @@ function weightsOf(file: GgufFile): Map<string, FileWeight> {
 /** Matrices stay as they are. */
 const blocksOf = ({ shape, type }: GgufTensor): BlockType | undefined =>
   shape.length === 2 && type !== "F32" ? (type.toLowerCase() as BlockType) : undefined;
+
+/** Of blocks as they are, and of f32. */
+function partsOf(t: GgufTensor, type: BlockType | undefined): FileWeight["parts"] {
+  if (!t.parts) return undefined;
+  if (type) return (granule, signal) => t.parts!(granule, signal);
+  return t.type === "F32" ? (granule, signal) => floatParts(t.parts!(4 * granule, signal)) : undefined;
+}
 
 async function readWeight(t: GgufTensor, type: BlockType | undefined, signal?: AbortSignal): Promise<Weight> {
   if (type) return { type, shape: t.shape, bytes: await t.bytes(signal) };

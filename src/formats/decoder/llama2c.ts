@@ -50,7 +50,12 @@ export async function readLlama2cDecoder(source: ByteSource): Promise<DecoderFil
   return { format: "llama2c", config, weights, vocabulary: file.tokenizer && vocabularyOf(file.tokenizer) };
 }
 
-const stored = (t: Llama2cTensor): FileWeight => ({ shape: t.shape, stored: "F32", read: (signal) => t.read(signal) });
+const stored = (t: Llama2cTensor): FileWeight => ({
+  shape: t.shape,
+  stored: "F32",
+  read: (signal) => t.read(signal),
+  parts: t.parts && ((granule, signal) => t.parts!(granule, signal)),
+});
 
 /** llama2.c's vocabularies are Llama's: 0 unknown, 1 begin, 2 end, 3 to 258 the bytes. */
 const firstByte = 3;

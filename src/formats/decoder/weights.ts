@@ -29,7 +29,12 @@ export async function storedWeights(file: DecoderFile, signal?: AbortSignal): Pr
   for (const [name, stored] of file.weights) {
     const { shape, type } = stored;
     if (sizeOf(shape) >= largeWeight && partsOf(name, file.config, shape[0]).length === 1)
-      all.set(name, { shape, type, read: () => stored.read(signal) });
+      all.set(name, {
+        shape,
+        type,
+        read: () => stored.read(signal),
+        parts: stored.parts && ((granule) => stored.parts!(granule, signal)),
+      });
     else for (const [part, w] of await readParts(file, name, stored, signal)) all.set(part, w);
   }
   return all;

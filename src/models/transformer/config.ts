@@ -3,7 +3,7 @@ import { type BlockType, ggufBytes, ggufTypeNamed } from "../../tensor/blocks/ty
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
-import { Weight as Constant, Elements } from "../../tensor/weight.ts";
+import { Weight as Constant, type ElementParts, Elements } from "../../tensor/weight.ts";
 import type { RopeConfig } from "./rope.ts";
 
 export interface DecoderConfig {
@@ -54,6 +54,8 @@ export interface StoredWeight {
   readonly type?: BlockType;
   /** Reads it: an array that the caller owns, or a view of a larger one. */
   read(signal?: AbortSignal): Promise<Weight>;
+  /** Its elements, or the bytes of its blocks, part by part: see `Elements.stored`. */
+  parts?(granule: number, signal?: AbortSignal): ReturnType<ElementParts>;
 }
 
 export type Weight = (HostTensor & { readonly data: Float32Array }) | BlockWeight;
@@ -82,5 +84,5 @@ export function constantOf(w: Weight | StoredWeight): HostTensor {
   if ("bytes" in w) return { dtype: "u8", shape, data: w.bytes };
   if ("data" in w) return w;
   const read = async () => constantOf(await w.read()).data as TypedArray;
-  return new Constant(type ? "u8" : "f32", shape, Elements.stored(read));
+  return new Constant(type ? "u8" : "f32", shape, Elements.stored(read, w.parts?.bind(w)));
 }

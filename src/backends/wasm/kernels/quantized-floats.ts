@@ -18,9 +18,9 @@ export const isFloatType = (type: string): type is FloatType => type === "f16" |
 
 export const packedFloatBytes = (n: number, k: number): number => Math.ceil(n / GROUP) * GROUP * k * 2;
 
-export function packFloats(type: FloatType, n: number, k: number, src: Uint8Array, dst: Uint8Array): void {
+export function packFloats(type: FloatType, k: number, src: Uint8Array, dst: Uint8Array): void {
   dst.fill(0);
-  for (let row = 0; row < n; row++) {
+  for (let row = 0; row < src.length / (2 * k); row++) {
     let to = ((row - (row % GROUP)) * k + (row % GROUP)) * 2;
     for (let at = row * k * 2; at < (row + 1) * k * 2; at += 2, to += 2 * GROUP) {
       dst[to] = src[at];

@@ -1,5 +1,5 @@
 /** The formats of block types, and matrices of them. */
-import { type BlockType, ggufTypeNamed, ggufTypes } from "../../../tensor/blocks/types.ts";
+import { type BlockType, ggufBytes, ggufTypeNamed, ggufTypes } from "../../../tensor/blocks/types.ts";
 import { type Format, GROUP, range } from "./quantized-format.ts";
 import { iqFormats } from "./quantized-iq.ts";
 import { kFormats } from "./quantized-k.ts";
@@ -11,11 +11,14 @@ export const formats: Partial<Record<BlockType, Format>> = { ...legacyFormats, .
 export const packedBytes = ({ unit, bytes }: Format, n: number, k: number): number =>
   Math.ceil(n / GROUP) * (k / unit) * bytes;
 
-/** Lays out n rows of k elements, of a type whose format this is. */
-export function packBlocks(type: BlockType, n: number, k: number, src: Uint8Array, dst: Uint8Array): void {
+/** Bytes of n rows of k elements in the file. */
+export const storedBytes = (type: BlockType, n: number, k: number): number => ggufBytes(ggufTypeNamed(type), n * k);
+
+/** Lays out rows of k elements, of a type whose format this is. */
+export function packBlocks(type: BlockType, k: number, src: Uint8Array, dst: Uint8Array): void {
   const format = formats[type]!;
   dst.fill(0);
-  forEachBlock(type, n, k, (at, to, row) => {
+  forEachBlock(type, src.length / storedBytes(type, 1, k), k, (at, to, row) => {
     format.pack(src, at, dst, to, row);
   });
 }

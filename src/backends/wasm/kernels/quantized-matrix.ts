@@ -13,7 +13,7 @@ import {
   unpackFloats,
 } from "./quantized-floats.ts";
 import { GROUP } from "./quantized-format.ts";
-import { formats, packBlocks, packedBytes, unpackBlocks } from "./quantized-formats.ts";
+import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./quantized-formats.ts";
 import { emitPanel, type PanelFunction } from "./quantized-panel.ts";
 
 export interface Matrix {
@@ -43,7 +43,8 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
         input: 1,
         key: `rows${GROUP}/${type}/${n}x${k}`,
         type: { dtype: "u8", shape: [packedFloatBytes(n, k)] },
-        pack: (source, packed) => packFloats(type, n, k, source as Uint8Array, packed as Uint8Array),
+        granule: { source: GROUP * k * 2, packed: packedFloatBytes(GROUP, k) },
+        pack: (source, packed) => packFloats(type, k, source as Uint8Array, packed as Uint8Array),
         unpack: (packed) => unpackFloats(n, k, packed as Uint8Array),
       },
       groupBytes: packedFloatBytes(GROUP, k),
@@ -71,7 +72,8 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
       input: 1,
       key: `rows${GROUP}/${type}/${n}x${k}`,
       type: { dtype: "u8", shape: [packedBytes(format, n, k)] },
-      pack: (source, packed) => packBlocks(type, n, k, source as Uint8Array, packed as Uint8Array),
+      granule: { source: storedBytes(type, GROUP, k), packed: packedBytes(format, GROUP, k) },
+      pack: (source, packed) => packBlocks(type, k, source as Uint8Array, packed as Uint8Array),
       unpack: (packed) => unpackBlocks(type, n, k, packed as Uint8Array),
     },
     groupBytes: packedBytes(format, GROUP, k),
