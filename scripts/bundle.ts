@@ -1,6 +1,10 @@
 /**
  * The modules of `dist`: entries for package.json's `exports`, and chunks that they share. What travels together is said
  * here: left to itself, a bundler makes a chunk for each set of entries that share a module, and a page fetches fifty.
+ *
+ * ES modules are for bundlers and everything that is not Node. Node gets CommonJS by either name: `import` finds entries
+ * that hand on what `require` gives, so that there is one of every class, and modules that are wanted later are there at
+ * once, without a turn of Node's loader of ES modules for each.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -28,16 +32,19 @@ export const entries: Readonly<Record<string, string>> = {
   tasks: "src/tasks/index.ts",
 };
 
-const cliEntry = "src/cli/bin.ts";
+/** The same for CommonJS, and the command. */
+const { api: _, operators: __, ...rest } = entries;
+const commonJsEntries = { index: "src/index.ts", ...rest, cli: "src/cli/bin.ts" };
 
 /**
  * The root entry. Nothing but re-exports of everything: bundlers follow these to what a page uses. Were the operators
  * listed, some would count each of them as used, and put what is loaded on demand into the page.
  */
-export const barrel = {
-  es: 'export * from "./api.js";\nexport * from "./operators.js";\n',
-  cjs: 'module.exports = { ...require("./api.cjs"), ...require("./operators.cjs") };\n',
-};
+export const barrel = 'export * from "./api.js";\nexport * from "./operators.js";\n';
+
+/** What Node imports for an entry. */
+const nodeEntry = ({ name, exports }: OutputChunk): string =>
+  `import all from "../${name}.cjs";\nexport const { ${exports.join(", ")} } = all;\n`;
 
 /** Operators of nearly every model, and what operators are made with. */
 const commonOps = new Set(
@@ -65,7 +72,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
   ["onnx-core", /^formats\/onnx\/[^/]+$/],
-  // The other operators: Node reads all of them for the root entry, and takes a millisecond for each file.
+  // The other operators: what doesn't bundle reads all of them for the root entry, and takes its time for each file.
   ["ops-usual", /^ops\/(arg-reduce|bitwise|cumulative|depth-to-space|pad|tile)$/],
   ["ops-random", /^ops\/(random|mersenne-twister)$/],
   ["ops-decoder", /^ops\/(cached-attention|kv-.*|rotary-embedding)$/],
@@ -86,13 +93,18 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ],
 ];
 
-function chunkOf(id: string): string | undefined {
+/** For Node every file costs more than what is in it: the root entry and all that nearly every ONNX model needs are one. */
+const isNodeCore = (module: string, chunk: string | undefined): boolean =>
+  module.startsWith("ops/") || /^(core|onnx-core|onnx-cnn|wasm-core)$/.test(chunk ?? "");
+
+function chunkOf(id: string, format: InternalModuleFormat): string | undefined {
   if (!id.startsWith(src)) return undefined;
   const module = id
     .slice(src.length + 1)
     .replaceAll("\\", "/")
     .replace(/\.ts$/, "");
-  return chunks.find(([, test]) => (typeof test === "function" ? test(module) : test.test(module)))?.[0];
+  const chunk = chunks.find(([, test]) => (typeof test === "function" ? test(module) : test.test(module)))?.[0];
+  return format === "cjs" && isNodeCore(module, chunk) ? "core" : chunk;
 }
 
 /** TypeScript by esbuild; of the packages only `pbf` becomes part of the bundle. */
@@ -129,22 +141,25 @@ export async function bundle(
     format,
     entryFileNames: `[name].${extension}`,
     chunkFileNames: `chunks/[name]-[hash].${extension}`,
-    manualChunks: chunkOf,
+    manualChunks: (id) => chunkOf(id, format),
     banner: ({ name }) => (name === "cli" ? "#!/usr/bin/env node" : ""),
   });
   await built.close();
   return output.filter((o) => o.type === "chunk");
 }
 
-/** Everything but the declarations: ES modules, CommonJS, and the command. */
+/** Everything but the declarations. */
 export async function writeDist(folder: string): Promise<void> {
-  for (const format of ["es", "cjs"] as const) {
-    const chunks = await bundle(format === "es" ? { ...entries, cli: cliEntry } : entries, format);
-    const files = [...chunks, { fileName: format === "es" ? "index.js" : "index.cjs", code: barrel[format] }];
-    for (const { fileName, code } of files) {
-      const path = join(folder, fileName);
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, code);
-    }
+  const write = async ({ fileName, code }: Pick<OutputChunk, "fileName" | "code">): Promise<void> => {
+    const path = join(folder, fileName);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, code);
+  };
+  for (const chunk of await bundle(entries, "es")) await write(chunk);
+  await write({ fileName: "index.js", code: barrel });
+  for (const chunk of await bundle(commonJsEntries, "cjs")) {
+    await write(chunk);
+    if (chunk.isEntry && chunk.name !== "cli")
+      await write({ fileName: `node/${chunk.name}.js`, code: nodeEntry(chunk) });
   }
 }

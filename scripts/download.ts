@@ -83,7 +83,7 @@ export interface Page {
 /** @param pages by name */
 export async function measureDownload(pages: ReadonlyMap<string, Page>): Promise<Download> {
   const dist = new Map((await bundle(entries, "es")).map(({ fileName, code }) => [fileName, code]));
-  dist.set("index.js", barrel.es);
+  dist.set("index.js", barrel);
   const { outputFiles, metafile } = await bundleForPage({
     stdin: { contents: 'export { load } from "forwardpass"', resolveDir: root, sourcefile: "page.js" },
     absWorkingDir: root,

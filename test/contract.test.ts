@@ -1,6 +1,6 @@
 /**
  * The public contract, on the package as it is published: `dist` built into a folder of its own, found by its name through
- * package.json's `exports`, once as an ES module and once with `require`.
+ * package.json's `exports`, once as an ES module and once with `require`; and its ES modules, which Node doesn't take.
  */
 import { execFile } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -48,6 +48,7 @@ const same = (dtype: Forwardpass.DType): Uint8Array =>
 const entries: Record<string, () => Promise<typeof Forwardpass>> = {
   import: () => import(/* @vite-ignore */ pathToFileURL(join(folder, "entry.mjs")).href),
   require: async () => createRequire(join(folder, "entry.cjs"))("forwardpass") as typeof Forwardpass,
+  "what bundlers take": () => import(/* @vite-ignore */ pathToFileURL(join(published, "dist/index.js")).href),
 };
 
 describe.each(Object.entries(entries))("by %s", (_, entry) => {
@@ -147,9 +148,21 @@ describe.each(Object.entries(entries))("by %s", (_, entry) => {
   });
 });
 
+test("import and require give the same classes and functions in Node, from every entry", async () => {
+  const manifest = JSON.parse(await readFile(join(published, "package.json"), "utf8")) as { exports: object };
+  const names = Object.keys(manifest.exports).filter((name) => name !== "./package.json");
+  expect(names.length).toBeGreaterThan(10);
+  for (const name of names) {
+    const specifier = name.replace(".", "forwardpass");
+    await writeFile(join(folder, "one.mjs"), `export * from "${specifier}";\n`);
+    const imported = await import(/* @vite-ignore */ `${pathToFileURL(join(folder, "one.mjs")).href}?${name}`);
+    expect({ ...imported }, specifier).toEqual({ ...createRequire(join(folder, "one.cjs"))(specifier) });
+  }
+});
+
 test("the command runs a model from anywhere", async () => {
   await writeFile(join(folder, "x.json"), "[1, 2, 3]");
-  const bin = join(published, "dist/cli.js");
+  const bin = join(published, "dist/cli.cjs");
   const args = [bin, "run", "model.onnx", "--input", "x=x.json", "--device", "cpu", "--json"];
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder });
   expect(JSON.parse(stdout)).toMatchObject({ y: { dtype: "f32", shape: [3], data: [2, 4, 6] } });

@@ -7,7 +7,7 @@ import type * as Root from "../../src/index.ts";
 import type * as Tasks from "../../src/tasks/index.ts";
 import { llama } from "../models/llama-shape.ts";
 import { type Decoded, decodeAndPrefill, measured, prefillTokens, tokens, warmup } from "./decoded.ts";
-import { distFolder } from "./paths.ts";
+import { distEntry } from "./paths.ts";
 import { randomFeed } from "./task.ts";
 
 /** Of the context, where the model was not made for more. */
@@ -19,7 +19,7 @@ const memory = () => ({
 });
 
 async function forwardpass(threads: number, file: string): Promise<Decoded> {
-  const { textGeneration } = (await import(new URL("tasks.js", distFolder()).href)) as typeof Tasks;
+  const { textGeneration } = (await import(distEntry("tasks"))) as typeof Tasks;
   const { decoder } = await textGeneration(file, { device: "wasm", threads });
   let held = memory();
   const times = await decodeAndPrefill(decoder, {
@@ -70,7 +70,7 @@ async function llamaCpp(threads: number, file: string): Promise<Decoded> {
 
 /** Milliseconds of `prefillTokens` rows times a matrix of the feed-forward layer. */
 async function gemm(threads: number): Promise<number> {
-  const { compile, graph, matmul, openDevice } = (await import(new URL("index.js", distFolder()).href)) as typeof Root;
+  const { compile, graph, matmul, openDevice } = (await import(distEntry("index"))) as typeof Root;
   const { width, hidden } = llama;
   const [x, w] = [randomFeed([prefillTokens, width], 1), randomFeed([hidden, width], 2)] as Root.HostTensor[];
   const model = graph(({ input, weight }) => ({

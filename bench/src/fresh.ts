@@ -17,8 +17,8 @@ async function open(): Promise<() => Promise<unknown>> {
   if (name.startsWith("forwardpass")) {
     const dist = process.env["FORWARDPASS_DIST"];
     const index = dist
-      ? `file://${dist.replace(/\/?$/, "/")}index.js`
-      : new URL("../../dist/index.js", import.meta.url).href;
+      ? `file://${dist.replace(/\/?$/, "/")}node/index.js`
+      : new URL("../../dist/node/index.js", import.meta.url).href;
     const { load } = (await import(index)) as typeof import("../../src/index.ts");
     const device = name.endsWith("cpu") ? "cpu" : "wasm";
     const session = await load(bytes, { device, threads: threads ? Number(threads) : undefined });

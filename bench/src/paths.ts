@@ -7,3 +7,6 @@ export function distFolder(): URL {
   const other = process.env["FORWARDPASS_DIST"];
   return other ? new URL(`file://${other.replace(/\/?$/, "/")}`) : new URL("dist/", rootFolder);
 }
+
+/** What Node imports for an entry of the package. */
+export const distEntry = (name: string): string => new URL(`node/${name}.js`, distFolder()).href;

@@ -1,7 +1,7 @@
 /** This project, from its build. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Backend, HostTensor, load, openDevice } from "../../../src/index.ts";
-import { distFolder } from "../paths.ts";
+import { distEntry } from "../paths.ts";
 import { smallTask } from "../task.ts";
 import type { Engine } from "./engine.ts";
 
@@ -10,8 +10,7 @@ interface Forwardpass {
   openDevice: typeof openDevice;
 }
 
-export const importForwardpass = async (): Promise<Forwardpass> =>
-  (await import(new URL("index.js", distFolder()).href)) as Forwardpass;
+export const importForwardpass = async (): Promise<Forwardpass> => (await import(distEntry("index"))) as Forwardpass;
 
 interface Options {
   device: "cpu" | "wasm";
