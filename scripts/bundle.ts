@@ -58,7 +58,10 @@ const commonOps = new Set(
 /** The chunks, by modules under src. The first that fits counts; the rest is left to rollup. */
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
-  ["core", /^(tensor\/[^/]+|backends\/backend|graph\/.*|load|device|formats\/(source|recognize|llama2c-config))$/],
+  [
+    "core",
+    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|passes\/widen$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
+  ],
   ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
   [
     "wasm-cnn",

@@ -65,7 +65,7 @@ export const attentionKernels: WasmKernels = (target) => [
           scoreRow,
         };
         const name = `attention${JSON.stringify([shape, scores])}`;
-        const fn = e.shared(name, (m) => emitAttention(m, name, shape, parts));
+        const fn = e.own(name, (m) => emitAttention(m, name, shape, parts));
         const [qAt, kAt, vAt, maskAt, length, offset, sinkAt] = e.inputs;
         const { from, to } = e.share(items, all >= shares ? tiles : 1, shares);
         const workspace = addressOf(e.workspace, e.thread, own);

@@ -46,7 +46,7 @@ function emitDepthwise(e: StepEmitter, s: ConvShape, form: ConvForm, layout: Ret
   const activation = form.activation && activationVector(form.activation).make;
   const key = `depthwise/${axisKey(rows)}/${axisKey(columns)}${form.bias ? "+bias" : ""}${form.residual ? "+residual" : ""}/${activationKey(form.activation)}`;
   const strip = (height: number) =>
-    e.shared(`${key}/${height}/${source.outputRowBytes}`, (m) =>
+    e.own(`${key}/${height}/${source.outputRowBytes}`, (m) =>
       emitStrip(m, {
         name: `${key}/${height}`,
         fma: e.target.features.relaxedSimd,

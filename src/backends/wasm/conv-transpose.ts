@@ -116,7 +116,7 @@ function emitTransposed(e: StepEmitter, l: Layout, form: ConvForm, memory: Retur
   const add = addRows(e, columns.output);
   const finishKey = `finish/${columns.input}/${rowBytes}${form.bias ? "+bias" : ""}/${activationKey(form.activation)}`;
   const activation = form.activation && activationVector(form.activation).make;
-  const finish = e.shared(finishKey, (m) =>
+  const finish = e.own(finishKey, (m) =>
     emitFinishRows(m, {
       name: finishKey,
       width: columns.input,

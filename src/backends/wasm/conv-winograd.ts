@@ -173,13 +173,13 @@ function emitWinograd(
     height: rows.output,
     slice: packTiles(m, fma, source, inputPoint),
   });
-  const untile = e.shared(`${key}/untile`, (module) =>
+  const untile = e.own(`${key}/untile`, (module) =>
     emitUntile(module, { name: `${key}/untile`, m, fma, pointBytes: sumPoint, rowBytes }),
   );
   const width = s.columns.output;
   const finishKey = `finish/${width}/${rowBytes}${form.bias ? "+bias" : ""}${form.residual ? "+residual" : ""}/${activationKey(form.activation)}`;
   const activation = form.activation && activationVector(form.activation).make;
-  const finish = e.shared(finishKey, (module) =>
+  const finish = e.own(finishKey, (module) =>
     emitFinishRows(module, { name: finishKey, width, rowBytes, bias: form.bias, residual: form.residual, activation }),
   );
 

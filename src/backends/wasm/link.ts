@@ -5,8 +5,9 @@
  *
  * With threads, thread 0 runs the steps, and the others come to help with those that are divided: see dispatch.ts.
  */
-import { type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
+import { type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
 import { emitDispatch, maxParts, type StepFunction } from "./dispatch.ts";
+import type { Library } from "./library.ts";
 import { type AnyStep, isWasmStep, type Share, type StepEmitter, type WasmTarget } from "./step.ts";
 
 /** A planned step with its addresses in linear memory. */
@@ -31,19 +32,36 @@ export interface LinkOptions extends WasmTarget {
   /** Address of the table of the active states, and bytes from the entries of one sequence to those of the next. */
   readonly stateTable: number;
   readonly stateBytes: number;
+  /** What the module imports of the functions that it shares with others. */
+  readonly library?: Library;
   /** In pages of 64 KiB: must equal what the memory was made with. */
   readonly memory: { readonly min: number; readonly max?: number; readonly shared?: boolean };
 }
 
-export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8Array<ArrayBuffer> {
+export interface Linked {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Shared functions that it exports. */
+  readonly shared: ReadonlyMap<string, Func>;
+}
+
+export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked {
   const module = new ModuleBuilder();
   module.importMemory("env", "memory", options.memory);
   const host = module.importFunction("env", { name: "host", params: { step: "i32" } });
-  const functions = new Map<string, unknown>();
+  const imported = options.library?.importInto(module);
+  const functions = new Map<string, Func>();
+  const exported = new Map<string, Func>();
   const { table } = options;
-  const shared: StepEmitter["shared"] = (name, make) => {
+  const own: StepEmitter["own"] = (name, make) => {
     if (!functions.has(name)) functions.set(name, make(module));
     return functions.get(name) as ReturnType<typeof make>;
+  };
+  const shared: StepEmitter["shared"] = (name, make) => {
+    const known = imported?.get(name);
+    if (known) return known as ReturnType<typeof make>;
+    const made = own(name, make);
+    exported.set(name, made);
+    return made;
   };
   const linked = steps.map((s) => {
     let parts = 0;
@@ -60,7 +78,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
         if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
         return { at: i32.load(entry), rows: i32.load(entry, 4) };
       };
-      step.emit({ ...s, f, target: options, thread, share, shared, table, state });
+      step.emit({ ...s, f, target: options, thread, share, shared, own, table, state });
     });
     return { parts, call };
   });
@@ -86,7 +104,8 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Uint8A
       dispatch?.close(f);
     },
   );
-  return module.toBytes();
+  if (options.library) for (const [name, { index }] of exported) module.exportFunction(name, index);
+  return { bytes: module.toBytes(), shared: exported };
 }
 
 /** [from, to) of a part: whole granules dealt out evenly. */

@@ -29,9 +29,12 @@ const workerSource = `
 const port = typeof require === "function" ? require("node:worker_threads").parentPort : self;
 const listen = (f) => port.on ? port.on("message", f) : (port.onmessage = (e) => f(e.data));
 const programs = new Map();
+// Functions that programs share: see library.ts.
+const libraries = new Map();
 let control, thread, read = 0, seen = 0, done = 0, forgotten = 0;
 const partFailed = (words, e) => {${partFailed}};
 const forget = (id) => {
+  libraries.delete(id);
   const p = programs.get(id);
   if (!p || !programs.delete(id)) return;
   forgotten += Math.max(p.memory.buffer.byteLength, ${1 << 18});
@@ -44,8 +47,11 @@ listen((m) => {
   read++;
   if (m.module) {
     const host = () => {};
-    const { exports } = new WebAssembly.Instance(m.module, { env: { memory: m.memory, host } });
-    programs.set(m.id, { run: exports.run, memory: m.memory, words: new Int32Array(m.memory.buffer, m.dispatch) });
+    if (!libraries.has(m.library)) libraries.set(m.library, {});
+    const shared = libraries.get(m.library);
+    const { run, ...rest } = new WebAssembly.Instance(m.module, { env: { memory: m.memory, host }, shared }).exports;
+    Object.assign(shared, rest);
+    programs.set(m.id, { run, memory: m.memory, words: new Int32Array(m.memory.buffer, m.dispatch) });
   } else forget(m.id);
   while (read === Atomics.load(control, ${mail})) {
     for (let left = ${spins}; left && Atomics.load(control, ${generation}) === seen; left--);
@@ -145,13 +151,19 @@ export class WorkerPool {
     await this.starting;
   }
 
+  /** A number for a library, which workers have from the first program on that is added with it. */
+  newLibrary(): number {
+    return this.nextId++;
+  }
+
   /** Makes a program known to every worker. Returns its number. */
-  add(module: WebAssembly.Module, memory: WebAssembly.Memory, dispatch: number): number {
+  add(program: { module: WebAssembly.Module; memory: WebAssembly.Memory; dispatch: number; library?: number }): number {
     const id = this.nextId++;
-    this.post({ id, module, memory, dispatch });
+    this.post({ id, ...program });
     return id;
   }
 
+  /** A program or a library. */
   remove(id: number): void {
     if (this.started) this.post({ id });
   }

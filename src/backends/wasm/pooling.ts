@@ -118,7 +118,7 @@ function emitPool(
     }
   }
   const name = `pool/${kind}/${[depth, rows, columns].map(axisKey)}/${padded}/${source.outputRowBytes}/${source.sliceBytes}`;
-  const pool = e.shared(name, (m) =>
+  const pool = e.own(name, (m) =>
     emitPoolRow(m, {
       name,
       kind,
@@ -176,7 +176,7 @@ function planGlobal(kind: Kind, x: TensorType): WasmStep | undefined {
     emit(e) {
       const { f } = e;
       const name = `globalPool/${kind}/${size}`;
-      const reduce = e.shared(name, (m) => emitReducePlane(m, { name, kind, size }));
+      const reduce = e.own(name, (m) => emitReducePlane(m, { name, kind, size }));
       const { from, to } = e.share(planes);
       const plane = f.local("i32");
       f.forRange(plane, from, to, 1, () =>

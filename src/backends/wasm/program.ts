@@ -13,7 +13,8 @@ import {
   type StagePlan,
 } from "../backend.ts";
 import { DispatchState, Failure } from "./dispatch.ts";
-import { type LinkedStep, link } from "./link.ts";
+import type { Library } from "./library.ts";
+import { type Linked, type LinkedStep, link } from "./link.ts";
 import type { WorkerPool } from "./pool.ts";
 import type { WasmSession } from "./session.ts";
 import { stateEntryBytes } from "./state.ts";
@@ -182,7 +183,7 @@ export class WasmProgram implements Program {
   /** The memory of a session is the arena, then what never changes. */
   image(): ProgramImage {
     const { session, plan } = this;
-    const module = this.emit();
+    const module = this.emit().bytes;
     const place = (p: Place): PlacedValue => ({
       dtype: p.dtype,
       shape: p.shape,
@@ -195,8 +196,8 @@ export class WasmProgram implements Program {
     return { module, steps: plan.steps.length, inputs, outputs, data, dataAt, pages: buffer.byteLength / 65536 };
   }
 
-  /** The linked module, with addresses in the session's memory. */
-  private emit(): Uint8Array<ArrayBuffer> {
+  /** The linked module, with addresses in the session's memory. Without a library it stands alone. */
+  private emit(library?: Library): Linked {
     const { session, plan } = this;
     const { memory } = session;
     const address = (p: Place | undefined): number => {
@@ -225,20 +226,23 @@ export class WasmProgram implements Program {
       table: (name, make) => session.tableAddress(name, make),
       stateTable: session.stateBytes ? session.stateTable(1) : 0,
       stateBytes: session.stateBytes,
+      library,
       memory: memory.limits,
     });
   }
 
   private link(): Run {
     const { memory, dispatch } = this.session;
-    const bytes = this.emit();
+    const library = this.session.libraryFor(this.threads);
+    const { bytes, shared } = this.emit(library);
     try {
       const module = new WebAssembly.Module(bytes);
       const env = { memory: memory.memory, host: (i: number) => this.hostSteps[i]() };
-      const instance = new WebAssembly.Instance(module, { env });
+      const instance = new WebAssembly.Instance(module, { env, ...library.imports });
+      library.add(shared, instance.exports);
       this.run_ = instance.exports["run"] as Run;
       if (this.threads > 1) {
-        this.id = this.pool!.add(module, memory.memory, dispatch);
+        this.id = this.pool!.add({ module, memory: memory.memory, dispatch, library: library.id });
         this.session.posted.add(this.id);
       }
       return this.run_;

@@ -15,6 +15,7 @@ import {
   unpack,
 } from "../backend.ts";
 import { dispatchBytes } from "./dispatch.ts";
+import { Library } from "./library.ts";
 import { LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
 import { type Block, type ProgramImage, WasmProgram } from "./program.ts";
@@ -49,8 +50,10 @@ export class WasmSession implements DeviceSession<AnyStep> {
   /** Of one sequence in the table. */
   stateBytes = 0;
   private disposed = false;
-  /** Numbers of the programs that workers know. */
+  /** Numbers of the programs and libraries that workers know. */
   readonly posted = new Set<number>();
+  /** By the threads that modules are linked for. */
+  private readonly libraries = new Map<number, Library>();
 
   constructor(
     readonly target: WasmTarget,
@@ -104,6 +107,16 @@ export class WasmSession implements DeviceSession<AnyStep> {
     });
   }
 
+  libraryFor(threads: number): Library {
+    let library = this.libraries.get(threads);
+    if (!library) {
+      library = new Library(threads > 1 ? this.pool!.newLibrary() : undefined);
+      this.libraries.set(threads, library);
+      if (library.id !== undefined) this.posted.add(library.id);
+    }
+    return library;
+  }
+
   openState(types: readonly TensorType[]): WasmState {
     this.stateBytes = stateEntryBytes * types.length;
     return new WasmState(this, types);
@@ -131,6 +144,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
+    for (const { id } of this.libraries.values()) if (id !== undefined) this.pool!.remove(id);
+    this.libraries.clear();
     for (const p of this.programs) p.dispose();
     this.constants.clear();
     forgotten.unregister(this);

@@ -1,11 +1,21 @@
 /**
  * The contract between wasm kernels and the linker. A kernel's step writes code: once for each plan, with addresses and
- * sizes as constants. What several steps share (a micro-kernel, exp) is a function of the module, made once by name.
+ * sizes as constants. What several steps share (a micro-kernel, exp) is a function of its own, made once by name.
  */
 import type { AnyOp, AttrsOf } from "../../ops/op.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
-import { type Expr, type FunctionBuilder, i32, type Local, type ModuleBuilder, type Operand } from "./assembler.ts";
+import {
+  type Expr,
+  type Func,
+  type FunctionBuilder,
+  i32,
+  type Local,
+  type ModuleBuilder,
+  type Operand,
+  type ParamTypes,
+  type ResultType,
+} from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
 
 /** What code is made for. */
@@ -57,8 +67,16 @@ export interface StepEmitter {
    * calls it runs once, on thread 0. With one thread the bounds are constants.
    */
   share(total: number, granule?: number, parts?: number): Share;
-  /** A function of the module, made the first time its name is asked for. */
-  shared<T>(name: string, make: (module: ModuleBuilder) => T): T;
+  /**
+   * A function of all steps, made the first time its name is asked for. Plans for other input shapes use it too: its name
+   * says all that it depends on, and of that nothing grows with the shapes.
+   */
+  shared<P extends ParamTypes, R extends ResultType>(
+    name: string,
+    make: (module: ModuleBuilder) => Func<P, R>,
+  ): Func<P, R>;
+  /** The same for what depends on shapes: only the steps of this plan share it. */
+  own: StepEmitter["shared"];
   /** The address of constant bytes, which the session has once for each name. */
   table(name: string, make: () => Uint8Array): number;
 }

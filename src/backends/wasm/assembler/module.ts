@@ -66,6 +66,10 @@ export class ModuleBuilder {
     return this.declare(type, typeIndex);
   }
 
+  exportFunction(name: string, index: number): void {
+    this.exports.push({ name, kind: externalKind.function, index });
+  }
+
   /** Defines a function. The body runs at once, and gets the builder, its parameters by name, and itself. */
   func<P extends ParamTypes, R extends ResultType = undefined>(
     type: FunctionType<P, R>,
@@ -137,7 +141,7 @@ export class ModuleBuilder {
   private declare<P extends ParamTypes, R extends ResultType>(type: FunctionType<P, R>, typeIndex: number): Func<P, R> {
     const index = this.functions.length;
     this.functions.push({ name: type.name, typeIndex });
-    if (type.export) this.exports.push({ name: type.name, kind: externalKind.function, index });
+    if (type.export) this.exportFunction(type.name, index);
     return { index, params: type.params, result: type.result as R };
   }
 

@@ -40,7 +40,7 @@ export interface PackOptions {
 
 export function packFunction(e: StepEmitter, o: PackOptions): PackFunction {
   const { name, width, height, source } = o;
-  return e.shared(name, (m) => {
+  return e.own(name, (m) => {
     /** The loop over slices for one way of loading, from the addresses in `names`. */
     const loop = (kind: string, names: readonly string[], masks: readonly string[], load: (p: Pointers) => Load) => {
       const params: ParamTypes = { slices: "i32", out: "i32", ...record(names, "i32"), ...record(masks, "v128") };

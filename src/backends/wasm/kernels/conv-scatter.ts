@@ -11,7 +11,7 @@ const addParams = { from: "i32", to: "i32", planes: "i32", rows: "i32", toRow: "
 /** Adds planes of rows of `width` floats, contiguous at `from`, to others. */
 export function addRows(e: StepEmitter, width: number): Func<typeof addParams, undefined> {
   const name = `addRows/${width}`;
-  return e.shared(name, (m) =>
+  return e.own(name, (m) =>
     m.func({ name, params: addParams }, (f, p) => {
       const [from, to, end, row, left] = f.locals("i32", 5);
       f.set(from, p.from);
@@ -44,7 +44,7 @@ const joinParams = { from: "i32", to: "i32", rows: "i32" } as const;
 /** Interleaves the `stride` runs of each row into one of stride * run floats. */
 export function joinPhases(e: StepEmitter, stride: number, run: number): Func<typeof joinParams, undefined> {
   const name = `joinPhases/${stride}x${run}`;
-  return e.shared(name, (m) =>
+  return e.own(name, (m) =>
     m.func({ name, params: joinParams }, (f, p) => {
       const [i, to] = f.locals("i32", 2);
       const words = (...order: number[]) => order.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte));

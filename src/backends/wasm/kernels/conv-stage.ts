@@ -141,7 +141,7 @@ function copied(s: StageLayout): { count: number; at: number } {
 function stageFunction(e: StepEmitter, s: StageLayout): StageFunction {
   const { stride, input, pad } = s.columns;
   const name = `stage/${input}/pad${pad}/stride${stride}/${s.phases}x${s.run}/${s.rowStep}`;
-  return e.shared(name, (m) =>
+  return e.own(name, (m) =>
     m.func({ name, params: stageParams }, (f, p) => {
       const [from, to, i, left] = f.locals("i32", 4);
       const blank = (rows: Expr<"i32">) => {
