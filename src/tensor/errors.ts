@@ -18,17 +18,15 @@ export interface ErrorContext {
 export class ForwardpassError extends Error {
   /** Spelled out here and below: minifiers rename classes. */
   override name = "ForwardpassError";
-  op?: string;
-  node?: string;
-  types?: readonly string[];
-  readonly offset?: number;
+  // Only what is known becomes a property: consoles print every one.
+  declare op?: string;
+  declare node?: string;
+  declare types?: readonly string[];
+  declare readonly offset?: number;
 
-  constructor(message: string, context: ErrorContext = {}) {
-    super(message, context.cause === undefined ? undefined : { cause: context.cause });
-    this.op = context.op;
-    this.node = context.node;
-    this.types = context.types;
-    if (context.offset !== undefined) this.offset = context.offset;
+  constructor(message: string, { op, node, types, offset, cause }: ErrorContext = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    Object.assign(this, op && { op }, node && { node }, types && { types }, offset !== undefined && { offset });
   }
 
   /** Adds the node's name when the error passes the place that knows it. Keeps the first name given. */

@@ -121,6 +121,10 @@ describe("dtypes", () => {
   });
 });
 
+test("errors have the properties that are known, and no others", () => {
+  expect(Object.keys(new ShapeError("message", { op: "matmul", offset: 0 })).sort()).toEqual(["name", "offset", "op"]);
+});
+
 test("errors share a base class, keep the byte offset and take one node name", () => {
   const error = new FormatError("bad", { offset: 0, cause: "why" });
   expect(error).toBeInstanceOf(ForwardpassError);
