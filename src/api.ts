@@ -26,6 +26,7 @@ export { type LoadOptions, type LoadProgress, load } from "./load.ts";
 export { DeviceTensor } from "./tensor/device-tensor.ts";
 export type { DType, TensorData, TypedArray } from "./tensor/dtype.ts";
 export * from "./tensor/errors.ts";
+export { providePeer } from "./tensor/peer.ts";
 export { type HostTensor, hostTensor, type TensorType } from "./tensor/tensor.ts";
 
 let opened: Promise<Backend> | undefined;

@@ -1,4 +1,5 @@
-import { InputError, MissingPeerError, UnsupportedOpError } from "../tensor/errors.ts";
+import { InputError, UnsupportedOpError } from "../tensor/errors.ts";
+import { loadPeer } from "../tensor/peer.ts";
 import { type HostTensor, isHostTensor } from "../tensor/tensor.ts";
 import { expectDType, expectRank } from "./check.ts";
 import { decodeBmp, decodePnm, type RgbImage } from "./image-files.ts";
@@ -54,7 +55,7 @@ async function decodeWithSharp(bytes: Uint8Array): Promise<RgbImage | undefined>
       op: "imageDecoder",
       missing: ["imageDecoder: JPEG 2000"],
     });
-  const sharp = await importSharp();
+  const { default: sharp } = await loadPeer<{ default: (bytes: Uint8Array) => Sharp }>("sharp", "this image format");
   try {
     const decoded = await sharp(bytes).removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
     const { width, height, channels } = decoded.info;
@@ -65,20 +66,6 @@ async function decodeWithSharp(bytes: Uint8Array): Promise<RgbImage | undefined>
   } catch {
     // The operator's answer to a damaged or unknown file is an empty image.
     return undefined;
-  }
-}
-
-async function importSharp(): Promise<(bytes: Uint8Array) => Sharp> {
-  // A name that bundlers can't see: the peer is optional.
-  const peer = "sharp";
-  try {
-    const module = (await import(/* @vite-ignore */ peer)) as { default: (bytes: Uint8Array) => Sharp };
-    return module.default;
-  } catch (cause) {
-    throw new MissingPeerError('imageDecoder: install the package "sharp" to decode this image format', {
-      op: "imageDecoder",
-      cause,
-    });
   }
 }
 

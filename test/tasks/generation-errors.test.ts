@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { type ChatMessage, type TextGenerator, textGeneration } from "../../src/tasks/text-generation.ts";
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { InputError, MissingPeerError } from "../../src/tensor/errors.ts";
-import { loadPeer } from "../../src/tensor/peer.ts";
+import { loadPeer, providePeer } from "../../src/tensor/peer.ts";
 import { tinyGguf } from "./tiny-gguf.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
@@ -67,6 +67,21 @@ describe("peers that are not installed", () => {
     expect(error).toBeInstanceOf(MissingPeerError);
     expect(error.message).toBe(
       "this test needs the package no-such-peer-of-forwardpass: npm install no-such-peer-of-forwardpass",
+    );
+  });
+
+  test("what a bundle provides is taken", async () => {
+    const module = { there: true };
+    providePeer("a-peer-of-this-test", module);
+    expect(await loadPeer("a-peer-of-this-test", "this test")).toBe(module);
+  });
+
+  test("where there is no Node, the message says how to provide one", async () => {
+    vi.stubGlobal("process", undefined);
+    const error = await rejection(loadPeer("no-such-peer", "this test"));
+    vi.unstubAllGlobals();
+    expect(error.message).toBe(
+      'this test needs the package no-such-peer: npm install no-such-peer, then providePeer("no-such-peer", await import("no-such-peer"))',
     );
   });
 
