@@ -132,9 +132,11 @@ export async function instantiate(module, weights) {
   };
 }
 
+// By a variable name: bundlers for the edge and for browsers would insist on finding it.
+const fs = "node:fs/promises";
 const beside = async (name) => {
   const url = new URL(name, import.meta.url);
-  if (url.protocol === "file:") return (await import("node:fs/promises")).readFile(url);
+  if (url.protocol === "file:") return (await import(/* webpackIgnore: true */ /* @vite-ignore */ fs)).readFile(url);
   const response = await fetch(url);
   if (!response.ok) throw new Error(\`\${url}: \${response.status}\`);
   return new Uint8Array(await response.arrayBuffer());

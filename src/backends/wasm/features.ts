@@ -17,6 +17,15 @@ function validates(build: (m: ModuleBuilder) => void): boolean {
   return WebAssembly.validate(m.toBytes());
 }
 
+/** Whether this host lets programs compile WebAssembly: content-security policies and isolates at the edge may not. */
+export function mayCompile(): boolean {
+  try {
+    return new WebAssembly.Module(new ModuleBuilder().toBytes()) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 const onePage: MemoryLimits = { min: 1, max: 1, shared: true };
 
 let probed: WasmFeatures | undefined;

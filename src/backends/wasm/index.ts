@@ -7,7 +7,7 @@ import { type Backend, type Kernel, KernelFamilies, type KernelFamily, type Stag
 import type { CpuBackend } from "../cpu/index.ts";
 import { referenceStep } from "../cpu/reference.ts";
 import { elementwiseKernels } from "./elementwise.ts";
-import { type WasmFeatures, wasmFeatures } from "./features.ts";
+import { mayCompile, type WasmFeatures, wasmFeatures } from "./features.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
 import type { ProgramImage } from "./program.ts";
@@ -119,6 +119,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   const { parallelWork = 1_000_000 } = options;
   const target: WasmTarget = { features, threads: threadCount(options.threads, features), parallelWork };
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
+  if (!mayCompile()) throw new DeviceError("wasm: this host forbids to compile WebAssembly; use the cpu device");
   const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
   const own = new KernelFamilies<WasmStep>(familiesFor(target));
   return {

@@ -1,0 +1,31 @@
+/** Which device is taken where a host withholds something. */
+import { fileURLToPath } from "node:url";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { DeviceError, load, openDevice } from "../src/index.ts";
+
+const model = fileURLToPath(new URL("../examples/models/fraud-mlp/model.onnx", import.meta.url));
+afterEach(() => vi.restoreAllMocks());
+
+describe("where WebAssembly may not be compiled", () => {
+  const forbid = (): void => {
+    vi.spyOn(WebAssembly, "Module").mockImplementation(() => {
+      throw new WebAssembly.CompileError("Wasm code generation disallowed by embedder");
+    });
+  };
+
+  test("models run on the plain device", async () => {
+    const x = { features: new Float32Array(30).fill(0.5) };
+    using usual = await load(model, { device: "cpu" });
+    forbid();
+    using session = await load(model);
+    expect(session.device.name).toBe("cpu");
+    expect(await session.run(x)).toEqual(await usual.run(x));
+  });
+
+  test("who insists on wasm is told at once", async () => {
+    forbid();
+    const refused = openDevice("wasm");
+    await expect(refused).rejects.toThrow(DeviceError);
+    await expect(refused).rejects.toThrow("wasm: this host forbids to compile WebAssembly; use the cpu device");
+  });
+});
