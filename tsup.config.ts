@@ -7,7 +7,8 @@ const { api: _, operators: __, ...rest } = entries;
 export default defineConfig({
   entry: { index: "src/index.ts", ...rest },
   format: ["esm", "cjs"],
-  dts: { only: true },
+  // For `using`: programs whose `lib` ends before it have the types nevertheless.
+  dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
   clean: false,
   external: ["sharp", "webgpu", "gpu.js", "@huggingface/tokenizers", "@huggingface/jinja", "@huggingface/hub"],
 });

@@ -1,10 +1,11 @@
 /** The peer `gpu.js`, as far as it is used, and the WebGL2 context that it computes in. */
 import { DeviceError, MissingPeerError } from "../../tensor/errors.ts";
+import type { HostType } from "../../tensor/host-type.ts";
 import { natives } from "./code.ts";
 
 /** A float texture that holds a kernel's result. */
 export interface Texture {
-  readonly texture: WebGLTexture;
+  readonly texture: HostType<"WebGLTexture">;
   /** Width and height. */
   readonly size: ArrayLike<number>;
   delete(): void;
@@ -35,8 +36,8 @@ export interface GpuInstance {
 /** The class `GPU` of `gpu.js`. */
 export type GpuConstructor = new (settings: {
   mode: "webgl2";
-  canvas: OffscreenCanvas | undefined;
-  context: WebGL2RenderingContext;
+  canvas: HostType<"OffscreenCanvas"> | undefined;
+  context: HostType<"WebGL2RenderingContext">;
 }) => GpuInstance;
 
 /** Browsers have a WebGPU interface of the same name. */

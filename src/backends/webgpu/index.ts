@@ -1,4 +1,5 @@
 /** The webgpu backend: WGSL generated for each plan, in browsers and, through the optional peer `webgpu`, in Node. */
+import type { HostType } from "../../tensor/host-type.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
 import { absorbSteps } from "./absorb.ts";
@@ -14,9 +15,9 @@ import { type GpuLimits, type GpuTarget, limitNames, type MatrixUnit } from "./t
 
 export interface WebgpuOptions {
   /** A device of the caller's: it is used and never destroyed. Default: one that all backends here share. */
-  device?: GPUDevice;
+  device?: HostType<"GPUDevice">;
   /** Which of several GPUs the shared device is on, when it is first opened. Default "high-performance". */
-  powerPreference?: GPUPowerPreference;
+  powerPreference?: "low-power" | "high-performance";
   /** Features, of the device or of WGSL, to do without even where they are: for tests of the plainer variants. */
   without?: readonly string[];
   /** Limits to keep to where the device allows more, for tests. */
@@ -28,7 +29,7 @@ export interface WebgpuOptions {
 }
 
 export interface WebgpuBackend extends Backend<AnyStep> {
-  readonly device: GPUDevice;
+  readonly device: HostType<"GPUDevice">;
   /** Every kernel of this backend: for tests. */
   ownKernels(): Promise<readonly Kernel<GpuStep>[]>;
   /** Lets go of the device. The last backend to do so destroys it, unless the caller gave it. */
