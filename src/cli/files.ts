@@ -10,10 +10,15 @@ import { sizeOf } from "../tensor/shape.ts";
 import { type HostTensor, hostTensor, type NestedArray } from "../tensor/tensor.ts";
 import { readNpy } from "./npy.ts";
 
+const fileTroubles: Readonly<Record<string, (path: string) => string>> = {
+  ENOENT: (path) => `there is no file ${path}`,
+  EISDIR: (path) => `${path} is a folder, not a file`,
+};
+
 /** A tensor for `port` from a file, by its extension. Throws FormatError, InputError, MissingPeerError. */
 export async function readTensor(path: string, port: ValueInfo): Promise<HostTensor> {
   const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    const what = cause.code === "ENOENT" ? `there is no file ${path}` : cause.message;
+    const what = fileTroubles[cause.code ?? ""]?.(path) ?? cause.message;
     throw new InputError(`input "${port.name}": ${what}`, { cause });
   });
   switch (extname(path).toLowerCase()) {
@@ -35,19 +40,24 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
   }
 }
 
+interface JsonTensor {
+  readonly data?: NestedArray;
+  readonly shape?: number[];
+  readonly dtype?: DType;
+}
+
 /** Nested arrays, or `{ dtype, shape, data }`. Numbers take the model's dtype. */
 function fromJson(text: string, path: string, port: ValueInfo): HostTensor {
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    const value = JSON.parse(text) as NestedArray | JsonTensor;
+    const isTensor = typeof value === "object" && value !== null && !Array.isArray(value);
+    const { data, shape, dtype = port.dtype } = isTensor ? (value as JsonTensor) : { data: value as NestedArray };
+    if (data === undefined || data === null) throw new Error('holds neither an array nor { "data": ... }');
+    const given = hostTensor(data, { dtype, shape });
+    return given.shape.length === 1 && port.shape ? withShape(given, port.shape) : given;
   } catch (cause) {
     throw new FormatError(`${path}: ${(cause as Error).message}`, { cause });
   }
-  const object = value as { data?: NestedArray; shape?: number[]; dtype?: DType };
-  const nested = Array.isArray(value) || typeof value !== "object" ? (value as NestedArray) : object?.data;
-  if (nested === undefined) throw new FormatError(`${path}: holds neither an array nor { "data": ... }`);
-  const given = hostTensor(nested, { dtype: object?.dtype ?? port.dtype, shape: object?.shape });
-  return given.shape.length === 1 && port.shape ? withShape(given, port.shape) : given;
 }
 
 /** A flat list takes the declared shape if one free dimension makes it fit. */

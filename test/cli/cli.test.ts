@@ -133,6 +133,16 @@ describe("forwardpass", () => {
       code: 1,
       err: expect.stringContaining('input "features": there is no file none.npy'),
     });
+    expect(await cli("run", model("fraud-mlp"), "-i", folder)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`input "features": ${folder} is a folder, not a file`),
+    });
+    expect(await cli("run", model("fraud-mlp"), "-i", file("few.json", '{ "data": [1], "shape": [2] }'))).toMatchObject(
+      {
+        code: 1,
+        err: expect.stringMatching(/^FormatError: .*few\.json: tensor: 1 elements do not fill f32\[2\]/),
+      },
+    );
     expect(await cli("run", "none.onnx")).toMatchObject({
       code: 1,
       err: expect.stringContaining("none.onnx: there is no such file"),
