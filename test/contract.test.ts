@@ -3,25 +3,23 @@
  * package.json's `exports`, once as an ES module and once with `require`; and its ES modules, which Node doesn't take.
  */
 import { execFile } from "node:child_process";
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { root, writeDist } from "../scripts/bundle.ts";
 import type * as Forwardpass from "../src/index.ts";
 import { TestServer } from "./formats/server.ts";
 import { encodeModel, node } from "./onnx/encode.ts";
+import { publishTo } from "./published.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-contract-"));
 const server = await TestServer.open();
-const published = join(folder, "node_modules/forwardpass");
+let published: string;
 beforeAll(async () => {
-  await mkdir(published, { recursive: true });
-  await copyFile(join(root, "package.json"), join(published, "package.json"));
-  await writeDist(join(published, "dist"));
+  published = await publishTo(folder);
   await writeFile(join(folder, "entry.mjs"), 'export * from "forwardpass";\n');
   await writeFile(join(folder, "model.onnx"), doubling("f32"));
 });
