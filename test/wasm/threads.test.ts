@@ -22,6 +22,7 @@ const trappingCopy = (trap: Trap, where: number | "all") =>
   wasmKernel(add, `test/copy/${trap}`, ([x]): WasmStep => {
     const n = x.shape.reduce((p, d) => p * d, 1);
     return {
+      work: 1e9,
       emit({ f, target, inputs: [at, meeting], outputs: [out], share, thread }) {
         const { from, to } = share(n);
         f.drop(i32["atomic.rmw.add"](meeting, 1));

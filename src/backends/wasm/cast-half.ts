@@ -5,7 +5,7 @@ import { type Expr, type Func, type FunctionBuilder, f32x4, i8x16, i32, i32x4, v
 import { emitToHalf } from "./kernels/half.ts";
 import { constant } from "./kernels/math.ts";
 import { tinyHalves } from "./kernels/quantized-format.ts";
-import { addressOf, type StepEmitter, type WasmKernels, wasmKernel, worthSharing } from "./step.ts";
+import { addressOf, type StepEmitter, type WasmKernels, wasmKernel } from "./step.ts";
 
 type V = Expr<"v128">;
 const params = { x: "i32", y: "i32", count: "i32" } as const;
@@ -60,10 +60,7 @@ function emitToBfloat(e: StepEmitter): Convert {
   );
 }
 
-/** Elements from which threads share the work. */
-const sharedElements = 50_000;
-
-export const castHalfKernels: WasmKernels = (target) => [
+export const castHalfKernels: WasmKernels = () => [
   wasmKernel(cast, "wasm/cast/half", ([x], [y]) => {
     const narrow = x.dtype === "f32" ? y.dtype : x.dtype;
     const isPair = x.dtype === "f32" || y.dtype === "f32";
@@ -79,8 +76,7 @@ export const castHalfKernels: WasmKernels = (target) => [
         const [from] = e.inputs;
         const [to] = e.outputs;
         const convert = widens ? emitWiden(e, narrow) : narrow === "f16" ? emitToHalf(e) : emitToBfloat(e);
-        const shares = worthSharing(target, n, sharedElements);
-        const { from: first, to: last } = shares ? e.share(whole, 4) : { from: 0, to: whole };
+        const { from: first, to: last } = e.share(whole, 4);
         const at = f.let(i32.add(first, 0));
         const count = i32.sub(last, at);
         f.call(convert, { x: addressOf(from, at, xBytes), y: addressOf(to, at, yBytes), count });

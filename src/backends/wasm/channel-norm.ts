@@ -10,7 +10,7 @@ import { emitNormGroup, emitResponseNorm } from "./kernels/channel-norm.ts";
 import { constant, splat } from "./kernels/math.ts";
 import { emitCells } from "./kernels/vector-walk.ts";
 import { allF32 } from "./norm.ts";
-import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
+import { undivided, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 function groupsStep(inputs: readonly KernelInput[], groups: number, epsilon: number): WasmStep | undefined {
   const [x, scale] = inputs;
@@ -32,7 +32,7 @@ function groupsStep(inputs: readonly KernelInput[], groups: number, epsilon: num
         { size: batch, steps: [4 * groups * n, 4 * groups * n, 0, 0] },
         { size: groups, steps: [4 * n, 4 * n, perGroup, perGroup] },
       ];
-      emitCells(e, 4 * elements, axes, [at, e.outputs[0], scaleAt, biasAt], ([from, to, s, b]) =>
+      emitCells(e, axes, [at, e.outputs[0], scaleAt, biasAt], ([from, to, s, b]) =>
         e.f.call(fn, { x: from, y: to, n, run, scale: s, bias: b, count: splat(n) }),
       );
     },
@@ -62,7 +62,7 @@ const responseNorm = wasmKernel(
           { size: batch, steps: [channels * plane, channels * plane, channels * plane, 0] },
           { size: channels, steps: [plane, plane, 0, 1] },
         ];
-        emitCells(e, size * elements, axes, [at, e.outputs[0], at, 0], ([from, to, sample, channel]) =>
+        emitCells(e, axes, [at, e.outputs[0], at, 0], ([from, to, sample, channel]) =>
           e.f.call(fn, { x: from, y: to, n: inner, sample, channel, channels, stride: plane }),
         );
       },
@@ -96,7 +96,7 @@ const batchNormKernel = wasmKernel(batchNorm, wasmName(batchNorm, "f32"), (input
       const [at, scale, bias, mean, variance] = e.inputs;
       // Every thread computes all factors: they write the same numbers.
       emitElementwise(
-        { ...e, target: { ...e.target, threads: 1 } },
+        undivided(e),
         factor,
         [channels],
         [

@@ -18,13 +18,10 @@ import { activationKey, activationVector } from "./kernels/activations.ts";
 import { constant, erf, exp, log, sigmoid, type VectorFunction } from "./kernels/math.ts";
 import { bytesOfElement, type Element, type RunForm, runArgs, runFunction } from "./kernels/vector.ts";
 import { emitWalk, mergeAxes, type WalkAxis, walkSize } from "./kernels/vector-walk.ts";
-import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel, worthSharing } from "./step.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 type V = Expr<"v128">;
 
-/** Elements from which other threads take part: a microsecond's work or so. */
-const shortShare = 16384;
-const longShare = 4096;
 /** A cache line of floats: threads don't write to the same one. */
 const granule = 16;
 
@@ -64,11 +61,9 @@ export function emitElementwise(
   });
   const bases = [...operands.map((o) => o.at), y];
   const runs = walkSize(outer);
-  const shared = worthSharing(e.target, sizeOf(shape), short ? shortShare : longShare);
   // All runs, of each of which this thread may take a part; or whole runs.
   const byElements = runs < 2 * e.target.threads;
-  const all = { from: 0, to: byElements ? inner.size : runs };
-  const share = shared ? e.share(all.to, byElements ? granule : 1) : all;
+  const share = byElements ? e.share(inner.size, granule) : e.share(runs);
   const part = byElements ? share : { from: 0, to: inner.size };
   const n = typeof part.from === "number" ? Number(part.to) - part.from : f.let(i32.sub(part.to, part.from));
   emitWalk(f, outer, bases, byElements ? { from: 0, to: runs } : share, (pointers) => {

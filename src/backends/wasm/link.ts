@@ -8,12 +8,13 @@
 import { type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
 import { emitDispatch, maxParts, type StepFunction } from "./dispatch.ts";
 import type { Library } from "./library.ts";
-import { type AnyStep, isWasmStep, type Share, type StepEmitter, type WasmTarget } from "./step.ts";
+import { type AnyStep, isWasmStep, leastWork, type Share, type StepEmitter, type WasmTarget } from "./step.ts";
 
 /** A planned step with its addresses in linear memory. */
 export interface LinkedStep {
   readonly name: string;
   readonly step: AnyStep;
+  readonly work: number;
   readonly inputs: readonly number[];
   /** Which inputs are state: their addresses are those of entries in the state table. */
   readonly states: ReadonlySet<number>;
@@ -67,9 +68,11 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
     let parts = 0;
     const { step } = s;
     if (!isWasmStep(step)) return { parts, call: undefined };
+    const threads = s.work < leastWork(options) ? 1 : options.threads;
     const call = module.func({ name: s.name, params: { thread: "i32", part: "i32" } }, (f, { thread, part }) => {
-      const share = (total: number, granule = 1, most = options.threads): Share => {
-        parts = options.threads === 1 ? 1 : Math.min(Math.max(most, options.threads), maxParts);
+      const share = (total: number, granule = 1, most = threads): Share => {
+        if (threads === 1) return { from: 0, to: total };
+        parts = Math.min(Math.max(most, threads), maxParts);
         return shareOf(f, part, parts, total, granule);
       };
       const state: StepEmitter["state"] = (i, sequence) => {
@@ -78,7 +81,8 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
         if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
         return { at: i32.load(entry), rows: i32.load(entry, 4) };
       };
-      step.emit({ ...s, f, target: options, thread, share, shared, own, table, state });
+      const target = { ...options, threads };
+      step.emit({ ...s, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
     });
     return { parts, call };
   });
@@ -110,7 +114,6 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
 
 /** [from, to) of a part: whole granules dealt out evenly. */
 function shareOf(f: FunctionBuilder, part: Local<"i32">, parts: number, total: number, granule: number): Share {
-  if (parts === 1) return { from: 0, to: total };
   const granules = Math.ceil(total / granule);
   const bound = (t: Operand<"i32">) => {
     const at = i32.mul(i32.div_u(i32.mul(t, granules), parts), granule);

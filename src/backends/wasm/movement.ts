@@ -19,15 +19,14 @@ import { i32, type Local, type Operand, select } from "./assembler.ts";
 import { emitPackRows } from "./kernels/gemm-pack.ts";
 import { type ElementBytes, emitCopyBytes, emitCopyElements, emitFill } from "./kernels/vector-copy.ts";
 import { emitColumns, mergeAxes, type WalkAxis } from "./kernels/vector-walk.ts";
-import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel, worthSharing } from "./step.ts";
+import { addressOf, type StepEmitter, undivided, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 const copyBytes = (e: StepEmitter) => e.shared("copy/bytes", (m) => emitCopyBytes(m, "copy/bytes"));
 
 /** Everything that the walk reaches, from tensor to tensor, for elements of `width` bytes. */
 function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: number, to: number): void {
   const { f } = e;
-  const elements = sizeOf(walk.shape);
-  if (elements === 0) return;
+  if (sizeOf(walk.shape) === 0) return;
   const bases = [from + walk.from.base * width, to + walk.to.base * width];
   const steps = (d: number) => [walk.from.strides[d] * width, walk.to.strides[d] * width];
   const axes = mergeAxes(walk.shape.map((size, d): WalkAxis => ({ size, steps: steps(d) })));
@@ -36,13 +35,13 @@ function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: 
   if (toStep === width && fromStep === width) {
     const copy = copyBytes(e);
     const dense = { size: inner.size * width, steps: [1, 1] };
-    emitColumns(e, elements, axes, dense, bases, ([p, q], n) => f.call(copy, { from: p, to: q, n }));
+    emitColumns(e, axes, dense, bases, ([p, q], n) => f.call(copy, { from: p, to: q, n }));
     return;
   }
   if (toStep === width && fromStep === 0) {
     const name = `copy/fill${width}`;
     const fill = e.shared(name, (m) => emitFill(m, name, width));
-    emitColumns(e, elements, axes, inner, bases, ([p, q], n) =>
+    emitColumns(e, axes, inner, bases, ([p, q], n) =>
       f.call(fill, { from: p, to: q, n: typeof n === "number" ? n * width : i32.mul(n, width) }),
     );
     return;
@@ -51,14 +50,14 @@ function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: 
   if (width === 4 && toStep === width && dense >= 0 && inner.size >= 4) {
     const [rows] = axes.splice(dense, 1);
     const plane = e.shared("copy/transpose", (m) => emitPackRows(m, "copy/transpose"));
-    emitColumns(e, elements, axes, inner, bases, ([p, q], n) =>
+    emitColumns(e, axes, inner, bases, ([p, q], n) =>
       f.call(plane, { from: p, stride: fromStep, rows: n, k: rows.size, out: q, step: rows.steps[1] }),
     );
     return;
   }
   const name = `copy/elements${width}`;
   const copy = e.shared(name, (m) => emitCopyElements(m, name, width));
-  emitColumns(e, elements, axes, inner, bases, ([p, q], n) => f.call(copy, { from: p, to: q, n, fromStep, toStep }));
+  emitColumns(e, axes, inner, bases, ([p, q], n) => f.call(copy, { from: p, to: q, n, fromStep, toStep }));
 }
 
 /** Elements of 16 bytes there are none; strings never come here. */
@@ -84,9 +83,8 @@ function emitPieces(
   const starts = pieces.map((_, i) => pieces.slice(0, i).reduce((sum, p) => sum + p.bytes, 0));
   const wanted = pieces.map((p, i) => ({ ...p, start: starts[i] })).filter((p) => p.at !== 0 && p.bytes > 0);
   if (row * outer === 0) return;
-  const shared = worthSharing(e.target, row * outer, sharedBytes);
   if (outer > 1) {
-    const { from, to } = shared ? e.share(outer) : { from: 0, to: outer };
+    const { from, to } = e.share(outer);
     const i = f.local("i32");
     f.forRange(i, from, to, 1, () => {
       for (const p of wanted)
@@ -94,11 +92,11 @@ function emitPieces(
     });
     return;
   }
-  if (!shared) {
+  const { from, to } = e.share(row, 64);
+  if (typeof from === "number") {
     for (const p of wanted) copyPiece(p.at, whole + p.start, p.bytes);
     return;
   }
-  const { from, to } = e.share(row, 64);
   const bound = (x: Operand<"i32">, low: number, high: number): Local<"i32"> => {
     const v = f.let(typeof x === "number" ? i32.const(x) : x);
     f.set(v, select(i32.const(low), v, i32.lt_s(v, low)));
@@ -111,9 +109,6 @@ function emitPieces(
     copyPiece(i32.add(first, p.at - p.start), i32.add(first, whole), i32.sub(last, first));
   }
 }
-
-/** Bytes from which threads share a copy. */
-const sharedBytes = 1 << 17;
 
 /** [rows, bytes of a row of each] of tensors that are stretches along `axis`. */
 function alongAxis(op: string, shape: Shape, axis: number, lengths: readonly number[], width: number) {
@@ -140,7 +135,6 @@ function padStep(x: TensorType, y: TensorType, begin: readonly number[], end: re
       const [at, , valueAt] = e.inputs;
       const n = sizeOf(y.shape) * width;
       // Two passes over one tensor can't be divided without a meeting in between.
-      const alone = { ...e, target: { ...e.target, threads: 1 } };
       if (value) {
         const name = `copy/fill${width}`;
         e.f.call(
@@ -148,7 +142,7 @@ function padStep(x: TensorType, y: TensorType, begin: readonly number[], end: re
           { from: valueAt, to: e.outputs[0], n },
         );
       } else e.f.memory.fill(e.outputs[0], 0, n);
-      emitCopy(alone, walk, width, at, e.outputs[0]);
+      emitCopy(undivided(e), walk, width, at, e.outputs[0]);
     },
   };
 }

@@ -36,7 +36,7 @@ function rowsStep(
       const options = { name, epsilon, centered: op === "layerNorm", bias: bias !== undefined };
       const fn = e.shared(name, (m) => emitNormRow(m, options));
       const [at, scaleAt, biasAt] = e.inputs;
-      emitCells(e, 4 * elements, [{ size: rows, steps: [4 * n, 4 * n] }], [at, e.outputs[0]], ([from, to]) =>
+      emitCells(e, [{ size: rows, steps: [4 * n, 4 * n] }], [at, e.outputs[0]], ([from, to]) =>
         e.f.call(fn, { x: from, y: to, n, scale: scaleAt, bias: bias ? biasAt : 0, count: splat(n) }),
       );
     },

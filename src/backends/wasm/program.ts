@@ -63,6 +63,12 @@ export interface ProgramImage {
   readonly outputs: readonly PlacedValue[];
 }
 
+/** Of a step: see `WasmStep.work`. Host steps have none, as they are not divided. */
+export function workOf({ step, inputs, outputs }: PlannedStep<AnyStep>): number {
+  if (!isWasmStep(step)) return 0;
+  return step.work ?? [...inputs, ...outputs].reduce((n, p) => n + (p ? sizeOf(p.shape) : 0), 0);
+}
+
 export class WasmProgram implements Program {
   onDispose: (() => void) | undefined;
   private run_: Run | undefined;
@@ -209,6 +215,7 @@ export class WasmProgram implements Program {
       (s): LinkedStep => ({
         name: `${s.node}: ${s.kernel}`,
         step: s.step,
+        work: workOf(s),
         // Trailing optional inputs may be left out of a node.
         inputs: Array.from({ length: Math.max(s.op.inputs.length, s.inputs.length) }, (_, i) => address(s.inputs[i])),
         states: new Set(s.inputs.flatMap((p, i) => (p?.state === undefined ? [] : [i]))),

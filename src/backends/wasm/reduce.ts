@@ -48,7 +48,6 @@ function blocksOf(shape: readonly number[], axes: readonly number[]): Blocks | u
 
 function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
   const { outerKept, outerReduced, kept, reduced } = b;
-  const elements = outerKept * outerReduced * kept * reduced;
   return {
     emit(e) {
       const { f } = e;
@@ -59,7 +58,7 @@ function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
       if (reduced === 1 && outerReduced > 1) {
         const fn = e.shared(`${reduction.name}/columns`, (m) => emitReduceColumns(m, reduction));
         const outer = [{ size: outerKept, steps: [stack, 4 * kept] }];
-        emitColumns(e, elements, outer, { size: kept, steps: [4, 4] }, bases, ([x, y], columns) =>
+        emitColumns(e, outer, { size: kept, steps: [4, 4] }, bases, ([x, y], columns) =>
           f.call(fn, { x, y, columns, rows: outerReduced, stride, count }),
         );
         return;
@@ -69,9 +68,7 @@ function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
         { size: outerKept, steps: [stack, 4 * kept] },
         { size: kept, steps: [4 * reduced, 4] },
       ];
-      emitCells(e, elements, axes, bases, ([x, y]) =>
-        f.call(fn, { x, y, n: reduced, rows: outerReduced, stride, count }),
-      );
+      emitCells(e, axes, bases, ([x, y]) => f.call(fn, { x, y, n: reduced, rows: outerReduced, stride, count }));
     },
   };
 }
@@ -111,14 +108,13 @@ const argKernel = (op: typeof argMax, largest: boolean): Kernel<WasmStep> =>
       emit(e) {
         const bases = [e.inputs[0], e.outputs[0]];
         const cells = { size: outer, steps: [4 * n * inner, 8 * inner] };
-        const elements = sizeOf(x.shape);
         if (inner === 1) {
           const fn = e.shared(`${name}/row`, (m) => emitArgRow(m, how));
-          emitCells(e, elements, [cells], bases, ([at, y]) => e.f.call(fn, { x: at, y, n }));
+          emitCells(e, [cells], bases, ([at, y]) => e.f.call(fn, { x: at, y, n }));
           return;
         }
         const fn = e.shared(`${name}/columns`, (m) => emitArgColumns(m, how));
-        emitColumns(e, elements, [cells], { size: inner, steps: [4, 8] }, bases, ([at, y], columns) =>
+        emitColumns(e, [cells], { size: inner, steps: [4, 8] }, bases, ([at, y], columns) =>
           e.f.call(fn, { x: at, y, columns, rows: n, stride: 4 * inner }),
         );
       },

@@ -18,9 +18,9 @@ import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
 import { LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
-import { type Block, type ProgramImage, WasmProgram } from "./program.ts";
+import { type Block, type ProgramImage, WasmProgram, workOf } from "./program.ts";
 import { stateEntryBytes, WasmState } from "./state.ts";
-import { type AnyStep, isWasmStep, type WasmTarget } from "./step.ts";
+import { type AnyStep, leastWork, type WasmTarget } from "./step.ts";
 
 /** Sessions that nobody disposed: workers let go of their programs, and with them of their memory. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ pool: WorkerPool; posted: ReadonlySet<number> }>(
@@ -68,7 +68,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
 
   prepare(plan: StagePlan<AnyStep>): Program {
     this.growArena(plan.arenaBytes);
-    const parallel = this.pool !== undefined && workOf(plan) >= this.target.parallelWork;
+    const parallel = this.pool !== undefined && dividedWork(plan, this.target) >= this.target.parallelWork;
     const program = new WasmProgram(plan, this, parallel ? this.pool : undefined);
     this.programs.add(program);
     program.onDispose = () => this.programs.delete(program);
@@ -217,14 +217,9 @@ export class WasmSession implements DeviceSession<AnyStep> {
   }
 }
 
-/** A rough count: a step's own, or the elements that it reads and writes. */
-function workOf(plan: StagePlan<AnyStep>): number {
-  return plan.steps.reduce((sum, s) => {
-    if (!isWasmStep(s.step)) return sum;
-    const elements = [...s.inputs, ...s.outputs].reduce((n, p) => n + (p ? sizeOf(p.shape) : 0), 0);
-    return sum + (s.step.work ?? elements);
-  }, 0);
-}
+/** The work of the steps that are large enough to be divided. */
+const dividedWork = (plan: StagePlan<AnyStep>, target: WasmTarget): number =>
+  plan.steps.map(workOf).reduce((sum, work) => sum + (work < leastWork(target) ? 0 : work), 0);
 
 /** A plan as an image for one thread. All its steps have to be wasm's own. */
 export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramImage {

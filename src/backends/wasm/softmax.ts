@@ -23,13 +23,13 @@ const softmaxKernel = (op: typeof softmax, logarithm: boolean): Kernel<WasmStep>
         if (inner === 1) {
           const name = `${op.op.name}/row`;
           const fn = e.shared(name, (m) => emitSoftmaxRow(m, name, logarithm));
-          emitCells(e, expWork * elements, [cells], bases, ([at, y]) => e.f.call(fn, { x: at, y, n }));
+          emitCells(e, [cells], bases, ([at, y]) => e.f.call(fn, { x: at, y, n }));
           return;
         }
         const name = `${op.op.name}/columns`;
         const fn = e.shared(name, (m) => emitSoftmaxColumns(m, name, logarithm));
         const columns = { size: inner, steps: [4, 4] };
-        emitColumns(e, expWork * elements, [cells], columns, bases, ([at, y], count) =>
+        emitColumns(e, [cells], columns, bases, ([at, y], count) =>
           e.f.call(fn, { x: at, y, columns: count, rows: n, stride: 4 * inner }),
         );
       },

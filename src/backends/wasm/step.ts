@@ -23,13 +23,9 @@ export interface WasmTarget {
   readonly features: WasmFeatures;
   /** Threads that run every step together. */
   readonly threads: number;
-  /** Multiply-adds, or elements moved, from which a run is divided among threads. */
+  /** Work from which a run is divided among threads: see `WasmStep.work`. */
   readonly parallelWork: number;
 }
-
-/** Whether a step is worth dividing that pays off from `enough` elements on, where runs as small as it are divided. */
-export const worthSharing = ({ threads, parallelWork }: WasmTarget, elements: number, enough: number): boolean =>
-  threads > 1 && elements >= Math.min(enough, parallelWork);
 
 /**
  * Parts of about `size` units: as many for every thread, four at most. Cores are rarely equally fast: one shares its
@@ -43,6 +39,9 @@ export interface Share {
   readonly from: Operand<"i32">;
   readonly to: Operand<"i32">;
 }
+
+/** Work from which a step is divided, where runs as small as it are: the hand-over takes a microsecond. */
+export const leastWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 100_000);
 
 /** What a step gets to write itself with. Addresses are byte addresses in linear memory, 64-byte aligned. */
 export interface StepEmitter {
@@ -64,7 +63,7 @@ export interface StepEmitter {
    * A part of `total` units, in multiples of `granule`: the step is called for each part, on whichever threads are free, and
    * more than once on one of them if others are late. There are as many parts as threads unless the step asks for `parts`:
    * more of them even out cores of different speed, where a part has little to do before it begins. A step that never
-   * calls it runs once, on thread 0. With one thread the bounds are constants.
+   * calls it runs once, on thread 0. With one thread, and in a step too small to divide, the bounds are constants.
    */
   share(total: number, granule?: number, parts?: number): Share;
   /**
@@ -82,7 +81,10 @@ export interface StepEmitter {
 }
 
 export interface WasmStep extends Step {
-  /** Multiply-adds, where they say more than the number of elements read and written. */
+  /**
+   * Roughly, in tenths of a nanosecond: multiply-adds, or elements times what one of them costs. Where it isn't said: the
+   * elements that are read and written. Small steps are not divided among threads.
+   */
   readonly work?: number;
   emit(e: StepEmitter): void;
 }
@@ -91,6 +93,13 @@ export interface WasmStep extends Step {
 export type AnyStep = WasmStep | HostStep;
 
 export const isWasmStep = (step: AnyStep): step is WasmStep => "emit" in step;
+
+/** For passes over a tensor in a step whose other passes are not to begin before they are done: all of it, in each part. */
+export const undivided = (e: StepEmitter): StepEmitter => ({
+  ...e,
+  target: { ...e.target, threads: 1 },
+  share: (total) => ({ from: 0, to: total }),
+});
 
 /** Kernels are made for a target: whether there is a fused multiply-add decides more than one instruction. */
 export type WasmKernels = (target: WasmTarget) => readonly Kernel<WasmStep>[];

@@ -1,6 +1,6 @@
 /** An odometer in wasm: visits the cells of a few nested axes in order, with a pointer for each tensor. */
 import { type FunctionBuilder, i32, type Local, type Operand } from "../assembler.ts";
-import { addressOf, type Share, type StepEmitter, worthSharing } from "../step.ts";
+import { addressOf, type Share, type StepEmitter } from "../step.ts";
 
 export interface WalkAxis {
   readonly size: number;
@@ -80,20 +80,15 @@ function move(f: FunctionBuilder, pointers: readonly Local<"i32">[], steps: read
   });
 }
 
-/** Elements from which threads share the work: some microseconds. */
-const sharedElements = 16384;
-
-/** `body` for each cell of the axes, dealt out to the threads where `work`, in elements, is worth it. */
+/** `body` for each cell of the axes, dealt out to the threads. */
 export function emitCells(
   e: StepEmitter,
-  work: number,
   axes: readonly WalkAxis[],
   bases: readonly Operand<"i32">[],
   body: (pointers: readonly Operand<"i32">[]) => void,
 ): void {
   const cells = walkSize(axes);
-  const shared = cells > 1 && worthSharing(e.target, work, sharedElements);
-  emitWalk(e.f, axes, bases, shared ? e.share(cells) : { from: 0, to: cells }, body);
+  emitWalk(e.f, axes, bases, cells > 1 ? e.share(cells) : { from: 0, to: 1 }, body);
 }
 
 /**
@@ -102,7 +97,6 @@ export function emitCells(
  */
 export function emitColumns(
   e: StepEmitter,
-  work: number,
   outer: readonly WalkAxis[],
   columns: WalkAxis,
   bases: readonly Operand<"i32">[],
@@ -110,12 +104,12 @@ export function emitColumns(
 ): void {
   const { f } = e;
   const cells = walkSize(outer);
-  if (cells >= 2 * e.target.threads || !worthSharing(e.target, work, sharedElements)) {
-    emitCells(e, work, outer, bases, (pointers) => body(pointers, columns.size));
+  if (cells >= 2 * e.target.threads) {
+    emitCells(e, outer, bases, (pointers) => body(pointers, columns.size));
     return;
   }
   const { from, to } = e.share(columns.size, 16);
-  const count = f.let(i32.sub(to, from));
+  const count = typeof from === "number" ? columns.size : f.let(i32.sub(to, from));
   emitWalk(f, outer, bases, { from: 0, to: cells }, (pointers) =>
     body(
       pointers.map((p, i) => addressOf(p, from, columns.steps[i])),
