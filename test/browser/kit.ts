@@ -26,7 +26,9 @@ export interface DeviceSpec {
   threads?: number;
 }
 
-const open = ({ device, threads }: DeviceSpec): Promise<Backend> => openDevice(device, { threads });
+/** With threads given, they divide also what is too small for it. */
+const open = async ({ device, threads }: DeviceSpec): Promise<Backend> =>
+  device === "wasm" && threads ? (wasm({ threads, parallelWork: 0 }) as Backend) : await openDevice(device);
 
 async function bytesAt(url: string): Promise<Uint8Array> {
   const response = await fetch(url);

@@ -25,7 +25,7 @@ import { hostTensor } from "../../src/tensor/tensor.ts";
 const devices = {
   cpu: () => cpu(),
   wasm: () => wasm({ threads: 1 }),
-  "wasm on two threads": () => wasm({ threads: 2 }),
+  "wasm on two threads": () => wasm({ threads: 2, parallelWork: 0 }),
 };
 
 describe.each(Object.entries(devices))("a session on %s", (_, device) => {

@@ -15,7 +15,7 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 const devices: [string, () => Backend][] = [
   ["cpu", () => cpu() as Backend],
   ["wasm", () => wasm({ threads: 1 }) as Backend],
-  ["wasm, 2 threads", () => wasm({ threads: 2 }) as Backend],
+  ["wasm, 2 threads", () => wasm({ threads: 2, parallelWork: 0 }) as Backend],
 ];
 
 const f32 = (shape: number[], value: (i: number) => number): HostTensor => ({

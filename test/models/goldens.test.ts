@@ -19,7 +19,7 @@ const devices = {
   cpu: () => cpu(),
   wasm: () => wasm({ threads: 1 }),
   "wasm without relaxed SIMD": () => wasm({ threads: 1, features: { relaxedSimd: false } }),
-  "wasm on two threads": () => wasm({ threads: 2 }),
+  "wasm on two threads": () => wasm({ threads: 2, parallelWork: 0 }),
   webgpu: async () => {
     await installDawn();
     return openWebgpu();

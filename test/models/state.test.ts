@@ -61,7 +61,11 @@ const close = (got: ArrayLike<number>, want: ArrayLike<number>): void => {
   for (let i = 0; i < want.length; i++) expect(Math.abs(got[i] - want[i])).toBeLessThan(1e-5);
 };
 
-const devices = { cpu: () => cpu(), wasm: () => wasm({ threads: 1 }), "wasm, 2 threads": () => wasm({ threads: 2 }) };
+const devices = {
+  cpu: () => cpu(),
+  wasm: () => wasm({ threads: 1 }),
+  "wasm, 2 threads": () => wasm({ threads: 2, parallelWork: 0 }),
+};
 
 for (const [name, open] of Object.entries(devices))
   describe(`state on ${name}`, () => {

@@ -89,7 +89,7 @@ async function run(layer: Layer, device: Backend): Promise<{ kernel: string; y: 
 
 for (const threads of [2, 3])
   describe(`${threads} threads`, () => {
-    const device = wasm({ threads });
+    const device = wasm({ threads, parallelWork: 0 });
     const holder = device.open() as WasmSession;
     beforeAll(async () => {
       await holder.pool!.ready();

@@ -1,5 +1,5 @@
 /** What goes wrong on several threads: traps, dead workers, sessions that nobody ends. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Backend, Kernel } from "../../src/backends/backend.ts";
 import { f32, i32 } from "../../src/backends/wasm/assembler.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
@@ -74,7 +74,7 @@ const withKernel = (device: Backend<AnyStep>, kernel: Kernel<AnyStep>): Backend<
 });
 
 describe.each([2, 3])("on %i threads", (threads) => {
-  const device = wasm({ threads });
+  const device = wasm({ threads, parallelWork: 0 });
   const holder = device.open() as WasmSession;
   beforeAll(() => holder.pool!.ready());
   afterAll(() => holder.dispose());
@@ -123,7 +123,7 @@ describe.each([2, 3])("on %i threads", (threads) => {
   });
 
   test("a worker that dies leaves one thread, which goes on", async () => {
-    const other = wasm({ threads });
+    const other = wasm({ threads, parallelWork: 0 });
     using session = await compile(product, { device: other });
     const own = other.open() as WasmSession;
     await own.pool!.ready();
@@ -134,6 +134,56 @@ describe.each([2, 3])("on %i threads", (threads) => {
     expect(own.pool!.started).toBe(false);
     expect((await session.run({ x, b })).y.data).toEqual(y.data);
     own.dispose();
+  });
+});
+
+describe("what is divided", () => {
+  /** For how many threads the steps are written, in a program of `count` products of this size. */
+  async function threadsOf(n: number, count: number): Promise<Set<number>> {
+    const device = wasm({ threads: 2 });
+    const holder = device.open() as WasmSession;
+    await holder.pool!.ready();
+    const begin = vi.spyOn(holder.pool!, "begin");
+    const seen = new Set<number>();
+    const copies = wasmKernel(
+      matmul,
+      "test/copy",
+      (): WasmStep => ({
+        work: n ** 3,
+        emit({ f, target, thread, share, inputs: [at], outputs: [out] }) {
+          const { from, to } = share(n);
+          const divided = typeof from !== "number";
+          expect([divided, typeof thread !== "number"]).toEqual([target.threads > 1, target.threads > 1]);
+          seen.add(target.threads);
+          f.memory.copy(
+            i32.add(i32.mul(from, 4 * n), out),
+            i32.add(i32.mul(from, 4 * n), at),
+            i32.mul(i32.sub(to, from), 4 * n),
+          );
+        },
+      }),
+    );
+    const chain = graph(({ input }) => {
+      let y = input("x", "f32", [n, n]);
+      for (let i = 0; i < count; i++) y = matmul(y, y);
+      return { y };
+    });
+    using session = await compile(chain, { device: withKernel(device, copies), optimize: false });
+    const x = tensorFrom(1, "f32", [n, n]);
+    expect(session.runSync({ x }).y.data).toEqual(x.data);
+    expect(begin).toHaveBeenCalledTimes(seen.has(2) ? 1 : 0);
+    holder.dispose();
+    return seen;
+  }
+
+  test("steps of a large program", async () => {
+    expect(await threadsOf(256, 1)).toEqual(new Set([2]));
+    expect(await threadsOf(64, 40)).toEqual(new Set([2]));
+  });
+
+  test("no step where all are small, or all together: workers are not woken", async () => {
+    expect(await threadsOf(16, 1000)).toEqual(new Set([1]));
+    expect(await threadsOf(64, 20)).toEqual(new Set([1]));
   });
 });
 

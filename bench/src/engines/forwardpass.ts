@@ -26,7 +26,7 @@ export const wasmName = (threads: number): string => `forwardpass x${threads}`;
  * session that stays keeps them, so that all tasks find them started.
  */
 async function keepWorkers(load: Forwardpass["load"], device: Backend): Promise<void> {
-  const size = 128;
+  const size = 256;
   const shapes = { a: [size, size], b: [size, size] };
   const task = smallTask("square", 0, shapes, (m) => ({ output: m.node("MatMul", ["a", "b"]), shape: shapes.a }));
   const session = await load(task.onnx, { device });

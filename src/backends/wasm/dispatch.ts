@@ -56,7 +56,7 @@ export enum Failure {
 
 /**
  * Looks at a word before a thread sleeps: about 60 microseconds, as a fence between two looks takes some 15 nanoseconds and
- * leaves the core to its other half. Whoever wakes a thread pays 10 to 40 microseconds, and the thread comes as late.
+ * leaves the core to its other half. Less pays off rarely: waking it costs the other thread half of that.
  */
 const spins = 4_000;
 /** Sleeps of a millisecond after which a missing part counts as lost; rounds of spinning where thread 0 may not sleep. */
@@ -75,9 +75,17 @@ export interface DispatchOptions {
 
 export type StepFunction = Func<{ readonly thread: "i32"; readonly part: "i32" }, undefined>;
 
+export interface SharedStep {
+  readonly index: number;
+  readonly parts: number;
+  /** Whether it is worth waking threads that sleep. */
+  readonly wakes: boolean;
+  readonly part: StepFunction;
+}
+
 export interface Dispatch {
-  /** Thread 0: runs the parts of step `index` with whoever comes. Leaves when a part failed. */
-  share(f: FunctionBuilder, index: number, parts: number, part: StepFunction, leave: () => void): void;
+  /** Thread 0: runs the parts of a step with whoever comes. Leaves when a part failed. */
+  share(f: FunctionBuilder, step: SharedStep, leave: () => void): void;
   /** Thread 0: sends workers back to where they wait for a run. */
   close(f: FunctionBuilder): void;
   /** Other threads: claim parts of whatever is open, until it is closed. */
@@ -103,7 +111,6 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
     f.i32.store(address, what, step);
     f.i32["atomic.store"](address, 0, done);
     f.i32["atomic.store"](address, i32.add(last, 1), ticket);
-    f.if(load(sleepers), () => wake(f, ticket));
   });
 
   /** Thread 0's next part of the open step, or -1. */
@@ -126,9 +133,10 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
   const settle = emitSettle(module, options);
 
   return {
-    share(f, index, parts, part, leave) {
+    share(f, { index, parts, wakes, part }, leave) {
       const next = f.local("i32");
       f.call(open, { what: (index << countBits) | parts });
+      if (wakes) f.if(load(sleepers), () => wake(f, ticket));
       f.loop((again) => {
         f.set(next, call(claim, { parts }));
         f.if(i32.ge_s(next, 0), () => {

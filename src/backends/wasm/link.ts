@@ -8,7 +8,15 @@
 import { type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
 import { emitDispatch, maxParts, type StepFunction } from "./dispatch.ts";
 import type { Library } from "./library.ts";
-import { type AnyStep, isWasmStep, leastWork, type Share, type StepEmitter, type WasmTarget } from "./step.ts";
+import {
+  type AnyStep,
+  isWasmStep,
+  leastWork,
+  type Share,
+  type StepEmitter,
+  type WasmTarget,
+  wakingWork,
+} from "./step.ts";
 
 /** A planned step with its addresses in linear memory. */
 export interface LinkedStep {
@@ -67,7 +75,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
   const linked = steps.map((s) => {
     let parts = 0;
     const { step } = s;
-    if (!isWasmStep(step)) return { parts, call: undefined };
+    if (!isWasmStep(step)) return { parts, call: undefined, wakes: false };
     const threads = s.work < leastWork(options) ? 1 : options.threads;
     const call = module.func({ name: s.name, params: { thread: "i32", part: "i32" } }, (f, { thread, part }) => {
       const share = (total: number, granule = 1, most = threads): Share => {
@@ -84,7 +92,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
       const target = { ...options, threads };
       step.emit({ ...s, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
     });
-    return { parts, call };
+    return { parts, call, wakes: s.work >= wakingWork(options) };
   });
   const dispatch = options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }) : undefined;
   module.func(
@@ -98,10 +106,10 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
           dispatch.serve(f, thread, new Map(divided));
           f.return();
         });
-      linked.forEach(({ parts, call }, i) => {
-        f.if(i32.and(i32.le_s(from, i), i32.gt_s(to, i)), () => {
-          if (!call) f.call(host, { step: i });
-          else if (parts > 0 && dispatch) dispatch.share(f, i, parts, call, () => f.return());
+      linked.forEach(({ parts, call, wakes }, index) => {
+        f.if(i32.and(i32.le_s(from, index), i32.gt_s(to, index)), () => {
+          if (!call) f.call(host, { step: index });
+          else if (parts > 0 && dispatch) dispatch.share(f, { index, parts, wakes, part: call }, () => f.return());
           else f.call(call, { thread: 0, part: 0 });
         });
       });

@@ -40,8 +40,11 @@ export interface Share {
   readonly to: Operand<"i32">;
 }
 
-/** Work from which a step is divided, where runs as small as it are: the hand-over takes a microsecond. */
+/** Work from which a step is divided, where runs as small as it are: handing over takes a microsecond. */
 export const leastWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 100_000);
+
+/** Work from which threads that sleep are woken: that takes 10 to 40 microseconds of thread 0, and they come as late. */
+export const wakingWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 1_000_000);
 
 /** What a step gets to write itself with. Addresses are byte addresses in linear memory, 64-byte aligned. */
 export interface StepEmitter {

@@ -5,7 +5,7 @@ import { compile, graph, hostTensor, matmul } from "../../../src/index.ts";
 import { collect } from "./gc.ts";
 
 const size = 512;
-const device = wasm({ threads: 2 });
+const device = wasm({ threads: 2, parallelWork: 0 });
 const w = new Float32Array(size * size).fill(1);
 const model = graph(({ input, weight }) => ({
   y: matmul(input("x", "f32", [8, size]), weight(hostTensor(w, { shape: [size, size] }))),
