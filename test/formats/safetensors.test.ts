@@ -99,22 +99,51 @@ describe("reader", () => {
     expect((await tensors.get("1")!.read()).data.length).toBe(0);
   });
 
-  test("types without a dtype give their bytes, and DTypeError on read", async () => {
-    const { tensors } = await read(
-      file(
-        {
-          a: { dtype: "C64", shape: [1], data_offsets: [0, 8] },
-          b: { dtype: "F6_E2M3", shape: [4], data_offsets: [8, 11] },
-        },
-        11,
-      ),
-    );
-    expect((await tensors.get("b")!.bytes()).length).toBe(3);
-    expect(tensors.get("a")!.dtype).toBeUndefined();
-    await expect(tensors.get("a")!.read()).rejects.toThrow(DTypeError);
+  /** The format's list of dtypes, bits of an element, and what it is here: an error that names the tensor where it is nothing. */
+  const list: [name: string, bits: number, dtype?: DType][] = [
+    ["BOOL", 8, "bool"],
+    ["F4", 4, "f4e2m1"],
+    ["F6_E2M3", 6],
+    ["F6_E3M2", 6],
+    ["U8", 8, "u8"],
+    ["I8", 8, "i8"],
+    ["F8_E5M2", 8, "f8e5m2"],
+    ["F8_E4M3", 8, "f8e4m3fn"],
+    ["F8_E8M0", 8, "f8e8m0"],
+    ["F8_E4M3FNUZ", 8, "f8e4m3fnuz"],
+    ["F8_E5M2FNUZ", 8, "f8e5m2fnuz"],
+    ["I16", 16, "i16"],
+    ["U16", 16, "u16"],
+    ["F16", 16, "f16"],
+    ["BF16", 16, "bf16"],
+    ["I32", 32, "i32"],
+    ["U32", 32, "u32"],
+    ["F32", 32, "f32"],
+    ["C64", 64],
+    ["F64", 64, "f64"],
+    ["I64", 64, "i64"],
+    ["U64", 64, "u64"],
+  ];
+  test.each(list)("%s is read as what it is", async (storage, bits, dtype) => {
+    const size = bits; // eight elements
+    const bytes = Uint8Array.from({ length: size }, (_, i) => i % 2);
+    const { tensors } = await read(file({ "a.b": { dtype: storage, shape: [2, 4], data_offsets: [0, size] } }, bytes));
+    const t = tensors.get("a.b")!;
+    expect([t.storage, t.dtype, t.shape, t.byteLength]).toEqual([storage, dtype, [2, 4], size]);
+    expect(await t.bytes()).toEqual(bytes);
+    if (dtype) {
+      const { data } = await t.read();
+      expect(data.length).toBe(8);
+      if (bits >= 8) expect(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).toEqual(bytes);
+    } else {
+      await expect(t.read()).rejects.toThrow(DTypeError);
+      await expect(t.read()).rejects.toThrow(new RegExp(`"a\\.b" is ${storage}, which has no dtype here`));
+    }
+    const short = { dtype: storage, shape: [2, 4], data_offsets: [0, size - 1] };
+    await expect(read(file({ a: short }, size - 1))).rejects.toThrow(FormatError);
   });
 
-  test("every dtype of the format is mapped; f4 low half first; bool becomes 0 and 1", async () => {
+  test("bits of small floats are kept; f4 low half first; bool becomes 0 and 1", async () => {
     const map = {
       F8_E5M2: "f8e5m2",
       F8_E4M3: "f8e4m3fn",

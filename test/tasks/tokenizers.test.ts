@@ -1,11 +1,15 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import type { PieceKind } from "../../src/formats/decoder/vocabulary.ts";
+import { describe, expect, test, vi } from "vitest";
+import { ggufVocabulary } from "../../src/formats/decoder/gguf-vocabulary.ts";
+import { Metadata } from "../../src/formats/decoder/metadata.ts";
+import type { ByteLevelVocabulary, PieceKind } from "../../src/formats/decoder/vocabulary.ts";
+import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { StopStrings } from "../../src/tasks/language/stop.ts";
-import { ByteLevelTokenizer, splitWords } from "../../src/tasks/tokenizers/byte-level.ts";
+import { ByteLevelTokenizer } from "../../src/tasks/tokenizers/byte-level.ts";
 import { MergeQueue } from "../../src/tasks/tokenizers/merge.ts";
 import { SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
 import { decode, TextStream } from "../../src/tasks/tokenizers/tokenizer.ts";
+import { splitWords } from "../../src/tasks/tokenizers/words.ts";
 import { InputError } from "../../src/tensor/errors.ts";
 import { byteLevel, byteLevelPieces, sentencePiece } from "./vocabularies.ts";
 
@@ -128,7 +132,33 @@ describe("byte-level BPE", () => {
     // Unicode's white space: U+0085 is, U+FEFF is not.
     expect(splitWords("a\u0085!\ufeff!", "gpt-2")).toEqual(["a", "\u0085", "!\ufeff!"]);
     expect(splitWords("e\u0301", "qwen2")).toEqual(["\u00e9"]);
+    expect(splitWords("camelCase HTMLPage isn't", "gpt-4o")).toEqual(["camel", "Case", " HTMLPage", " isn't"]);
+    expect(splitWords("camelCase isn't 12", "tekken")).toEqual(["camel", "Case", " isn", "'t", " ", "1", "2"]);
+    expect(splitWords("x+=12345 `a`", "falcon")).toEqual(["x", "+=", "123", "45", " ", "`", "a", "`"]);
+    expect(splitWords("x +12345`a`", "default")).toEqual(["x", " ", "+", "123", "45", "`", "a", "`"]);
+    expect(splitWords("int a2\n = 日本x", "deepseek-coder")).toEqual(["int", " a", "2", "\n", " =", " ", "日本", "x"]);
+    expect(() => byteLevel("unheard of")).toThrow(/"unheard of" is not known; known: default, falcon/);
     expect(() => byteLevel("unheard of")).toThrow(InputError);
+  });
+
+  test("a file that does not say how words are cut is guessed or warned of", () => {
+    const read = (architecture: string, more: object = {}, pieces = ["a", "b"]) => {
+      const entries = { "general.architecture": architecture, "tokenizer.ggml.model": "gpt2", ...more };
+      const lists = { "tokenizer.ggml.tokens": pieces, "tokenizer.ggml.merges": ["a b"] };
+      const metadata = new Map<string, GgufValue>(Object.entries({ ...entries, ...lists }));
+      return ggufVocabulary(new Metadata({ metadata }, "test")) as ByteLevelVocabulary;
+    };
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    expect(read("gpt2").pattern).toBe("gpt-2");
+    expect(read("llama", {}, ["a", "<|begin_of_text|>"])).toMatchObject({ pattern: "llama-bpe", addBegin: true });
+    expect(read("llama", { "tokenizer.ggml.pre": "qwen2" })).toMatchObject({ pattern: "qwen2", addBegin: false });
+    expect(read("llama", { "tokenizer.ggml.pre": "tekken", "tokenizer.ggml.add_bos_token": false }).addBegin).toBe(
+      false,
+    );
+    expect(warn).not.toHaveBeenCalled();
+    expect(read("llama").pattern).toBe("default");
+    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/how words are cut/));
+    warn.mockRestore();
   });
 
   test("gives back any text", () => {

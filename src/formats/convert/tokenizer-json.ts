@@ -1,6 +1,12 @@
 /** Vocabularies in a `tokenizer.json` and as GGUF files have them, both ways: BPE on bytes, or SentencePiece's on characters. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
-import type { ByteLevelVocabulary, PieceKind, SentencePieceVocabulary, TokenizerJson } from "../decoder/vocabulary.ts";
+import type {
+  ByteLevelVocabulary,
+  DecoderVocabulary,
+  PieceKind,
+  SentencePieceVocabulary,
+  TokenizerJson,
+} from "../decoder/vocabulary.ts";
 import type { Json } from "../folder.ts";
 
 interface Bpe {
@@ -20,19 +26,33 @@ interface AddedToken {
 /** How words are cut, by the expressions that files have: GGUF's names. */
 const llamaWords =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}DIGITS| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const casedWords =
+  "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+AFTER|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*AFTER|\\p{N}DIGITS| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const deepseekWords = [
+  "\\p{N}{1,3}",
+  "[一-龥぀-ゟ゠-ヿ]+",
+  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+];
 interface Cut {
-  readonly expression: string;
+  /** One after the other. */
+  readonly expressions: readonly string[];
   /** Texts are composed first. */
   readonly composed?: boolean;
   /** Words that are pieces are not merged. */
   readonly wholeWords?: boolean;
 }
-const [oneDigit, threeDigits] = ["", "{1,3}"].map((n) => llamaWords.replace("DIGITS", n));
+const [oneDigit, threeDigits] = ["", "{1,3}"].map((n) => [llamaWords.replace("DIGITS", n)]);
+const cased = (digits: string, after: string): string[] => [
+  casedWords.replace("DIGITS", digits).replaceAll("AFTER", after),
+];
 const patterns: Readonly<Record<string, Cut>> = {
-  "llama-bpe": { expression: threeDigits, wholeWords: true },
-  "smaug-bpe": { expression: threeDigits },
-  qwen2: { expression: oneDigit, composed: true },
-  "deepseek-r1-qwen": { expression: oneDigit },
+  "llama-bpe": { expressions: threeDigits, wholeWords: true },
+  "smaug-bpe": { expressions: threeDigits },
+  qwen2: { expressions: oneDigit, composed: true },
+  "deepseek-r1-qwen": { expressions: oneDigit },
+  "gpt-4o": { expressions: cased("{1,3}", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?") },
+  tekken: { expressions: cased("", ""), wholeWords: true },
+  "deepseek-v3": { expressions: deepseekWords },
 };
 
 /** @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none */
@@ -109,33 +129,32 @@ function patternOf(source: Json): string {
   if (parts.length === 1 && byWords) return "gpt-2";
   if (parts.length === 2 && first["type"] === "Digits" && first["individual_digits"] === true && byWords)
     return "smollm";
-  const expression = (first["pattern"] as { Regex?: string } | undefined)?.Regex;
+  const expressions = parts.slice(0, -1).map((part) => (part["pattern"] as { Regex?: string } | undefined)?.Regex);
   const composed = (source["normalizer"] as Json | null | undefined)?.["type"] === "NFC";
   const wholeWords = (source["model"] as Bpe).ignore_merges === true;
-  const known =
-    parts.length === 2
-      ? Object.keys(patterns).find((name) => {
-          const p = patterns[name];
-          return p.expression === expression && !p.composed === !composed && !p.wholeWords === !wholeWords;
-        })
-      : undefined;
+  const known = Object.keys(patterns).find((name) => {
+    const p = patterns[name];
+    const same = p.expressions.length === expressions.length && p.expressions.every((e, i) => e === expressions[i]);
+    return same && !p.composed === !composed && !p.wholeWords === !wholeWords;
+  });
   if (known === undefined || byWords)
-    throw new UnsupportedOpError(
-      `this way to cut words cannot be written to GGUF: ${expression ?? JSON.stringify(cutter)}`,
-      {
-        missing: ["pre_tokenizer"],
-      },
-    );
+    throw new UnsupportedOpError(`this way to cut words cannot be written to GGUF: ${JSON.stringify(cutter)}`, {
+      missing: ["pre_tokenizer"],
+    });
   return known;
 }
 
-type GgufVocabulary = SentencePieceVocabulary | ByteLevelVocabulary;
+type GgufVocabulary = Exclude<DecoderVocabulary, TokenizerJson>;
 
 /**
  * The files of a Hugging Face folder for a vocabulary.
  * @throws UnsupportedOpError where words are cut in a way that is not known here
  */
 export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
+  if (v.kind === "unigram")
+    throw new UnsupportedOpError("unigram vocabularies cannot be written to tokenizer.json; leave the tokenizer out", {
+      missing: ["t5"],
+    });
   const [end, ...others] = v.end;
   const nameOf = (id: number | undefined): string | undefined => (id === undefined ? undefined : v.pieces[id]);
   const begin = nameOf(v.begin);
@@ -187,15 +206,20 @@ function byteLevelParts(v: ByteLevelVocabulary): Json {
   const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
   const known = Object.hasOwn(patterns, v.pattern) ? patterns[v.pattern] : undefined;
   const byPattern = (): Json => {
-    if (v.pattern === "gpt-2" || v.pattern === "default") return bytes;
+    if (v.pattern === "gpt-2") return bytes;
     if (v.pattern === "smollm")
       return { type: "Sequence", pretokenizers: [{ type: "Digits", individual_digits: true }, bytes] };
     if (!known)
       throw new UnsupportedOpError(`the pre-tokenizer "${v.pattern}" cannot be written to tokenizer.json`, {
         missing: [v.pattern],
       });
-    const split = { type: "Split", pattern: { Regex: known.expression }, behavior: "Isolated", invert: false };
-    return { type: "Sequence", pretokenizers: [split, { ...bytes, use_regex: false }] };
+    const splits = known.expressions.map((Regex) => ({
+      type: "Split",
+      pattern: { Regex },
+      behavior: "Isolated",
+      invert: false,
+    }));
+    return { type: "Sequence", pretokenizers: [...splits, { ...bytes, use_regex: false }] };
   };
   const vocab = Object.fromEntries(v.pieces.map((piece, id) => [piece, id]));
   return {

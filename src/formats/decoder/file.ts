@@ -3,7 +3,7 @@ import type { DecoderConfig, StoredWeight } from "../../models/transformer/confi
 import type { GgufType } from "../../tensor/blocks/types.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import type { ModelFormat } from "../recognize.ts";
-import type { Vocabulary } from "./vocabulary.ts";
+import type { DecoderVocabulary } from "./vocabulary.ts";
 
 export interface DecoderFile {
   readonly format: ModelFormat;
@@ -12,7 +12,7 @@ export interface DecoderFile {
   /** By the names, and merged as, GGUF files of the architecture have them. */
   readonly weights: ReadonlyMap<string, FileWeight>;
   /** Missing in files of weights alone. */
-  readonly vocabulary?: Vocabulary;
+  readonly vocabulary?: DecoderVocabulary;
   /** Jinja source of the chat template. */
   readonly chatTemplate?: string;
 }

@@ -2,7 +2,13 @@
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { GgufValue } from "../gguf/index.ts";
 import type { Metadata } from "./metadata.ts";
-import type { ByteLevelVocabulary, PieceKind, SentencePieceVocabulary, Vocabulary } from "./vocabulary.ts";
+import type {
+  ByteLevelVocabulary,
+  PieceKind,
+  SentencePieceVocabulary,
+  UnigramVocabulary,
+  Vocabulary,
+} from "./vocabulary.ts";
 
 /** By their numbers in `tokenizer.ggml.token_type`. */
 const kinds: readonly (PieceKind | undefined)[] = [undefined, "normal", "unknown", "control", "user", "unused", "byte"];
@@ -18,6 +24,9 @@ const endNames = new Set([
   "</s>",
 ]);
 
+/** Where texts get the first token, unless the file says otherwise. */
+const beginning = new Set("llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 tekken".split(" "));
+
 /** Undefined where the file has no vocabulary. Throws UnsupportedOpError for a kind of vocabulary that is not known. */
 export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   const model = meta.text("tokenizer.ggml.model");
@@ -32,51 +41,80 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
     if (endNames.has(piece) && pieceKinds[id] !== "normal") end.add(id);
   });
   const common = { pieces, kinds: pieceKinds, begin: named("bos"), end };
-  if (model === "llama") {
+  if (model === "llama" || model === "t5") {
     const scores = meta.numbers("tokenizer.ggml.scores");
     if (!scores || scores.length !== pieces.length) throw new FormatError("the vocabulary has no scores");
-    return {
-      kind: "sentencepiece",
+    const scored = {
       ...common,
       scores,
       unknown: named("unknown"),
-      addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? true,
+      addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? model === "llama",
       addSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
     };
+    if (model === "llama") return { kind: "sentencepiece", ...scored };
+    const rules = meta.numbers("tokenizer.ggml.precompiled_charsmap") as Uint8Array | Int8Array | undefined;
+    return {
+      kind: "unigram",
+      ...scored,
+      charsmap: rules && new Uint8Array(rules.buffer, rules.byteOffset, rules.byteLength),
+      collapseSpaces: meta.flag("tokenizer.ggml.remove_extra_whitespaces") ?? true,
+      addEnd: meta.flag("tokenizer.ggml.add_eos_token") ?? true,
+    };
+  }
+  // Words stand there with "▁" in front, what continues them without "##".
+  if (model === "bert") {
+    const words = pieces.map((piece, id) => {
+      if (pieceKinds[id] !== "normal" || /^\[.+\]$/.test(piece)) return piece;
+      return piece.startsWith("▁") ? piece.slice(1) : `##${piece}`;
+    });
+    const lowercase = !words.some((word, id) => pieceKinds[id] === "normal" && /^(##)?[A-Z]/.test(word));
+    return { kind: "wordPiece", pieces: words, lowercase };
   }
   if (model === "gpt2") {
     const merges = meta.texts("tokenizer.ggml.merges");
     if (!merges) throw new FormatError("the vocabulary has no merges");
-    return {
-      kind: "byteLevel",
-      ...common,
-      merges,
-      pattern: meta.text("tokenizer.ggml.pre") ?? "default",
-      addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? false,
-    };
+    const pattern = meta.text("tokenizer.ggml.pre") ?? guessedPattern(meta, pieces);
+    const addBegin = meta.flag("tokenizer.ggml.add_bos_token") ?? beginning.has(pattern);
+    return { kind: "byteLevel", ...common, merges, pattern, addBegin };
   }
-  throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, gpt2 are)`, {
+  throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, t5, bert, gpt2 are)`, {
     missing: [model],
   });
 }
 
+/** Files from before there was a name for how words are cut. */
+function guessedPattern(meta: Metadata, pieces: readonly string[]): string {
+  if (meta.architecture === "gpt2") return "gpt-2";
+  if (pieces.includes("<|begin_of_text|>")) return "llama-bpe";
+  console.warn(
+    'The file does not say how words are cut ("tokenizer.ggml.pre"): taken as "default". Tokens may differ from those that the model was trained with.',
+  );
+  return "default";
+}
+
 /** The metadata that `ggufVocabulary` reads. Numbers of tokens are meant as u32, scores as f32. */
-export function vocabularyMetadata(v: SentencePieceVocabulary | ByteLevelVocabulary): Map<string, GgufValue> {
-  const isSentencePiece = v.kind === "sentencepiece";
+export function vocabularyMetadata(
+  v: SentencePieceVocabulary | UnigramVocabulary | ByteLevelVocabulary,
+): Map<string, GgufValue> {
+  const scored = v.kind === "byteLevel" ? undefined : v;
+  const unigram = v.kind === "unigram" ? v : undefined;
   const spaced = (piece: string, i: number): string =>
-    isSentencePiece && v.kinds[i] === "normal" ? piece.replaceAll(" ", "▁") : piece;
+    scored && v.kinds[i] === "normal" ? piece.replaceAll(" ", "▁") : piece;
   const entries: [string, GgufValue | undefined][] = [
-    ["model", isSentencePiece ? "llama" : "gpt2"],
-    ["pre", isSentencePiece ? "default" : v.pattern],
+    ["model", { sentencepiece: "llama", unigram: "t5", byteLevel: "gpt2" }[v.kind]],
+    ["pre", v.kind === "byteLevel" ? v.pattern : "default"],
     ["tokens", v.pieces.map(spaced)],
     ["token_type", Int32Array.from(v.kinds, (kind) => kinds.indexOf(kind))],
-    ["scores", isSentencePiece ? Float32Array.from(v.scores) : undefined],
-    ["merges", isSentencePiece ? undefined : [...v.merges]],
+    ["scores", scored && Float32Array.from(scored.scores)],
+    ["merges", v.kind === "byteLevel" ? [...v.merges] : undefined],
     ["bos_token_id", v.begin],
     ...[...v.end].slice(0, 3).map((id, i): [string, number] => [`${["eos", "eot", "eom"][i]}_token_id`, id]),
-    ["unknown_token_id", isSentencePiece ? v.unknown : undefined],
-    ["add_bos_token", v.addBegin ?? isSentencePiece],
-    ["add_space_prefix", isSentencePiece ? (v.addSpace ?? true) : undefined],
+    ["unknown_token_id", scored?.unknown],
+    ["add_bos_token", v.addBegin ?? v.kind === "sentencepiece"],
+    ["add_space_prefix", scored && (scored.addSpace ?? true)],
+    ["precompiled_charsmap", unigram?.charsmap],
+    ["remove_extra_whitespaces", unigram && (unigram.collapseSpaces ?? true)],
+    ["add_eos_token", unigram && (unigram.addEnd ?? false)],
   ];
   return new Map(entries.flatMap(([key, value]) => (value === undefined ? [] : [[`tokenizer.ggml.${key}`, value]])));
 }

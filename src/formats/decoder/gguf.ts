@@ -8,6 +8,7 @@ import { type ByteSource, floatParts } from "../source.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { Metadata } from "./metadata.ts";
+import type { DecoderVocabulary } from "./vocabulary.ts";
 
 /** What metadata does not say. */
 interface Architecture {
@@ -46,9 +47,19 @@ export async function readGgufDecoder(source: ByteSource, options: ReadOptions =
     format: "gguf",
     config,
     weights: weightsOf(file),
-    vocabulary: ggufVocabulary(meta),
+    vocabulary: vocabularyOf(meta),
     chatTemplate: meta.text("tokenizer.chat_template"),
   };
+}
+
+/** Texts that a model goes on with have no end. */
+function vocabularyOf(meta: Metadata): DecoderVocabulary | undefined {
+  const v = ggufVocabulary(meta);
+  if (v?.kind === "wordPiece")
+    throw new UnsupportedOpError("word pieces are the vocabulary of an encoder, not of a model that writes texts", {
+      missing: ["bert"],
+    });
+  return v?.kind === "unigram" ? { ...v, addEnd: false } : v;
 }
 
 /** What a configuration is read from. */

@@ -18,6 +18,26 @@ export interface SentencePieceVocabulary {
   readonly addSpace?: boolean;
 }
 
+/** SentencePiece's other model: the likeliest way to cut a text into pieces. */
+export interface UnigramVocabulary extends Omit<SentencePieceVocabulary, "kind"> {
+  readonly kind: "unigram";
+  /** What characters become first: SentencePiece's `precompiled_charsmap`. */
+  readonly charsmap?: Uint8Array;
+  /** Several spaces become one, those around the text none. Default true. */
+  readonly collapseSpaces?: boolean;
+  /** Put the first of `end` behind. Default false. */
+  readonly addEnd?: boolean;
+}
+
+/** BERT's: words, and what continues them. */
+export interface WordPieceVocabulary {
+  readonly kind: "wordPiece";
+  /** Continuations with "##", as in `vocab.txt`. */
+  readonly pieces: readonly string[];
+  /** Texts are lowered, and lose their accents. */
+  readonly lowercase: boolean;
+}
+
 export interface ByteLevelVocabulary {
   readonly kind: "byteLevel";
   readonly pieces: readonly string[];
@@ -44,4 +64,6 @@ export interface TokenizerJson {
   readonly end: readonly (string | number)[];
 }
 
-export type Vocabulary = SentencePieceVocabulary | ByteLevelVocabulary | TokenizerJson;
+/** Those of models that write texts. */
+export type DecoderVocabulary = SentencePieceVocabulary | UnigramVocabulary | ByteLevelVocabulary | TokenizerJson;
+export type Vocabulary = DecoderVocabulary | WordPieceVocabulary;

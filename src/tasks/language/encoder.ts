@@ -7,6 +7,7 @@ import type { HostTensor } from "../../tensor/tensor.ts";
 import { labelsIn } from "../classes.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import { wordPieceJson } from "../tokenizers/word-piece.ts";
 
 /** How the vectors of a text's tokens become one: their mean, or the first token's. */
 export type Pooling = "mean" | "cls";
@@ -111,46 +112,10 @@ export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceToken
   const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
   const words = (await folder.has("tokenizer.json")) ? undefined : await folder.optionalText("vocab.txt");
   const source =
-    words === undefined ? await folder.json("tokenizer.json") : wordPieces(words, config["do_lower_case"] !== false);
+    words === undefined
+      ? await folder.json("tokenizer.json")
+      : wordPieceJson({ pieces: words.trimEnd().split(/\r?\n/), lowercase: config["do_lower_case"] !== false });
   return HuggingFaceTokenizer.open({ ...source, padding: null, truncation: null }, config);
-}
-
-/** BERT's word pieces, one a line, as a `tokenizer.json`. */
-function wordPieces(words: string, lowercase: boolean): Json {
-  const vocab = Object.fromEntries(
-    words
-      .trimEnd()
-      .split(/\r?\n/)
-      .map((word, id): [string, number] => [word, id]),
-  );
-  const special = (id: string): Json => ({ SpecialToken: { id, type_id: 0 } });
-  const marks = ["[CLS]", "[SEP]"];
-  const named = ["[PAD]", "[UNK]", "[MASK]", ...marks].filter((name) => name in vocab);
-  return {
-    added_tokens: named.map((content) => ({ id: vocab[content], content, special: true, normalized: false })),
-    normalizer: {
-      type: "BertNormalizer",
-      clean_text: true,
-      handle_chinese_chars: true,
-      strip_accents: null,
-      lowercase,
-    },
-    pre_tokenizer: { type: "BertPreTokenizer" },
-    post_processor: {
-      type: "TemplateProcessing",
-      single: [special(marks[0]), { Sequence: { id: "A", type_id: 0 } }, special(marks[1])],
-      pair: [],
-      special_tokens: Object.fromEntries(marks.map((id) => [id, { id, ids: [vocab[id]], tokens: [id] }])),
-    },
-    decoder: { type: "WordPiece", prefix: "##", cleanup: true },
-    model: {
-      type: "WordPiece",
-      unk_token: "[UNK]",
-      continuing_subword_prefix: "##",
-      max_input_chars_per_word: 100,
-      vocab,
-    },
-  };
 }
 
 const poolingOf = (json: Json | undefined): Pooling => (json?.["pooling_mode_cls_token"] === true ? "cls" : "mean");

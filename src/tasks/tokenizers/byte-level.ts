@@ -3,59 +3,10 @@
  * word become symbols (printable stand-ins for bytes), and neighbours are merged in the order that merges were learned.
  */
 import type { ByteLevelVocabulary } from "../../formats/decoder/vocabulary.ts";
-import { InputError } from "../../tensor/errors.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
-
-/** How texts are cut. In `cuts` each expression cuts what the one before left whole. */
-interface Pattern {
-  readonly cuts: readonly RegExp[];
-  /** The text is composed first (Unicode's form C). */
-  readonly composed?: boolean;
-  /** A word that is a piece is that piece, whatever the merges say. */
-  readonly wholeWords?: boolean;
-}
-
-/** An expression as tokenizers have it: JavaScript's \s has U+FEFF and lacks U+0085. */
-const cut = (expression: string): RegExp =>
-  new RegExp(expression.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}"), "gu");
-const spaces = "\\s+(?!\\S)|\\s+";
-
-const gpt2: Pattern = {
-  cuts: [cut(`'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${spaces}`)],
-};
-/** Contractions in any case, at most `digits` digits together, punctuation with the line ends after it. */
-const llama3 = (digits: string): Pattern => ({
-  cuts: [
-    cut(
-      "'(?:[sS]|[dD]|[mM]|[tT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
-        `\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|${spaces}`,
-    ),
-  ],
-});
-const llamaWords: Pattern = { ...llama3("{1,3}"), wholeWords: true };
-/** Digits one by one, then as GPT-2. */
-const singleDigits: Pattern = { cuts: [/\p{N}/gu, ...gpt2.cuts] };
-
-const patterns: Readonly<Record<string, Pattern>> = {
-  default: gpt2,
-  "gpt-2": gpt2,
-  "llama-bpe": llamaWords,
-  "llama-v3": llamaWords,
-  llama3: llamaWords,
-  "smaug-bpe": llama3("{1,3}"),
-  dbrx: llama3("{1,3}"),
-  qwen2: { ...llama3(""), composed: true },
-  "deepseek-r1-qwen": llama3(""),
-  smollm: singleDigits,
-  starcoder: singleDigits,
-  refact: singleDigits,
-  "command-r": singleDigits,
-  codeshell: singleDigits,
-  "phi-2": gpt2,
-  olmo: gpt2,
-};
+import { cutWords, type Pattern, patternNamed } from "./words.ts";
 
 /** GPT-2's stand-ins: printable Latin-1 for itself, the other bytes from U+0100 on. */
 const standIns: readonly string[] = (() => {
@@ -135,35 +86,4 @@ export class ByteLevelTokenizer implements Tokenizer {
       return Array.from(s, (c) => this.ids.get(c)).filter((id) => id !== undefined);
     });
   }
-}
-
-function patternNamed(name: string): Pattern {
-  if (!Object.hasOwn(patterns, name))
-    throw new InputError(`the pre-tokenizer "${name}" is not known; known: ${Object.keys(patterns).join(", ")}`);
-  return patterns[name];
-}
-
-/**
- * Words of a text: everything between two matches is a word as well.
- * @param pattern GGUF's name of a pre-tokenizer
- * @throws InputError for a name that is not known
- */
-export const splitWords = (text: string, pattern: string): string[] => cutWords(text, patternNamed(pattern));
-
-function cutWords(text: string, { cuts, composed }: Pattern): string[] {
-  let parts = [composed ? text.normalize("NFC") : text];
-  for (const expression of cuts) {
-    parts = parts.flatMap((part) => {
-      const words: string[] = [];
-      let at = 0;
-      for (const match of part.matchAll(expression)) {
-        if (match.index > at) words.push(part.slice(at, match.index));
-        words.push(match[0]);
-        at = match.index + match[0].length;
-      }
-      if (at < part.length) words.push(part.slice(at));
-      return words;
-    });
-  }
-  return parts;
 }

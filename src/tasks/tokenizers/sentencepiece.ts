@@ -9,8 +9,8 @@ import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();
-const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
-const spaced = (piece: string): string => piece.replaceAll("▁", " ");
+export const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
+export const spaced = (piece: string): string => piece.replaceAll("▁", " ");
 
 export class SentencePieceTokenizer implements Tokenizer {
   readonly size: number;
