@@ -99,6 +99,7 @@ async function runAlone<S extends Step>(
     kernels: [kernel],
     kernelsFor: (op) => (op.name === kernel.op.name ? [kernel] : []),
     inplace: backend.inplace,
+    storesHalves: backend.storesHalves,
     open: () => backend.open(),
   };
   const builder = new GraphBuilder();
@@ -107,7 +108,7 @@ async function runAlone<S extends Step>(
   const inputs = c.inputs.map((t, i) => {
     if (!t) return undefined;
     if ((constant === "first" ? i === 0 && several : constant === "rest" && i > 0) || isHostInput(kernel.op, i))
-      return builder.constant(t);
+      return builder.constant(backend.storesHalves ? t : { dtype: t.dtype, shape: t.shape, data: t.data });
     data.push(t);
     return builder.input(`x${i}`, t.dtype, t.shape);
   });

@@ -31,6 +31,8 @@ export interface Prepack {
    * what is left at its end, take their places in the packed copy one after the other. Missing: `pack` needs all.
    */
   readonly granule?: { readonly source: number; readonly packed: number };
+  /** `pack` takes a HalfWeight's elements, and `unpack` gives these. */
+  readonly stored?: boolean;
   /** Whether `pack` can be given one array as both, and then changes its layout. */
   readonly inPlace?: boolean;
   pack(source: TypedArray, packed: TypedArray): void;
@@ -229,6 +231,8 @@ export interface Backend<S extends Step = Step> {
   readonly inplace?: boolean;
   /** 16-bit floats are stored, not computed with: graphs of them compute in f32. Default false. */
   readonly widens?: boolean;
+  /** It has kernels that read weights of f32 as the 16-bit floats that they are: see tensor/half-weight.ts. */
+  readonly storesHalves?: boolean;
   /** Rewrites a plan whose kernels are chosen: joins steps that run better as one. */
   refine?(plan: StagePlan<S>): StagePlan<S>;
   /** Loads what graphs of these operators and input dtypes take beyond what is there. Called before `open`. */

@@ -2,8 +2,8 @@
 
 import { toF64 } from "../tensor/convert.ts";
 import { FormatError, InputError } from "../tensor/errors.ts";
-import { decodeTable } from "../tensor/float.ts";
-import type { BinaryTensor } from "../tensor/tensor.ts";
+import { decodeHalves, halfWeight } from "../tensor/half-weight.ts";
+import type { BinaryTensor, HostTensor } from "../tensor/tensor.ts";
 import { readSafetensors, readShardedSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { type ByteSource, openSource, type SourceInput, type SourceOptions } from "./source.ts";
 
@@ -123,13 +123,11 @@ export class ModelFolder {
 export function asF32(t: BinaryTensor): BinaryTensor & { data: Float32Array } {
   const { dtype, shape, data } = t;
   if (dtype === "f32") return { dtype, shape, data: data as Float32Array };
-  const out = new Float32Array(data.length);
-  if (dtype === "f16") {
-    const table = decodeTable("f16");
-    for (let i = 0; i < out.length; i++) out[i] = table[data[i] as number];
-  } else if (dtype === "bf16") {
-    const bits = new Uint32Array(out.buffer);
-    for (let i = 0; i < out.length; i++) bits[i] = (data[i] as number) << 16;
-  } else out.set(toF64(t));
-  return { dtype: "f32", shape, data: out };
+  if (dtype === "f16" || dtype === "bf16")
+    return { dtype: "f32", shape, data: decodeHalves(data as Uint16Array, dtype) };
+  return { dtype: "f32", shape, data: Float32Array.from(toF64(t)) };
 }
+
+/** The same for graphs: large ones of 16-bit floats stay that in memory. @param owned nobody else has the array */
+export const f32Weight = (t: BinaryTensor, owned: boolean): HostTensor =>
+  t.dtype === "f16" || t.dtype === "bf16" ? halfWeight(t, t.dtype, owned) : asF32(t);

@@ -2,6 +2,7 @@
 import type { Attrs, OpDef } from "../ops/op.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
+import { Weight } from "../tensor/weight.ts";
 
 export type ValueId = number;
 
@@ -81,7 +82,7 @@ export const isHalf = (dtype: unknown): dtype is Half => dtype === "f16" || dtyp
 
 /** Whether 16-bit floats go in or out, lie among the weights, or are made. */
 export const usesHalves = ({ inputs, outputs, constants, nodes }: Graph): boolean =>
-  [...inputs, ...outputs, ...constants.values()].some((t) => isHalf(t.dtype)) ||
+  [...inputs, ...outputs, ...constants.values()].some((t) => isHalf(t.dtype) || (t instanceof Weight && t.stored)) ||
   nodes.some((n) => Object.values(n.attrs).some(isHalf));
 
 /** The node that produces each value. */

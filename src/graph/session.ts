@@ -92,7 +92,10 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   const optimizes = options.optimize !== false;
   const halves = usesHalves(graph);
   // Loaded for those who need it.
-  if (optimizes && halves && device.widens) graph = (await import("./passes/widen.ts")).widen(graph);
+  if (halves) {
+    const { widen } = await import("./passes/widen.ts");
+    graph = widen(graph, optimizes ? device : {}, options.ownsWeights);
+  }
   const ready = optimizes ? optimize(graph, options.ownsWeights) : graph;
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
   if (halves) dtypes.push("f16");

@@ -45,7 +45,7 @@ export const emptyTensor = ({ dtype, shape }: TensorType): HostTensor => ({
 export function reshaped(t: HostTensor, shape: Shape): HostTensor {
   if (sizeOf(shape) !== sizeOf(t.shape))
     throw new ShapeError(`reshape: ${formatType(t)} has ${sizeOf(t.shape)} elements, [${shape}] has ${sizeOf(shape)}`);
-  if (t instanceof Weight) return new Weight(t.dtype, shape, t.elements);
+  if (t instanceof Weight) return t.reshaped(shape);
   return { dtype: t.dtype, shape, data: t.data };
 }
 

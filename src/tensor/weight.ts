@@ -120,6 +120,9 @@ export class Elements {
 }
 
 export class Weight implements HostTensor {
+  /** What the elements are, where they are narrower than the dtype: see half-weight.ts. */
+  readonly stored?: "f16" | "bf16";
+
   constructor(
     readonly dtype: DType,
     readonly shape: Shape,
@@ -128,6 +131,16 @@ export class Weight implements HostTensor {
 
   get data(): TypedArray {
     return this.elements.data;
+  }
+
+  /** Lets go of the host's copy. `read` gives `data` when it is asked for. */
+  handOver(read: () => TypedArray): void {
+    this.elements.handOver(read);
+  }
+
+  /** The same elements under another shape. */
+  reshaped(shape: Shape): Weight {
+    return new Weight(this.dtype, shape, this.elements);
   }
 }
 

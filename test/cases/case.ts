@@ -3,8 +3,10 @@ import fc from "fast-check";
 import type { AnyOp, Attrs, AttrsOf } from "../../src/ops/op.ts";
 import { fromF64 } from "../../src/tensor/convert.ts";
 import { allocate, type DType } from "../../src/tensor/dtype.ts";
+import { type Half, HalfWeight } from "../../src/tensor/half-weight.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { Elements } from "../../src/tensor/weight.ts";
 
 export interface OpCase {
   readonly inputs: readonly (HostTensor | undefined)[];
@@ -45,6 +47,12 @@ export function tensorFrom(
   });
   fromF64(values, t);
   return t;
+}
+
+/** The same in f32, rounded to 16-bit floats, as a weight that is stored in these. */
+export function halfWeightFrom(seed: number, stored: Half, shape: readonly number[]): HalfWeight {
+  const { data } = tensorFrom(seed, stored, shape);
+  return new HalfWeight(stored, shape, new Elements(data as Uint16Array));
 }
 
 /** An arbitrary tensor of a fixed shape. */

@@ -3,7 +3,7 @@ import * as ops from "../../src/ops/index.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
 import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
-import { type OpCase, opCase, tensorFrom, tensorOf } from "./case.ts";
+import { halfWeightFrom, type OpCase, opCase, tensorFrom, tensorOf } from "./case.ts";
 import { anyDType, axisOf, i64, layoutShape, onTensor } from "./movement.ts";
 
 const int = (min: number, max: number): fc.Arbitrary<number> => fc.integer({ min, max });
@@ -40,7 +40,15 @@ const lookupCase: fc.Arbitrary<OpCase> = fc
   .chain(([rows, width, batched]) =>
     int(1, Math.floor(rows / 8)).chain((n) =>
       fc
-        .tuple(tensorOf([rows, width]), indicesInto(rows, batched ? [1, n] : [n]))
+        .tuple(
+          fc.oneof(
+            tensorOf([rows, width]),
+            fc
+              .tuple(int(0, 1e6), fc.constantFrom("f16", "bf16"))
+              .map(([seed, kind]) => halfWeightFrom(seed, kind, [rows, width])),
+          ),
+          indicesInto(rows, batched ? [1, n] : [n]),
+        )
         .map(([x, indices]) => opCase(ops.gather, [x, indices], {})),
     ),
   );

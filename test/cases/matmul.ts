@@ -4,7 +4,7 @@ import { matmul } from "../../src/ops/matmul.ts";
 import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../src/ops/matmul-integer.ts";
 import { matmulNBits, nBitsLayout } from "../../src/ops/matmul-n-bits.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { opCase, tensorFrom } from "./case.ts";
+import { halfWeightFrom, opCase, tensorFrom } from "./case.ts";
 import { activation, extent } from "./epilogue.ts";
 
 const size = fc.record({ m: extent(21), n: extent(40), k: extent(70), seed: fc.integer() });
@@ -90,6 +90,32 @@ const products = (m: fc.Arbitrary<number>, n: fc.Arbitrary<number>, k: fc.Arbitr
           make(1, flip(k, n, transposeB)),
           c.bias ? make(2, [n]) : undefined,
           c.residual ? make(3, [m, n]) : undefined,
+        ],
+        attrs: { transposeB, activation: c.activation },
+      };
+    });
+
+/** With weights in 16-bit floats. */
+const halves = (batch: fc.Arbitrary<number[]>) =>
+  fc
+    .record({
+      size: fc.record({ m: extent(21), n: extent(40), k: extent(70), seed: fc.integer() }),
+      batch,
+      kind: fc.constantFrom("f16", "bf16"),
+      transposeB: fc.boolean(),
+      bias: fc.boolean(),
+      residual: fc.boolean(),
+      activation,
+    })
+    .map((c) => {
+      const { m, n, k, seed } = c.size;
+      const { batch, transposeB } = c;
+      return {
+        inputs: [
+          tensorFrom(seed, "f32", [...batch, m, k]),
+          halfWeightFrom(seed + 1, c.kind, flip(k, n, transposeB)),
+          c.bias ? tensorFrom(seed + 2, "f32", [n]) : undefined,
+          c.residual ? tensorFrom(seed + 3, "f32", [...batch, m, n]) : undefined,
         ],
         attrs: { transposeB, activation: c.activation },
       };
@@ -195,11 +221,13 @@ export const matmulCases = {
   matmul: fc.oneof(
     { weight: 5, arbitrary: matrices },
     vectors,
+    { weight: 2, arbitrary: halves(fc.constantFrom([], [], [2])).map((c) => opCase(matmul, c.inputs, c.attrs)) },
     fewRows.map((c) => opCase(matmul, c.inputs, c.attrs)),
     wide.map((c) => opCase(matmul, c.inputs, c.attrs)),
   ),
   gemm: fc.oneof(
     { weight: 4, arbitrary: gemms },
+    { weight: 2, arbitrary: halves(fc.constant([])).map((c) => opCase(gemm, c.inputs, c.attrs)) },
     fewRows.map((c) => opCase(gemm, c.inputs, c.attrs)),
     wide.map((c) => opCase(gemm, c.inputs, c.attrs)),
   ),

@@ -12,7 +12,7 @@ import { isHostInput } from "../../src/ops/op.ts";
 import type { TypedArray } from "../../src/tensor/dtype.ts";
 import { ForwardpassError } from "../../src/tensor/errors.ts";
 import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
-import { Elements } from "../../src/tensor/weight.ts";
+import { Elements, type Weight } from "../../src/tensor/weight.ts";
 import type { OpCase } from "../cases/case.ts";
 import { cases } from "../cases/index.ts";
 import { resultOf } from "./child.ts";
@@ -86,7 +86,8 @@ test.each(layouts)("packed layouts of %s that serve as the only copy can be undo
     fc.assert(
       fc.property(arbitrary, (c) => {
         for (const prepack of prepacksOf(kernel, c).filter(isReversible)) {
-          const source = c.inputs[prepack.input]!.data as TypedArray;
+          const input = c.inputs[prepack.input]!;
+          const source = (prepack.stored ? (input as Weight).elements.data : input.data) as TypedArray;
           const packed = emptyTensor(prepack.type).data as TypedArray;
           prepack.pack(source, packed);
           expect(unpack(prepack, packed, source.length)).toEqual(source);

@@ -3,11 +3,26 @@ import { afterAll, describe, expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { bitCast, cast, compile, graph, layerNorm, matmul, mul, relu, softmax } from "../../src/index.ts";
+import {
+  bitCast,
+  cast,
+  compile,
+  gather,
+  graph,
+  layerNorm,
+  matmul,
+  mul,
+  reduceSum,
+  relu,
+  softmax,
+} from "../../src/index.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { decodeTable, encodeFloats } from "../../src/tensor/float.ts";
+import { HalfWeight } from "../../src/tensor/half-weight.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
-import { tensorFrom } from "../cases/case.ts";
+import { Elements } from "../../src/tensor/weight.ts";
+import { halfWeightFrom, tensorFrom } from "../cases/case.ts";
+import { difference } from "../compare.ts";
 import { withWorkers } from "./workers.ts";
 
 const onTwo = await withWorkers({ threads: 2, parallelWork: 0 });
@@ -98,6 +113,53 @@ describe.each(Object.entries({ ...devices, cpu }))("models on %s", (_, open) => 
       });
     }
     for (const { kernel } of session.explain()) expect(kernel).not.toMatch(/reference/);
+  });
+
+  test.each(kinds)("matrices in %s, kept as they are, give what f32 gives", async (kind) => {
+    const model = (tensor: (seed: number, shape: number[]) => HostTensor) =>
+      graph(({ input, weight }) => {
+        const table = weight(tensor(1, [203, 96]));
+        const x = gather(table, input("tokens", "i32", ["n"]));
+        const y = matmul(x, weight(tensor(2, [96, 77])), weight(tensor(3, [77])));
+        // The table itself, as numbers too.
+        return { y, logits: matmul(x, table, undefined, undefined, { transposeB: true }), sum: reduceSum(table) };
+      });
+    using session = await compile(
+      model((seed, shape) => halfWeightFrom(seed, kind, shape)),
+      { device },
+    );
+    using exact = await compile(
+      model((seed, shape) => halfWeightFrom(seed, kind, shape).widened()),
+      { device },
+    );
+    for (const n of [1, 7, 30, 150, 2]) {
+      const tokens = Int32Array.from({ length: n }, (_, i) => (i * 31) % 203);
+      const [got, want] = [await session.run({ tokens }), await exact.run({ tokens })];
+      for (const name of ["y", "logits", "sum"])
+        expect(difference(got[name], want[name], { absolute: 1e-3, relative: 1e-5 })).toBeUndefined();
+    }
+    if (device.name === "wasm") {
+      expect(session.explain().filter((s) => s.kernel.endsWith("/halves")).length).toBeGreaterThan(10);
+      expect(session.bytes).toBeLessThan(exact.bytes);
+    }
+  });
+
+  test("infinities, NaN and denormal numbers among f16 weights stay what they are", async () => {
+    const k = 40;
+    const special = [0x7c00, 0xfc00, 0x7e00, 0x0001, 0x83ff, 0x8000, 0x7bff, 0x0400];
+    const weights = Uint16Array.from({ length: 160 * k }, (_, i) => (i % k === 3 ? special[(i / k) & 7] : 0x3c00));
+    const half = new HalfWeight("f16", [160, k], new Elements(weights));
+    const model = (w: HostTensor) =>
+      graph(({ input, weight }) => ({
+        y: matmul(input("x", "f32", ["m", k]), weight(w), undefined, undefined, { transposeB: true }),
+      }));
+    using session = await compile(model(half), { device });
+    using exact = await compile(model(half.widened()), { device });
+    for (const m of [1, 3, 20]) {
+      const data = Float32Array.from({ length: m * k }, (_, i) => (i % k === 3 ? 0.5 : 0));
+      const x = { dtype: "f32", shape: [m, k], data } as const;
+      expect(numbers((await session.run({ x })).y.data)).toEqual(numbers((await exact.run({ x })).y.data));
+    }
   });
 
   test("what looks at bits sees those of the model's dtype", async () => {

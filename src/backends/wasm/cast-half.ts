@@ -1,27 +1,14 @@
 /** Casts between f32 and the 16-bit floats, four elements at a time; rounded to nearest, ties to even. */
 import { cast } from "../../ops/cast.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import { type Expr, type Func, type FunctionBuilder, f32x4, i8x16, i32, i32x4, v128 } from "./assembler.ts";
-import { emitToHalf } from "./kernels/half.ts";
-import { constant } from "./kernels/math.ts";
-import { tinyHalves } from "./kernels/quantized-format.ts";
+import { type Func, f32x4, i8x16, i32, i32x4, v128 } from "./assembler.ts";
+import { emitToHalf, fromHalf } from "./kernels/half.ts";
 import { addressOf, type StepEmitter, type WasmKernels, wasmKernel } from "./step.ts";
 
-type V = Expr<"v128">;
 const params = { x: "i32", y: "i32", count: "i32" } as const;
 type Convert = Func<typeof params, undefined>;
 
 const word = (w: number) => i32x4.splat(w);
-
-/**
- * f16, sign-extended to lanes, as f32: 2^112 times what a shift makes of them, also of denormal ones. Infinities and NaNs
- * get the exponent back that the product has lost.
- */
-function fromHalf(f: FunctionBuilder, lanes: V): V {
-  const tiny = f.let(tinyHalves(f, lanes));
-  const special = v128.and(i32x4.ge_s(f32x4.abs(tiny), word(0x0f800000)), word(0x7f800000));
-  return v128.or(f32x4.mul(tiny, constant(f, 2 ** 112)), special);
-}
 
 function emitWiden(e: StepEmitter, dtype: string): Convert {
   const name = `widen/${dtype}`;

@@ -41,6 +41,7 @@ function cores(): number {
 
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
+  ["f16 bf16", async () => (await import("./halves.ts")).halvesKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
   [
     "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
@@ -125,6 +126,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   return {
     name: "wasm",
     widens: true,
+    storesHalves: true,
     async ownKernels() {
       await own.load();
       return own.kernels;

@@ -15,6 +15,7 @@ import { type Func, type FunctionBuilder, f32, i32, type Operand } from "./assem
 import { activationKey, hasActivation, productActivation } from "./kernels/activations.ts";
 import { BLOCK_ROWS, emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
+import type { StoredPanels } from "./kernels/stored-panels.ts";
 import {
   addressOf,
   partsOf,
@@ -26,18 +27,24 @@ import {
 } from "./step.ts";
 
 /** What the product function of a step is specialised for. */
-interface Form {
+export interface Form {
   readonly bias: "none" | "row" | "column";
   readonly residual: boolean;
   readonly activation?: Activation;
 }
 
 /** The product function for this form, made once for each module. `oneRow`: for m = 1 only. */
-export function gemmFunction(e: StepEmitter, { bias, residual, activation }: Form, oneRow = false): GemmFunction {
-  const name = `gemm${oneRow ? "1" : ""}/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
+export function gemmFunction(
+  e: StepEmitter,
+  { bias, residual, activation }: Form,
+  oneRow = false,
+  stored?: StoredPanels,
+): GemmFunction {
+  const kind = oneRow ? "1" : stored ? `/${stored.name}` : "";
+  const name = `gemm${kind}/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
   const then = productActivation(e, activation);
   return e.shared(name, (m) =>
-    emitGemm(m, { name, fma: e.target.features.relaxedSimd, oneRow, bias, residual, ...then }),
+    emitGemm(m, { name, fma: e.target.features.relaxedSimd, oneRow, stored, bias, residual, ...then }),
   );
 }
 
@@ -85,13 +92,19 @@ interface Operands {
   readonly residual: Operand<"i32">;
 }
 
-/** One m x n x k product with packed B, divided among the threads. */
-function emitProduct(e: StepEmitter, form: Form, size: { m: number; n: number; k: number }, at: Operands): void {
-  const { m, n, k } = size;
-  const fn = gemmFunction(e, form, m === 1);
+/** One m x n x k product with packed B, divided among the threads. @param stored B is in fewer bits, and m more than 1 */
+export function emitProduct(
+  e: StepEmitter,
+  form: Form,
+  { m, n, k }: { m: number; n: number; k: number },
+  at: Operands,
+  stored?: StoredPanels,
+): void {
+  const fn = gemmFunction(e, form, m === 1, stored);
   const lda = 4 * k;
   const ldc = 4 * n;
-  const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k));
+  const { unit, bytes } = stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
+  const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k, stored !== undefined));
   const { byRows, parts } = productParts(m, n, e.target);
   const { from, to } = byRows ? e.share(m, rowGranule, parts) : e.share(n, PANEL_COLUMNS, parts);
   const count = typeof from === "number" ? (to as number) - from : i32.sub(to, from);
@@ -103,7 +116,7 @@ function emitProduct(e: StepEmitter, form: Form, size: { m: number; n: number; k
     e.f.call(fn, {
       a: move(at.a, lda, 0),
       lda,
-      b: move(at.b, 0, 4 * k),
+      b: move(at.b, 0, ((k / unit) * bytes) / PANEL_COLUMNS),
       c: move(at.c, ldc, 4),
       ldc,
       m: byRows ? count : m,

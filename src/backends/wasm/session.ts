@@ -86,7 +86,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
     if (this.constants.has(elements, key)) return Promise.resolve();
     const granule = prepack ? prepack.granule : { source: 1, packed: 1 };
     const { parts } = elements;
-    if (!parts || !granule) return undefined;
+    // Elements of 16 bits go in parts only where kernels read them as they are.
+    if (!parts || !granule || (weight.stored && !prepack?.stored)) return undefined;
     const type = prepack?.type ?? weight;
     const block = this.allocate(type);
     const fill = async (): Promise<void> => {
@@ -170,12 +171,13 @@ export class WasmSession implements DeviceSession<AnyStep> {
   }
 
   /** Lets the host go without a weight where `block` tells its elements, and no other copy does already. */
-  private handOver({ dtype, shape, elements }: Weight, prepack: Prepack | undefined, block: Block): void {
-    const size = sizeOf(shape);
+  private handOver(weight: Weight, prepack: Prepack | undefined, block: Block): void {
+    const { elements } = weight;
+    const size = sizeOf(weight.shape);
     // Not the view itself: memory that grows takes views away.
-    if (!prepack) elements.handOver(() => this.view({ dtype, shape }, block).slice());
+    if (!prepack) weight.handOver(() => this.view(weight, block).slice());
     else if (isReversible(prepack) && !this.constants.has(elements, ""))
-      elements.handOver(() => unpack(prepack, this.view(prepack.type, block), size));
+      (prepack.stored ? elements : weight).handOver(() => unpack(prepack, this.view(prepack.type, block), size));
   }
 
   private view({ dtype, shape }: TensorType, block: Block): TypedArray {
@@ -198,8 +200,9 @@ export class WasmSession implements DeviceSession<AnyStep> {
     const type = prepack?.type ?? constant;
     const block = this.allocate(type);
     const target = this.view(type, block);
-    if (prepack) prepack.pack(constant.data as TypedArray, target);
-    else target.set(constant.data as never);
+    const source = prepack?.stored ? (constant as Weight).elements.data : (constant.data as TypedArray);
+    if (prepack) prepack.pack(source, target);
+    else target.set(source as never);
     return block;
   }
 

@@ -7,7 +7,7 @@ import { layerNorm } from "../../ops/layer-norm.ts";
 import type { OpDef } from "../../ops/op.ts";
 import { transpose } from "../../ops/transpose.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
-import { sourceOf } from "../../tensor/weight.ts";
+import { sourceOf, Weight } from "../../tensor/weight.ts";
 import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
@@ -59,6 +59,7 @@ export function optimize(graph: Graph, owned = false): Graph {
   const constants = new Map(graph.constants);
   const holders = new Map<object, number>();
   for (const t of constants.values()) holders.set(sourceOf(t), (holders.get(sourceOf(t)) ?? 0) + 1);
+  const ownsArray = (t: HostTensor): boolean => !(t instanceof Weight) && holders.get(sourceOf(t)) === 1;
   let valueCount = graph.valueCount;
   const outputs = new Set(graph.outputs.map((p) => p.id));
   const addConstant = (t: HostTensor): ValueId => {
@@ -70,7 +71,7 @@ export function optimize(graph: Graph, owned = false): Graph {
     nodes = rewrite(nodes, rule, {
       type: (id) => constants.get(id),
       constant: (id) => constants.get(id),
-      owns: (id) => owned && holders.get(sourceOf(constants.get(id)!)) === 1,
+      owns: (id) => owned && ownsArray(constants.get(id)!),
       addConstant,
       setConstant: (id, t) => constants.set(id, t),
       addValue: () => valueCount++,

@@ -1,13 +1,15 @@
 /**
  * Graphs of 16-bit floats for devices that compute in f32: weights and inputs become f32, and results are rounded to their
- * dtype where they leave. In between nothing is rounded but what the model itself casts to 16 bits.
+ * dtype where they leave. In between nothing is rounded but what the model itself casts to 16 bits. Weights keep their
+ * 16 bits in memory where the device has kernels for that.
  */
+import type { Backend } from "../../backends/backend.ts";
 import { cast } from "../../ops/cast.ts";
 import type { DType } from "../../tensor/dtype.ts";
-import { decodeTable } from "../../tensor/float.ts";
-import type { HostTensor } from "../../tensor/tensor.ts";
-import { Elements, Weight } from "../../tensor/weight.ts";
-import { type Graph, type GraphPort, type Half, isHalf, type Node, subgraphsOf, type ValueId } from "../ir.ts";
+import { HalfWeight, halfWeight } from "../../tensor/half-weight.ts";
+import { type HostTensor, reshaped } from "../../tensor/tensor.ts";
+import { sourceOf } from "../../tensor/weight.ts";
+import { type Graph, type GraphPort, isHalf, type Node, subgraphsOf, type ValueId } from "../ir.ts";
 
 /** Operators through which a dtype goes unseen: sequences, optionals, and what looks at bits. */
 const opaque = /^bitCast$|sequence|optional/i;
@@ -17,29 +19,25 @@ const isPlain = ({ inputs, outputs, nodes }: Graph): boolean =>
   [...inputs, ...outputs].every((p) => p.dtype !== undefined) &&
   nodes.every((n) => !opaque.test(n.op.name) && subgraphsOf(n).length === 0);
 
-function decoded(data: ArrayLike<number | bigint>, dtype: Half): Float32Array {
-  const table = decodeTable(dtype);
-  return Float32Array.from(data as ArrayLike<number>, (bits) => table[bits]);
+/**
+ * The graph for a device. One in which something hides what dtype its values have stays as it is.
+ * @param owned nobody else has the constants' arrays
+ */
+export function widen(
+  graph: Graph,
+  { widens, storesHalves = false }: Pick<Backend, "widens" | "storesHalves">,
+  owned = false,
+): Graph {
+  const own = storesHalves ? graph : withoutHalfWeights(graph);
+  return widens && isPlain(own) ? inF32(own, storesHalves, owned) : own;
 }
 
-function widened(t: HostTensor, dtype: Half): HostTensor {
-  const { shape } = t;
-  if (!(t instanceof Weight) || !t.elements.pending)
-    return { dtype: "f32", shape, data: decoded(t.data as Uint16Array, dtype) };
-  const { elements } = t;
-  const fetch = async (): Promise<Float32Array> => {
-    await elements.load();
-    const data = decoded(elements.data as Uint16Array, dtype);
-    // The file has them still.
-    elements.release(undefined);
-    return data;
-  };
-  return new Weight("f32", shape, Elements.stored(fetch));
+function withoutHalfWeights(graph: Graph): Graph {
+  const constants = [...graph.constants].map(([id, t]) => [id, t instanceof HalfWeight ? t.widened() : t] as const);
+  return { ...graph, constants: new Map(constants) };
 }
 
-/** The graph itself where something in it hides what dtype its values have. */
-export function widen(graph: Graph): Graph {
-  if (!isPlain(graph)) return graph;
+function inF32(graph: Graph, keepsHalves: boolean, owned: boolean): Graph {
   let { valueCount } = graph;
   const nodes: Node[] = [];
   /** What f32 value stands for a value that is a 16-bit float. */
@@ -50,7 +48,18 @@ export function widen(graph: Graph): Graph {
   };
   for (const p of graph.inputs) if (isHalf(p.dtype)) wide.set(p.id, castTo("f32", p.name, p.id));
   const constants = new Map<ValueId, HostTensor>();
-  for (const [id, t] of graph.constants) constants.set(id, isHalf(t.dtype) ? widened(t, t.dtype) : t);
+  /** Constants of the same elements stay that. */
+  const known = new Map<object, HostTensor>();
+  for (const [id, t] of graph.constants) {
+    if (!isHalf(t.dtype)) {
+      constants.set(id, t);
+      continue;
+    }
+    const source = sourceOf(t);
+    const found = known.get(source) ?? halfWeight(t, t.dtype, owned);
+    known.set(source, found);
+    constants.set(id, reshaped(!keepsHalves && found instanceof HalfWeight ? found.widened() : found, t.shape));
+  }
   for (const node of graph.nodes) {
     nodes.push({ ...node, inputs: node.inputs.map((id) => (id === undefined ? id : (wide.get(id) ?? id))) });
     // What casts to a 16-bit float, or makes one of nothing, says so.

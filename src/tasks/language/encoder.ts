@@ -1,6 +1,6 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. */
 import { activationOf } from "../../formats/activation.ts";
-import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
+import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
@@ -125,7 +125,8 @@ async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<M
   for (const t of (await folder.weights()).tensors.values()) {
     signal?.throwIfAborted();
     const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
-    if (used.test(name) && !name.endsWith("position_ids")) weights.set(name, asF32(await t.read(signal)));
+    if (used.test(name) && !name.endsWith("position_ids"))
+      weights.set(name, f32Weight(await t.read(signal), folder.local === true));
   }
   return weights;
 }

@@ -1,7 +1,7 @@
 /** Whisper from its weights. */
 import type { Backend } from "../../backends/backend.ts";
 import { activationOf } from "../../formats/activation.ts";
-import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
+import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { compile, type Session } from "../../graph/session.ts";
 import {
   type WhisperConfig,
@@ -24,7 +24,7 @@ export async function openWeights(
     signal?.throwIfAborted();
     const name = t.name.replace(/^model\./, "");
     // `proj_out` is the embedding again.
-    if (/^(encoder|decoder)\./.test(name)) weights.set(name, asF32(await t.read(signal)));
+    if (/^(encoder|decoder)\./.test(name)) weights.set(name, f32Weight(await t.read(signal), folder.local === true));
   }
   const { encoder, decoder } = configsOf(folder.name, json);
   const part = (name: string) => new Map([...weights].filter(([key]) => key.startsWith(name)));

@@ -14,8 +14,8 @@
 import { type Expr, type Func, type FunctionBuilder, f32, f32x4, i8x16, i32, type Local, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
+import { tinyHalves } from "./half.ts";
 import { constant, exp, expNonPositive, tanh } from "./math.ts";
-import { tinyHalves } from "./quantized-format.ts";
 
 export interface CachedAttentionShape {
   /** Query heads of one token that go together, and tokens. */

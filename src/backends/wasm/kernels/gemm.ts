@@ -53,6 +53,7 @@ import {
 } from "../assembler.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
+import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
 
 export interface GemmOptions extends Epilogue {
@@ -64,6 +65,8 @@ export interface GemmOptions extends Epilogue {
   readonly integers?: boolean;
   /** `m` is always 1: a fifth of the code, which a small model waits for. */
   readonly oneRow?: boolean;
+  /** B is in fewer bits: each block of rows widens a panel before it multiplies with it, in the workspace. */
+  readonly stored?: StoredPanels;
   /** What else happens to the rows of C: see activations.ts. */
   readonly pass?: RunFunction;
   readonly export?: boolean;
@@ -97,16 +100,17 @@ const panelParams = { ...tileParams, tiles: "i32", height: "i32", taller: "i32" 
 export type PanelFunction = Func<typeof panelParams, undefined>;
 
 /** Rows of A packed at a time: many enough to use a panel of B again and again, few enough for a small workspace. */
-export const BLOCK_ROWS = 120;
+export const BLOCK_ROWS = 128;
 /** A tile of floats in front of the packed block, for the last, partly filled panel of B. */
 export const SCRATCH_BYTES = 256;
 
 /** Rows of a tile: see the header. */
 export const tileRowsOf = (fma: boolean): number => (fma ? 6 : 4);
 
-/** Size of the workspace for a product with these dimensions. */
-export function gemmWorkspaceBytes(m: number, k: number): number {
-  return SCRATCH_BYTES + (m === 1 ? 0 : Math.min(m, BLOCK_ROWS) * k * 4);
+/** Size of the workspace for a product with these dimensions. @param stored whether B is in fewer bits */
+export function gemmWorkspaceBytes(m: number, k: number, stored = false): number {
+  const panel = stored ? 4 * PANEL_COLUMNS * k : 0;
+  return SCRATCH_BYTES + panel + (m === 1 ? 0 : Math.min(m, BLOCK_ROWS) * k * 4);
 }
 
 /**
@@ -123,6 +127,8 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
     const [rows, block, from, at] = f.locals("i32", 4);
     const [tiles, height, taller] = f.locals("i32", 3);
+    const wide = options.stored && f.let(p.workspace);
+    if (wide) f.increment(p.workspace, i32.mul(p.k, 4 * PANEL_COLUMNS));
     f.while(i32.gt_s(p.m, 0), () => {
       // Blocks of equal height, not full ones and a rest.
       f.set(rows, ceilDiv(p.m, ceilDiv(p.m, BLOCK_ROWS)));
@@ -143,7 +149,7 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
           });
         },
       );
-      forPanels(f, p, options, (at) => f.call(panel, { ...at, a: block, tiles, height, taller }));
+      forPanels(f, p, options, wide, (at) => f.call(panel, { ...at, a: block, tiles, height, taller }));
       if (options.pass) passRows(f, options.pass, { c: p.c, ldc: p.ldc, rows, columns: p.n });
       f.increment(p.a, i32.mul(rows, p.lda));
       f.increment(p.c, i32.mul(rows, p.ldc));
@@ -158,23 +164,27 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
 function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
   const tile = emitTile(m, 1, options);
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
-    forPanels(f, p, options, (at) => f.call(tile, { ...at, a: p.a }));
+    forPanels(f, p, options, undefined, (at) => f.call(tile, { ...at, a: p.a }));
     if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
   });
 }
 
-/** Calls `multiply` with the operands of a tile for each panel of B. */
+/** Calls `multiply` with the operands of a tile for each panel of B. @param wide where stored panels become floats */
 function forPanels(
   f: FunctionBuilder,
   p: Params<typeof gemmParams>,
   options: GemmOptions,
+  wide: Local<"i32"> | undefined,
   multiply: (at: Omit<CallArgs<typeof tileParams>, "a">) => void,
 ): void {
   const [b, c, bias, residual, columns] = [p.b, p.c, p.bias, p.residual, p.n].map((x) => f.let(x));
   const { k, ldc, ldr, workspace: scratch } = p;
+  const { unit, bytes, widen } = options.stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
+  const panelBytes = f.let(i32.mul(unit === 1 ? k : i32.div_u(k, unit), bytes));
   f.while(i32.gt_s(columns, 0), () => {
-    multiply({ b, c, ldc, columns, k, bias, residual, ldr, scratch });
-    f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
+    if (widen && wide) f.call(widen, { w: b, end: i32.add(b, panelBytes), out: wide });
+    multiply({ b: wide ?? b, c, ldc, columns, k, bias, residual, ldr, scratch });
+    f.increment(b, panelBytes);
     f.increment(c, 4 * PANEL_COLUMNS);
     if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
     if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);

@@ -1,14 +1,27 @@
-/**
- * f32 to f16, four at a time: rounded to nearest, ties to even; beyond 65504 infinity. The rounding of normal numbers is
- * an addition to the bits, that of denormal ones an addition of floats, whose unit in the last place is f16's smallest.
- */
-import { type Func, f32x4, i16x8, i32, i32x4, v128 } from "../assembler.ts";
+/** f16 and f32, four at a time. */
+import { type Expr, type Func, type FunctionBuilder, f32x4, i16x8, i32, i32x4, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 
+type V = Expr<"v128">;
 const params = { x: "i32", y: "i32", count: "i32" } as const;
 const words = (w: number) => v128.const(new Uint8Array(Int32Array.of(w, w, w, w).buffer));
 
-/** `count` is a multiple of 4. */
+/** Four f16, each sign-extended to a lane, as floats that are 2^112 times too small: the exponent's bias is not corrected. */
+export const tinyHalves = (f: FunctionBuilder, four: V): V =>
+  v128.and(i32x4.shl(four, 13), f.hoist(words(0x8fffffff | 0)));
+
+/** The same as they are. Infinities and NaNs get the exponent back that the product has lost. */
+export function fromHalf(f: FunctionBuilder, four: V): V {
+  const tiny = f.let(tinyHalves(f, four));
+  const special = v128.and(i32x4.ge_s(f32x4.abs(tiny), f.hoist(words(0x0f800000))), f.hoist(words(0x7f800000)));
+  return v128.or(f32x4.mul(tiny, f.hoist(words((127 + 112) << 23))), special);
+}
+
+/**
+ * f32 to f16: rounded to nearest, ties to even; beyond 65504 infinity. The rounding of normal numbers is an addition to
+ * the bits, that of denormal ones an addition of floats, whose unit in the last place is f16's smallest.
+ * `count` is a multiple of 4.
+ */
 export function emitToHalf(e: StepEmitter): Func<typeof params, undefined> {
   return e.shared("toHalf", (m) =>
     m.func({ name: "toHalf", params }, (f, { x, y, count }) => {

@@ -1,19 +1,13 @@
 /**
  * Dot products of eight rows of weights in blocks with a few rows of quantised activations.
  */
-import { type Expr, type Func, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
+import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { blockBytes, codeBytes, type QuantizedLayout } from "./quantized-activations.ts";
 import { type Block, type Code, type Format, maskWords, type Reader, type Segment } from "./quantized-format.ts";
+import { type DotFunction, dotParams } from "./stored-panels.ts";
 
 type V = Expr<"v128">;
-
-/** Addresses: eight rows of packed weights, the first row of activations, results; `ldo`: bytes between rows of these. */
-export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
-export type DotFunction = Func<typeof dotParams, undefined>;
-
-/** Rows of activations that one pass over the weights can serve. */
-export const MOST_ROWS = 4;
 
 /** Whether codes are multiplied as bytes: an unsigned 7-bit one with a signed one, as relaxed SIMD defines. */
 const asBytes = (format: Format, relaxed: boolean): boolean => relaxed && format.largest !== undefined;

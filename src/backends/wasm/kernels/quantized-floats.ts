@@ -1,67 +1,58 @@
 /**
- * Matrices of 16-bit floats, eight rows side by side as in quantized-formats.ts: for each k the numbers of eight rows.
- * They become f32 on the way to the multiplication, activations stay f32.
+ * Matrices of 16-bit floats in panels of kernels/gemm.ts: for each k the numbers of eight columns. They become f32 on the
+ * way to the multiplication, activations stay f32.
  *
- * An f16 takes two instructions: sign, exponent and fraction are put in place, which makes it 2^112 times too small, since
- * the exponent's bias is not corrected. Activations and sums make up for half of that each. Infinities and NaN would need
- * more, and are refused.
+ * An f16 takes two instructions more than a bf16's one: sign, exponent and fraction are put in place, which makes it 2^112
+ * times too small, since the exponent's bias is not corrected. In dot products activations and sums make up for half of
+ * that each. Infinities and NaN would need more: a word behind the panels tells whether there are any.
  */
-import { InputError } from "../../../tensor/errors.ts";
-import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { type Expr, f32x4, type Global, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { PANEL_COLUMNS, packB, packedLength, unpackB } from "./gemm-pack.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
-import { type DotFunction, dotParams } from "./quantized-dot.ts";
-import { GROUP, tinyF16 } from "./quantized-format.ts";
-import { type PanelFunction, panelParams } from "./quantized-panel.ts";
+import { fromHalf, tinyHalves } from "./half.ts";
+import { splat } from "./math.ts";
+import { type DotFunction, dotParams, type PanelFunction, panelParams } from "./stored-panels.ts";
 
 export type FloatType = "f16" | "bf16";
 export const isFloatType = (type: string): type is FloatType => type === "f16" || type === "bf16";
 
-export const packedFloatBytes = (n: number, k: number): number => Math.ceil(n / GROUP) * GROUP * k * 2;
-
-export function packFloats(type: FloatType, k: number, src: Uint8Array, dst: Uint8Array): void {
-  dst.fill(0);
-  for (let row = 0; row < src.length / (2 * k); row++) {
-    let to = ((row - (row % GROUP)) * k + (row % GROUP)) * 2;
-    for (let at = row * k * 2; at < (row + 1) * k * 2; at += 2, to += 2 * GROUP) {
-      dst[to] = src[at];
-      dst[to + 1] = src[at + 1];
-      if (type === "f16" && (src[at + 1] & 0x7c) === 0x7c)
-        throw new InputError(
-          `quantizedMatmul: f16 weights are not finite (row ${row}): only the cpu device takes these`,
-        );
-    }
-  }
+/** How a matrix lies before it is packed: as n rows of k, or (`transposed` false) as k rows of n. */
+export interface FloatMatrix {
+  readonly type: FloatType;
+  readonly n: number;
+  readonly k: number;
+  readonly transposed: boolean;
 }
 
-/** What `packFloats` laid out, as the file has it. */
-export function unpackFloats(n: number, k: number, packed: Uint8Array): Uint8Array {
-  const out = new Uint8Array(n * k * 2);
-  for (let row = 0; row < n; row++) {
-    let from = ((row - (row % GROUP)) * k + (row % GROUP)) * 2;
-    for (let at = row * k * 2; at < (row + 1) * k * 2; at += 2, from += 2 * GROUP) {
-      out[at] = packed[from];
-      out[at + 1] = packed[from + 1];
-    }
-  }
-  return out;
+/** Halves of the panels, and of the word behind them. */
+export const packedHalves = ({ n, k }: FloatMatrix): number => packedLength(k, n) + 2;
+
+export function packFloats(matrix: FloatMatrix, source: Uint16Array, packed: Uint16Array): void {
+  packB(source, packed, matrix);
+  const special = matrix.type === "f16" && source.some((bits) => (bits & 0x7c00) === 0x7c00);
+  packed[packed.length - 2] = special ? 1 : 0;
 }
+
+export const unpackFloats = (matrix: FloatMatrix, packed: Uint16Array): Uint16Array =>
+  unpackB(packed, new Uint16Array(matrix.n * matrix.k), matrix);
 
 interface FloatOptions {
   readonly name: string;
   readonly type: FloatType;
-  readonly k: number;
   readonly relaxed: boolean;
 }
 
-const splat = (x: number) => v128.const(new Uint8Array(new Float32Array(4).fill(x).buffer));
-
-/** As `emitDot`, on activations as they are. */
+/**
+ * The dot products of a panel with a few rows of activations, as they are.
+ * @param exact f16 that may be infinite or NaN
+ */
 export function emitFloatDot(
   m: ModuleBuilder,
-  { name, type, k, relaxed, rows }: FloatOptions & { rows: number },
+  { name, type, k, relaxed, rows, exact }: FloatOptions & { k: number; rows: number; exact: boolean },
 ): DotFunction {
   // Independent sums, so that additions don't wait for each other: eight or more.
   const phases = rows === 1 ? 4 : rows === 2 ? 2 : 1;
+  const isTiny = type === "f16" && !exact;
   return m.func({ name, params: dotParams }, (f, { w, x, out, ldo }) => {
     const sums = Array.from({ length: phases }, () => f.locals("v128", 2 * rows));
     const half = f.hoist(splat(2 ** 56));
@@ -69,13 +60,12 @@ export function emitFloatDot(
     const weights = f.locals("v128", 2);
     const step = (phase: number) => {
       weights.forEach((v, h) => {
-        const at = 2 * GROUP * phase;
-        const wide = i32x4.shl(v128.load16x4_u(w, at + 8 * h), 16);
-        f.set(v, type === "bf16" ? wide : tinyF16({ f, at: w, half: h }, at));
+        const four = v128.load16x4_s(w, 2 * PANEL_COLUMNS * phase + 8 * h);
+        f.set(v, type === "bf16" ? i32x4.shl(four, 16) : isTiny ? tinyHalves(f, four) : fromHalf(f, four));
       });
       for (let r = 0; r < rows; r++) {
         const one = v128.load32_splat(x, 4 * (phase + r * k));
-        f.set(value, type === "f16" ? f32x4.mul(one, half) : one);
+        f.set(value, isTiny ? f32x4.mul(one, half) : one);
         weights.forEach((v, h) => {
           const sum = sums[phase][h * rows + r];
           f.set(sum, multiplyAdd(relaxed, v, value, sum));
@@ -85,7 +75,7 @@ export function emitFloatDot(
     const loop = (count: number, end: Expr<"i32">) =>
       f.while(i32.lt_u(x, end), () => {
         for (let phase = 0; phase < count; phase++) step(phase);
-        f.increment(w, 2 * GROUP * count);
+        f.increment(w, 2 * PANEL_COLUMNS * count);
         f.increment(x, 4 * count);
       });
     const end = f.let(i32.add(x, 4 * k));
@@ -94,25 +84,33 @@ export function emitFloatDot(
     for (let r = 0; r < rows; r++) {
       for (const h of [0, 1]) {
         const sum = sums.map((s): Expr<"v128"> => s[h * rows + r]).reduce((a, b) => f32x4.add(a, b));
-        f.v128.store(out, type === "f16" ? f32x4.mul(sum, half) : sum, 16 * h);
+        f.v128.store(out, isTiny ? f32x4.mul(sum, half) : sum, 16 * h);
       }
       f.increment(out, ldo);
     }
   });
 }
 
-/** As `emitPanel`. */
-export function emitFloatPanel(m: ModuleBuilder, { name, type, k }: FloatOptions): PanelFunction {
-  return m.func({ name, params: panelParams }, (f, { w, out }) => {
-    const end = f.let(i32.add(w, 2 * GROUP * k));
+/** The f32 of a panel. @param special f16: whether any may be infinite or NaN, which takes twice as long */
+export function emitFloatPanel(
+  m: ModuleBuilder,
+  { name, type }: Pick<FloatOptions, "name" | "type">,
+  special: Global<"i32">,
+): PanelFunction {
+  return m.func({ name, params: panelParams }, (f, { w, end, out }) => {
     const tiny = f.hoist(splat(2 ** 112));
-    f.while(i32.lt_u(w, end), () => {
-      for (const half of [0, 1]) {
-        const wide = i32x4.shl(v128.load16x4_u(w, 8 * half), 16);
-        f.v128.store(out, type === "bf16" ? wide : f32x4.mul(tinyF16({ f, at: w, half }, 0), tiny), 16 * half);
-      }
-      f.increment(w, 2 * GROUP);
-      f.increment(out, 4 * GROUP);
-    });
+    const loop = (wide: (four: Expr<"v128">) => Expr<"v128">) =>
+      f.while(i32.lt_u(w, end), () => {
+        for (const half of [0, 1]) f.v128.store(out, wide(v128.load16x4_s(w, 8 * half)), 16 * half);
+        f.increment(w, 2 * PANEL_COLUMNS);
+        f.increment(out, 4 * PANEL_COLUMNS);
+      });
+    if (type === "bf16") loop((four) => i32x4.shl(four, 16));
+    else
+      f.if(
+        special,
+        () => loop((four) => fromHalf(f, four)),
+        () => loop((four) => f32x4.mul(tinyHalves(f, four), tiny)),
+      );
   });
 }

@@ -12,6 +12,7 @@
  * Formats by family: quantized-legacy.ts, quantized-k.ts, quantized-iq.ts; quantized-formats.ts has them all.
  */
 import { type Expr, type FunctionBuilder, f32x4, i8x16, i16x8, i32x4, type Local, v128 } from "../assembler.ts";
+import { tinyHalves } from "./half.ts";
 
 type V = Expr<"v128">;
 
@@ -116,10 +117,7 @@ export const plain = [256, 1] as const;
 export const upperNibble = [16, 256] as const;
 export const signed = [1, 1] as const;
 
-/** Four f16, each sign-extended to a lane, as floats that are 2^112 times too small: the exponent's bias is not corrected. */
-export const tinyHalves = (f: FunctionBuilder, four: V): V =>
-  v128.and(i32x4.shl(four, 13), constant(f, wordsOf32(0x8fffffff)));
-/** Those at an address. */
+/** Four f16 at an address as floats that are 2^112 times too small. */
 export const tinyF16 = ({ f, at, half }: Omit<Reader, "table">, offset: number): V =>
   tinyHalves(f, v128.load16x4_s(at, offset + 8 * half));
 export const wordsOf32 = (w: number): Uint8Array => new Uint8Array(Uint32Array.of(w, w, w, w).buffer);

@@ -2,25 +2,21 @@
  * Eight rows of packed blocks as floats: a panel of kernels/gemm.ts, for each k the values of the eight rows. The packed
  * codes have rows side by side already, so nothing is transposed.
  */
-import { type Func, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { type Format, GROUP, type Reader } from "./quantized-format.ts";
-
-export const panelParams = { w: "i32", out: "i32" } as const;
-export type PanelFunction = Func<typeof panelParams, undefined>;
+import { type PanelFunction, panelParams } from "./stored-panels.ts";
 
 export interface PanelOptions {
   readonly name: string;
   readonly format: Format;
-  readonly k: number;
   readonly relaxed: boolean;
   /** Address of the format's table. */
   readonly table: number;
 }
 
-export function emitPanel(m: ModuleBuilder, { name, format, k, relaxed, table }: PanelOptions): PanelFunction {
-  return m.func({ name, params: panelParams }, (f, { w: at, out }) => {
-    const end = f.let(i32.add(at, (k / format.unit) * format.bytes));
+export function emitPanel(m: ModuleBuilder, { name, format, relaxed, table }: PanelOptions): PanelFunction {
+  return m.func({ name, params: panelParams }, (f, { w: at, end, out }) => {
     const tiny = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(2 ** 112).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(-(format.zero ?? 0)).buffer)));
     f.while(i32.lt_u(at, end), () => {

@@ -1,0 +1,49 @@
+/**
+ * Constant matrices kept in fewer bits than f32 takes, in panels of eight columns side by side: 16-bit floats, and the
+ * blocks of GGUF files. What products with them, and rows out of them, are made of.
+ */
+import type { Prepack } from "../../backend.ts";
+import type { Func } from "../assembler.ts";
+import type { StepEmitter } from "../step.ts";
+
+/** Addresses: a panel, the first row of activations, results; `ldo`: bytes between rows of these. */
+export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
+export type DotFunction = Func<typeof dotParams, undefined>;
+/** Rows of activations that one pass over the weights can serve. */
+export const MOST_ROWS = 4;
+
+/** Writes the f32 of the panel that lies at [w, end) to `out`: for each k its eight numbers, as kernels/gemm.ts wants them. */
+export const panelParams = { w: "i32", end: "i32", out: "i32" } as const;
+export type PanelFunction = Func<typeof panelParams, undefined>;
+
+/** Panels that a product widens one by one. */
+export interface StoredPanels {
+  readonly name: string;
+  /** Bytes of `unit` steps of k of a panel. */
+  readonly bytes: number;
+  readonly unit: number;
+  readonly widen: PanelFunction;
+}
+
+export interface StoredMatrix {
+  /** Columns of the panels, and their depth. */
+  readonly n: number;
+  readonly k: number;
+  readonly prepack: Prepack;
+  /** Bytes of a panel. */
+  readonly groupBytes: number;
+  /** Bytes of a row of activations, as `dot` wants them. */
+  readonly activationBytes: number;
+  /** From how many rows of activations on the product of floats is faster. */
+  readonly manyRows: number;
+  /** Where in the packed matrix a word tells whether numbers may be infinite or NaN. */
+  readonly specialAt?: number;
+  /** Prepares activations; undefined where they are taken as they are. */
+  activations(
+    e: StepEmitter,
+  ): Func<{ readonly x: "i32"; readonly to: "i32"; readonly count: "i32" }, undefined> | undefined;
+  /** @param exact for such numbers */
+  dot(e: StepEmitter, rows: number, exact?: boolean): DotFunction;
+  /** @param at where the packed matrix is */
+  panels(e: StepEmitter, at: number): StoredPanels;
+}

@@ -1,0 +1,199 @@
+/**
+ * Products with matrices in fewer bits than f32 takes (kernels/stored-panels.ts), which stay that way in memory.
+ *
+ *   dot      few rows of activations: numbers are widened on the way to the multiplication. In blocks, activations are
+ *            rounded to 8 bit and multiplied in integers with the codes as they are
+ *   panels   many: weights become floats, a panel for each block of rows, for the product of kernels/gemm.ts
+ */
+import type { Activation } from "../../ops/activation.ts";
+import { sizeOf } from "../../tensor/shape.ts";
+import type { TensorType } from "../../tensor/tensor.ts";
+import { type Expr, f32x4, i32, type Operand, v128 } from "./assembler.ts";
+import { activationVector } from "./kernels/activations.ts";
+import { gemmWorkspaceBytes } from "./kernels/gemm.ts";
+import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
+import { MOST_ROWS, type StoredMatrix } from "./kernels/stored-panels.ts";
+import { emitProduct } from "./matmul.ts";
+import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
+
+/** y = act(x W + bias + residual): inputs x, W, bias[n], residual. */
+export interface StoredProduct {
+  readonly m: number;
+  readonly matrix: StoredMatrix;
+  readonly activation?: Activation;
+}
+
+const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
+export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
+  const { m, matrix } = p;
+  const { n, k } = matrix;
+  const scratch = alignUp(m * matrix.activationBytes);
+  const own = alignUp(scratch + 4 * PANEL_COLUMNS * MOST_ROWS);
+  return {
+    workspaceBytes: own * target.threads,
+    prepack: [matrix.prepack],
+    work: m * n * k,
+    emit(e) {
+      const { f } = e;
+      const [x, w] = e.inputs;
+      const [y] = e.outputs;
+      const quantize = matrix.activations(e);
+      const workspace = addressOf(e.workspace, e.thread, own);
+      const { from, to } = e.share(Math.ceil(n / PANEL_COLUMNS));
+      // Every thread makes its own copy: that is cheaper than meeting once more.
+      if (quantize) f.call(quantize, { x, to: workspace, count: m * k });
+      const special = matrix.specialAt === undefined ? undefined : f.let(i32.load(addressOf(w, 1, matrix.specialAt)));
+      const group = f.local("i32");
+      // Rows of activations go through in passes of about equal size.
+      const passes = Math.ceil(m / MOST_ROWS);
+      const pass = (i: number) => {
+        const first = Math.floor((i * m) / passes);
+        const rows = Math.floor(((i + 1) * m) / passes) - first;
+        const dot = matrix.dot(e, rows);
+        const exact = special && matrix.dot(e, rows, true);
+        const weights = addressOf(w, group, matrix.groupBytes);
+        const activations = addressOf(quantize ? workspace : x, 1, first * matrix.activationBytes);
+        const out = f.let(expressionOf(addressOf(y + 4 * n * first, group, 4 * PANEL_COLUMNS)));
+        const call = (at: Operand<"i32">, ldo: number) => {
+          const args = { w: weights, x: activations, out: at, ldo };
+          if (!exact) f.call(dot, args);
+          else
+            f.if(
+              special,
+              () => f.call(exact, args),
+              () => f.call(dot, args),
+            );
+        };
+        if (n % PANEL_COLUMNS === 0) {
+          call(out, 4 * n);
+          return;
+        }
+        // The last group has fewer rows than it computes.
+        const copyLast = () => {
+          const from = addressOf(workspace, 1, scratch);
+          call(from, 4 * PANEL_COLUMNS);
+          for (let r = 0; r < rows; r++)
+            f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * PANEL_COLUMNS), 4 * (n % PANEL_COLUMNS));
+        };
+        f.if(i32.eq(group, Math.floor(n / PANEL_COLUMNS)), copyLast, () => call(out, 4 * n));
+      };
+      f.forRange(group, from, to, 1, () => {
+        for (let i = 0; i < passes; i++) pass(i);
+      });
+      emitEpilogue(e, p, from, to);
+    },
+  };
+}
+
+const expressionOf = (x: Operand<"i32">): Expr<"i32"> => (typeof x === "number" ? i32.const(x) : x);
+
+/** y = act(y + bias + residual) for the columns of groups [from, to), just written by this thread. */
+function emitEpilogue(
+  e: StepEmitter,
+  { m, matrix, activation }: StoredProduct,
+  from: Operand<"i32">,
+  to: Operand<"i32">,
+): void {
+  const { f } = e;
+  const { n } = matrix;
+  const [, , bias, residual] = e.inputs;
+  const [y] = e.outputs;
+  const act = activation && activationVector(activation).make;
+  if (!bias && !residual && !act) return;
+  const start = f.let(i32.mul(expressionOf(from), 4 * PANEL_COLUMNS));
+  const end = f.let(i32.mul(expressionOf(to), 4 * PANEL_COLUMNS));
+  f.if(i32.gt_s(end, 4 * n), () => f.set(end, 4 * n));
+  const row = f.local("i32");
+  const at = f.local("i32");
+  /** Finishes the elements at `at`, with loads and stores of one or of four. */
+  const finish = (
+    load: (address: Expr<"i32">) => Expr<"v128">,
+    store: (address: Expr<"i32">, v: Expr<"v128">) => void,
+  ) => {
+    let v = load(i32.add(i32.add(row, at), y));
+    if (bias) v = f32x4.add(v, load(i32.add(at, bias)));
+    if (residual) v = f32x4.add(v, load(i32.add(i32.add(row, at), residual)));
+    store(i32.add(i32.add(row, at), y), act ? act(f, v) : v);
+  };
+  f.forRange(row, 0, 4 * n * m, 4 * n, () => {
+    f.set(at, start);
+    f.while(i32.le_s(at, i32.sub(end, 16)), () => {
+      finish(
+        (a) => v128.load(a),
+        (a, v) => f.v128.store(a, v),
+      );
+      f.increment(at, 16);
+    });
+    f.while(i32.lt_s(at, end), () => {
+      finish(
+        (a) => v128.load32_zero(a),
+        (a, v) => f.v128.store32_lane(a, v, 0),
+      );
+      f.increment(at, 4);
+    });
+  });
+}
+
+export function panelStep(target: WasmTarget, { m, matrix, activation }: StoredProduct): WasmStep {
+  const { n, k } = matrix;
+  return {
+    workspaceBytes: gemmWorkspaceBytes(m, k, true) * target.threads,
+    prepack: [matrix.prepack],
+    work: m * n * k,
+    emit(e) {
+      const [a, b, bias, residual] = e.inputs;
+      const form = { bias: bias ? "column" : "none", residual: residual !== 0, activation } as const;
+      emitProduct(e, form, { m, n, k }, { a, b, c: e.outputs[0], bias, residual }, matrix.panels(e, b));
+    },
+  };
+}
+
+/** Rows of a table from which threads divide them. */
+const manyIndices = 16;
+
+/** Rows of a matrix, which are columns of its panels. @param at which inputs the table and the indices are */
+export function gatherStep(
+  target: WasmTarget,
+  matrix: StoredMatrix,
+  indices: TensorType,
+  at: { table: number; indices: number },
+): WasmStep | undefined {
+  const { n: rows, k } = matrix;
+  const count = sizeOf(indices.shape);
+  if (count === 0) return undefined;
+  const own = alignUp(4 * PANEL_COLUMNS * k);
+  const stride = indices.dtype === "i64" ? 8 : 4;
+  return {
+    workspaceBytes: own * target.threads,
+    prepack: [matrix.prepack],
+    work: count * k,
+    emit(e) {
+      const { f } = e;
+      const [table, list] = [e.inputs[at.table], e.inputs[at.indices]];
+      const [y] = e.outputs;
+      const { widen } = matrix.panels(e, table);
+      const { from, to } = count < manyIndices ? { from: 0, to: count } : e.share(count);
+      const workspace = f.let(expressionOf(addressOf(e.workspace, e.thread, own)));
+      const [i, index, value, out, end] = f.locals("i32", 5);
+      f.forRange(i, from, to, 1, () => {
+        const entry = f.let(expressionOf(addressOf(list, i, stride)));
+        f.set(index, i32.load(entry));
+        // The upper word of an i64 must be the sign's.
+        if (stride === 8) f.if(i32.ne(i32.load(entry, 4), i32.shr_s(index, 31)), () => f.unreachable());
+        f.if(i32.lt_s(index, 0), () => f.increment(index, rows));
+        f.if(i32.ge_u(index, rows), () => f.unreachable());
+        const panel = f.let(expressionOf(addressOf(table, i32.div_u(index, PANEL_COLUMNS), matrix.groupBytes)));
+        f.call(widen, { w: panel, end: i32.add(panel, matrix.groupBytes), out: workspace });
+        f.set(value, i32.add(workspace, i32.shl(i32.rem_u(index, PANEL_COLUMNS), 2)));
+        f.set(out, addressOf(y, i, 4 * k));
+        f.set(end, i32.add(out, 4 * k));
+        f.while(i32.lt_u(out, end), () => {
+          f.i32.store(out, i32.load(value));
+          f.increment(value, 4 * PANEL_COLUMNS);
+          f.increment(out, 4);
+        });
+      });
+    },
+  };
+}
