@@ -17,18 +17,11 @@ export function packedLength(k: number, n: number): number {
   return Math.ceil(n / PANEL_COLUMNS) * PANEL_COLUMNS * k;
 }
 
-/** `transposed`: the matrix lies as n x k. */
-interface MatrixLayout {
-  readonly k: number;
-  readonly n: number;
-  readonly transposed?: boolean;
-}
-
-/** Packs a constant k x n matrix on the host. */
+/** Packs a constant k x n matrix on the host; `transposed`: the source is n x k. */
 export function packB(
   source: ArrayLike<number>,
   packed: Float32Array | Uint16Array,
-  { k, n, transposed = false }: MatrixLayout,
+  { k, n, transposed = false }: { k: number; n: number; transposed?: boolean },
 ): void {
   const rowStep = transposed ? 1 : n;
   const columnStep = transposed ? k : 1;
@@ -41,20 +34,6 @@ export function packB(
       at += PANEL_COLUMNS;
     }
   }
-}
-
-/** What `packB` took. */
-export function unpackB<T extends Float32Array | Uint16Array>(
-  packed: T,
-  source: T,
-  { k, n, transposed = false }: MatrixLayout,
-): T {
-  const [rowStep, columnStep] = transposed ? [1, k] : [n, 1];
-  for (let column = 0; column < n; column++) {
-    const panel = (column - (column % PANEL_COLUMNS)) * k + (column % PANEL_COLUMNS);
-    for (let row = 0; row < k; row++) source[row * rowStep + column * columnStep] = packed[panel + row * PANEL_COLUMNS];
-  }
-  return source;
 }
 
 /** `step`: bytes in the panel from one k to the next. */

@@ -7,7 +7,7 @@
  * that each. Infinities and NaN would need more: a word behind the panels tells whether there are any.
  */
 import { type Expr, f32x4, type Global, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
-import { PANEL_COLUMNS, packB, packedLength, unpackB } from "./gemm-pack.ts";
+import { PANEL_COLUMNS, packB, packedLength } from "./gemm-pack.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { fromHalf, tinyHalves } from "./half.ts";
 import { splat } from "./math.ts";
@@ -33,8 +33,16 @@ export function packFloats(matrix: FloatMatrix, source: Uint16Array, packed: Uin
   packed[packed.length - 2] = special ? 1 : 0;
 }
 
-export const unpackFloats = (matrix: FloatMatrix, packed: Uint16Array): Uint16Array =>
-  unpackB(packed, new Uint16Array(matrix.n * matrix.k), matrix);
+/** What `packFloats` took. */
+export function unpackFloats({ n, k, transposed }: FloatMatrix, packed: Uint16Array): Uint16Array {
+  const source = new Uint16Array(n * k);
+  const [rowStep, columnStep] = transposed ? [1, k] : [n, 1];
+  for (let column = 0; column < n; column++) {
+    const panel = (column - (column % PANEL_COLUMNS)) * k + (column % PANEL_COLUMNS);
+    for (let row = 0; row < k; row++) source[row * rowStep + column * columnStep] = packed[panel + row * PANEL_COLUMNS];
+  }
+  return source;
+}
 
 interface FloatOptions {
   readonly name: string;
