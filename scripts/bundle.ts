@@ -57,9 +57,8 @@ const commonOps = new Set(
 
 /** The chunks, by modules under src. The first that fits counts; the rest is left to rollup. */
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
-  // What graphs of 16-bit floats, and verified mode, load for themselves.
+  // What graphs of 16-bit floats load for themselves.
   ["halves", /^(tensor\/half-weight|graph\/passes\/widen)$/],
-  ["verify", /^graph\/verify$/],
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
   [
     "core",

@@ -103,7 +103,7 @@ export function emitProduct(
   const fn = gemmFunction(e, form, m === 1, stored);
   const lda = 4 * k;
   const ldc = 4 * n;
-  const { unit, bytes } = stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
+  const { unit, bytes, tail = 0 } = stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
   const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k, stored !== undefined));
   const { byRows, parts } = productParts(m, n, e.target);
   const { from, to } = byRows ? e.share(m, rowGranule, parts) : e.share(n, PANEL_COLUMNS, parts);
@@ -116,7 +116,7 @@ export function emitProduct(
     e.f.call(fn, {
       a: move(at.a, lda, 0),
       lda,
-      b: move(at.b, 0, ((k / unit) * bytes) / PANEL_COLUMNS),
+      b: move(at.b, 0, ((k / unit) * bytes + tail) / PANEL_COLUMNS),
       c: move(at.c, ldc, 4),
       ldc,
       m: byRows ? count : m,

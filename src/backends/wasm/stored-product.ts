@@ -43,7 +43,6 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
       const { from, to } = e.share(Math.ceil(n / PANEL_COLUMNS));
       // Every thread makes its own copy: that is cheaper than meeting once more.
       if (quantize) f.call(quantize, { x, to: workspace, count: m * k });
-      const special = matrix.specialAt === undefined ? undefined : f.let(i32.load(addressOf(w, 1, matrix.specialAt)));
       const group = f.local("i32");
       // Rows of activations go through in passes of about equal size.
       const passes = Math.ceil(m / MOST_ROWS);
@@ -51,20 +50,10 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
         const first = Math.floor((i * m) / passes);
         const rows = Math.floor(((i + 1) * m) / passes) - first;
         const dot = matrix.dot(e, rows);
-        const exact = special && matrix.dot(e, rows, true);
         const weights = addressOf(w, group, matrix.groupBytes);
         const activations = addressOf(quantize ? workspace : x, 1, first * matrix.activationBytes);
         const out = f.let(expressionOf(addressOf(y + 4 * n * first, group, 4 * PANEL_COLUMNS)));
-        const call = (at: Operand<"i32">, ldo: number) => {
-          const args = { w: weights, x: activations, out: at, ldo };
-          if (!exact) f.call(dot, args);
-          else
-            f.if(
-              special,
-              () => f.call(exact, args),
-              () => f.call(dot, args),
-            );
-        };
+        const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: activations, out: at, ldo });
         if (n % PANEL_COLUMNS === 0) {
           call(out, 4 * n);
           return;
@@ -144,7 +133,7 @@ export function panelStep(target: WasmTarget, { m, matrix, activation }: StoredP
     emit(e) {
       const [a, b, bias, residual] = e.inputs;
       const form = { bias: bias ? "column" : "none", residual: residual !== 0, activation } as const;
-      emitProduct(e, form, { m, n, k }, { a, b, c: e.outputs[0], bias, residual }, matrix.panels(e, b));
+      emitProduct(e, form, { m, n, k }, { a, b, c: e.outputs[0], bias, residual }, matrix.panels(e));
     },
   };
 }
@@ -172,7 +161,7 @@ export function gatherStep(
       const { f } = e;
       const [table, list] = [e.inputs[at.table], e.inputs[at.indices]];
       const [y] = e.outputs;
-      const { widen } = matrix.panels(e, table);
+      const { widen, tail = 0 } = matrix.panels(e);
       const { from, to } = count < manyIndices ? { from: 0, to: count } : e.share(count);
       const workspace = f.let(expressionOf(addressOf(e.workspace, e.thread, own)));
       const [i, index, value, out, end] = f.locals("i32", 5);
@@ -184,7 +173,7 @@ export function gatherStep(
         f.if(i32.lt_s(index, 0), () => f.increment(index, rows));
         f.if(i32.ge_u(index, rows), () => f.unreachable());
         const panel = f.let(expressionOf(addressOf(table, i32.div_u(index, PANEL_COLUMNS), matrix.groupBytes)));
-        f.call(widen, { w: panel, end: i32.add(panel, matrix.groupBytes), out: workspace });
+        f.call(widen, { w: panel, end: i32.add(panel, matrix.groupBytes - tail), out: workspace });
         f.set(value, i32.add(workspace, i32.shl(i32.rem_u(index, PANEL_COLUMNS), 2)));
         f.set(out, addressOf(y, i, 4 * k));
         f.set(end, i32.add(out, 4 * k));

@@ -179,12 +179,12 @@ function forPanels(
 ): void {
   const [b, c, bias, residual, columns] = [p.b, p.c, p.bias, p.residual, p.n].map((x) => f.let(x));
   const { k, ldc, ldr, workspace: scratch } = p;
-  const { unit, bytes, widen } = options.stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
+  const { unit, bytes, tail = 0, widen } = options.stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
   const panelBytes = f.let(i32.mul(unit === 1 ? k : i32.div_u(k, unit), bytes));
   f.while(i32.gt_s(columns, 0), () => {
     if (widen && wide) f.call(widen, { w: b, end: i32.add(b, panelBytes), out: wide });
     multiply({ b: wide ?? b, c, ldc, columns, k, bias, residual, ldr, scratch });
-    f.increment(b, panelBytes);
+    f.increment(b, tail ? i32.add(panelBytes, tail) : panelBytes);
     f.increment(c, 4 * PANEL_COLUMNS);
     if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
     if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);

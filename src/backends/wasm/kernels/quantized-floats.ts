@@ -4,14 +4,16 @@
  *
  * An f16 takes two instructions more than a bf16's one: sign, exponent and fraction are put in place, which makes it 2^112
  * times too small, since the exponent's bias is not corrected. In dot products activations and sums make up for half of
- * that each. Infinities and NaN would need more: a word behind the panels tells whether there are any.
+ * that each. Infinities and NaN take more: a word behind each panel tells whether it has any.
  */
-import { type Expr, f32x4, type Global, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
-import { PANEL_COLUMNS, packB, packedLength } from "./gemm-pack.ts";
+import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { fromHalf, tinyHalves } from "./half.ts";
 import { splat } from "./math.ts";
 import { type DotFunction, dotParams, type PanelFunction, panelParams } from "./stored-panels.ts";
+
+type V = Expr<"v128">;
 
 export type FloatType = "f16" | "bf16";
 export const isFloatType = (type: string): type is FloatType => type === "f16" || type === "bf16";
@@ -24,13 +26,29 @@ export interface FloatMatrix {
   readonly transposed: boolean;
 }
 
-/** Halves of the panels, and of the word behind them. */
-export const packedHalves = ({ n, k }: FloatMatrix): number => packedLength(k, n) + 2;
+/** Halves behind the numbers of a panel; the first tells whether f16 are all finite. They keep panels aligned. */
+const tailHalves = 8;
+export const TAIL_BYTES = 2 * tailHalves;
+/** Halves of a panel. */
+export const panelHalves = (k: number): number => PANEL_COLUMNS * k + tailHalves;
 
-export function packFloats(matrix: FloatMatrix, source: Uint16Array, packed: Uint16Array): void {
-  packB(source, packed, matrix);
-  const special = matrix.type === "f16" && source.some((bits) => (bits & 0x7c00) === 0x7c00);
-  packed[packed.length - 2] = special ? 1 : 0;
+/** Packs as many columns as `source` has. */
+export function packFloats({ type, k, transposed }: FloatMatrix, source: Uint16Array, packed: Uint16Array): void {
+  const n = source.length / k;
+  for (let column = 0; column < n; column += PANEL_COLUMNS) {
+    const at = (column / PANEL_COLUMNS) * panelHalves(k);
+    const used = Math.min(PANEL_COLUMNS, n - column);
+    const panel = packed.subarray(at, at + panelHalves(k)).fill(0);
+    const [from, rowStep, columnStep] = transposed ? [column * k, 1, k] : [column, n, 1];
+    let special = 0;
+    for (let row = 0; row < k; row++)
+      for (let j = 0; j < used; j++) {
+        const bits = source[from + row * rowStep + j * columnStep];
+        panel[row * PANEL_COLUMNS + j] = bits;
+        if ((bits & 0x7c00) === 0x7c00) special = 1;
+      }
+    if (type === "f16") panel[PANEL_COLUMNS * k] = special;
+  }
 }
 
 /** What `packFloats` took. */
@@ -38,7 +56,8 @@ export function unpackFloats({ n, k, transposed }: FloatMatrix, packed: Uint16Ar
   const source = new Uint16Array(n * k);
   const [rowStep, columnStep] = transposed ? [1, k] : [n, 1];
   for (let column = 0; column < n; column++) {
-    const panel = (column - (column % PANEL_COLUMNS)) * k + (column % PANEL_COLUMNS);
+    const j = column % PANEL_COLUMNS;
+    const panel = ((column - j) / PANEL_COLUMNS) * panelHalves(k) + j;
     for (let row = 0; row < k; row++) source[row * rowStep + column * columnStep] = packed[panel + row * PANEL_COLUMNS];
   }
   return source;
@@ -50,64 +69,65 @@ interface FloatOptions {
   readonly relaxed: boolean;
 }
 
-/**
- * The dot products of a panel with a few rows of activations, as they are.
- * @param exact f16 that may be infinite or NaN
- */
+/** The dot products of a panel with a few rows of activations, as they are. */
 export function emitFloatDot(
   m: ModuleBuilder,
-  { name, type, k, relaxed, rows, exact }: FloatOptions & { k: number; rows: number; exact: boolean },
+  { name, type, k, relaxed, rows }: FloatOptions & { k: number; rows: number },
 ): DotFunction {
   // Independent sums, so that additions don't wait for each other: eight or more.
   const phases = rows === 1 ? 4 : rows === 2 ? 2 : 1;
-  const isTiny = type === "f16" && !exact;
   return m.func({ name, params: dotParams }, (f, { w, x, out, ldo }) => {
     const sums = Array.from({ length: phases }, () => f.locals("v128", 2 * rows));
     const half = f.hoist(splat(2 ** 56));
     const value = f.local("v128");
     const weights = f.locals("v128", 2);
-    const step = (phase: number) => {
-      weights.forEach((v, h) => {
-        const four = v128.load16x4_s(w, 2 * PANEL_COLUMNS * phase + 8 * h);
-        f.set(v, type === "bf16" ? i32x4.shl(four, 16) : isTiny ? tinyHalves(f, four) : fromHalf(f, four));
-      });
-      for (let r = 0; r < rows; r++) {
-        const one = v128.load32_splat(x, 4 * (phase + r * k));
-        f.set(value, isTiny ? f32x4.mul(one, half) : one);
+    /** @param factor of activations and of sums, each */
+    const emit = (wide: (four: V) => V, factor?: V) => {
+      const scaled = (v: V): V => (factor ? f32x4.mul(v, factor) : v);
+      const step = (phase: number) => {
         weights.forEach((v, h) => {
-          const sum = sums[phase][h * rows + r];
-          f.set(sum, multiplyAdd(relaxed, v, value, sum));
+          f.set(v, wide(v128.load16x4_s(w, 2 * PANEL_COLUMNS * phase + 8 * h)));
         });
+        for (let r = 0; r < rows; r++) {
+          f.set(value, scaled(v128.load32_splat(x, 4 * (phase + r * k))));
+          weights.forEach((v, h) => {
+            const sum = sums[phase][h * rows + r];
+            f.set(sum, multiplyAdd(relaxed, v, value, sum));
+          });
+        }
+      };
+      const loop = (count: number, end: Expr<"i32">) =>
+        f.while(i32.lt_u(x, end), () => {
+          for (let phase = 0; phase < count; phase++) step(phase);
+          f.increment(w, 2 * PANEL_COLUMNS * count);
+          f.increment(x, 4 * count);
+        });
+      const end = f.let(i32.add(x, 4 * k));
+      if (phases > 1) loop(phases, f.let(i32.add(x, 4 * (k - (k % phases)))));
+      loop(1, end);
+      for (let r = 0; r < rows; r++) {
+        for (const h of [0, 1]) {
+          const sum = sums.map((s): V => s[h * rows + r]).reduce((a, b) => f32x4.add(a, b));
+          f.v128.store(out, scaled(sum), 16 * h);
+        }
+        f.increment(out, ldo);
       }
     };
-    const loop = (count: number, end: Expr<"i32">) =>
-      f.while(i32.lt_u(x, end), () => {
-        for (let phase = 0; phase < count; phase++) step(phase);
-        f.increment(w, 2 * PANEL_COLUMNS * count);
-        f.increment(x, 4 * count);
-      });
-    const end = f.let(i32.add(x, 4 * k));
-    if (phases > 1) loop(phases, f.let(i32.add(x, 4 * (k - (k % phases)))));
-    loop(1, end);
-    for (let r = 0; r < rows; r++) {
-      for (const h of [0, 1]) {
-        const sum = sums.map((s): Expr<"v128"> => s[h * rows + r]).reduce((a, b) => f32x4.add(a, b));
-        f.v128.store(out, isTiny ? f32x4.mul(sum, half) : sum, 16 * h);
-      }
-      f.increment(out, ldo);
-    }
+    if (type === "bf16") emit((four) => i32x4.shl(four, 16));
+    else
+      f.if(
+        i32.load(w, 2 * PANEL_COLUMNS * k),
+        () => emit((four) => fromHalf(f, four)),
+        () => emit((four) => tinyHalves(f, four), half),
+      );
   });
 }
 
-/** The f32 of a panel. @param special f16: whether any may be infinite or NaN, which takes twice as long */
-export function emitFloatPanel(
-  m: ModuleBuilder,
-  { name, type }: Pick<FloatOptions, "name" | "type">,
-  special: Global<"i32">,
-): PanelFunction {
+/** The f32 of a panel. */
+export function emitFloatPanel(m: ModuleBuilder, { name, type }: Pick<FloatOptions, "name" | "type">): PanelFunction {
   return m.func({ name, params: panelParams }, (f, { w, end, out }) => {
-    const tiny = f.hoist(splat(2 ** 112));
-    const loop = (wide: (four: Expr<"v128">) => Expr<"v128">) =>
+    const scale = f.hoist(splat(2 ** 112));
+    const loop = (wide: (four: V) => V) =>
       f.while(i32.lt_u(w, end), () => {
         for (const half of [0, 1]) f.v128.store(out, wide(v128.load16x4_s(w, 8 * half)), 16 * half);
         f.increment(w, 2 * PANEL_COLUMNS);
@@ -116,9 +136,9 @@ export function emitFloatPanel(
     if (type === "bf16") loop((four) => i32x4.shl(four, 16));
     else
       f.if(
-        special,
+        i32.load(end),
         () => loop((four) => fromHalf(f, four)),
-        () => loop((four) => f32x4.mul(tinyHalves(f, four), tiny)),
+        () => loop((four) => f32x4.mul(tinyHalves(f, four), scale)),
       );
   });
 }

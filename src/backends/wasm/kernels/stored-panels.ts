@@ -22,6 +22,8 @@ export interface StoredPanels {
   /** Bytes of `unit` steps of k of a panel. */
   readonly bytes: number;
   readonly unit: number;
+  /** Bytes from a panel's end to the next one. */
+  readonly tail?: number;
   readonly widen: PanelFunction;
 }
 
@@ -36,14 +38,10 @@ export interface StoredMatrix {
   readonly activationBytes: number;
   /** From how many rows of activations on the product of floats is faster. */
   readonly manyRows: number;
-  /** Where in the packed matrix a word tells whether numbers may be infinite or NaN. */
-  readonly specialAt?: number;
   /** Prepares activations; undefined where they are taken as they are. */
   activations(
     e: StepEmitter,
   ): Func<{ readonly x: "i32"; readonly to: "i32"; readonly count: "i32" }, undefined> | undefined;
-  /** @param exact for such numbers */
-  dot(e: StepEmitter, rows: number, exact?: boolean): DotFunction;
-  /** @param at where the packed matrix is */
-  panels(e: StepEmitter, at: number): StoredPanels;
+  dot(e: StepEmitter, rows: number): DotFunction;
+  panels(e: StepEmitter): StoredPanels;
 }
