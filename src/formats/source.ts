@@ -139,7 +139,12 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   const stat = await fs.stat(path).catch(fail);
   if (stat.isDirectory()) {
     const { modelFileAmong } = await import("./sources/folder.ts");
-    const file = modelFileAmong(await fs.readdir(path), name);
+    const files = await fs.readdir(path);
+    if (files.includes("onnx")) {
+      const graphs = path instanceof URL ? new URL("onnx", `${path.href.replace(/\/?$/, "/")}`) : `${path}/onnx`;
+      for (const file of await fs.readdir(graphs).catch(() => [])) files.push(`onnx/${file}`);
+    }
+    const file = modelFileAmong(files, name);
     return fileSource(path instanceof URL ? new URL(file, `${path.href.replace(/\/?$/, "/")}`) : `${path}/${file}`);
   }
   const { size } = stat;

@@ -116,6 +116,13 @@ export class ShapeWalk {
 
   private fold(node: Node, inputTypes: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): void {
     if (outputs.some((t) => sizeOf(t.shape) > foldLimit)) return;
+    if (outputs.every((t) => sizeOf(t.shape) === 0)) {
+      // Nothing to compute.
+      node.outputs.forEach((id, k) => {
+        if (id !== undefined) this.known.set(id, emptyTensor(outputs[k]));
+      });
+      return;
+    }
     const inputs = node.inputs.map((id, k) => {
       if (id === undefined) return undefined;
       const type = inputTypes[k]!;

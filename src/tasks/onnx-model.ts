@@ -1,7 +1,7 @@
 /** ONNX graphs of tasks: with the folder around them and what they say of themselves. */
 import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import { importOnnxSource } from "../formats/onnx/index.ts";
+import { importOnnxSource, type OnnxModel } from "../formats/onnx/index.ts";
 import type { ByteSource } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { FormatError } from "../tensor/errors.ts";
@@ -20,14 +20,18 @@ export interface OpenedGraph {
 }
 
 /** @throws FormatError for a file that is corrupt, UnsupportedOpError for operators that are missing */
-export async function openGraph(source: ByteSource, options: OpenOptions): Promise<OpenedGraph> {
-  const { signal } = options;
-  const folder = ModelFolder.at(source);
+export async function readGraph(source: ByteSource, signal?: AbortSignal): Promise<OnnxModel> {
   const loadExternal = (path: string): Promise<ByteSource> => {
     if (!source.sibling) throw new FormatError(`${source.name}: weights are in "${path}": pass a path or URL`);
     return source.sibling(path);
   };
-  const { graph, metadata } = await importOnnxSource(source, { name: source.name, loadExternal, signal });
+  return importOnnxSource(source, { name: source.name, loadExternal, signal });
+}
+
+/** @throws as `readGraph` */
+export async function openGraph(source: ByteSource, options: OpenOptions): Promise<OpenedGraph> {
+  const folder = ModelFolder.at(source);
+  const { graph, metadata } = await readGraph(source, options.signal);
   const device = await openDevice(options.device, options);
   const session = await compile(graph, { device, ownsWeights: source.local, plans: options.plans });
   return { session, folder, metadata };

@@ -2,15 +2,17 @@
 import { openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
+import { recognize } from "../formats/recognize.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
 import { sourceOptions } from "../load.ts";
 import type { KvCache } from "../models/transformer/decoder.ts";
-import { Decoder, type Sequence } from "../models/transformer/sequence.ts";
+import { Decoder } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
 import { JsonConstraint } from "./language/constraint.ts";
 import type { JsonSchema } from "./language/json-schema.ts";
+import type { LanguageModel, LanguageModelFile, TextSequence } from "./language/model.ts";
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
 import { StopStrings } from "./language/stop.ts";
 import type { TaskOptions } from "./options.ts";
@@ -75,27 +77,46 @@ export const tokensPerSecond = (g: Generation): number =>
   g.tokens.length > 1 ? ((g.tokens.length - 1) / g.decodeMs) * 1000 : 0;
 
 /**
- * Loads a language model: GGUF, llama2.c, or a folder with safetensors and `config.json` (its path, or that of the
- * safetensors file).
+ * Loads a language model: GGUF, llama2.c, a folder with safetensors and `config.json` (its path, or that of the safetensors
+ * file), or one with an ONNX graph as Hugging Face Optimum exports it (`model.onnx`, quantised or not, also in `onnx/`; its
+ * path, or that of the graph).
  * @throws FormatError for a file that is corrupt or not a language model, UnsupportedOpError for an architecture that is not
  * known, InputError when it can't be read
  */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
   const { signal, onProgress } = options;
   const source = await openSource(model, sourceOptions(options));
-  const file = await readDecoder(source, options);
-  const tokenizer = options.tokenizer ?? (file.vocabulary && (await openTokenizer(file.vocabulary)));
+  const isGraph = (await recognize(source)) === "onnx";
+  const { vocabulary, chatTemplate, open } = isGraph ? await readOnnx() : await readWeights();
+  const tokenizer = options.tokenizer ?? (vocabulary && (await openTokenizer(vocabulary)));
   const device = await openDevice(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
-  // What was read from a file is ours; bytes that the caller gave may still be in use.
-  const decoder = await Decoder.open(file.config, await storedWeights(file, signal), device, {
-    ownsWeights: source.local,
-    kvCache: options.kvCache,
-  });
-  const chatTemplate = options.chatTemplate ?? file.chatTemplate;
-  const generator = new TextGenerator({ tokenizer, chatTemplate }, decoder);
+  const generator = new TextGenerator(
+    { tokenizer, chatTemplate: options.chatTemplate ?? chatTemplate },
+    await open(device),
+  );
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return generator;
+
+  async function readOnnx(): Promise<LanguageModelFile> {
+    const { readOnnxModel } = await import("./language/onnx-folder.ts");
+    return readOnnxModel(model, source, { ...options, onProgress: undefined });
+  }
+
+  async function readWeights(): Promise<LanguageModelFile> {
+    const file = await readDecoder(source, options);
+    const { vocabulary, chatTemplate, config } = file;
+    return {
+      vocabulary,
+      chatTemplate,
+      // What was read from a file is ours; bytes that the caller gave may still be in use.
+      open: async (device) =>
+        Decoder.open(config, await storedWeights(file, signal), device, {
+          ownsWeights: source.local,
+          kvCache: options.kvCache,
+        }),
+    };
+  }
 }
 
 /** Idle texts that are kept, for prompts that begin like them. */
@@ -107,12 +128,12 @@ export class TextGenerator {
   readonly tokenizer: Tokenizer | undefined;
   readonly chatTemplate: string | undefined;
   /** The most recently used last. */
-  private idle: Sequence[] = [];
+  private idle: TextSequence[] = [];
   private disposed = false;
 
   constructor(
     file: { tokenizer?: Tokenizer; chatTemplate?: string },
-    readonly decoder: Decoder,
+    readonly decoder: LanguageModel,
   ) {
     this.tokenizer = file.tokenizer;
     this.chatTemplate = file.chatTemplate;
@@ -270,8 +291,8 @@ export class TextGenerator {
   }
 
   /** The idle sequence that shares most with the prompt, or an empty one. At least one token is left to feed. */
-  private take(tokens: readonly number[]): Sequence {
-    let best: Sequence | undefined;
+  private take(tokens: readonly number[]): TextSequence {
+    let best: TextSequence | undefined;
     let shared = 0;
     for (const s of this.idle) {
       const n = Math.min(commonPrefix(s.tokens, tokens), tokens.length - 1);
@@ -284,7 +305,7 @@ export class TextGenerator {
     return best;
   }
 
-  private giveBack(sequence: Sequence): void {
+  private giveBack(sequence: TextSequence): void {
     if (this.disposed) {
       sequence.dispose();
       return;

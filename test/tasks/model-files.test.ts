@@ -275,7 +275,7 @@ describe("Hugging Face folders", () => {
       activation_function: "gelu_new",
     });
     using model = await textGeneration(path, { device: "wasm", threads: 1 });
-    expect(comparable(model.decoder.config)).toEqual(comparable(config));
+    expect(comparable(model.decoder.config as DecoderConfig)).toEqual(comparable(config));
     const naive = new NaiveDecoder(config, weights);
     let want = new Float64Array(0);
     for (const t of text(12)) want = naive.next(t) as Float64Array<ArrayBuffer>;

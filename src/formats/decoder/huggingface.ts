@@ -207,7 +207,8 @@ export function transposed({ shape: [rows, columns], data }: F32Weight): F32Weig
   return { dtype: "f32", shape: [columns, rows], data: out };
 }
 
-async function readVocabulary(
+/** The tokenizer of a folder and its chat template, as far as they are there. */
+export async function readVocabulary(
   folder: ModelFolder,
   model: Json,
 ): Promise<{ vocabulary?: TokenizerJson; chatTemplate?: string }> {

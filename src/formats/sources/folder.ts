@@ -5,7 +5,14 @@ const indexName = "model.safetensors.index.json";
 const weightsName = "model.safetensors";
 
 /** What a folder of a model is called after, the likeliest first: full names, then a file that is the only one of its kind. */
-const names = [indexName, weightsName, "model.onnx", "onnx/model.onnx", "model.gguf"];
+const names = [
+  indexName,
+  weightsName,
+  "model.onnx",
+  "onnx/model.onnx",
+  "model.gguf",
+  ...["_fp16", "_quantized", "_int8", "_uint8", "_q8", "_q4", "_q4f16"].map((variant) => `onnx/model${variant}.onnx`),
+];
 const kinds = [".safetensors", ".gguf", ".onnx"];
 
 /** Files to try in a folder that can't be listed, such as a URL. */

@@ -11,6 +11,8 @@ import { decoder, type KvCache } from "./decoder.ts";
  * a product with 8 rows takes less than three with one.
  */
 const chunkSizes = [128, 32, 8, 1] as const;
+/** Tokens of one run where any number is taken as it is. */
+const mostTokens = 512;
 /** The same for tokens of several sequences. What fills them up is in none, and costs what a token costs. */
 const sharedSizes = [1, 2, 4, 8, 16, 32, 64, 128] as const;
 
@@ -32,11 +34,32 @@ export interface DecoderOptions extends Pick<CompileOptions, "ownsWeights"> {
   kvCache?: KvCache;
 }
 
+/** What sequences have to know of a model. */
+export type DecoderSizes = Pick<DecoderConfig, "architecture" | "vocabSize" | "contextLength">;
+
+/**
+ * How many tokens a run takes: a few sizes, the rest filled up; any number, exactly, for models whose results depend on what
+ * a run holds beside a token; or one.
+ */
+export type RunSizes = "few" | "exact" | "one";
+
 export class Decoder {
+  /** Whether a run may have tokens of several sequences. */
+  readonly shares: boolean;
+
   private constructor(
-    readonly config: DecoderConfig,
+    readonly config: DecoderSizes,
     readonly session: Session,
-  ) {}
+    readonly runSizes: RunSizes,
+  ) {
+    const positions = session.inputs.find((p) => p.name === "position")?.shape?.[0];
+    this.shares = session.severalStates && typeof positions === "string";
+  }
+
+  /** Of a session with the inputs, the output and the state that the graph of `decoder` has. */
+  static of(config: DecoderSizes, session: Session, runSizes: RunSizes = "few"): Decoder {
+    return new Decoder(config, session, runSizes);
+  }
 
   /**
    * Ready to run: weights are read and laid out.
@@ -51,16 +74,21 @@ export class Decoder {
   ): Promise<Decoder> {
     if (kvCache !== "f32" && kvCache !== "f16")
       throw new InputError(`kvCache takes "f32" or "f16", got ${JSON.stringify(kvCache)}`);
-    const opened = new Decoder(config, await compile(decoder(config, weights, kvCache), { device, ownsWeights }));
+    const opened = Decoder.of(config, await compile(decoder(config, weights, kvCache), { device, ownsWeights }));
+    await opened.prepare();
+    return opened;
+  }
+
+  /** Runs one token, so that what is missing shows; disposes of itself then. */
+  async prepare(): Promise<void> {
     try {
-      const sequence = opened.sequence();
+      const sequence = this.sequence();
       await sequence.feed([0]);
       sequence.dispose();
     } catch (e) {
-      opened.dispose();
+      this.dispose();
       throw e;
     }
-    return opened;
   }
 
   /** A text without tokens. */
@@ -89,6 +117,9 @@ export class Decoder {
 
 /** Lets other tasks have a turn before all runs but the first: threads that are starting are among them. */
 const betweenRuns = (before: number): Promise<void> | undefined => (before > 0 ? nextTurn() : undefined);
+
+/** Whether positions are learned. */
+const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
 export class Sequence {
   private busy = false;
@@ -172,6 +203,9 @@ export class Sequence {
 
   /** How many tokens the next run takes, and how many of them are wanted. */
   private chunk(rest: number): { size: number; used: number } {
+    const { runSizes } = this.decoder;
+    if (runSizes === "one") return { size: 1, used: 1 };
+    if (runSizes === "exact") return { size: Math.min(rest, mostTokens), used: Math.min(rest, mostTokens) };
     const room = this.decoder.config.contextLength - this.fed.length;
     const whole = chunkSizes.find((size) => size <= rest)!;
     const filled = Math.min(...chunkSizes.filter((size) => size >= rest));
@@ -182,7 +216,7 @@ export class Sequence {
   }
 
   private async run(tokens: readonly number[], size: number, rows: Int32Array, { signal, profile }: FeedOptions) {
-    const { session, config } = this.decoder;
+    const { session } = this.decoder;
     const position = this.fed.length;
     const ids = new Int32Array(size);
     ids.set(tokens);
@@ -192,7 +226,7 @@ export class Sequence {
       sequence: Int32Array.of(0),
       rows,
     };
-    if (!config.rope) inputs["positions"] = ids.map((_, i) => position + i);
+    if (takesPositions(session)) inputs["positions"] = ids.map((_, i) => position + i);
     // One token is too short to be stopped half way: the plain run is faster.
     const options = { state: this.state, rows: position + size, signal: size > 1 ? signal : undefined, profile };
     const { logits } = await session.run(inputs, options);
@@ -210,7 +244,7 @@ export class Sequence {
     if (new Set(feeds.map((f) => f.sequence)).size < feeds.length)
       throw new InputError("feed: a sequence is there twice");
     const logits: Float32Array[] = [];
-    if (feeds.length === 1 || !decoder.session.severalStates) {
+    if (feeds.length === 1 || !decoder.shares) {
       for (const { sequence, tokens } of feeds) logits.push(await sequence.feed(tokens, options));
       return logits;
     }
@@ -264,7 +298,7 @@ export class Sequence {
       }
       if (ends) inputs.rows[row++] = at - 1;
     });
-    const result = await session.run(config.rope ? inputs : { ...inputs, positions: inputs.position }, {
+    const result = await session.run(takesPositions(session) ? { ...inputs, positions: inputs.position } : inputs, {
       state: parts.map((p) => p.sequence.state),
       rows: parts.map((p) => p.sequence.length + p.tokens.length),
       signal: count > parts.length ? signal : undefined,

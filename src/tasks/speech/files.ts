@@ -21,6 +21,7 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
     typeof json[key] === "number" ? json[key] : fallback;
   const rate = number(sound, "sampling_rate", 16000);
   const tokenizer = await HuggingFaceTokenizer.open(await folder.json("tokenizer.json"));
+  const positions = number(config, "max_target_positions", 448);
   const generation = (await folder.optionalJson("generation_config.json")) ?? config;
   return {
     mel: {
@@ -30,13 +31,16 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
       bands: number(config, "num_mel_bins", 80),
     },
     windowSamples: rate * number(sound, "chunk_length", 30),
-    positions: number(config, "max_target_positions", 448),
+    positions,
     tokenizer,
     tokens: tokensOf(folder.name, tokenizer.specials, generation),
     async open(device, signal) {
       const encoder = await folder.graph("encoder_model");
       const decoder = encoder && (await folder.graph("decoder_model_merged"));
-      if (encoder && decoder) return (await import("./onnx.ts")).openGraphs(encoder, decoder, device, signal);
+      if (encoder && decoder) {
+        const sizes = { contextLength: positions, frames: number(config, "max_source_positions", 1500) };
+        return (await import("./onnx.ts")).openGraphs(encoder, decoder, sizes, device, signal);
+      }
       return (await import("./native.ts")).openWeights(folder, config, device, signal);
     },
   };

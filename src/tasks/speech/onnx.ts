@@ -1,10 +1,11 @@
 /** Whisper as two ONNX graphs: an encoder, and a decoder that takes and gives keys and values. */
 import type { Backend } from "../../backends/backend.ts";
+import { statefulDecoder } from "../../formats/onnx/stateful/index.ts";
 import type { ByteSource } from "../../formats/source.ts";
-import type { Session } from "../../graph/session.ts";
+import { compile, type Session } from "../../graph/session.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
-import { openGraph } from "../onnx-model.ts";
+import { openGraph, readGraph } from "../onnx-model.ts";
 import type { Listening, SpeechModel } from "./model.ts";
 
 /** Lengths of caches whose plans are kept, so that the second window is not planned again: as long as answers get. */
@@ -13,17 +14,24 @@ const answerLengths = 224;
 export async function openGraphs(
   encoderFile: ByteSource,
   decoderFile: ByteSource,
+  sizes: { contextLength: number; frames: number },
   device: Backend,
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
   const { session: encoder } = await openGraph(encoderFile, { device, signal });
-  const { session: decoder } = await openGraph(decoderFile, { device, signal, plans: answerLengths });
-  const expected = ["input_ids", "encoder_hidden_states"].find((n) => !decoder.inputs.some((p) => p.name === n));
+  const { graph } = await readGraph(decoderFile, signal);
+  const expected = ["input_ids", "encoder_hidden_states"].find((n) => !graph.inputs.some((p) => p.name === n));
   if (expected) throw new UnsupportedOpError(`${decoderFile.name}: the graph has no input "${expected}"`);
+  // Devices without a fallback may lack kernels for it, or hold no state.
+  const stateful = device.fallback ? statefulDecoder(graph, { ...sizes, kvCache: "f32" }) : undefined;
+  const rewritten = stateful && "graph" in stateful ? stateful.graph : undefined;
+  const options = { device, ownsWeights: decoderFile.local, plans: answerLengths };
+  const decoder = await compile(rewritten ?? graph, options);
   return {
     async listen(mel, abort) {
       const { last_hidden_state } = await encoder.run({ input_features: mel }, { signal: abort });
-      return new GraphListening(decoder, last_hidden_state);
+      const Listener = rewritten ? StatefulListening : GraphListening;
+      return new Listener(decoder, last_hidden_state);
     },
     dispose() {
       encoder.dispose();
@@ -34,6 +42,51 @@ export async function openGraphs(
 
 const past = "past_key_values.";
 
+/** A decoder whose keys and values are state. */
+class StatefulListening implements Listening {
+  private position = 0;
+  private readonly state;
+
+  constructor(
+    private readonly decoder: Session,
+    private hidden: HostTensor,
+    private readonly frames = hidden.shape[1],
+  ) {
+    this.state = decoder.openState();
+  }
+
+  async feed(tokens: readonly number[]): Promise<Float32Array> {
+    let last = new Float32Array(0);
+    for (const token of tokens) {
+      const position = this.position++;
+      const inputs = {
+        tokens: Int32Array.of(token),
+        position: Int32Array.of(position),
+        sequence: Int32Array.of(0),
+        rows: Int32Array.of(0),
+        hidden: this.hidden,
+        lastFrame: Int32Array.of(this.frames - 1),
+      };
+      // Of the longest: caches of the sound and of the text are declared with their own numbers.
+      const rows = Math.max(position + 1, this.frames);
+      const { logits } = await this.decoder.run(inputs, { state: this.state, rows });
+      last = logits.data as Float32Array<ArrayBuffer>;
+      // Keys and values of the sound are kept from here on.
+      this.hidden = { ...this.hidden, shape: [1, 0, this.hidden.shape[2]], data: new Float32Array(0) };
+    }
+    return last;
+  }
+
+  restart(): void {
+    this.position = 0;
+  }
+
+  dispose(): void {
+    this.state.dispose();
+  }
+}
+
+/** A decoder that is run as it comes: keys and values go in and out. */
 class GraphListening implements Listening {
   private readonly empty: Record<string, HostTensor> = {};
   private caches: Record<string, HostTensor>;

@@ -1,0 +1,44 @@
+/** What text generation asks of a language model, whatever it is made of. */
+import type { Backend } from "../../backends/backend.ts";
+import type { Vocabulary } from "../../formats/decoder/vocabulary.ts";
+import type { Session } from "../../graph/session.ts";
+import type { DecoderSizes, FeedOptions } from "../../models/transformer/sequence.ts";
+
+export interface LanguageModelFile {
+  readonly vocabulary?: Vocabulary;
+  /** Jinja source of the chat template. */
+  readonly chatTemplate?: string;
+  open(device: Backend): Promise<LanguageModel>;
+}
+
+export interface LanguageModel {
+  readonly config: DecoderSizes;
+  readonly session: Session;
+  /** A text without tokens. */
+  sequence(): TextSequence;
+  /**
+   * Appends tokens to several sequences, together where the device can. The logits [vocabSize] of what comes after the last
+   * token of each, in order.
+   */
+  feed(
+    feeds: readonly { sequence: TextSequence; tokens: readonly number[] }[],
+    options?: FeedOptions,
+  ): Promise<Float32Array[]>;
+  dispose(): void;
+}
+
+export interface TextSequence {
+  readonly tokens: readonly number[];
+  readonly length: number;
+  /** Bytes of the caches. */
+  readonly bytes: number;
+  /** Appends tokens. The logits [vocabSize] of what comes after the last of them. */
+  feed(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array>;
+  /** The same with the logits after each of the tokens: [tokens, vocabSize]. */
+  feedAll(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array>;
+  /** Forgets all but the first `length` tokens. */
+  truncate(length: number): void;
+  /** A second text that begins with the same tokens. */
+  fork(length?: number): Promise<TextSequence>;
+  dispose(): void;
+}

@@ -1,0 +1,90 @@
+/** Language models in folders with ONNX graphs, as Hugging Face Optimum exports them and transformers.js runs them. */
+import type { Backend } from "../../backends/backend.ts";
+import { contextOf, type ReadOptions } from "../../formats/decoder/file.ts";
+import { readVocabulary } from "../../formats/decoder/huggingface.ts";
+import { type Json, ModelFolder } from "../../formats/folder.ts";
+import { statefulDecoder } from "../../formats/onnx/stateful/index.ts";
+import type { ByteSource, SourceInput, SourceOptions } from "../../formats/source.ts";
+import { type Graph, operatorsOf } from "../../graph/ir.ts";
+import { compile } from "../../graph/session.ts";
+import type { KvCache } from "../../models/transformer/decoder.ts";
+import { Decoder, type DecoderSizes, type RunSizes } from "../../models/transformer/sequence.ts";
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { readGraph } from "../onnx-model.ts";
+import type { LanguageModel, LanguageModelFile } from "./model.ts";
+import { GraphModel } from "./onnx-graph.ts";
+
+/** Where the model does not say how long texts may be. */
+const usualContext = 2048;
+/** Plans that are kept: of prompts that are run whole, and of growing caches, each length has its own. */
+const keptPlans = 64;
+
+/**
+ * @param input what `source` was opened as: `config.json` is beside the graph, or beside the folder `onnx` around it
+ * @throws FormatError for a file that is corrupt or no language model, UnsupportedOpError for operators that are missing
+ */
+export async function readOnnxModel(
+  input: SourceInput,
+  source: ByteSource,
+  options: ReadOptions & SourceOptions & { kvCache?: KvCache },
+): Promise<LanguageModelFile> {
+  const folder = await folderAround(input, options);
+  const json = (await folder?.optionalJson("config.json")) ?? {};
+  const { graph } = await readGraph(source, options.signal);
+  const config = sizesOf(source.name, graph, json, options);
+  const { kvCache = "f32" } = options;
+  return {
+    open: (device) => openModel(graph, config, { device, ownsWeights: source.local, kvCache }),
+    ...(folder && (await readVocabulary(folder, json))),
+  };
+}
+
+async function folderAround(input: SourceInput, options: SourceOptions): Promise<ModelFolder | undefined> {
+  if (typeof input !== "string" && !(input instanceof URL)) return undefined;
+  const path = String(input);
+  const beside = path.replace(/\/?[^/]*$/, "");
+  const quiet = { ...options, onProgress: undefined, sha256: undefined };
+  for (const place of [path, beside, beside.replace(/\/?onnx$/, "")]) {
+    const folder = await ModelFolder.openConfigured(place || ".", quiet).catch(() => undefined);
+    if (folder && (await folder.has("config.json"))) return folder;
+  }
+  return undefined;
+}
+
+function sizesOf(name: string, graph: Graph, json: Json, options: ReadOptions): DecoderSizes {
+  const text = (json["text_config"] as Json | undefined) ?? json;
+  const number = (...keys: string[]): number | undefined =>
+    keys.map((k) => text[k]).find((v) => typeof v === "number") as number | undefined;
+  const last = graph.outputs.find((p) => p.name === "logits")?.shape?.at(-1);
+  const vocabSize = typeof last === "number" ? last : number("vocab_size");
+  if (vocabSize === undefined)
+    throw new FormatError(`${name}: neither the graph nor config.json says how many tokens there are`);
+  const trained = number("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len") ?? usualContext;
+  const architecture = String(text["model_type"] ?? "onnx");
+  return { architecture, vocabSize, contextLength: contextOf(trained, options) };
+}
+
+async function openModel(
+  graph: Graph,
+  config: DecoderSizes,
+  { device, ownsWeights, kvCache }: { device: Backend; ownsWeights?: boolean; kvCache: KvCache },
+): Promise<LanguageModel> {
+  const stateful = statefulDecoder(graph, { contextLength: config.contextLength, kvCache });
+  let reason = "reason" in stateful ? stateful.reason : "";
+  if ("graph" in stateful)
+    try {
+      const session = await compile(stateful.graph, { device, plans: keptPlans });
+      const decoder = Decoder.of(config, session, stateful.severalTokens ? runSizesOf(graph) : "one");
+      await decoder.prepare();
+      return decoder;
+    } catch (e) {
+      if (!(e instanceof UnsupportedOpError)) throw e;
+      reason = e.message;
+    }
+  console.warn(`${graph.name}: generating is slow: the graph is run as it comes, because ${reason}`);
+  return new GraphModel(config, await compile(graph, { device, ownsWeights, plans: keptPlans }));
+}
+
+/** Activations that are quantised together depend on all tokens of a run, those that fill it up too. */
+const runSizesOf = (graph: Graph): RunSizes =>
+  [...operatorsOf(graph)].some((op) => op.name === "dynamicQuantizeLinear") ? "exact" : "few";

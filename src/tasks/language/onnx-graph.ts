@@ -1,0 +1,165 @@
+/**
+ * A language model as an ONNX graph that is run as it comes: where it has caches they go in and out and grow, so that every
+ * length is planned anew; where it has none the whole text goes through it for each token.
+ */
+import { isPast, presentOf } from "../../formats/onnx/stateful/index.ts";
+import type { ValueInfo } from "../../graph/ir.ts";
+import type { Session } from "../../graph/session.ts";
+import type { DecoderSizes, FeedOptions } from "../../models/transformer/sequence.ts";
+import { toF64 } from "../../tensor/convert.ts";
+import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
+import type { LanguageModel, TextSequence } from "./model.ts";
+
+export class GraphModel implements LanguageModel {
+  /** Caches without tokens. */
+  readonly empty: Readonly<Record<string, HostTensor>>;
+
+  /** One for an empty cache, one for single tokens after others. */
+  readonly hasBranches: boolean;
+
+  /** @throws UnsupportedOpError for a graph that is no decoder of text */
+  constructor(
+    readonly config: DecoderSizes,
+    readonly session: Session,
+  ) {
+    const { inputs, outputs } = session;
+    const lacks = inputs.some((p) => p.name === "input_ids") ? !outputs.some((p) => p.name === "logits") : true;
+    if (lacks) throw new UnsupportedOpError("the graph is no language model: those have input_ids and logits");
+    this.hasBranches = inputs.some((p) => p.name === "use_cache_branch");
+    this.empty = Object.fromEntries(inputs.filter((p) => isPast(p.name)).map((p) => [p.name, emptyCache(p)]));
+  }
+
+  sequence(): GraphSequence {
+    return new GraphSequence(this, []);
+  }
+
+  async feed(
+    feeds: readonly { sequence: TextSequence; tokens: readonly number[] }[],
+    options: FeedOptions = {},
+  ): Promise<Float32Array[]> {
+    const logits: Float32Array[] = [];
+    for (const { sequence, tokens } of feeds) logits.push(await sequence.feed(tokens, options));
+    return logits;
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function emptyCache({ name, dtype, shape }: ValueInfo): HostTensor {
+  if (!dtype || !shape) throw new UnsupportedOpError(`input "${name}" has no type`);
+  // Named dimensions are the batch and the number of tokens.
+  return emptyTensor({ dtype, shape: shape.map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : 0)) });
+}
+
+export class GraphSequence implements TextSequence {
+  private caches: Record<string, HostTensor>;
+  /** Tokens that the caches hold: all of the text, or none where it was cut. */
+  private cached = 0;
+  private busy = false;
+
+  constructor(
+    private readonly model: GraphModel,
+    private readonly fed: number[],
+  ) {
+    this.caches = { ...model.empty };
+  }
+
+  get tokens(): readonly number[] {
+    return this.fed;
+  }
+
+  get length(): number {
+    return this.fed.length;
+  }
+
+  get bytes(): number {
+    return Object.values(this.caches).reduce((sum, t) => sum + (t.data as Uint8Array).byteLength, 0);
+  }
+
+  /** @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way */
+  async feed(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array> {
+    return (await this.feedAll(tokens, options)).slice(-this.model.config.vocabSize);
+  }
+
+  async feedAll(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array> {
+    // Branches with caches are exported for single tokens.
+    if (!this.model.hasBranches || this.cached === 0 || tokens.length < 2) return this.run(tokens, options);
+    const logits = new Float32Array(tokens.length * this.model.config.vocabSize);
+    for (const [i, t] of tokens.entries()) logits.set(await this.run([t], options), i * this.model.config.vocabSize);
+    return logits;
+  }
+
+  /** The logits after each of the tokens. */
+  private async run(tokens: readonly number[], { signal, profile }: FeedOptions = {}): Promise<Float32Array> {
+    const { session, config } = this.model;
+    const all = [...this.fed, ...tokens];
+    if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
+    if (tokens.length === 0) throw new InputError("feed: needs at least one token");
+    const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= config.vocabSize);
+    if (wrong !== undefined)
+      throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${config.vocabSize}`);
+    if (all.length > config.contextLength)
+      throw new InputError(`feed: ${all.length} tokens do not fit the context of ${config.contextLength}`);
+    this.busy = true;
+    try {
+      const outputs = await session.run(this.inputsFor(all), { signal, profile });
+      for (const name of Object.keys(this.caches)) this.caches[name] = outputs[presentOf(name)];
+      if (Object.keys(this.caches).length) this.cached = all.length;
+      this.fed.push(...tokens);
+      return Float32Array.from(toF64(outputs["logits"]).subarray(-tokens.length * config.vocabSize));
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  truncate(length: number): void {
+    if (!Number.isInteger(length) || length < 0 || length > this.fed.length)
+      throw new InputError(`truncate: takes 0 to ${this.fed.length} tokens, got ${length}`);
+    if (length === this.fed.length) return;
+    this.fed.length = length;
+    this.caches = { ...this.model.empty };
+    this.cached = 0;
+  }
+
+  async fork(length = this.fed.length): Promise<GraphSequence> {
+    const other = new GraphSequence(this.model, [...this.fed]);
+    Object.assign(other, { caches: { ...this.caches }, cached: this.cached });
+    other.truncate(length);
+    return other;
+  }
+
+  dispose(): void {
+    this.caches = {};
+  }
+
+  private inputsFor(all: readonly number[]): Record<string, HostTensor> {
+    const { cached } = this;
+    const known: Record<string, readonly number[]> = {
+      input_ids: all.slice(cached),
+      attention_mask: all.map(() => 1),
+      position_ids: all.slice(cached).map((_, i) => cached + i),
+      token_type_ids: all.slice(cached).map(() => 0),
+    };
+    const inputs: Record<string, HostTensor> = { ...this.caches };
+    for (const port of this.model.session.inputs) {
+      const { name } = port;
+      if (name === "use_cache_branch")
+        inputs[name] = { dtype: "bool", shape: [1], data: Uint8Array.of(cached > 0 ? 1 : 0) };
+      else if (Object.hasOwn(known, name)) inputs[name] = integers(port, known[name]);
+    }
+    return inputs;
+  }
+}
+
+function integers({ dtype }: Pick<ValueInfo, "dtype">, values: readonly number[]): HostTensor {
+  const shape = [1, values.length];
+  if (dtype === "i32") return { dtype, shape, data: Int32Array.from(values) };
+  return { dtype: "i64", shape, data: BigInt64Array.from(values, BigInt) };
+}

@@ -1,0 +1,109 @@
+/** Decoders whose caches go in and out, as decoders with state. */
+import { describe, expect, test } from "vitest";
+import type { Backend } from "../../src/backends/backend.ts";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { importOnnx } from "../../src/formats/onnx/index.ts";
+import { statefulDecoder } from "../../src/formats/onnx/stateful/index.ts";
+import { compile } from "../../src/graph/session.ts";
+import { Decoder } from "../../src/models/transformer/sequence.ts";
+import { GraphModel } from "../../src/tasks/language/onnx-graph.ts";
+import { genaiDecoder, mergedDecoder, optimumDecoder, plainDecoder, sizes } from "./small-decoders.ts";
+
+const config = { architecture: "small", vocabSize: sizes.vocabulary, contextLength: sizes.context };
+const options = { contextLength: sizes.context, kvCache: "f32" } as const;
+const text = [3, 17, 5, 5, 30, 1, 12, 8, 25, 2, 9, 14];
+
+async function rewritten(bytes: Uint8Array) {
+  const found = statefulDecoder((await importOnnx(bytes)).graph, options);
+  if ("reason" in found) throw new Error(found.reason);
+  return found;
+}
+
+async function open(bytes: Uint8Array, device: Backend = cpu()): Promise<Decoder> {
+  const { graph, severalTokens } = await rewritten(bytes);
+  return Decoder.of(config, await compile(graph, { device }), severalTokens ? "few" : "one");
+}
+
+const asItComes = async (bytes: Uint8Array): Promise<GraphModel> =>
+  new GraphModel(config, await compile((await importOnnx(bytes)).graph, { device: cpu(), plans: 64 }));
+
+function close(got: Float32Array, want: Float32Array): void {
+  expect(got.length).toBe(want.length);
+  for (let i = 0; i < want.length; i++) expect(Math.abs(got[i] - want[i])).toBeLessThan(1e-4);
+}
+
+const devices = { cpu: () => cpu(), wasm: () => wasm({ threads: 1 }), "wasm, 2 threads": () => wasm({ threads: 2 }) };
+const styles = { Optimum: optimumDecoder, "onnxruntime-genai": genaiDecoder, "two branches": mergedDecoder };
+
+describe.each(Object.entries(styles))("a decoder as %s writes it", (_, write) => {
+  const bytes = write();
+
+  test.each(Object.entries(devices))("gives with state on %s the logits that it gives without", async (_, device) => {
+    using model = await open(bytes, device());
+    using original = await asItComes(bytes);
+    const [sequence, growing] = [model.sequence(), original.sequence()];
+    let at = 0;
+    for (const n of [5, 1, 1, 3, 1, 1]) {
+      const part = text.slice(at, at + n);
+      close(await sequence.feed(part), await growing.feed(part));
+      at += n;
+    }
+    expect(sequence.tokens).toEqual(text);
+  });
+
+  test("makes one plan for all lengths, forks and forgets", async () => {
+    using model = await open(bytes);
+    const sequence = model.sequence();
+    await sequence.feed(text.slice(0, 8));
+    const plans = () => model.session.explain().filter((s) => s.op === "cachedAttention").length;
+    await sequence.feed([1]);
+    const before = plans();
+    for (const t of text) await sequence.feed([t]);
+    expect(plans()).toBe(before);
+    sequence.truncate(8);
+    const other = await sequence.fork();
+    const want = await sequence.feed([4]);
+    await other.feed([9]);
+    other.truncate(8);
+    close(await other.feed([4]), want);
+  });
+
+  test("keeps its caches in f16 where it is asked to", async () => {
+    const found = statefulDecoder((await importOnnx(bytes)).graph, { ...options, kvCache: "f16" });
+    if ("reason" in found) throw new Error(found.reason);
+    using half = Decoder.of(config, await compile(found.graph, { device: cpu() }), found.severalTokens ? "few" : "one");
+    using full = await open(bytes);
+    const [a, b] = [half.sequence(), full.sequence()];
+    const [got, want] = [await a.feed(text), await b.feed(text)];
+    expect(a.bytes).toBe(b.bytes / 2);
+    got.forEach((v, i) => {
+      expect(Math.abs(v - want[i])).toBeLessThan(2e-2);
+    });
+  });
+});
+
+describe("what is not attention to all before is left as it is", () => {
+  const reasonFor = async (bytes: Uint8Array): Promise<string> => {
+    const found = statefulDecoder((await importOnnx(bytes)).graph, options);
+    return "reason" in found ? found.reason : "";
+  };
+
+  test("a window, also one that short texts do not show", async () => {
+    expect(await reasonFor(optimumDecoder({ window: 3 }))).toMatch(/by their distance/);
+    expect(await reasonFor(optimumDecoder({ window: 40 }))).toMatch(/by their distance/);
+    // As long as the context it hides nothing.
+    expect(await reasonFor(optimumDecoder({ window: sizes.context }))).toBe("");
+  });
+
+  test("tokens that see later ones", async () => {
+    expect(await reasonFor(optimumDecoder({ bothWays: true }))).toMatch(/is not that of tokens to all before/);
+    expect((await rewritten(optimumDecoder())).severalTokens).toBe(true);
+    // A branch that is for single tokens gets single tokens.
+    expect((await rewritten(mergedDecoder())).severalTokens).toBe(false);
+  });
+
+  test("a graph without caches", async () => {
+    expect(await reasonFor(plainDecoder())).toBe("it has no past_key_values");
+  });
+});
