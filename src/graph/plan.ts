@@ -117,5 +117,5 @@ function fuse(nodes: readonly Node[], shapes: ShapeWalk, isOutput: (id: ValueId)
     },
     isOutput,
   };
-  return planRules.reduce<readonly Node[]>((list, rule) => rewrite(list, rule, host), nodes);
+  return rewrite(nodes, planRules, host);
 }

@@ -19,12 +19,12 @@ const OriginalModule = WebAssembly.Module;
 /** Modules that are compiled from here on. */
 function watchModules(): WebAssembly.Module[] {
   const modules: WebAssembly.Module[] = [];
-  const Watched = (bytes: BufferSource): WebAssembly.Module => {
-    const module = new OriginalModule(bytes);
-    modules.push(module);
-    return module;
+  WebAssembly.Module = class extends OriginalModule {
+    constructor(bytes: BufferSource) {
+      super(bytes);
+      modules.push(this);
+    }
   };
-  WebAssembly.Module = Object.assign(Watched, OriginalModule) as never;
   return modules;
 }
 afterEach(() => {

@@ -66,17 +66,15 @@ export function optimize(graph: Graph, owned = false): Graph {
     constants.set(valueCount, t);
     return valueCount++;
   };
-  let nodes: readonly Node[] = graph.nodes.map(optimizeNested);
-  for (const rule of compileRules(graph))
-    nodes = rewrite(nodes, rule, {
-      type: (id) => constants.get(id),
-      constant: (id) => constants.get(id),
-      owns: (id) => owned && ownsArray(constants.get(id)!),
-      addConstant,
-      setConstant: (id, t) => constants.set(id, t),
-      addValue: () => valueCount++,
-      isOutput: (id) => outputs.has(id),
-    });
+  const nodes = rewrite(graph.nodes.map(optimizeNested), compileRules(graph), {
+    type: (id) => constants.get(id),
+    constant: (id) => constants.get(id),
+    owns: (id) => owned && ownsArray(constants.get(id)!),
+    addConstant,
+    setConstant: (id, t) => constants.set(id, t),
+    addValue: () => valueCount++,
+    isOutput: (id) => outputs.has(id),
+  });
   const read = new Set(outputs);
   for (const node of nodes) for (const id of node.inputs) if (id !== undefined) read.add(id);
   for (const id of constants.keys()) if (!read.has(id)) constants.delete(id);

@@ -33,31 +33,53 @@ export interface RewriteHost extends Omit<RewriteContext, "producer" | "uses"> {
   setConstant(id: ValueId, t: HostTensor): void;
 }
 
-/** Applies `rule` to every node once, in order, then drops what nobody reads. */
-export function rewrite(nodes: readonly Node[], rule: Rule, host: RewriteHost): Node[] {
+/** Drops what nobody reads, then applies each rule to every node once, in order, and drops again. */
+export function rewrite(nodes: readonly Node[], rules: readonly Rule[], host: RewriteHost): readonly Node[] {
+  return rules.reduce<readonly Node[]>((list, rule) => apply(list, rule, host), dropDead(nodes, host.isOutput));
+}
+
+function apply(nodes: readonly Node[], rule: Rule, host: RewriteHost): readonly Node[] {
   const alias = new Map<ValueId, ValueId>();
-  const producer = new Map<ValueId, Node>();
-  const uses = new Map<ValueId, number>();
+  const out: Node[] = [];
+  // Made when they are first asked for: most rules find nothing to ask about in most graphs.
+  let producers: Map<ValueId, Node> | undefined;
+  let counts: Map<ValueId, number> | undefined;
+  let changed = false;
   const count = (node: Node, by: number): void => {
-    for (const id of node.inputs) if (id !== undefined) uses.set(id, (uses.get(id) ?? 0) + by);
+    for (const id of node.inputs) if (id !== undefined) uses().set(id, (uses().get(id) ?? 0) + by);
   };
-  for (const node of nodes) count(node, 1);
+  const uses = (): Map<ValueId, number> => {
+    if (!counts) {
+      counts = new Map();
+      for (const node of nodes) count(node, 1);
+    }
+    return counts;
+  };
+  const produce = (node: Node): void => {
+    for (const id of node.outputs) producers!.set(id, node);
+  };
   const context: RewriteContext = {
     type: (id) => host.type(id),
     constant: (id) => host.constant(id),
     owns: (id) => host.owns(id),
     addConstant: (t) => host.addConstant(t),
     addValue: (type) => host.addValue(type),
-    producer: (id) => producer.get(id),
-    uses: (id) => (uses.get(id) ?? 0) + (host.isOutput(id) ? 1 : 0),
+    producer(id) {
+      if (!producers) {
+        producers = new Map();
+        out.forEach(produce);
+      }
+      return producers.get(id);
+    },
+    uses: (id) => (uses().get(id) ?? 0) + (host.isOutput(id) ? 1 : 0),
   };
-  const out: Node[] = [];
   for (const original of nodes) {
     const node = redirect(original, alias);
     const result = rule(node, context);
+    changed ||= result !== undefined;
     if (result && "same" in result && !host.isOutput(node.outputs[0])) {
       alias.set(node.outputs[0], result.same);
-      uses.set(result.same, (uses.get(result.same) ?? 0) + (uses.get(node.outputs[0]) ?? 0) - 1);
+      uses().set(result.same, (uses().get(result.same) ?? 0) + (uses().get(node.outputs[0]) ?? 0) - 1);
       continue;
     }
     if (result && "constants" in result) {
@@ -74,10 +96,10 @@ export function rewrite(nodes: readonly Node[], rule: Rule, host: RewriteHost): 
     }
     for (const n of replacement) {
       out.push(n);
-      for (const id of n.outputs) producer.set(id, n);
+      if (producers) produce(n);
     }
   }
-  return dropDead(out, host.isOutput);
+  return changed ? dropDead(out, host.isOutput) : nodes;
 }
 
 function redirect(node: Node, alias: ReadonlyMap<ValueId, ValueId>): Node {

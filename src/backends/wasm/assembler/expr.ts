@@ -98,7 +98,7 @@ export function instructionOf(name: string): Instruction | undefined {
       opcode: encodeOpcode(first + place),
       inputs: inputs.split(" "),
       result: result as ValueType | "void",
-      align: naturalAlign(name),
+      align: inputs.startsWith("addr") ? naturalAlign(name) : 0,
     };
   }
   return undefined;
@@ -205,7 +205,7 @@ export const f64x2 = values("f64x2");
 export const v128 = values("v128");
 export const memory = values("memory");
 
-type Voids = Instructions<"void">;
+export type Voids = Instructions<"void">;
 const voids = new Map<keyof Voids, object>();
 
 /** The instructions `space.*` without a result, written to `code` when called. */

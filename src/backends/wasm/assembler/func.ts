@@ -1,4 +1,4 @@
-import { type Expr, i32, type Operand, operand, statements, type ValueType } from "./expr.ts";
+import { type Expr, i32, type Operand, operand, statements, type ValueType, type Voids } from "./expr.ts";
 import { Writer } from "./writer.ts";
 
 export const valueTypeCode = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
@@ -40,13 +40,7 @@ export class FunctionBuilder {
   private readonly hoisted = new Map<string, Local>();
   private readonly localTypes: ValueType[] = [];
   private depth = 0;
-  readonly i32 = statements("i32", this.code);
-  readonly i64 = statements("i64", this.code);
-  readonly f32 = statements("f32", this.code);
-  readonly f64 = statements("f64", this.code);
-  readonly v128 = statements("v128", this.code);
-  readonly memory = statements("memory", this.code);
-  readonly atomic = statements("atomic", this.code);
+  private readonly statements: { -readonly [S in keyof Voids]?: Voids[S] } = {};
 
   private readonly paramCount: number;
   private readonly result: ResultType;
@@ -54,6 +48,30 @@ export class FunctionBuilder {
   constructor(paramCount: number, result: ResultType) {
     this.paramCount = paramCount;
     this.result = result;
+  }
+
+  // ---- instructions without a result; a function uses few kinds of them ----
+
+  get i32(): Voids["i32"] {
+    return (this.statements.i32 ??= statements("i32", this.code));
+  }
+  get i64(): Voids["i64"] {
+    return (this.statements.i64 ??= statements("i64", this.code));
+  }
+  get f32(): Voids["f32"] {
+    return (this.statements.f32 ??= statements("f32", this.code));
+  }
+  get f64(): Voids["f64"] {
+    return (this.statements.f64 ??= statements("f64", this.code));
+  }
+  get v128(): Voids["v128"] {
+    return (this.statements.v128 ??= statements("v128", this.code));
+  }
+  get memory(): Voids["memory"] {
+    return (this.statements.memory ??= statements("memory", this.code));
+  }
+  get atomic(): Voids["atomic"] {
+    return (this.statements.atomic ??= statements("atomic", this.code));
   }
 
   // ---- locals and globals ----
@@ -207,8 +225,8 @@ export class FunctionBuilder {
       out.u32(count);
       out.byte(valueTypeCode[type]);
     }
-    out.append(this.prologue.toBytes());
-    out.append(this.code.toBytes());
+    out.write(this.prologue);
+    out.write(this.code);
     out.byte(0x0b);
     return out.toBytes();
   }
@@ -240,9 +258,9 @@ export function localAt<T extends ValueType>(type: T, index: number): Local<T> {
 }
 
 function emitCall(target: Func, args: CallArgs<ParamTypes>, code: Writer): void {
-  for (const [name, type] of Object.entries(target.params)) {
+  for (const name in target.params) {
     if (args[name] === undefined) throw new TypeError(`call: argument "${name}" is missing`);
-    operand(type, args[name]).emit(code);
+    operand(target.params[name], args[name]).emit(code);
   }
   code.byte(0x10);
   code.u32(target.index);

@@ -31,7 +31,8 @@ const externalKind = { function: 0, memory: 2, global: 3 } as const;
 
 /** Collects imports, functions, globals and one memory, and writes them as a binary module. */
 export class ModuleBuilder {
-  private readonly types: string[] = [];
+  /** By what they take and return. */
+  private readonly types = new Map<string, { index: number; params: readonly ValueType[]; result: ResultType }>();
   private readonly functions: { name: string; typeIndex: number; body?: Uint8Array }[] = [];
   private readonly globals: ((out: Writer) => void)[] = [];
   private readonly imports: ((out: Writer) => void)[] = [];
@@ -112,7 +113,13 @@ export class ModuleBuilder {
     out.append([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
     const own = this.functions.slice(this.importedFunctions);
     const memories = this.ownMemory ? [this.ownMemory] : [];
-    vector(out, 1, this.types, (section, type) => section.append(type.split(",").map(Number)));
+    vector(out, 1, [...this.types.values()], (section, { params, result }) => {
+      section.byte(0x60);
+      section.u32(params.length);
+      for (const type of params) section.byte(valueTypeCode[type]);
+      section.u32(result ? 1 : 0);
+      if (result) section.byte(valueTypeCode[result]);
+    });
     vector(out, 2, this.imports, (section, write) => write(section));
     vector(out, 3, own, (section, { typeIndex }) => section.u32(typeIndex));
     vector(out, 5, memories, writeLimits);
@@ -145,17 +152,12 @@ export class ModuleBuilder {
     return { index, params: type.params, result: type.result as R };
   }
 
-  private typeIndex(params: ParamTypes, result: ResultType): number {
-    const out = new Writer();
-    const types = Object.values(params);
-    out.byte(0x60);
-    out.u32(types.length);
-    for (const type of types) out.byte(valueTypeCode[type]);
-    out.u32(result ? 1 : 0);
-    if (result) out.byte(valueTypeCode[result]);
-    const key = out.toBytes().join();
-    if (!this.types.includes(key)) this.types.push(key);
-    return this.types.indexOf(key);
+  private typeIndex(named: ParamTypes, result: ResultType): number {
+    const params = Object.values(named);
+    const key = `${params} ${result}`;
+    let type = this.types.get(key);
+    if (!type) this.types.set(key, (type = { index: this.types.size, params, result }));
+    return type.index;
   }
 
   /** The custom "name" section, subsection 1: function names. */
@@ -169,9 +171,9 @@ export class ModuleBuilder {
     const section = new Writer();
     section.name("name");
     section.byte(1);
-    section.sized(names.toBytes());
+    section.sizedOf(names);
     out.byte(0);
-    out.sized(section.toBytes());
+    out.sizedOf(section);
   }
 }
 
@@ -189,5 +191,5 @@ function vector<T>(out: Writer, id: number, items: readonly T[], write: (section
   section.u32(items.length);
   for (const item of items) write(section, item);
   out.byte(id);
-  out.sized(section.toBytes());
+  out.sizedOf(section);
 }

@@ -1,6 +1,11 @@
 /** Bytes up to which a writer is a plain array. */
 const fewBytes = 256;
 
+const encoder = /* @__PURE__ */ new TextEncoder();
+const number = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(8));
+const float32 = /* @__PURE__ */ new Uint8Array(number.buffer, 0, 4);
+const float64 = /* @__PURE__ */ new Uint8Array(number.buffer);
+
 /** An append-only byte buffer with the number encodings of the WebAssembly binary format. */
 export class Writer {
   // Most writers hold a few bytes, and typed arrays are slow to make; a plain array takes eight bytes for each.
@@ -62,21 +67,33 @@ export class Writer {
   }
 
   f32(value: number): void {
-    this.append(new Uint8Array(new Float32Array([value]).buffer));
+    number.setFloat32(0, value, true);
+    this.append(float32);
   }
 
   f64(value: number): void {
-    this.append(new Uint8Array(new Float64Array([value]).buffer));
+    number.setFloat64(0, value, true);
+    this.append(float64);
   }
 
   /** A UTF-8 name with its length in front. */
   name(text: string): void {
-    this.sized(new TextEncoder().encode(text));
+    this.sized(encoder.encode(text));
+  }
+
+  /** What another has. */
+  write(other: Writer): void {
+    this.append(other.bytes ? other.bytes.subarray(0, other.length) : other.few);
   }
 
   sized(source: Uint8Array): void {
     this.u32(source.length);
     this.append(source);
+  }
+
+  sizedOf(other: Writer): void {
+    this.u32(other.bytes ? other.length : other.few.length);
+    this.write(other);
   }
 
   toBytes(): Uint8Array<ArrayBuffer> {
