@@ -4,6 +4,7 @@ import { type CliIO, type Command, deviceOptions, positional, wholeNumber } from
 import { Conversation } from "./conversation.ts";
 import { openModel, statistics } from "./generate.ts";
 import { generationOptions, samplingOf } from "./generation.ts";
+import { historySize, readHistory, writeHistory } from "./history.ts";
 import { dim, formatCount } from "./progress.ts";
 
 const help = `  /help          this text
@@ -14,7 +15,7 @@ const help = `  /help          this text
   /system TEXT   begin anew with instructions for the model
   /quit          leave (or Ctrl-D)
 A line that ends with \\ goes on in the next one; """ begins and ends a text of several lines.
-Ctrl-C stops an answer.
+Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier sessions.
 `;
 
 export const chat: Command = {
@@ -41,7 +42,7 @@ export const chat: Command = {
     if (!conversation.chats)
       io.stderr.write("No chat template: the model goes on with what you write; Enter alone, further.\n");
     io.stderr.write(`${dim(io, "/help for help, Ctrl-D to leave")}\n`);
-    await new Terminal(conversation, io).run();
+    await new Terminal(conversation, io, io.stdin.isTTY ? await readHistory() : []).run();
     return 0;
   },
 };
@@ -57,11 +58,16 @@ class Terminal {
   constructor(
     private readonly conversation: Conversation,
     private readonly io: CliIO,
+    private history: string[],
   ) {
     const { stdin, stderr } = io;
-    this.isTerminal = stdin.isTTY === true;
-    const output = this.isTerminal ? stderr : undefined;
-    this.lines = createInterface({ input: stdin, output, terminal: this.isTerminal, historySize: 500 });
+    const terminal = stdin.isTTY === true;
+    this.isTerminal = terminal;
+    const output = terminal ? stderr : undefined;
+    this.lines = createInterface({ input: stdin, output, terminal, historySize, history: [...history] });
+    this.lines.on("history", (latest: string[]) => {
+      this.history = latest;
+    });
   }
 
   /** Until the input ends or /quit. */
@@ -90,6 +96,7 @@ class Terminal {
     } finally {
       process.off("SIGINT", interrupt);
       lines.close();
+      if (this.isTerminal) await writeHistory(this.history);
     }
   }
 

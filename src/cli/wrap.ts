@@ -1,9 +1,22 @@
 /** Text that comes in pieces, broken between words at the edge of a terminal. */
+
+/** Marks on the character before them, and what joins characters. */
+const narrow = /^[\p{M}\p{Cf}\p{Emoji_Modifier}]$/u;
+/** Two columns each: scripts that have no spaces, and pictures. */
+const wide =
+  /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303f\uff01-\uff60\p{Emoji_Presentation}]$/u;
+
+const columnsOf = (c: string): number => (narrow.test(c) ? 0 : wide.test(c) ? 2 : 1);
+
 export class WordWrap {
   private column = 0;
-  /** The word under way, and the space before it. */
+  /** The word under way, its columns, and the space before it. */
   private word = "";
+  private width = 0;
   private gap = "";
+  private afterWide = false;
+  /** Whether the word began before what is under way. */
+  private goesOn = false;
 
   /** @param indent what every line after the first begins with */
   constructor(
@@ -15,17 +28,27 @@ export class WordWrap {
   push(piece: string): string {
     let out = "";
     for (const c of piece) {
-      if (c === "\n") out += `${this.flush()}\n${this.indent}`;
-      else if (c === " " || c === "\t") {
+      if (c === "\n") {
+        out += `${this.flush()}\n${this.indent}`;
+        this.column = 0;
+        this.gap = "";
+      } else if (c === " " || c === "\t") {
         out += this.flush();
         this.gap += c;
-        continue;
       } else {
+        // A picture may be several, joined.
+        const size = this.word.endsWith("\u200d") ? 0 : columnsOf(c);
+        // Lines may end before and after wide characters.
+        if (size === 2 || (size === 1 && this.afterWide)) out += this.flush();
+        // A word that fills a line is left to the terminal: an address that is broken can't be copied.
+        else if (this.width + size > this.columns) {
+          out += this.flush();
+          this.goesOn = true;
+        }
         this.word += c;
-        continue;
+        if (size > 0) this.afterWide = size === 2;
+        this.width += size;
       }
-      this.column = 0;
-      this.gap = "";
     }
     return out;
   }
@@ -35,14 +58,18 @@ export class WordWrap {
   }
 
   private flush(): string {
-    const { word, gap, column } = this;
+    const { word, gap, column, width } = this;
     if (word === "") return "";
     this.word = this.gap = "";
-    if (column > 0 && column + gap.length + word.length > this.columns) {
-      this.column = word.length;
+    this.width = 0;
+    this.afterWide = false;
+    const begins = !this.goesOn;
+    this.goesOn = false;
+    if (begins && column > 0 && column + gap.length + width > this.columns) {
+      this.column = width;
       return `\n${this.indent}${word}`;
     }
-    this.column = column + gap.length + word.length;
+    this.column = column + gap.length + width;
     return gap + word;
   }
 }

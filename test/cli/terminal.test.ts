@@ -1,5 +1,5 @@
 /** `forwardpass chat` on a terminal: keys as a terminal sends them, and what it shows. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -8,7 +8,13 @@ import { main } from "../../src/cli/main.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-terminal-"));
-afterAll(() => rm(folder, { recursive: true }));
+const cache = process.env["FORWARDPASS_CACHE"];
+process.env["FORWARDPASS_CACHE"] = folder;
+afterAll(() => {
+  if (cache === undefined) delete process.env["FORWARDPASS_CACHE"];
+  else process.env["FORWARDPASS_CACHE"] = cache;
+  return rm(folder, { recursive: true });
+});
 const model = join(folder, "model.gguf");
 await writeFile(model, tinyGguf({ contextLength: 4096 }));
 
@@ -84,6 +90,28 @@ test("Ctrl-C stops the answer and not the program; history, /stats, /reset, Ctrl
   await screen.shows("nothing was said yet");
   screen.type(keys.end);
   expect(await screen.exit).toBe(0);
+});
+
+test("what was typed comes back in the next session, and is nobody else's", { timeout: 60_000 }, async () => {
+  const argv = ["chat", model, "-n", "2", "--device", "wasm", "--threads", "1", "--seed", "1"];
+  const first = new Screen(...argv);
+  await first.shows("> ");
+  first.type(`/history remember me${keys.enter}`);
+  await first.shows("nothing was said");
+  await first.shows("> ");
+  first.type(keys.end);
+  expect(await first.exit).toBe(0);
+  expect((await stat(join(folder, "chat-history"))).mode & 0o077).toBe(0);
+  const second = new Screen(...argv);
+  await second.shows("> ");
+  second.type(keys.up);
+  await second.shows("/history remember me");
+  second.type(`${keys.interrupt}/quit${keys.enter}`);
+  expect(await second.exit).toBe(0);
+  expect((await readFile(join(folder, "chat-history"), "utf8")).split("\n").slice(0, 2)).toEqual([
+    "/quit",
+    "/history remember me",
+  ]);
 });
 
 test("a model can't write control characters to the terminal", { timeout: 60_000 }, async () => {

@@ -4,7 +4,7 @@ import { fileSource, loadFs } from "../source.ts";
 import type { Store } from "./store.ts";
 
 /** The user's folder for files that can be fetched again. */
-function usualFolder(): string | undefined {
+export function usualFolder(): string | undefined {
   const { env, platform } = process;
   if (env.FORWARDPASS_CACHE) return env.FORWARDPASS_CACHE;
   const { HOME, LOCALAPPDATA, XDG_CACHE_HOME } = env;

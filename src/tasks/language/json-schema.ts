@@ -67,16 +67,23 @@ class SchemaCompiler {
       alone("$ref");
       return [[this.reference(schema["$ref"], path)]];
     }
-    if ("const" in schema) {
-      alone("const");
-      return [literal(JSON.stringify(schema["const"]))];
+    if ("const" in schema || "enum" in schema) {
+      const keyword = "const" in schema ? "const" : "enum";
+      alone(keyword);
+      const values = keyword === "const" ? [schema["const"]] : listOf(schema["enum"], `${path}/enum`);
+      const fitting = values.filter((v) => isOfType(v, schema["type"]));
+      if (fitting.length === 0) refuse(path, `has no value of type ${JSON.stringify(schema["type"])}`);
+      return fitting.map((v) => literal(JSON.stringify(v)));
     }
-    if ("enum" in schema) {
-      alone("enum");
-      return listOf(schema["enum"], `${path}/enum`).map((v) => literal(JSON.stringify(v)));
+    if ("allOf" in schema) {
+      alone("allOf");
+      const all = listOf(schema["allOf"], `${path}/allOf`);
+      if (all.length > 1 || "type" in schema) refuse(path, '"allOf" is supported for one schema alone');
+      return [[this.value(all[0] as JsonSchema, `${path}/allOf/0`)]];
     }
     if ("anyOf" in schema) {
       alone("anyOf");
+      if ("type" in schema) refuse(path, '"type" beside "anyOf" is not supported');
       return listOf(schema["anyOf"], `${path}/anyOf`).map((s, i) => [
         this.value(s as JsonSchema, `${path}/anyOf/${i}`),
       ]);
@@ -265,6 +272,13 @@ class SchemaCompiler {
     }
     return rule;
   }
+}
+
+/** @param type a name or several; undefined for any */
+function isOfType(v: unknown, type: unknown): boolean {
+  if (type === undefined) return true;
+  const own = v === null ? "null" : Array.isArray(v) ? "array" : typeof v;
+  return [type].flat().some((t) => t === own || (t === "integer" && Number.isInteger(v)));
 }
 
 function listOf(v: unknown, path: string, mayBeEmpty = false): readonly unknown[] {
