@@ -1,9 +1,10 @@
 /**
  * Products with matrices in fewer bits than f32 takes (kernels/stored-panels.ts), which stay that way in memory.
  *
- *   dot      few rows of activations: numbers are widened on the way to the multiplication. In blocks, activations are
- *            rounded to 8 bit and multiplied in integers with the codes as they are
- *   panels   many: weights become floats, a panel for each block of rows, for the product of kernels/gemm.ts
+ *   dot      a few rows of activations at a time: numbers are widened on the way to the multiplication. In blocks,
+ *            activations are rounded to 8 bit and multiplied in integers with the codes as they are
+ *   panels   weights become floats, a panel for each block of rows, for the product of kernels/gemm.ts. For many rows of
+ *            activations, where that is faster
  */
 import type { Activation } from "../../ops/activation.ts";
 import { sizeOf } from "../../tensor/shape.ts";
@@ -43,33 +44,37 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
       const { from, to } = e.share(Math.ceil(n / PANEL_COLUMNS));
       // Every thread makes its own copy: that is cheaper than meeting once more.
       if (quantize) f.call(quantize, { x, to: workspace, count: m * k });
-      const group = f.local("i32");
-      // Rows of activations go through in passes of about equal size.
-      const passes = Math.ceil(m / MOST_ROWS);
-      const pass = (i: number) => {
-        const first = Math.floor((i * m) / passes);
-        const rows = Math.floor(((i + 1) * m) / passes) - first;
-        const dot = matrix.dot(e, rows);
-        const weights = addressOf(w, group, matrix.groupBytes);
-        const activations = addressOf(quantize ? workspace : x, 1, first * matrix.activationBytes);
-        const out = f.let(expressionOf(addressOf(y + 4 * n * first, group, 4 * PANEL_COLUMNS)));
-        const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: activations, out: at, ldo });
-        if (n % PANEL_COLUMNS === 0) {
-          call(out, 4 * n);
-          return;
-        }
-        // The last group has fewer rows than it computes.
-        const copyLast = () => {
-          const from = addressOf(workspace, 1, scratch);
-          call(from, 4 * PANEL_COLUMNS);
-          for (let r = 0; r < rows; r++)
-            f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * PANEL_COLUMNS), 4 * (n % PANEL_COLUMNS));
-        };
-        f.if(i32.eq(group, Math.floor(n / PANEL_COLUMNS)), copyLast, () => call(out, 4 * n));
+      const [group, i] = f.locals("i32", 2);
+      /** Rows of activations go through in passes of about equal size. */
+      const forPasses = (body: (rows: number, first: Operand<"i32">) => void) => {
+        const passes = Math.ceil(m / MOST_ROWS);
+        const rows = Math.floor(m / passes);
+        const larger = m % passes;
+        if (passes === 1) return body(m, 0);
+        if (larger) f.forRange(i, 0, larger, 1, () => body(rows + 1, i32.mul(i, rows + 1)));
+        f.forRange(i, larger, passes, 1, () => body(rows, i32.add(i32.mul(i, rows), larger)));
       };
-      f.forRange(group, from, to, 1, () => {
-        for (let i = 0; i < passes; i++) pass(i);
-      });
+      f.forRange(group, from, to, 1, () =>
+        forPasses((rows, first) => {
+          const dot = matrix.dot(e, rows);
+          const weights = addressOf(w, group, matrix.groupBytes);
+          const activations = addressOf(quantize ? workspace : x, first, matrix.activationBytes);
+          const out = f.let(expressionOf(addressOf(addressOf(y, group, 4 * PANEL_COLUMNS), first, 4 * n)));
+          const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: activations, out: at, ldo });
+          if (n % PANEL_COLUMNS === 0) {
+            call(out, 4 * n);
+            return;
+          }
+          // The last group has fewer rows than it computes.
+          const copyLast = () => {
+            const from = addressOf(workspace, 1, scratch);
+            call(from, 4 * PANEL_COLUMNS);
+            for (let r = 0; r < rows; r++)
+              f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * PANEL_COLUMNS), 4 * (n % PANEL_COLUMNS));
+          };
+          f.if(i32.eq(group, Math.floor(n / PANEL_COLUMNS)), copyLast, () => call(out, 4 * n));
+        }),
+      );
       emitEpilogue(e, p, from, to);
     },
   };

@@ -1,5 +1,18 @@
 /**
  * Dot products of eight rows of weights in blocks with a few rows of quantised activations.
+ *
+ * A row of activations costs what memory gives (1536 x 768 in q4_0: 21 GB/s of weights). Several are products like any
+ * other: 1536 x 768, 32 rows, 10^9 multiply-adds a second on one core of an AMD EPYC (Zen 4), Node 24:
+ *
+ *                                                q4_0  q8_0  q4_k  q5_k  q6_k
+ *   floats: kernels/gemm.ts on panels              26    25    26    26    25
+ *   four rows of weights at a time                 46    22    31    29    29   a word of activations is loaded twice
+ *   eight                                          56    32    45    16    31   more sums of k-quants than registers
+ *   eight, 32 k at a time                          56    32    48    41    38
+ *   the same, activations in fours and shuffled    54    30    49    39    37   fewer instructions, but no more free ports
+ *
+ * V8 issues six instructions a cycle then. Without relaxed SIMD bytes become words, there are twice the instructions, and
+ * Node 20 has registers for none of it (12, 12, 7, -, 4): floats (15) from four rows of activations on.
  */
 import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
@@ -57,15 +70,16 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
     const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(16)));
     const accumulate = (target: Local<"v128">, a: V, b: V) => f.set(target, multiplyAdd(relaxed, a, b, target));
-    /** Codes of row `r` of activations from element k of the unit on. */
-    const xCodes = (r: number, k: number) => r * xRow + (k >> 5) * xBlock + (k & 31) * (bytes ? 1 : 2);
-    const xFloat = (r: number, k: number, i: number) =>
+    /** Codes of row `r` of activations from element k of the unit on, repeated in all lanes; `part`: of odd k. */
+    const xCodes = (r: number, k: number, part: number): V =>
+      v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + (k & 31) * (bytes ? 1 : 2) + 4 * part);
+    const xFloat = (r: number, k: number, i: number): V =>
       v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + codeBytes(!bytes) + 4 * i);
     // Products of two bytes, twice, that fit 16 bits together.
     const fits = Math.floor(32767 / (2 * 127 * (format.largest ?? 127)));
 
-    /** Sums of a segment for some of the rows: integers for each block, then floats. */
-    const emitSegment = (segment: Segment, halves: readonly number[]) => {
+    /** Sums of some of a segment's blocks for some of the rows: integers for each block, then floats. */
+    const emitBlocks = (segment: Segment, isWanted: (block: number) => boolean, halves: readonly number[]) => {
       const sumsOf = new Map<Local<"v128">, number>();
       /** Adds to a local, or sets it, the first time since it was reset. Returns how many it holds. */
       const add = (to: Local<"v128">, v: V, sum: typeof i32x4.add): number => {
@@ -89,29 +103,28 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
       const left = segment.blocks.map((b) => b.size / 4);
       for (let step = 0; step < segment.steps; step++) {
         const codes = halves.map((half) => segment.codes({ f, at, half, table }, step));
-        codes[0].forEach(({ block: index }, c) => {
+        codes[0].forEach(({ block: index, k }, c) => {
+          if (!isWanted(index)) return;
           const block = segment.blocks[index];
           const corrected = bytes && block.factors !== undefined && format.zero !== undefined;
-          halves.forEach((half, h) => {
-            const code = codes[h][c];
-            if (bytes) {
-              const v = rows === 1 ? code.bytes() : f.let(code.bytes());
-              for (let r = 0; r < rows; r++) {
+          const parts = halves.map((_, h) => (bytes ? [codes[h][c].bytes()] : wordsOf(f, codes[h][c], format)));
+          parts[0].forEach((_, part) => {
+            const weights = parts.map((p) => (rows === 1 ? p[part] : f.let(p[part])));
+            for (let r = 0; r < rows; r++) {
+              const loaded = xCodes(r, k, part);
+              if (halves.length > 1) f.set(one, loaded);
+              const xs = halves.length > 1 ? one : loaded;
+              halves.forEach((half, h) => {
                 const i = slot(index, half, r);
+                if (!bytes) {
+                  add(ints[i], i32x4.dot_i16x8_s(weights[h], xs), i32x4.add);
+                  return;
+                }
                 // With the zero taken away first, sums end in 16 bits whatever they were between.
                 if (corrected && !sumsOf.has(shorts[i]))
                   add(shorts[i], xFloat(r, block.k, 2 + ((block.k >> 4) & 1)), i16x8.add);
                 else if (!corrected && sumsOf.get(shorts[i]) === fits) widen(index, half, r);
-                const xs = shared(f, one, h, halves.length, v128.load32_splat(xAt, xCodes(r, code.k)));
-                add(shorts[i], i16x8.relaxed_dot_i8x16_i7x16_s(xs, v), i16x8.add);
-              }
-            } else {
-              wordsOf(f, code, format).forEach((word, odd) => {
-                const v = rows === 1 ? word : f.let(word);
-                for (let r = 0; r < rows; r++) {
-                  const xs = v128.load32_splat(xAt, xCodes(r, code.k) + 4 * odd);
-                  add(ints[slot(index, half, r)], i32x4.dot_i16x8_s(v, xs), i32x4.add);
-                }
+                add(shorts[i], i16x8.relaxed_dot_i8x16_i7x16_s(xs, weights[h]), i16x8.add);
               });
             }
           });
@@ -125,6 +138,17 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
           }
         });
       }
+    };
+    const emitSegment = (segment: Segment) => {
+      if (rows > 1 && relaxed) {
+        // Each word of activations serves eight rows of weights; so many sums leave registers for 32 k at a time.
+        for (const part of new Set(segment.blocks.map((b) => b.k >> 5)))
+          emitBlocks(segment, (block) => segment.blocks[block].k >> 5 === part, [0, 1]);
+        return;
+      }
+      // One row of activations, and few blocks, leave registers for all eight rows of weights.
+      const together = rows === 1 && segment.blocks.length <= 2;
+      for (const halves of together ? [[0, 1]] : [[0], [1]]) emitBlocks(segment, () => true, halves);
     };
 
     /** Sums of 32 elements that have their integer scales. */
@@ -162,11 +186,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
     f.while(i32.lt_u(at, end), () => {
       if (format.d) for (const s of unitSums) f.set(s, zero);
       if (format.dmin) for (const s of unitMins) f.set(s, zero);
-      for (const segment of format.segments) {
-        // One row of activations, and few blocks, leave registers for all eight rows of weights.
-        const together = rows === 1 && segment.blocks.length <= 2;
-        for (const halves of together ? [[0, 1]] : [[0], [1]]) emitSegment(segment, halves);
-      }
+      for (const segment of format.segments) emitSegment(segment);
       for (const half of [0, 1]) {
         const reader: Reader = { f, at, half, table };
         for (let r = 0; r < rows; r++) {
@@ -192,13 +212,6 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
 /** Which of the segment's blocks holds the sums of the 32 elements that this one is of, once scales are in them. */
 const sharedSums = ({ blocks }: Segment, index: number): number =>
   blocks[index].factors ? blocks.findIndex((b) => b.k >> 5 === blocks[index].k >> 5) : index;
-
-/** Binds what several halves use to a local, at the first of them. */
-function shared(f: { set(t: Local<"v128">, v: V): void }, local: Local<"v128">, i: number, uses: number, v: V): V {
-  if (uses === 1) return v;
-  if (i === 0) f.set(local, v);
-  return local;
-}
 
 function wordsOf(f: Parameters<typeof maskWords>[0], code: Code, format: Format): readonly [V, V] {
   if (code.words) return code.words();

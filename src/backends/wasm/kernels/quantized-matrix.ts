@@ -16,6 +16,7 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
   const format = formats[type];
   if (!format) return undefined;
   const layout = activationLayout(format, relaxed);
+  const words = layout.words !== undefined;
   const table = (e: StepEmitter): number => (format.table ? e.table(type, format.table) : 0);
   return {
     n,
@@ -29,8 +30,9 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
       unpack: (packed) => unpackBlocks(type, n, k, packed as Uint8Array),
     },
     groupBytes: packedBytes(format, GROUP, k),
-    activationBytes: (k / 32) * blockBytes(layout.words !== undefined),
-    manyRows: layout.words ? 16 : 48,
+    activationBytes: (k / 32) * blockBytes(words),
+    // See the header of quantized-dot.ts.
+    manyRows: !relaxed ? 4 : words && format.unit > 32 ? 16 : Number.POSITIVE_INFINITY,
     activations(e) {
       const name = `quantizeActivations/${JSON.stringify(layout)}`;
       return e.shared(name, (m) => emitQuantize(m, name, layout));
