@@ -6,7 +6,7 @@ import { clearStage, directSource, stageBlock, stageBytes, stagedSource } from "
 import { emitStrip } from "./kernels/depthwise.ts";
 import { dealRows, rowsBefore } from "./kernels/gemm.ts";
 import { splat } from "./kernels/math.ts";
-import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
+import { addressOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 const stripRows = 4;
 /** Bytes of staged rows: a first-level cache with room for what is written. */
@@ -32,7 +32,7 @@ export function depthwiseConv(target: WasmTarget, s: ConvShape, form: ConvForm):
   const layout = layoutOf(s);
   return {
     workspaceBytes: layout.bytes * target.threads,
-    work: workOf(s),
+    work: productWork(workOf(s)),
     emit: (e) => emitDepthwise(e, s, form, layout),
   };
 }

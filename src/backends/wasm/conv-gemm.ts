@@ -20,7 +20,7 @@ import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./k
 import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
-import { addressOf, partsOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
+import { addressOf, partsOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 /** The product of packed operands with this epilogue, made once for each module. */
 export function productFunction(e: StepEmitter, { bias, residual, activation }: ConvForm): ProductFunction {
@@ -76,7 +76,7 @@ export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, const
   const own = alignUp(layout.bytes) + weightBytes;
   return {
     workspaceBytes: own * target.threads,
-    work: workOf(s),
+    work: productWork(workOf(s)),
     prepack: constantWeights
       ? [
           {

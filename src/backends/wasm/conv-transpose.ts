@@ -15,7 +15,15 @@ import { dealRows, SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
 import { emitPackB, packedLength } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
-import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
+import {
+  addressOf,
+  productWork,
+  type StepEmitter,
+  type WasmKernels,
+  type WasmStep,
+  type WasmTarget,
+  wasmKernel,
+} from "./step.ts";
 
 /** Taps that are added one after the other by straight code. */
 const maxTaps = 128;
@@ -83,7 +91,7 @@ function transposedStep(target: WasmTarget, l: Layout, form: ConvForm): WasmStep
   const memory = memoryOf(l);
   return {
     workspaceBytes: memory.bytes * target.threads,
-    work: workOf(l.s),
+    work: productWork(workOf(l.s)),
     prepack: [
       {
         input: 1,

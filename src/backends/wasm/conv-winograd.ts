@@ -15,7 +15,7 @@ import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
 import { emitUntile, packTiles, type TileSize, transformKernel } from "./kernels/winograd.ts";
-import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
+import { addressOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
@@ -94,7 +94,7 @@ function winogradStep(target: WasmTarget, s: ConvShape, form: ConvForm, layout: 
   const memory = memoryOf(s, layout);
   return {
     workspaceBytes: memory.bytes * target.threads,
-    work: workOf(s),
+    work: productWork(workOf(s)),
     prepack: [
       {
         input: 1,

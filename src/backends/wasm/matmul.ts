@@ -19,6 +19,7 @@ import type { StoredPanels } from "./kernels/stored-panels.ts";
 import {
   addressOf,
   partsOf,
+  productWork,
   type StepEmitter,
   type WasmKernels,
   type WasmStep,
@@ -135,7 +136,7 @@ function packedStep(target: WasmTarget, form: Form, g: MatmulGeometry & { rows: 
   const size = { m: g.rows, n: g.n, k: g.k };
   return {
     workspaceBytes: gemmWorkspaceBytes(g.rows, g.k) * target.threads,
-    work: g.rows * g.n * g.k,
+    work: productWork(g.rows * g.n * g.k, g.rows === 1),
     prepack: [prepack],
     emit(e) {
       const [a, b, bias, residual] = e.inputs;
@@ -162,7 +163,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
   const own = packedBytes + productBytes + (copies ? Math.ceil((m * k) / 16) * 64 : 0);
   return {
     workspaceBytes: own * target.threads,
-    work: batches * m * n * k,
+    work: productWork(batches * m * n * k, m === 1),
     emit(e) {
       const { f } = e;
       const [a, b, bias, residual] = e.inputs;

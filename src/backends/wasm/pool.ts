@@ -13,8 +13,8 @@ const runs = 3;
 const idle = 4;
 const words = 16;
 
-/** About 100 microseconds. */
-const spins = 20_000;
+/** Milliseconds that a worker looks for the next run before it sleeps. */
+const awake = 0.1;
 
 /**
  * What a worker runs. A string, because there is no file to host: Node evaluates it, browsers load it from a Blob.
@@ -54,7 +54,7 @@ listen((m) => {
     programs.set(m.id, { run, memory: m.memory, words: new Int32Array(m.memory.buffer, m.dispatch) });
   } else forget(m.id);
   while (read === Atomics.load(control, ${mail})) {
-    for (let left = ${spins}; left && Atomics.load(control, ${generation}) === seen; left--);
+    for (const end = performance.now() + ${awake}; Atomics.load(control, ${generation}) === seen && performance.now() < end; );
     Atomics.add(control, ${idle}, 1);
     Atomics.wait(control, ${generation}, seen);
     Atomics.sub(control, ${idle}, 1);

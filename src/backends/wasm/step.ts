@@ -40,6 +40,9 @@ export interface Share {
   readonly to: Operand<"i32">;
 }
 
+/** Work of so many multiply-adds in products: those of one row wait for weights, which no other row shares with them. */
+export const productWork = (multiplyAdds: number, oneRow = false): number => multiplyAdds * (oneRow ? 2 : 0.4);
+
 /** Work from which a step is divided, where runs as small as it are: handing over takes a microsecond. */
 export const leastWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 100_000);
 
@@ -85,8 +88,8 @@ export interface StepEmitter {
 
 export interface WasmStep extends Step {
   /**
-   * Roughly, in tenths of a nanosecond: multiply-adds, or elements times what one of them costs. Where it isn't said: the
-   * elements that are read and written. Small steps are not divided among threads.
+   * Roughly the tenths of a nanosecond that it takes one thread: elements times what one of them costs, or `productWork`.
+   * Where it isn't said: the elements that are read and written. Small steps are not divided among threads.
    */
   readonly work?: number;
   emit(e: StepEmitter): void;
