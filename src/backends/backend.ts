@@ -205,12 +205,16 @@ export interface Program {
 /** The state of one sequence on a device: a block of memory for each state that the graph declares. */
 export interface DeviceState {
   readonly bytes: number;
+  /** Rows that there is room for; states with fewer in all have these. */
+  readonly rows: number;
   /** Programs of the session that run from now on read and change this one, or these; see `severalStates`. */
   activate(others?: readonly DeviceState[]): void;
   /** Makes room for `rows` of the first axis, at least; what is there stays, new rows are zero. */
   reserve(rows: number): void;
   /** A copy of the first rows. */
   fork(rows: number): DeviceState;
+  /** A copy of the elements of state `number` on the host. */
+  read(number: number): TypedArray | Promise<TypedArray>;
   dispose(): void;
 }
 

@@ -181,7 +181,7 @@ export class GraphRunner<S extends Step = Step> {
     for (;;)
       try {
         const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
-        if (!this.verifier || !(yield* this.verifier.refusesAny(stage.choices, env))) return stage;
+        if (!this.verifier || !(yield* this.verifier.refusesAny(stage.choices, env, this.graph))) return stage;
       } catch (e) {
         if (!(e instanceof PendingWeightError)) throw e;
         yield* resolve(e.elements.load());

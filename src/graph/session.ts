@@ -278,7 +278,8 @@ export class Session {
     const states = state instanceof SessionState ? [state] : state;
     if (states.length > 1 && !this.severalStates)
       throw new UnsupportedOpError(`${this.device.name} cannot run several sequences at once`);
-    SessionState.enter(states, typeof rows === "object" ? rows : states.map(() => rows ?? 0));
+    const active = SessionState.enter(states, typeof rows === "object" ? rows : states.map(() => rows ?? 0));
+    if (this.verifier) this.verifier.states = active;
   }
 
   private *execute(values: readonly AnyValue[], options: ExecuteOptions, kept?: ReadonlySet<GraphPort>): Work<object> {

@@ -24,14 +24,15 @@ export class SessionState {
     });
   }
 
-  /** Called by the session when a run begins: the states that it works on, and rows that each needs. */
-  static enter(states: readonly SessionState[], rows: readonly number[]): void {
+  /** Called by the session when a run begins: the states that it works on, and rows that each needs. Gives the device's. */
+  static enter(states: readonly SessionState[], rows: readonly number[]): DeviceState[] {
     states.forEach((s, i) => {
       s.assertUsable();
       s.device.reserve(rows[i] ?? 0);
     });
-    const [first, ...others] = states.map((s) => s.device);
-    first.activate(others);
+    const all = states.map((s) => s.device);
+    all[0].activate(all.slice(1));
+    return all;
   }
 
   /** Frees its memory, after the run that is under way. */

@@ -3,19 +3,28 @@
  * combination of kernel and types that is new is compared with the operator's float64 reference. A kernel that is off is
  * refused from then on: the plan is made anew with the next variant, or the reference.
  *
- * Steps that read a session's state, and what follows from them, are left out: their values never come to the host.
+ * Steps that read or change a session's state run on copies of the run's sequences, which are thrown away.
  */
-import type { Backend, DeviceSession, Kernel, KernelInput, PlannedStep, Step } from "../backends/backend.ts";
+import type {
+  Backend,
+  DeviceSession,
+  DeviceState,
+  Kernel,
+  KernelInput,
+  PlannedStep,
+  Step,
+} from "../backends/backend.ts";
 import type { Attrs } from "../ops/op.ts";
 import { toF64 } from "../tensor/convert.ts";
-import { type DType, isFloat } from "../tensor/dtype.ts";
-import { formatType } from "../tensor/shape.ts";
-import { emptyTensor, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import { type DType, isFloat, type TypedArray } from "../tensor/dtype.ts";
+import { formatType, sizeOf } from "../tensor/shape.ts";
+import { type AnyValue, emptyTensor, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
 import { Weight } from "../tensor/weight.ts";
 import { GraphBuilder } from "./builder.ts";
 import type { Choice } from "./choose.ts";
 import type { Work } from "./drive.ts";
 import { inferNode } from "./infer.ts";
+import { type Graph, stateValues, type ValueId } from "./ir.ts";
 import { GraphRunner } from "./runner.ts";
 import type { Environment } from "./shape-walk.ts";
 
@@ -48,6 +57,8 @@ export class Verifier<S extends Step = Step> {
   private readonly refused = new Set<string>();
   /** The backend without the kernels that were refused. */
   readonly backend: Backend<S>;
+  /** The sequences of the run that is about to be planned. */
+  states: readonly DeviceState[] = [];
 
   /** @param warn told of every kernel that is refused */
   constructor(
@@ -79,18 +90,42 @@ export class Verifier<S extends Step = Step> {
   }
 
   /** Runs the steps on the values of `env`. True where a kernel had to be refused: the plan is to be made anew. */
-  *refusesAny(choices: readonly Choice<S>[], env: Environment): Work<boolean> {
-    const values = new Map(env);
+  *refusesAny(choices: readonly Choice<S>[], env: Environment, graph: Graph): Work<boolean> {
     for (const { inputs } of choices)
       for (const t of inputs)
         if (t?.constant instanceof Weight && t.constant.elements.pending) yield t.constant.elements.load();
+    if (!graph.states?.length || this.states.length === 0) return yield* this.checkAll(choices, new Map(env));
+    const [first, ...others] = this.states;
+    const copies = this.states.map((s) => s.fork(s.rows));
+    try {
+      copies[0].activate(copies.slice(1));
+      return yield* this.checkAll(choices, new Map(env), { graph, copies, numbers: stateValues(graph) });
+    } finally {
+      for (const copy of copies) copy.dispose();
+      first.activate(others);
+    }
+  }
+
+  /** @param values receives what the steps give */
+  private *checkAll(choices: readonly Choice<S>[], values: Map<ValueId, AnyValue>, held?: HeldState): Work<boolean> {
     for (const choice of choices) {
-      const inputs = choice.inputs.map((t, i) => (t ? (t.constant ?? values.get(choice.node.inputs[i]!)) : undefined));
+      const { node } = choice;
+      const inputs: (AnyValue | undefined)[] = [];
+      let stateful = false;
+      for (const [i, t] of choice.inputs.entries()) {
+        const number = held?.numbers.get(node.inputs[i]!);
+        stateful ||= number !== undefined;
+        inputs.push(
+          t && (number === undefined ? (t.constant ?? values.get(node.inputs[i]!)) : yield* contents(held!, number)),
+        );
+      }
       if (choice.inputs.some((t, i) => t && !isHostTensor(inputs[i]))) continue;
       const given = inputs as (HostTensor | undefined)[];
-      const results = choice.step && !choice.fallback ? yield* this.check(choice, given) : reference(choice, given);
+      // A reference that changes state has to do it on the device as well.
+      const runs = choice.step && (stateful || !choice.fallback);
+      const results = runs ? yield* this.check(choice, given, held) : reference(choice, given);
       if (!results) return true;
-      choice.node.outputs.forEach((id, i) => {
+      node.outputs.forEach((id, i) => {
         if (results[i]) values.set(id, results[i]);
       });
     }
@@ -101,11 +136,12 @@ export class Verifier<S extends Step = Step> {
   private *check(
     choice: Choice<S>,
     inputs: readonly (HostTensor | undefined)[],
+    held: HeldState | undefined,
   ): Work<(HostTensor | undefined)[] | undefined> {
     const { node, kernel } = choice;
-    const results = yield* this.runAlone(choice, inputs);
+    const results = yield* this.runAlone(choice, inputs, held);
     const key = workKey(kernel, choice.inputs, choice.outputs, node.attrs);
-    if (this.errors.has(key) || node.op.random || !node.op.reference) return results;
+    if (choice.fallback || this.errors.has(key) || node.op.random || !node.op.reference) return results;
     const want = reference(choice, inputs);
     let worst: KernelError = { absolute: 0, relative: 0 };
     let within = true;
@@ -128,37 +164,76 @@ export class Verifier<S extends Step = Step> {
   }
 
   private *runAlone(
-    { node, kernel, inputs, outputs }: Choice<S>,
+    { node, kernel, fallback, inputs, outputs }: Choice<S>,
     values: readonly (HostTensor | undefined)[],
+    held: HeldState | undefined,
   ): Work<(HostTensor | undefined)[]> {
     const builder = new GraphBuilder("verify");
     const data: HostTensor[] = [];
+    // All states, so that each keeps its number.
+    const states = held?.graph.states?.map((s) => builder.state(s.name, s));
+    const stateOf = (id: ValueId | undefined): number | undefined => held?.numbers.get(id!);
     const symbols = inputs.map((t, i) => {
       if (!t) return undefined;
+      const state = stateOf(node.inputs[i]);
+      if (state !== undefined) return states![state];
       // Not the weight itself, which the device would take over: the reference reads it next.
       if (t.constant) return builder.constant({ dtype: t.dtype, shape: t.shape, data: t.constant.data });
       data.push(values[i]!);
       return builder.input(`x${i}`, t.dtype, t.shape);
     });
     const symbolic = builder.run(node.op, symbols, node.attrs);
+    const changed = outputs.map((_, i) => stateOf(node.outputs[i]));
     outputs.forEach((t, i) => {
-      if (t) builder.output(`y${i}`, symbolic[i]);
+      if (t && changed[i] === undefined) builder.output(`y${i}`, symbolic[i]);
     });
-    const kernels = this.original.kernelsFor(node.op).filter((k) => k.name === kernel);
+    const kernels = fallback ? [] : this.original.kernelsFor(node.op).filter((k) => k.name === kernel);
     const only: Backend<S> = { ...this.original, kernels, kernelsFor: () => kernels };
     const runner = new GraphRunner(builder.build(), only, this.device);
     try {
-      const results = (yield* runner.execute(data)) as HostTensor[];
-      return outputs.map((t) => (t ? results.shift() : undefined));
+      const given = (yield* runner.execute(data)) as HostTensor[];
+      const results: (HostTensor | undefined)[] = [];
+      for (const [i, t] of outputs.entries()) {
+        const state = changed[i];
+        results.push(t && (state === undefined ? given.shift() : yield* contents(held!, state)));
+      }
+      return results;
     } finally {
       runner.dispose();
     }
   }
 }
 
+/** Copies of a run's sequences, and which values of its graph are their state. */
+interface HeldState {
+  readonly graph: Graph;
+  readonly copies: readonly DeviceState[];
+  readonly numbers: ReadonlyMap<ValueId, number>;
+}
+
+/** A state as references take it: of several sequences side by side, where there are several. */
+function* contents({ graph, copies }: HeldState, number: number): Work<HostTensor> {
+  const { dtype, shape } = graph.states![number];
+  const arrays: TypedArray[] = [];
+  for (const copy of copies) {
+    const read = copy.read(number);
+    arrays.push(read instanceof Promise ? ((yield read) as TypedArray) : read);
+  }
+  if (arrays.length === 1) return { dtype, shape, data: arrays[0] };
+  const longest = Math.max(...arrays.map((a) => a.length));
+  const rest = shape.slice(1);
+  const all = emptyTensor({ dtype, shape: [arrays.length, longest / sizeOf(rest), ...rest] });
+  arrays.forEach((a, i) => {
+    (all.data as TypedArray).set(a as never, i * longest);
+  });
+  return all;
+}
+
 function reference<S extends Step>({ node }: Choice<S>, inputs: readonly (HostTensor | undefined)[]): HostTensor[] {
   const operands = inputs.map((t) => t && { dtype: t.dtype, shape: t.shape, value: t });
   const outputs = inferNode(node, operands).map(emptyTensor);
+  // A state may have fewer rows than it is declared with.
+  if (node.op.mutates) outputs[0] = { ...outputs[0], data: (inputs[0]!.data as TypedArray).slice() };
   node.op.reference?.(inputs, node.attrs, outputs);
   return outputs;
 }

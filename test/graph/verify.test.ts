@@ -1,16 +1,18 @@
 /** Verified mode: right kernels pass with their errors told, wrong ones are replaced by the next variant or the reference. */
 import { readFileSync } from "node:fs";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Backend, HostStep, Kernel } from "../../src/backends/backend.ts";
 import { hostKernel } from "../../src/backends/backend.ts";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { graph } from "../../src/graph/builder.ts";
-import { compile, type Inputs } from "../../src/graph/session.ts";
+import { compile, type Inputs, type Session } from "../../src/graph/session.ts";
+import type { SessionState } from "../../src/graph/state.ts";
 import { load } from "../../src/load.ts";
-import { add, matmul, relu, softmax } from "../../src/ops/index.ts";
-import type { OpDef } from "../../src/ops/op.ts";
-import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { add, cachedAttention, kvAppend, matmul, relu, softmax } from "../../src/ops/index.ts";
+import type { AnyOp, OpDef } from "../../src/ops/op.ts";
+import type { TypedArray } from "../../src/tensor/dtype.ts";
+import type { HostTensor, TensorType } from "../../src/tensor/tensor.ts";
 
 const devices: [string, () => Backend][] = [
   ["cpu", () => cpu() as Backend],
@@ -103,6 +105,86 @@ test("each combination of kernel and shapes is checked once, and other shapes an
   await session.run({ x: f32([2, 8], (i) => i), z: f32([2, 16], (i) => i) });
   expect(calls).toHaveBeenCalledTimes(2);
   calls.mockRestore();
+});
+
+const [width, rows] = [8, 64];
+const caching = graph(({ input, state }) => {
+  const x = input("x", "f32", [1, "tokens", width]);
+  const position = input("position", "i32", ["tokens"]);
+  const sequence = input("sequence", "i32", ["tokens"]);
+  const cache = (name: string, v: typeof x) => kvAppend(state(name, "f16", [rows, width]), v, position, sequence);
+  return {
+    y: relu(add(cachedAttention(x, cache("k", x), cache("v", add(x, x)), position, sequence, { heads: 2 }), x)),
+  };
+});
+
+/** Tokens of sequences by number, each from where it stands. */
+async function feed(session: Session, states: SessionState[], chunks: readonly (readonly number[])[]) {
+  const filled = states.map(() => 0);
+  const out: HostTensor[] = [];
+  for (const chunk of chunks) {
+    const position = Int32Array.from(chunk, (s) => filled[s]++);
+    const x = f32([1, chunk.length, width], (i) => Math.sin(i + 3 * position[0] + chunk[0]));
+    const given = { x, position, sequence: Int32Array.from(chunk) };
+    const options = { state: states, rows: states.map(() => Math.max(...filled)) };
+    out.push((await session.run(given, options))["y"]);
+  }
+  return out;
+}
+
+const wrong = (op: AnyOp, name: string): Kernel<HostStep> =>
+  hostKernel(op, name, (inputs, outputs, attrs) => ({
+    run(given, results) {
+      const host = (t: TensorType | undefined, data: TypedArray) => t && { dtype: t.dtype, shape: t.shape, data };
+      const y = host(outputs[0], results[0])!;
+      op.op.reference!(
+        inputs.map((t, i) => host(t, given[i])),
+        attrs,
+        [y],
+      );
+      y.data[3] = (y.data[3] as number) * 2 + 1;
+    },
+  }));
+
+describe.each(devices)("on %s steps that know state", (name, device) => {
+  const one = [[0, 0, 0, 0, 0], [0], [0], [0, 0, 0, 0, 0, 0, 0], [0]];
+  const several = [
+    [0, 0, 1],
+    [1, 0],
+    [1, 1, 1, 0],
+    [0, 1],
+  ];
+
+  test.each(name === "cpu" ? [one] : [one, several])(
+    "are checked, and change nothing but what they should",
+    async (...chunks) => {
+      const count = Math.max(...chunks.flat()) + 1;
+      const open = (s: Session) => Array.from({ length: count }, () => s.openState());
+      using plain = await compile(caching, { device: device() });
+      using session = await compile(caching, { device: device(), verify: true });
+      expect(await feed(session, open(session), chunks)).toEqual(await feed(plain, open(plain), chunks));
+      const steps = session.explain().filter((s) => !s.kernel.startsWith("reference/"));
+      expect(new Set(steps.map((s) => s.op))).toContain("cachedAttention");
+      for (const { kernel, error } of steps) expect(error, kernel).toBeDefined();
+      expect(warnings).not.toHaveBeenCalled();
+    },
+  );
+
+  test.each([cachedAttention, kvAppend])("are replaced where they are wrong", async (op) => {
+    const backend = device();
+    const broken: Backend = {
+      ...backend,
+      kernelsFor: (o) => (o.name === op.op.name ? [wrong(op, "wrong/state")] : []).concat(backend.kernelsFor(o) as []),
+    };
+    using plain = await compile(caching, { device: device() });
+    using unchecked = await compile(caching, { device: broken });
+    using session = await compile(caching, { device: broken, verify: true });
+    const want = await feed(plain, [plain.openState()], one);
+    expect(await feed(unchecked, [unchecked.openState()], one)).not.toEqual(want);
+    expect(await feed(session, [session.openState()], one)).toEqual(want);
+    expect(session.explain().map((s) => s.kernel)).not.toContain("wrong/state");
+    expect(warnings).toHaveBeenCalled();
+  });
 });
 
 test("a model passes on wasm", async () => {

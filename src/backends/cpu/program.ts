@@ -110,7 +110,7 @@ function packedCopy(source: TypedArray, prepack: Prepack): TypedArray {
 /** Arrays that grow by doubling. Programs compare `arrays` to see whether they have moved. */
 class HostState implements DeviceState {
   arrays: readonly TypedArray[];
-  private rows = 0;
+  rows = 0;
 
   constructor(
     private readonly session: HostSession,
@@ -146,6 +146,10 @@ class HostState implements DeviceState {
       a.set(own.subarray(0, Math.min(own.length, a.length)) as never);
     });
     return copy;
+  }
+
+  read(number: number): TypedArray {
+    return this.arrays[number].slice();
   }
 
   dispose(): void {

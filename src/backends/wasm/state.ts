@@ -25,7 +25,7 @@ const rowBytes = ({ dtype, shape }: TensorType): number => sizeOf(shape.slice(1)
 export class WasmState implements DeviceState {
   /** Addresses. Another array whenever one of them changes. */
   blocks: readonly number[] = [];
-  private rows = 0;
+  rows = 0;
 
   constructor(
     private readonly host: StateHost,
@@ -79,6 +79,10 @@ export class WasmState implements DeviceState {
       all.copyWithin(copy.blocks[i], this.blocks[i], this.blocks[i] + bytes);
     });
     return copy;
+  }
+
+  read(number: number): TypedArray {
+    return this.view(number).slice();
   }
 
   dispose(): void {

@@ -1,13 +1,14 @@
 /** State of a sequence in device memory: buffers that grow by doubling. Programs bind them anew when they have moved. */
+import type { TypedArray } from "../../tensor/dtype.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState } from "../backend.ts";
-import { bufferBytes, copiedBytes } from "./border.ts";
+import { bufferBytes, copiedBytes, decode } from "./border.ts";
 import type { WebgpuSession } from "./session.ts";
 
 export class GpuState implements DeviceState {
   /** Another array whenever they have moved. */
   buffers: readonly GPUBuffer[];
-  private rows = 0;
+  rows = 0;
 
   constructor(
     private readonly session: WebgpuSession,
@@ -40,6 +41,13 @@ export class GpuState implements DeviceState {
     copy.reserve(rows);
     copy.copy(this.buffers, Math.min(rows, this.rows));
     return copy;
+  }
+
+  async read(number: number): Promise<TypedArray> {
+    const { gpu, target } = this.session;
+    const type = sized(this.types[number], this.rows);
+    const bytes = await gpu.readBack(this.buffers[number], copiedBytes(target, type));
+    return decode(target, type, bytes, 0).data as TypedArray;
   }
 
   dispose(): void {
