@@ -1,5 +1,5 @@
 /** Decoding token by token as it is measured, and what a process that does it tells the one that started it. */
-import type { Decoder } from "../../src/models/transformer/sequence.ts";
+import type { LanguageModel } from "../../src/tasks/language/model.ts";
 
 export interface Decoded {
   /** Milliseconds of each token after the first ones. */
@@ -31,7 +31,7 @@ interface DecodeOptions {
 }
 
 export async function decodeAndPrefill(
-  decoder: Decoder,
+  decoder: LanguageModel,
   { between, budget = Number.POSITIVE_INFINITY }: DecodeOptions = {},
 ): Promise<Pick<Decoded, "decode" | "prefill">> {
   const sequence = decoder.sequence();

@@ -1,6 +1,6 @@
 /** From a model file to an answer: `forwardpass/tasks`. */
 
-export type { Decoder, Feed, FeedOptions, Sequence } from "../models/transformer/sequence.ts";
+export type { FeedOptions } from "../models/transformer/sequence.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
 export {
   cosineSimilarity,
@@ -13,6 +13,7 @@ export {
 export { type FillMaskOptions, fillMask, type MaskedWord, MaskFiller } from "./fill-mask.ts";
 export type { ImageInput, ImagePreparation, Pixels, Region } from "./image/image.ts";
 export { type ImageClassificationOptions, ImageClassifier, imageClassification } from "./image-classification.ts";
+export type { Feed, LanguageModel, TextSequence } from "./language/model.ts";
 export {
   type DetectedObject,
   type DetectOptions,

@@ -1,5 +1,7 @@
 /** Small decoders with random weights, as exporters write them: with caches that go in and out. */
-import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { fromF64 } from "../../src/tensor/convert.ts";
+import type { DType } from "../../src/tensor/dtype.ts";
+import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { type AttributeSpec, encodeModel, type GraphSpec, type NodeSpec, type PortSpec } from "./encode.ts";
 
@@ -12,7 +14,6 @@ const i64 = (...values: number[]): HostTensor => ({
   data: BigInt64Array.from(values, BigInt),
 });
 const whole = (value: number): HostTensor => ({ ...i64(value), shape: [] });
-const float = (value: number): HostTensor => ({ dtype: "f32", shape: [], data: Float32Array.of(value) });
 
 /** Nodes under construction: each call gives the name of its result. */
 class Writer {
@@ -21,7 +22,11 @@ class Writer {
   private seed = 1;
 
   /** @param prefix of all names */
-  constructor(private readonly prefix = "") {}
+  constructor(
+    private readonly prefix = "",
+    /** Of weights. */
+    private readonly dtype: "f32" | "f16" = "f32",
+  ) {}
 
   add(type: string, inputs: string[], attributes: Record<string, AttributeSpec> = {}, domain?: string): string {
     return this.several(type, inputs, 1, attributes, domain)[0];
@@ -39,6 +44,12 @@ class Writer {
     return outputs;
   }
 
+  float(value: number): string {
+    const t = emptyTensor({ dtype: this.dtype, shape: [] });
+    fromF64([value], t);
+    return this.constant(t);
+  }
+
   constant(t: HostTensor): string {
     const name = `${this.prefix}c_${Object.keys(this.initializers).length}`;
     this.initializers[name] = t;
@@ -46,7 +57,7 @@ class Writer {
   }
 
   weight(...shape: number[]): string {
-    return this.constant(tensorFrom(this.seed++, "f32", shape, { min: -0.5, max: 0.5 }));
+    return this.constant(tensorFrom(this.seed++, this.dtype, shape, { min: -0.5, max: 0.5 }));
   }
 
   /** Gives the last node's output another name: that of a graph's output. */
@@ -55,18 +66,18 @@ class Writer {
   }
 }
 
-const caches = (rows: string): PortSpec[] =>
+const caches = (rows: string, dtype: DType = "f32"): PortSpec[] =>
   Array.from({ length: layers }, (_, n) =>
     ["key", "value"].map(
       (kind): PortSpec => ({
         name: `past_key_values.${n}.${kind}`,
-        dtype: "f32",
+        dtype,
         shape: ["batch", kvHeads, rows, dim],
       }),
     ),
   ).flat();
-const presents = (): PortSpec[] =>
-  caches("total").map((p) => ({ ...p, name: p.name.replace("past_key_values", "present") }));
+const presents = (dtype?: DType): PortSpec[] =>
+  caches("total", dtype).map((p) => ({ ...p, name: p.name.replace("past_key_values", "present") }));
 const tokens: PortSpec = { name: "input_ids", dtype: "i64", shape: ["batch", "tokens"] };
 const mask: PortSpec = { name: "attention_mask", dtype: "i64", shape: ["batch", "total"] };
 const positions: PortSpec = { name: "position_ids", dtype: "i64", shape: ["batch", "tokens"] };
@@ -98,7 +109,9 @@ function rotation(w: Writer): [cos: string, sin: string] {
   const at = w.add("Unsqueeze", [w.add("Cast", ["position_ids"], { to: { int: 1 } }), w.constant(i64(2))]);
   const half = w.add("Mul", [at, inverse]);
   const angles = w.add("Unsqueeze", [w.add("Concat", [half, half], { axis: { int: -1 } }), w.constant(i64(1))]);
-  return [w.add("Cos", [angles]), w.add("Sin", [angles])];
+  const like = w.float(0);
+  const [cos, sin] = ["Cos", "Sin"].map((type) => w.add("CastLike", [w.add(type, [angles]), like]));
+  return [cos, sin];
 }
 
 function rotate(w: Writer, x: string, [cos, sin]: [string, string]): string {
@@ -126,18 +139,20 @@ function feedForward(w: Writer, x: string): string {
 }
 
 export interface Style {
+  /** Of weights, caches and logits. */
+  dtype?: "f32" | "f16";
   window?: number;
   /** Attention that sees later tokens too. */
   bothWays?: boolean;
 }
 
 /** As Optimum exports Llama: everything in basic operators. */
-export function optimumDecoder({ window, bothWays }: Style = {}): Uint8Array {
-  const w = new Writer();
+export function optimumDecoder({ window, bothWays, dtype = "f32" }: Style = {}): Uint8Array {
+  const w = new Writer("", dtype);
   let x = w.add("Gather", [w.weight(vocabulary, width), "input_ids"]);
   const angles = rotation(w);
   const seen = causalMask(w, window);
-  const bias = w.add("Where", [seen, w.constant(float(0)), w.constant(float(-3.4e38))]);
+  const bias = w.add("Where", [seen, w.float(0), w.float(-3.4e38)]);
   for (let n = 0; n < layers; n++) {
     const h = norm(w, x);
     const project = (count: number) => splitHeads(w, w.add("MatMul", [h, w.weight(width, count * dim)]), count);
@@ -156,7 +171,7 @@ export function optimumDecoder({ window, bothWays }: Style = {}): Uint8Array {
     const v = repeated(w, appended("value", project(kvHeads)));
     const scores = w.add("Div", [
       w.add("MatMul", [q, w.add("Transpose", [k], { perm: { ints: [0, 1, 3, 2] } })]),
-      w.constant(float(Math.sqrt(dim))),
+      w.float(Math.sqrt(dim)),
     ]);
     const weights = w.add("Softmax", [bothWays ? scores : w.add("Add", [scores, bias])], { axis: { int: -1 } });
     const joined = w.add("Transpose", [w.add("MatMul", [weights, v])], { perm: { ints: [0, 2, 1, 3] } });
@@ -168,7 +183,11 @@ export function optimumDecoder({ window, bothWays }: Style = {}): Uint8Array {
     x = w.add("Add", [x, feedForward(w, norm(w, x))]);
   }
   w.rename(w.add("MatMul", [norm(w, x), w.weight(width, vocabulary)]), "logits");
-  return encodeModel({ ...w, inputs: [tokens, mask, positions, ...caches("past")], outputs: [logits, ...presents()] });
+  return encodeModel({
+    ...w,
+    inputs: [tokens, mask, positions, ...caches("past", dtype)],
+    outputs: [{ ...logits, dtype }, ...presents(dtype)],
+  });
 }
 
 const microsoft = "com.microsoft";
@@ -260,14 +279,11 @@ export function mergedDecoder(): Uint8Array {
         return repeated(w, name);
       });
       const scores = w.add("MatMul", [
-        w.add("Mul", [q, w.constant(float(0.5))]),
+        w.add("Mul", [q, w.float(0.5)]),
         w.add("Transpose", [keys], { perm: { ints: [0, 1, 3, 2] } }),
       ]);
       // With a cache there is one token, which sees all.
-      const later = w.add("Trilu", [
-        w.add("Expand", [w.constant(float(-1e9)), w.add("Shape", [scores])]),
-        w.constant(whole(1)),
-      ]);
+      const later = w.add("Trilu", [w.add("Expand", [w.float(-1e9), w.add("Shape", [scores])]), w.constant(whole(1))]);
       const biased = cached ? scores : w.add("Add", [scores, later]);
       const attended = w.add("MatMul", [w.add("Softmax", [biased], { axis: { int: -1 } }), values]);
       const joined = w.add("Reshape", [

@@ -83,6 +83,20 @@ describe.each(Object.entries(styles))("a decoder as %s writes it", (_, write) =>
   });
 });
 
+test.each(Object.entries(devices))("a decoder of f16 on %s", async (_, device) => {
+  const bytes = optimumDecoder({ dtype: "f16" });
+  using model = await open(bytes, device());
+  // Without state it computes in f32 as well, but for its caches.
+  using original = new GraphModel(config, await compile((await importOnnx(bytes)).graph, { device: cpu() }));
+  const [sequence, growing] = [model.sequence(), original.sequence()];
+  for (const part of [text.slice(0, 7), [4], [20]]) {
+    const [got, want] = [await sequence.feed(part), await growing.feed(part)];
+    got.forEach((v, i) => {
+      expect(Math.abs(v - want[i])).toBeLessThan(2e-2);
+    });
+  }
+});
+
 describe("what is not attention to all before is left as it is", () => {
   const reasonFor = async (bytes: Uint8Array): Promise<string> => {
     const found = statefulDecoder((await importOnnx(bytes)).graph, options);

@@ -20,11 +20,14 @@ export interface LanguageModel {
    * Appends tokens to several sequences, together where the device can. The logits [vocabSize] of what comes after the last
    * token of each, in order.
    */
-  feed(
-    feeds: readonly { sequence: TextSequence; tokens: readonly number[] }[],
-    options?: FeedOptions,
-  ): Promise<Float32Array[]>;
+  feed(feeds: readonly Feed[], options?: FeedOptions): Promise<Float32Array[]>;
   dispose(): void;
+}
+
+/** Tokens to append to a sequence of the same model. */
+export interface Feed {
+  readonly sequence: TextSequence;
+  readonly tokens: readonly number[];
 }
 
 export interface TextSequence {

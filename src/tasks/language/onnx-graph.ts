@@ -9,7 +9,7 @@ import type { DecoderSizes, FeedOptions } from "../../models/transformer/sequenc
 import { toF64 } from "../../tensor/convert.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
-import type { LanguageModel, TextSequence } from "./model.ts";
+import type { Feed, LanguageModel, TextSequence } from "./model.ts";
 
 export class GraphModel implements LanguageModel {
   /** Caches without tokens. */
@@ -34,10 +34,7 @@ export class GraphModel implements LanguageModel {
     return new GraphSequence(this, []);
   }
 
-  async feed(
-    feeds: readonly { sequence: TextSequence; tokens: readonly number[] }[],
-    options: FeedOptions = {},
-  ): Promise<Float32Array[]> {
+  async feed(feeds: readonly Feed[], options: FeedOptions = {}): Promise<Float32Array[]> {
     const logits: Float32Array[] = [];
     for (const { sequence, tokens } of feeds) logits.push(await sequence.feed(tokens, options));
     return logits;
