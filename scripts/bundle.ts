@@ -70,7 +70,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     /^backends\/wasm\/(conv|conv-(?!transpose).*|pooling|kernels\/(conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
   ],
   ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
-  ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|kernels\/vector-(norm|rows))$/],
+  ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|layouts|kernels\/vector-(norm|rows))$/],
   ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
   [
     "wasm-core",

@@ -19,6 +19,7 @@ import {
   ModuleBuilder,
   memory,
   select,
+  symbolicAddress,
   type ValueType,
   v128,
 } from "../../src/backends/wasm/assembler.ts";
@@ -222,6 +223,23 @@ describe("module and functions", () => {
     });
     const { f, calls: counter } = link(m);
     expect([f(5), (counter as unknown as WebAssembly.Global).value]).toEqual([10, 1]);
+  });
+
+  it("takes symbolic addresses, with offsets, from parameters", () => {
+    const m = new ModuleBuilder();
+    m.memory({ min: 1 });
+    const [first, second] = [symbolicAddress(0), symbolicAddress(1)];
+    const params = { n: "i32", a: "i32", b: "i32" } as const;
+    m.func({ name: "f", params, result: "i32", export: true }, (f, { n }) => {
+      f.addressesFrom(1);
+      f.i32.store(second - 8, i32.add(first + 100, n), 8);
+      f.return(i32.add(f.hoist(i32.load(second)), i32.load(i32.add(second, n), 4)));
+    });
+    const { f } = link(m);
+    expect(f(-4, 1000, 64)).toBe(1096);
+    expect(f(-4, 2000, 64)).toBe(1096 + 2096);
+    const other = { name: "g", params, export: true };
+    expect(() => m.func(other, (g) => g.drop(i32.load(first)))).toThrow("an address of another function");
   });
 
   it("rejects operands of the wrong type when it builds", () => {

@@ -30,6 +30,7 @@ export {
   i64x2,
   memory,
   select,
+  symbolicAddress,
   v128,
 } from "./assembler/expr.ts";
 export type { CallArgs, Func, Global, Label, Local, Params, ParamTypes, ResultType } from "./assembler/func.ts";

@@ -54,6 +54,7 @@ export const attentionKernels: WasmKernels = (target) => [
     return {
       workspaceBytes: own * target.threads,
       work: g.batch * g.heads * g.seq * g.total * (g.dim + g.valueDim),
+      alike: true,
       emit(e) {
         const rowName = `attention/row${JSON.stringify(scores)}`;
         const scoreRow = e.shared(rowName, (m) => emitScoreRow(m, rowName, scores));

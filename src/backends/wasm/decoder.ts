@@ -47,6 +47,7 @@ const append = wasmKernel(kvAppend, "wasm/kvAppend", ([cache, x, positions, sequ
   const tokens = sizeOf(x.shape) / n;
   return {
     inplace: true,
+    alike: true,
     emit(e) {
       const { f } = e;
       const [from, x, position, sequence] = e.inputs;
@@ -87,6 +88,7 @@ const rotate = wasmKernel(rotaryEmbedding, "wasm/rotaryEmbedding", ([x, cos, , p
   if (g.batches !== 1 || half % lanes) return undefined;
   return {
     inplace: true,
+    alike: true,
     work: g.seq < 8 ? 0 : undefined,
     emit(e) {
       const { f } = e;
@@ -167,6 +169,7 @@ const attend = (target: WasmTarget) =>
     return {
       workspaceBytes: attentionScratch(g.dim) * target.threads,
       work: sizeOf(q.shape) * 256,
+      alike: true,
       emit(e) {
         const { f } = e;
         const [q, , , position, sequence] = e.inputs;

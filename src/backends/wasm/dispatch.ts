@@ -73,14 +73,15 @@ export interface DispatchOptions {
   readonly program: number;
 }
 
-export type StepFunction = Func<{ readonly thread: "i32"; readonly part: "i32" }, undefined>;
+/** Calls a step for one of its parts. */
+export type StepCall = (f: FunctionBuilder, thread: Operand<"i32">, part: Operand<"i32">) => void;
 
 export interface SharedStep {
   readonly index: number;
   readonly parts: number;
   /** Whether it is worth waking threads that sleep. */
   readonly wakes: boolean;
-  readonly part: StepFunction;
+  readonly call: StepCall;
 }
 
 export interface Dispatch {
@@ -89,7 +90,7 @@ export interface Dispatch {
   /** Thread 0: sends workers back to where they wait for a run. */
   close(f: FunctionBuilder): void;
   /** Other threads: claim parts of whatever is open, until it is closed. */
-  serve(f: FunctionBuilder, thread: Expr<"i32">, steps: ReadonlyMap<number, StepFunction>): void;
+  serve(f: FunctionBuilder, thread: Expr<"i32">, steps: ReadonlyMap<number, StepCall>): void;
 }
 
 export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): Dispatch {
@@ -133,7 +134,7 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
   const settle = emitSettle(module, options);
 
   return {
-    share(f, { index, parts, wakes, part }, leave) {
+    share(f, { index, parts, wakes, call: step }, leave) {
       const next = f.local("i32");
       f.call(open, { what: (index << countBits) | parts });
       if (wakes) f.if(load(sleepers), () => wake(f, ticket));
@@ -141,7 +142,7 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
         f.set(next, call(claim, { parts }));
         f.if(i32.ge_s(next, 0), () => {
           f.i32.store(address, 1, own);
-          f.call(part, { thread: 0, part: next });
+          step(f, 0, next);
           f.i32.store(address, 0, own);
           f.call(finish, { parts });
           f.br(again);
@@ -166,7 +167,7 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
           f.if(isLeft(seen, parts), () => {
             f.brIf(again, claimFailed(seen, 1 << countBits));
             const part = f.let(i32.sub(i32.sub(parts, 1), byWorkers(seen)));
-            select(f, i32.shr_u(what, countBits), [...steps], (run) => f.call(run, { thread, part }));
+            select(f, i32.shr_u(what, countBits), [...steps], (run) => run(f, thread, part));
             f.call(finish, { parts });
             f.br(again);
           });
@@ -219,8 +220,8 @@ function emitSettle(
 function select(
   f: FunctionBuilder,
   index: Expr<"i32">,
-  steps: readonly (readonly [number, StepFunction])[],
-  then: (part: StepFunction) => void,
+  steps: readonly (readonly [number, StepCall])[],
+  then: (step: StepCall) => void,
 ): void {
   if (steps.length <= 1) {
     for (const [, part] of steps) then(part);

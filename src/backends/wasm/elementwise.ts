@@ -80,6 +80,7 @@ export function elementwiseStep(
 ): WasmStep {
   return {
     inplace,
+    alike: true,
     work: sizeOf(y.shape) * (how.short ? 1 : 8),
     emit: (e) =>
       emitElementwise(

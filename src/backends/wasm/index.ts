@@ -23,6 +23,8 @@ export interface WasmOptions {
   parallelWork?: number;
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 const threadCap = 8;
 
 function threadCount(wanted: number | undefined, features: WasmFeatures): number {
@@ -118,7 +120,7 @@ function needsPlain(op: OpDef, covered: boolean, dtypes: readonly DType[]): bool
 export function wasm(options: WasmOptions = {}): WasmBackend {
   const features = wasmFeatures(options.features);
   const { parallelWork = 6_500_000 } = options;
-  const target: WasmTarget = { features, threads: threadCount(options.threads, features), parallelWork };
+  const target: Mutable<WasmTarget> = { features, threads: threadCount(options.threads, features), parallelWork };
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
   if (!mayCompile()) throw new DeviceError("wasm: this host forbids to compile WebAssembly; use the cpu device");
   const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
@@ -138,6 +140,9 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
     fallback: referenceStep as Backend<AnyStep>["fallback"],
     async load(ops, dtypes) {
       await own.load(new Set([...ops.map((op) => op.name), ...dtypes]));
+      // Models of many equal layers have norms.
+      if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))
+        target.layouts = (await import("./layouts.ts")).layoutsOf;
       const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
       if (rest.length === 0) return;
       plain ??= (await import("../cpu/index.ts")).cpu();

@@ -1,12 +1,13 @@
 /**
  * Links a plan into one module. It exports `run(thread, from, to)`, which on thread 0 executes the steps [from, to): one
- * call from JavaScript for the whole forward pass. Every step is a function of its own, so that V8 optimises the hot ones early,
- * and profilers show them by node. Host steps are calls back into JavaScript.
+ * call from JavaScript for the whole forward pass. Every step is a function, so that V8 optimises the hot ones early, and
+ * profilers show them by node; steps that differ in addresses only are one. Host steps are calls back into JavaScript.
  *
  * With threads, thread 0 runs the steps, and the others come to help with those that are divided: see dispatch.ts.
  */
+import type { PlannedStep } from "../backend.ts";
 import { type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
-import { emitDispatch, maxParts, type StepFunction } from "./dispatch.ts";
+import { emitDispatch, maxParts, type StepCall } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import {
   type AnyStep,
@@ -14,20 +15,32 @@ import {
   leastWork,
   type Share,
   type StepEmitter,
+  type WasmStep,
   type WasmTarget,
   wakingWork,
 } from "./step.ts";
 
-/** A planned step with its addresses in linear memory. */
-export interface LinkedStep {
+/** What a step's code is written with. */
+export interface Layout {
   readonly name: string;
-  readonly step: AnyStep;
   readonly work: number;
-  readonly inputs: readonly number[];
   /** Which inputs are state: their addresses are those of entries in the state table. */
   readonly states: ReadonlySet<number>;
+  /** In linear memory, or symbolic: see `symbolicAddress`. */
+  readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly workspace: number;
+}
+
+/** A planned step with its addresses in linear memory. */
+export interface LinkedStep extends Layout {
+  readonly planned: PlannedStep<AnyStep>;
+}
+
+/** A step's layout, and the addresses that it gives for the symbolic ones in it. Steps of one layout are one function. */
+export interface LaidOut {
+  readonly layout: Layout;
+  readonly addresses: readonly number[];
 }
 
 export interface LinkOptions extends WasmTarget {
@@ -60,7 +73,6 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
   const imported = options.library?.importInto(module);
   const functions = new Map<string, Func>();
   const exported = new Map<string, Func>();
-  const { table } = options;
   const own: StepEmitter["own"] = (name, make) => {
     if (!functions.has(name)) functions.set(name, make(module));
     return functions.get(name) as ReturnType<typeof make>;
@@ -72,27 +84,19 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
     exported.set(name, made);
     return made;
   };
-  const linked = steps.map((s) => {
-    let parts = 0;
-    const { step } = s;
-    if (!isWasmStep(step)) return { parts, call: undefined, wakes: false };
-    const threads = s.work < leastWork(options) ? 1 : options.threads;
-    const call = module.func({ name: s.name, params: { thread: "i32", part: "i32" } }, (f, { thread, part }) => {
-      const share = (total: number, granule = 1, most = threads): Share => {
-        if (threads === 1) return { from: 0, to: total };
-        parts = Math.min(Math.max(most, threads), maxParts);
-        return shareOf(f, part, parts, total, granule);
-      };
-      const state: StepEmitter["state"] = (i, sequence) => {
-        if (!s.states.has(i)) return undefined;
-        const entry = sequence ? i32.add(i32.mul(sequence, options.stateBytes), s.inputs[i]) : s.inputs[i];
-        if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
-        return { at: i32.load(entry), rows: i32.load(entry, 4) };
-      };
-      const target = { ...options, threads };
-      step.emit({ ...s, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
-    });
-    return { parts, call, wakes: s.work >= wakingWork(options) };
+  const emitted = new Map<Layout, LinkedCode>();
+  const laidOut = options.layouts?.(steps) ?? steps.map((layout): LaidOut => ({ layout, addresses: [] }));
+  const linked = laidOut.map(({ layout, addresses }, i) => {
+    const { step } = steps[i].planned;
+    const wakes = layout.work >= wakingWork(options);
+    if (!isWasmStep(step)) return { parts: 0, call: undefined, wakes };
+    const names = addresses.map((_, k) => `address${k}`);
+    let code = emitted.get(layout);
+    if (!code) emitted.set(layout, (code = emitStep(module, step, { layout, names, options, shared, own })));
+    const { func, parts } = code;
+    const given = Object.fromEntries(names.map((name, k) => [name, addresses[k]]));
+    const call: StepCall = (f, thread, part) => f.call(func, { thread, part, ...given });
+    return { parts, call, wakes };
   });
   const dispatch = options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }) : undefined;
   module.func(
@@ -100,7 +104,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
     (f, { thread, from, to }) => {
       if (dispatch)
         f.if(thread, () => {
-          const divided = linked.flatMap(({ parts, call }, i): [number, StepFunction][] =>
+          const divided = linked.flatMap(({ parts, call }, i): [number, StepCall][] =>
             parts > 0 && call ? [[i, call]] : [],
           );
           dispatch.serve(f, thread, new Map(divided));
@@ -109,8 +113,8 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
       linked.forEach(({ parts, call, wakes }, index) => {
         f.if(i32.and(i32.le_s(from, index), i32.gt_s(to, index)), () => {
           if (!call) f.call(host, { step: index });
-          else if (parts > 0 && dispatch) dispatch.share(f, { index, parts, wakes, part: call }, () => f.return());
-          else f.call(call, { thread: 0, part: 0 });
+          else if (parts > 0 && dispatch) dispatch.share(f, { index, parts, wakes, call }, () => f.return());
+          else call(f, 0, 0);
         });
       });
       dispatch?.close(f);
@@ -118,6 +122,48 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
   );
   if (options.library) for (const [name, { index }] of exported) module.exportFunction(name, index);
   return { bytes: module.toBytes(), shared: exported };
+}
+
+interface LinkedCode {
+  readonly func: Func<StepParams, undefined>;
+  /** 0: it is not divided. */
+  readonly parts: number;
+}
+
+type StepParams = { readonly thread: "i32"; readonly part: "i32" } & Readonly<Record<string, "i32">>;
+
+interface StepCode extends Pick<StepEmitter, "shared" | "own"> {
+  readonly layout: Layout;
+  /** Of the parameters that are its symbolic addresses. */
+  readonly names: readonly string[];
+  readonly options: LinkOptions;
+}
+
+function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): LinkedCode {
+  const { layout, names, options, shared, own } = code;
+  const threads = layout.work < leastWork(options) ? 1 : options.threads;
+  let parts = 0;
+  const addresses = Object.fromEntries(names.map((name) => [name, "i32" as const]));
+  const params: StepParams = { thread: "i32", part: "i32", ...addresses };
+  const func = module.func({ name: layout.name, params }, (f, { thread, part }) => {
+    f.addressesFrom(2);
+    const share = (total: number, granule = 1, most = threads): Share => {
+      if (threads === 1) return { from: 0, to: total };
+      parts = Math.min(Math.max(most, threads), maxParts);
+      return shareOf(f, part, parts, total, granule);
+    };
+    const state: StepEmitter["state"] = (i, sequence) => {
+      if (!layout.states.has(i)) return undefined;
+      const at = layout.inputs[i];
+      const entry = sequence ? i32.add(i32.mul(sequence, options.stateBytes), at) : at;
+      if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
+      return { at: i32.load(entry), rows: i32.load(entry, 4) };
+    };
+    const { table } = options;
+    const target = { ...options, threads };
+    step.emit({ ...layout, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
+  });
+  return { func, parts };
 }
 
 /** [from, to) of a part: whole granules dealt out evenly. */

@@ -137,6 +137,7 @@ function packedStep(target: WasmTarget, form: Form, g: MatmulGeometry & { rows: 
   return {
     workspaceBytes: gemmWorkspaceBytes(g.rows, g.k) * target.threads,
     work: productWork(g.rows * g.n * g.k, g.rows === 1),
+    alike: true,
     prepack: [prepack],
     emit(e) {
       const [a, b, bias, residual] = e.inputs;
@@ -164,6 +165,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
   return {
     workspaceBytes: own * target.threads,
     work: productWork(batches * m * n * k, m === 1),
+    alike: true,
     emit(e) {
       const { f } = e;
       const [a, b, bias, residual] = e.inputs;

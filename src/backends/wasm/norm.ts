@@ -30,6 +30,7 @@ function rowsStep(
   if (!allF32(inputs) || elements === 0 || !coversRow(scale, x, n) || !coversRow(bias, x, n)) return undefined;
   return {
     inplace: true,
+    alike: true,
     work: 4 * elements,
     emit(e) {
       const name = `${op}${bias ? "+bias" : ""}(${epsilon})`;

@@ -214,7 +214,7 @@ export class WasmProgram implements Program {
     const steps = plan.steps.map(
       (s): LinkedStep => ({
         name: `${s.node}: ${s.kernel}`,
-        step: s.step,
+        planned: s,
         work: workOf(s),
         // Trailing optional inputs may be left out of a node.
         inputs: Array.from({ length: Math.max(s.op.inputs.length, s.inputs.length) }, (_, i) => address(s.inputs[i])),

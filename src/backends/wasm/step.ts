@@ -17,6 +17,7 @@ import {
   type ResultType,
 } from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
+import type { LaidOut, LinkedStep } from "./link.ts";
 
 /** What code is made for. */
 export interface WasmTarget {
@@ -25,6 +26,8 @@ export interface WasmTarget {
   readonly threads: number;
   /** Work from which a run is divided among threads: see `WasmStep.work`. */
   readonly parallelWork: number;
+  /** Finds steps that are one function: see layouts.ts. Missing: each is its own. */
+  readonly layouts?: (steps: readonly LinkedStep[]) => LaidOut[];
 }
 
 /**
@@ -92,6 +95,11 @@ export interface WasmStep extends Step {
    * Where it isn't said: the elements that are read and written. Small steps are not divided among threads.
    */
   readonly work?: number;
+  /**
+   * Types, attributes and addresses decide its code, and no values of constants: steps that agree in the first two are then
+   * one function.
+   */
+  readonly alike?: boolean;
   emit(e: StepEmitter): void;
 }
 

@@ -33,6 +33,7 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
   const own = alignUp(scratch + 4 * PANEL_COLUMNS * MOST_ROWS);
   return {
     workspaceBytes: own * target.threads,
+    alike: true,
     prepack: [matrix.prepack],
     work: m * n * k,
     emit(e) {
@@ -133,6 +134,7 @@ export function panelStep(target: WasmTarget, { m, matrix, activation }: StoredP
   const { n, k } = matrix;
   return {
     workspaceBytes: gemmWorkspaceBytes(m, k, true) * target.threads,
+    alike: true,
     prepack: [matrix.prepack],
     work: m * n * k,
     emit(e) {
@@ -160,6 +162,7 @@ export function gatherStep(
   const stride = indices.dtype === "i64" ? 8 : 4;
   return {
     workspaceBytes: own * target.threads,
+    alike: true,
     prepack: [matrix.prepack],
     work: count * k,
     emit(e) {

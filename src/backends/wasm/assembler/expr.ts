@@ -116,7 +116,27 @@ function constant<T extends ValueType>(type: T, opcode: number, write: (code: Wr
   };
 }
 
-const i32const = (value: number): Expr<"i32"> => constant("i32", 0x41, (code) => code.s32(value));
+/**
+ * The address that a function gets as a parameter, as a number that kernels compute with like any other: it is so large
+ * that an offset does not hide which parameter is meant. Where code is written it becomes the parameter plus the offset.
+ * See `FunctionBuilder.addressesFrom`.
+ */
+export const symbolicAddress = (parameter: number): number => (parameter + 1) * symbolStep;
+const symbolStep = 2 ** 33;
+
+const i32const = (value: number): Expr<"i32"> => {
+  const parameter = Math.round(value / symbolStep) - 1;
+  if (!(parameter >= 0)) return constant("i32", 0x41, (code) => code.s32(value));
+  return constant("i32", 0x20, (code) => {
+    const offset = value - symbolicAddress(parameter);
+    if (code.addressesFrom === undefined) throw new RangeError("an address of another function");
+    code.u32(code.addressesFrom + parameter);
+    if (offset === 0) return;
+    code.byte(0x41);
+    code.s32(offset);
+    code.byte(0x6a);
+  });
+};
 const i64const = (value: bigint): Expr<"i64"> => constant("i64", 0x42, (code) => code.s64(value));
 const f32const = (value: number): Expr<"f32"> => constant("f32", 0x43, (code) => code.f32(value));
 const f64const = (value: number): Expr<"f64"> => constant("f64", 0x44, (code) => code.f64(value));

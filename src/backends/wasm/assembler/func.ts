@@ -74,6 +74,11 @@ export class FunctionBuilder {
     return (this.statements.atomic ??= statements("atomic", this.code));
   }
 
+  /** Parameters from this one on are the symbolic addresses. */
+  addressesFrom(parameter: number): void {
+    this.code.addressesFrom = parameter;
+  }
+
   // ---- locals and globals ----
 
   local<T extends ValueType>(type: T): Local<T> {
@@ -104,6 +109,7 @@ export class FunctionBuilder {
    */
   hoist<T extends ValueType>(value: Expr<T>): Local<T> {
     const code = new Writer();
+    code.addressesFrom = this.code.addressesFrom;
     value.emit(code);
     const bytes = code.toBytes();
     const key = bytes.join();

@@ -12,6 +12,8 @@ export class Writer {
   private few: number[] = [];
   private bytes: Uint8Array<ArrayBuffer> | undefined;
   private length = 0;
+  /** In a function's body: the parameter that the first symbolic address is. */
+  addressesFrom: number | undefined;
 
   byte(value: number): void {
     if (this.bytes === undefined && this.few.length < fewBytes) this.few.push(value);
