@@ -44,7 +44,7 @@ export const milliseconds = (ms: number): string =>
       ? `${ms.toFixed(1)} ms`
       : ms >= tick
         ? `${Math.round(1000 * ms)} µs`
-        : "no time";
+        : `< ${1000 * tick} µs`;
 
 /** Kernels by time; what is small is one row. */
 export function showTimings(list: HTMLElement, timings: readonly Timing[]): void {
