@@ -1,5 +1,3 @@
-import { fromF64, toF64 } from "../tensor/convert.ts";
-import { numbersOf } from "./check.ts";
 import { defineOp } from "./op.ts";
 import {
   applyCell,
@@ -7,11 +5,10 @@ import {
   cellActivations,
   clipped,
   dot,
-  forEachStep,
-  outputShape,
+  outputTypes,
   type RecurrentAttrs,
   recurrentGeometry,
-  stateShape,
+  runCell,
 } from "./recurrent.ts";
 
 export interface GruAttrs extends RecurrentAttrs {
@@ -31,43 +28,31 @@ export const gru = /* @__PURE__ */ defineOp({
   inputs: ["x", "w", "r", "bias?", "lengths?", "h?"],
   outputs: ["y", "lastH"],
   infer([x, w, r, bias, lengths, h], attrs: GruAttrs) {
-    const g = recurrentGeometry("gru", 3, attrs, x, w, r, bias, lengths, [h]);
-    return [
-      { dtype: x.dtype, shape: outputShape(g) },
-      { dtype: x.dtype, shape: stateShape(g) },
-    ];
+    return outputTypes(recurrentGeometry("gru", 3, attrs, x, w, r, bias, lengths, [h]), x.dtype);
   },
-  reference([x, w, r, bias, lengths, h], attrs, [y, lastH]) {
-    const g = recurrentGeometry("gru", 3, attrs, x, w, r, bias, lengths);
-    const n = g.hidden;
-    const [xs, ws, rs] = [toF64(x), toF64(w), toF64(r)];
-    const bs = bias && toF64(bias);
-    const hs = h ? toF64(h).slice() : new Float64Array(lastH.data.length);
-    const out = new Float64Array(y.data.length);
-    const update = new Float64Array(n);
-    const reset = new Float64Array(n);
-    const scaled = new Float64Array(n);
-    forEachStep(g, attrs, lengths && numbersOf(lengths), hs, out, (d, _, xRow, state) => {
-      const [f, act] = cellActivations(attrs, d, gruActivations);
-      const shift = (k: number, u: number): number => (bs ? bs[d * 6 * n + k * n + u] : 0);
-      const fromInput = (k: number, u: number): number =>
-        dot(xs, xRow, ws, (d * 3 * n + k * n + u) * g.input, g.input) + shift(k, u);
-      const fromState = (k: number, u: number, of: Float64Array, at: number): number =>
-        dot(of, at, rs, (d * 3 * n + k * n + u) * n, n) + shift(3 + k, u);
-      for (let u = 0; u < n; u++) {
-        update[u] = applyCell(f, clipped(fromInput(0, u) + fromState(0, u, hs, state), attrs.clip));
-        reset[u] = applyCell(f, clipped(fromInput(1, u) + fromState(1, u, hs, state), attrs.clip));
-        scaled[u] = reset[u] * hs[state + u];
-      }
-      const next = new Float64Array(n);
-      for (let u = 0; u < n; u++) {
-        const recurrent = attrs.linearBeforeReset ? reset[u] * fromState(2, u, hs, state) : fromState(2, u, scaled, 0);
-        const candidate = applyCell(act, clipped(fromInput(2, u) + recurrent, attrs.clip));
-        next[u] = (1 - update[u]) * candidate + update[u] * hs[state + u];
-      }
-      hs.set(next, state);
+  reference(inputs, attrs, outputs) {
+    runCell("gru", 3, inputs, attrs, outputs, ({ x, w, r, bias, h, input, hidden: n }) => {
+      const [update, reset, scaled, next] = Array.from({ length: 4 }, () => new Float64Array(n));
+      const cell = (d: number, xRow: number, state: number): void => {
+        const [f, act] = cellActivations(attrs, d, gruActivations);
+        const shift = (k: number, u: number): number => (bias ? bias[d * 6 * n + k * n + u] : 0);
+        const fromInput = (k: number, u: number): number =>
+          dot(x, xRow, w, (d * 3 * n + k * n + u) * input, input) + shift(k, u);
+        const fromState = (k: number, u: number, of: Float64Array, at: number): number =>
+          dot(of, at, r, (d * 3 * n + k * n + u) * n, n) + shift(3 + k, u);
+        for (let u = 0; u < n; u++) {
+          update[u] = applyCell(f, clipped(fromInput(0, u) + fromState(0, u, h, state), attrs.clip));
+          reset[u] = applyCell(f, clipped(fromInput(1, u) + fromState(1, u, h, state), attrs.clip));
+          scaled[u] = reset[u] * h[state + u];
+        }
+        for (let u = 0; u < n; u++) {
+          const recurrent = attrs.linearBeforeReset ? reset[u] * fromState(2, u, h, state) : fromState(2, u, scaled, 0);
+          const candidate = applyCell(act, clipped(fromInput(2, u) + recurrent, attrs.clip));
+          next[u] = (1 - update[u]) * candidate + update[u] * h[state + u];
+        }
+        h.set(next, state);
+      };
+      return { cell };
     });
-    fromF64(out, y);
-    fromF64(hs, lastH);
   },
 });

@@ -1,6 +1,6 @@
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import { sameShape } from "../tensor/shape.ts";
-import { expectDType, numbersOf, shapeError } from "./check.ts";
+import { expectDType, shapeError } from "./check.ts";
 import { defineOp } from "./op.ts";
 import {
   applyCell,
@@ -8,12 +8,11 @@ import {
   cellActivations,
   clipped,
   dot,
-  forEachStep,
-  outputShape,
+  outputTypes,
   type RecurrentAttrs,
   recurrentGeometry,
   roundToBytes,
-  stateShape,
+  runCell,
 } from "./recurrent.ts";
 
 export interface LstmAttrs extends RecurrentAttrs {
@@ -43,44 +42,41 @@ export const lstm = /* @__PURE__ */ defineOp({
     if (attrs.quantizeState) expectDType("lstm", x, "f32");
     if (peepholes && !sameShape(peepholes.shape, [g.directions, 3 * g.hidden]))
       shapeError("lstm", "peepholes do not match", peepholes, r);
-    const state = { dtype: x.dtype, shape: stateShape(g) };
-    return [{ dtype: x.dtype, shape: outputShape(g) }, state, state];
+    const [y, state] = outputTypes(g, x.dtype);
+    return [y, state, state];
   },
-  reference([x, w, r, bias, lengths, h, c, peepholes], attrs, [y, lastH, lastC]) {
-    const g = recurrentGeometry("lstm", 4, attrs, x, w, r, bias, lengths);
-    const n = g.hidden;
-    const [xs, ws, rs] = [toF64(x), toF64(w), toF64(r)];
-    const bs = bias && toF64(bias);
-    const ps = peepholes && toF64(peepholes);
-    const hs = h ? toF64(h).slice() : new Float64Array(lastH.data.length);
+  reference(inputs, attrs, outputs) {
+    const [c, peepholes] = inputs.slice(6);
+    const lastC = outputs[2];
     const cs = c ? toF64(c).slice() : new Float64Array(lastC.data.length);
-    const out = new Float64Array(y.data.length);
-    const next = new Float64Array(n);
-    // What r multiplies.
-    const given = attrs.quantizeState ? new Float64Array(hs.length) : hs;
-    const prepare = attrs.quantizeState && ((states: readonly number[]) => roundToBytes(hs, states, n, given));
-    const step = (d: number, _: number, xRow: number, state: number): void => {
-      const [f, act, outAct] = cellActivations(attrs, d, lstmActivations);
-      for (let u = 0; u < n; u++) {
-        const gate = (k: number): number => {
-          const row = d * 4 * n + k * n + u;
-          const shift = bs ? bs[d * 8 * n + k * n + u] + bs[d * 8 * n + (4 + k) * n + u] : 0;
-          return dot(xs, xRow, ws, row * g.input, g.input) + dot(given, state, rs, row * n, n) + shift;
-        };
-        const peep = (k: number, cell: number): number => (ps ? ps[d * 3 * n + k * n + u] * cell : 0);
-        const before = cs[state + u];
-        const input = applyCell(f, clipped(gate(0) + peep(0, before), attrs.clip));
-        const forget = attrs.inputForget ? 1 - input : applyCell(f, clipped(gate(2) + peep(2, before), attrs.clip));
-        const cell = forget * before + input * applyCell(act, clipped(gate(3), attrs.clip));
-        const output = applyCell(f, clipped(gate(1) + peep(1, cell), attrs.clip));
-        cs[state + u] = cell;
-        next[u] = output * applyCell(outAct, cell);
-      }
-      hs.set(next, state);
-    };
-    forEachStep(g, attrs, lengths && numbersOf(lengths), hs, out, step, prepare || undefined);
-    fromF64(out, y);
-    fromF64(hs, lastH);
+    const ps = peepholes && toF64(peepholes);
+    runCell("lstm", 4, inputs, attrs, outputs, ({ x, w, r, bias, h, input: width, hidden: n }) => {
+      const next = new Float64Array(n);
+      // What r multiplies.
+      const given = attrs.quantizeState ? new Float64Array(h.length) : h;
+      return {
+        before: attrs.quantizeState ? (states) => roundToBytes(h, states, n, given) : undefined,
+        cell(d, xRow, state) {
+          const [f, act, outAct] = cellActivations(attrs, d, lstmActivations);
+          for (let u = 0; u < n; u++) {
+            const gate = (k: number): number => {
+              const row = d * 4 * n + k * n + u;
+              const shift = bias ? bias[d * 8 * n + k * n + u] + bias[d * 8 * n + (4 + k) * n + u] : 0;
+              return dot(x, xRow, w, row * width, width) + dot(given, state, r, row * n, n) + shift;
+            };
+            const peep = (k: number, cell: number): number => (ps ? ps[d * 3 * n + k * n + u] * cell : 0);
+            const before = cs[state + u];
+            const input = applyCell(f, clipped(gate(0) + peep(0, before), attrs.clip));
+            const forget = attrs.inputForget ? 1 - input : applyCell(f, clipped(gate(2) + peep(2, before), attrs.clip));
+            const cell = forget * before + input * applyCell(act, clipped(gate(3), attrs.clip));
+            const output = applyCell(f, clipped(gate(1) + peep(1, cell), attrs.clip));
+            cs[state + u] = cell;
+            next[u] = output * applyCell(outAct, cell);
+          }
+          h.set(next, state);
+        },
+      };
+    });
     fromF64(cs, lastC);
   },
 });

@@ -1,9 +1,10 @@
 /** What LSTM, GRU and RNN share: shapes, directions, activations. */
 
-import { isInteger } from "../tensor/dtype.ts";
+import { fromF64, toF64, toNumbers } from "../tensor/convert.ts";
+import { type DType, isInteger } from "../tensor/dtype.ts";
 import { roundHalfEven } from "../tensor/float.ts";
 import { sameShape } from "../tensor/shape.ts";
-import type { TensorType } from "../tensor/tensor.ts";
+import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { type Activation, applyActivation } from "./activation.ts";
 import { dtypeError, expectFloat, expectRank, sameDType, shapeError } from "./check.ts";
 import { dynamicScale } from "./quantize.ts";
@@ -109,11 +110,17 @@ export function recurrentGeometry(
   return g;
 }
 
-export const stateShape = ({ batchFirst, batch, directions, hidden }: RecurrentGeometry): number[] =>
+const stateShape = ({ batchFirst, batch, directions, hidden }: RecurrentGeometry): number[] =>
   batchFirst ? [batch, directions, hidden] : [directions, batch, hidden];
 
-export const outputShape = ({ batchFirst, seq, batch, directions, hidden }: RecurrentGeometry): number[] =>
+const outputShape = ({ batchFirst, seq, batch, directions, hidden }: RecurrentGeometry): number[] =>
   batchFirst ? [batch, seq, directions, hidden] : [seq, directions, batch, hidden];
+
+/** The types of y and the last h. */
+export const outputTypes = (g: RecurrentGeometry, dtype: DType): [TensorType, TensorType] => [
+  { dtype, shape: outputShape(g) },
+  { dtype, shape: stateShape(g) },
+];
 
 /** sum of a[i] b[i] over n elements. */
 export function dot(a: Float64Array, ai: number, b: Float64Array, bi: number, n: number): number {
@@ -148,22 +155,41 @@ export function roundToBytes<A extends Float32Array | Float64Array>(
     }
 }
 
+/** The inputs of every cell, and what one of its steps works with, in float64. */
+export interface CellRun extends RecurrentGeometry {
+  readonly x: Float64Array;
+  readonly w: Float64Array;
+  readonly r: Float64Array;
+  readonly bias?: Float64Array;
+  /** The state, changed in place. */
+  readonly h: Float64Array;
+}
+
+type CellInputs = readonly [HostTensor, HostTensor, HostTensor, HostTensor?, HostTensor?, HostTensor?, ...unknown[]];
+
 /**
- * Runs `cell` for every direction, step and sample, in an order in which states exist when they are needed. `cell`
- * updates the state rows `h` (and `c`) in place; what it leaves in `h` becomes y's row. Padded steps of y stay zero.
- * @param before called ahead of each step with the state rows of the samples that take it
+ * The reference of a cell. `make` gives what is called for every direction, step and sample, in an order in which states
+ * exist when they are needed: it updates the row `state` of `h` (and what else it keeps); what it leaves in `h` becomes y's
+ * row. Padded steps of y stay zero. `before` is called ahead of each step with the state rows of the samples that take it.
  */
-export function forEachStep(
-  g: RecurrentGeometry,
+export function runCell(
+  op: string,
+  gates: number,
+  [x, w, r, bias, lengths, h]: CellInputs,
   attrs: RecurrentAttrs,
-  lengths: readonly number[] | undefined,
-  h: Float64Array,
-  y: Float64Array,
-  cell: (d: number, b: number, xRow: number, state: number) => void,
-  before?: (states: readonly number[]) => void,
+  [y, lastH]: readonly HostTensor[],
+  make: (run: CellRun) => {
+    cell(d: number, xRow: number, state: number): void;
+    before?(states: readonly number[]): void;
+  },
 ): void {
+  const g = recurrentGeometry(op, gates, attrs, x, w, r, bias, lengths);
+  const hs = h ? toF64(h).slice() : new Float64Array(lastH.data.length);
+  const { cell, before } = make({ ...g, x: toF64(x), w: toF64(w), r: toF64(r), bias: bias && toF64(bias), h: hs });
+  const given = lengths && toNumbers(lengths);
+  const out = new Float64Array(y.data.length);
   const samples = Array.from({ length: g.batch }, (_, b) => b);
-  const lengthOf = (b: number): number => Math.min(lengths?.[b] ?? g.seq, g.seq);
+  const lengthOf = (b: number): number => Math.min(given?.[b] ?? g.seq, g.seq);
   for (let d = 0; d < g.directions; d++)
     for (let s = 0; s < g.seq; s++) {
       const live = samples.filter((b) => s < lengthOf(b));
@@ -171,8 +197,10 @@ export function forEachStep(
       for (const b of live) {
         const state = stateRow(g, d, b);
         const t = stepAt(runsBackward(attrs, d), s, lengthOf(b));
-        cell(d, b, inputRow(g, t, b), state);
-        y.set(h.subarray(state, state + g.hidden), outputRow(g, t, d, b));
+        cell(d, inputRow(g, t, b), state);
+        out.set(hs.subarray(state, state + g.hidden), outputRow(g, t, d, b));
       }
     }
+  fromF64(out, y);
+  fromF64(hs, lastH);
 }

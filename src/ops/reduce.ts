@@ -160,3 +160,28 @@ export const reduceLogSumExp = /* @__PURE__ */ defineReduction("reduceLogSumExp"
     return max + Math.log(sum(v, (e) => Math.exp(e - max)));
   },
 });
+
+/** The axes of a shape as alternating groups, for kernels: [outerKept, outerReduced, kept, reduced]. */
+export interface ReducedBlocks {
+  readonly outerKept: number;
+  readonly outerReduced: number;
+  readonly kept: number;
+  readonly reduced: number;
+}
+
+/** Undefined where more than four alternations are left, or nothing is there. */
+export function blocksOf(shape: readonly number[], axes: readonly number[]): ReducedBlocks | undefined {
+  const gone = new Set(axes);
+  const sizes = [1, 1, 1, 1];
+  // From the last axis on: even places count reduced axes, odd ones kept.
+  let place = 0;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] === 0) return undefined;
+    if (shape[i] === 1) continue;
+    if (gone.has(i) !== (place % 2 === 0)) place++;
+    if (place > 3) return undefined;
+    sizes[place] *= shape[i];
+  }
+  const [reduced, kept, outerReduced, outerKept] = sizes;
+  return { outerKept, outerReduced, kept, reduced };
+}

@@ -1,5 +1,3 @@
-import { fromF64, toF64 } from "../tensor/convert.ts";
-import { numbersOf } from "./check.ts";
 import { defineOp } from "./op.ts";
 import {
   applyCell,
@@ -7,11 +5,10 @@ import {
   cellActivations,
   clipped,
   dot,
-  forEachStep,
-  outputShape,
+  outputTypes,
   type RecurrentAttrs,
   recurrentGeometry,
-  stateShape,
+  runCell,
 } from "./recurrent.ts";
 
 const rnnActivations: readonly CellActivation[] = [{ kind: "tanh" }];
@@ -26,31 +23,23 @@ export const rnn = /* @__PURE__ */ defineOp({
   inputs: ["x", "w", "r", "bias?", "lengths?", "h?"],
   outputs: ["y", "lastH"],
   infer([x, w, r, bias, lengths, h], attrs: RecurrentAttrs) {
-    const g = recurrentGeometry("rnn", 1, attrs, x, w, r, bias, lengths, [h]);
-    return [
-      { dtype: x.dtype, shape: outputShape(g) },
-      { dtype: x.dtype, shape: stateShape(g) },
-    ];
+    return outputTypes(recurrentGeometry("rnn", 1, attrs, x, w, r, bias, lengths, [h]), x.dtype);
   },
-  reference([x, w, r, bias, lengths, h], attrs, [y, lastH]) {
-    const g = recurrentGeometry("rnn", 1, attrs, x, w, r, bias, lengths);
-    const n = g.hidden;
-    const [xs, ws, rs] = [toF64(x), toF64(w), toF64(r)];
-    const bs = bias && toF64(bias);
-    const hs = h ? toF64(h).slice() : new Float64Array(lastH.data.length);
-    const out = new Float64Array(y.data.length);
-    const next = new Float64Array(n);
-    forEachStep(g, attrs, lengths && numbersOf(lengths), hs, out, (d, _, xRow, state) => {
-      const [f] = cellActivations(attrs, d, rnnActivations);
-      for (let u = 0; u < n; u++) {
-        const row = d * n + u;
-        const shift = bs ? bs[d * 2 * n + u] + bs[d * 2 * n + n + u] : 0;
-        const sum = dot(xs, xRow, ws, row * g.input, g.input) + dot(hs, state, rs, row * n, n) + shift;
-        next[u] = applyCell(f, clipped(sum, attrs.clip));
-      }
-      hs.set(next, state);
+  reference(inputs, attrs, outputs) {
+    runCell("rnn", 1, inputs, attrs, outputs, ({ x, w, r, bias, h, input, hidden: n }) => {
+      const next = new Float64Array(n);
+      return {
+        cell(d, xRow, state) {
+          const [f] = cellActivations(attrs, d, rnnActivations);
+          for (let u = 0; u < n; u++) {
+            const row = d * n + u;
+            const shift = bias ? bias[d * 2 * n + u] + bias[d * 2 * n + n + u] : 0;
+            const sum = dot(x, xRow, w, row * input, input) + dot(h, state, r, row * n, n) + shift;
+            next[u] = applyCell(f, clipped(sum, attrs.clip));
+          }
+          h.set(next, state);
+        },
+      };
     });
-    fromF64(out, y);
-    fromF64(hs, lastH);
   },
 });

@@ -7,6 +7,7 @@ import { type Half, HalfWeight } from "../../src/tensor/half-weight.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { Elements } from "../../src/tensor/weight.ts";
+import { randomFrom } from "../random.ts";
 
 export interface OpCase {
   readonly inputs: readonly (HostTensor | undefined)[];
@@ -37,7 +38,7 @@ export function tensorFrom(
   { min = -3, max = 3 }: ValueRange = {},
 ): HostTensor {
   const t: HostTensor = { dtype, shape, data: allocate(dtype, sizeOf(shape)) };
-  const random = mulberry32(seed);
+  const random = randomFrom(seed);
   const whole = dtype[0] === "i" || dtype[0] === "u";
   const values = Float64Array.from({ length: sizeOf(shape) }, () => {
     if (dtype === "bool") return random() < 0.5 ? 0 : 1;
@@ -61,13 +62,3 @@ export const tensorOf = (
   dtype: DType = "f32",
   range?: ValueRange,
 ): fc.Arbitrary<HostTensor> => fc.integer().map((seed) => tensorFrom(seed, dtype, shape, range));
-
-function mulberry32(seed: number): () => number {
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}

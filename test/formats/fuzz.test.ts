@@ -11,7 +11,7 @@ import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
 import { ForwardpassError, InputError, load } from "../../src/index.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
-import { type Random, randomFrom } from "../onnx/mutate.ts";
+import { type Random, randomFrom } from "../random.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 import { tinyLlama2c } from "../tasks/tiny-llama2c.ts";
 

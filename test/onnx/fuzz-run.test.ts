@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type HostTensor, hostTensor, load } from "../../src/index.ts";
+import { randomFrom } from "../random.ts";
 import { encodeModel, type ModelSpec, type NodeSpec } from "./encode.ts";
 import { memoryLimit, survives } from "./hostile.ts";
-import { Mutator, randomFrom } from "./mutate.ts";
+import { Mutator } from "./mutate.ts";
 
 describe.each([
   ["fraud-mlp", 1200, 400],

@@ -2,6 +2,8 @@
  * Hostile models: a file is taken apart as far as its structure goes (weights stay blobs), something in it is changed,
  * and lengths are put right again. Such files get past the reader, unlike most with flipped bytes, and on to planning.
  */
+import type { Random } from "../random.ts";
+
 interface Field {
   readonly number: number;
   readonly wire: number;
@@ -29,19 +31,6 @@ const greedyTypes =
   "Compress CumSum ScatterND MaxPool AveragePool Softmax LayerNormalization ReduceSum Cast Shape Size STFT DFT " +
   "HannWindow MelWeightMatrix RandomNormal Multinomial SequenceConstruct SplitToSequence Identity Where Pow Mod";
 const types = greedyTypes.split(" ");
-
-export type Random = () => number;
-
-/** Uniform in [0, 1), reproducible. */
-export function randomFrom(seed: number): Random {
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const pick = <T>(random: Random, list: readonly T[]): T => list[Math.floor(random() * list.length)];
 

@@ -9,13 +9,8 @@ import type { DType } from "../../src/tensor/dtype.ts";
 import { ShapeError } from "../../src/tensor/errors.ts";
 import { hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
-import { evaluateAll } from "./evaluate.ts";
+import { evaluateAll, iota } from "./evaluate.ts";
 
-const iota = (...shape: number[]) =>
-  hostTensor(
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i),
-    { shape },
-  );
 const ones = (...shape: number[]) => hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1), { shape });
 const t = (values: NestedArray, dtype: DType = "f32", shape?: number[]) => hostTensor(values, { dtype, shape });
 const i64 = (...values: number[]) => hostTensor(BigInt64Array.from(values, BigInt));

@@ -1,7 +1,9 @@
 /** An operator by its shape rule and its reference, for hand-checked values. */
+import { expect } from "vitest";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import { toF64 } from "../../src/tensor/convert.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
+import { sizeOf } from "../../src/tensor/shape.ts";
 import { emptyTensor, type HostTensor, hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
 
 /** All outputs. */
@@ -34,3 +36,19 @@ export const elements = (t: HostTensor): unknown[] =>
   Array.isArray(t.data) || t.data instanceof BigInt64Array || t.data instanceof BigUint64Array
     ? Array.from(t.data as ArrayLike<unknown>)
     : Array.from(toF64(t));
+
+/** A tensor, or its elements, against numbers, to so many digits after the point. */
+export function expectClose(got: HostTensor | readonly unknown[], want: readonly number[], digits = 5): void {
+  const values = "dtype" in got ? elements(got) : got;
+  expect(values.length).toBe(want.length);
+  want.forEach((v, i) => {
+    expect(values[i]).toBeCloseTo(v, digits);
+  });
+}
+
+/** 0, 1, 2, ... */
+export const iota = (...shape: number[]): HostTensor =>
+  hostTensor(
+    Float32Array.from({ length: sizeOf(shape) }, (_, i) => i),
+    { shape },
+  );

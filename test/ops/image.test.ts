@@ -8,7 +8,7 @@ import { DTypeError, ShapeError, UnsupportedOpError } from "../../src/tensor/err
 import type { HostTensor, HostValue } from "../../src/tensor/tensor.ts";
 import { hostTensor } from "../../src/tensor/tensor.ts";
 import { bmp } from "./bmp.ts";
-import { elements, evaluate, tensor } from "./evaluate.ts";
+import { elements, evaluate, expectClose, tensor } from "./evaluate.ts";
 
 const line = (n: number): HostTensor => tensor(Array.from({ length: n }, (_, i) => i));
 const i64 = (values: number[]): HostTensor => tensor(values, "i64");
@@ -16,13 +16,6 @@ const scaled = (x: HostTensor, scales: number[], attrs: ResizeAttrs): number[] =
   elements(evaluate(resize, [x, undefined, tensor(scales), undefined], attrs)) as number[];
 const sized = (x: HostTensor, sizes: number[], attrs: ResizeAttrs): HostTensor =>
   evaluate(resize, [x, undefined, undefined, i64(sizes)], attrs);
-const close = (got: unknown[], want: number[], digits = 5): void => {
-  expect(got.length).toBe(want.length);
-  got.forEach((g, i) => {
-    expect(g).toBeCloseTo(want[i], digits);
-  });
-};
-
 describe("resize", () => {
   const linear = (coordinateTransformationMode: ResizeAttrs["coordinateTransformationMode"]): ResizeAttrs => ({
     mode: "linear",
@@ -30,16 +23,16 @@ describe("resize", () => {
   });
 
   test("where each coordinate mode looks", () => {
-    close(scaled(line(4), [2], linear("half_pixel")), [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]);
-    close(scaled(line(4), [2], linear("asymmetric")), [0, 0.5, 1, 1.5, 2, 2.5, 3, 3]);
-    close(scaled(line(3), [2], linear("tf_half_pixel_for_nn")), [0.25, 0.75, 1.25, 1.75, 2, 2]);
-    close(elements(sized(line(4), [7], linear("align_corners"))), [0, 0.5, 1, 1.5, 2, 2.5, 3]);
-    close(elements(sized(line(4), [1], linear("pytorch_half_pixel"))), [0]);
-    close(elements(sized(line(4), [1], linear("half_pixel"))), [1.5]);
+    expectClose(scaled(line(4), [2], linear("half_pixel")), [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]);
+    expectClose(scaled(line(4), [2], linear("asymmetric")), [0, 0.5, 1, 1.5, 2, 2.5, 3, 3]);
+    expectClose(scaled(line(3), [2], linear("tf_half_pixel_for_nn")), [0.25, 0.75, 1.25, 1.75, 2, 2]);
+    expectClose(elements(sized(line(4), [7], linear("align_corners"))), [0, 0.5, 1, 1.5, 2, 2.5, 3]);
+    expectClose(elements(sized(line(4), [1], linear("pytorch_half_pixel"))), [0]);
+    expectClose(elements(sized(line(4), [1], linear("half_pixel"))), [1.5]);
     // 2.4 wide in theory, 2 in fact: the corner that would be at 2.4 is not reached (values of the ONNX documentation).
-    close(scaled(line(4), [0.6], linear("align_corners")), [0, 2.142857]);
+    expectClose(scaled(line(4), [0.6], linear("align_corners")), [0, 2.142857]);
     // Centred: 2 of 2.4 elements, so both ends lose as much.
-    close(scaled(line(4), [0.6], linear("half_pixel_symmetric")), [2 / 3, 2 + 1 / 3]);
+    expectClose(scaled(line(4), [0.6], linear("half_pixel_symmetric")), [2 / 3, 2 + 1 / 3]);
   });
 
   test("a crop beyond the edge is extrapolated", () => {
@@ -48,7 +41,7 @@ describe("resize", () => {
       coordinateTransformationMode: "tf_crop_and_resize",
       extrapolationValue: 10,
     });
-    close(elements(y), [1.5, 3, 10]);
+    expectClose(elements(y), [1.5, 3, 10]);
   });
 
   test("nearest modes at a tie, and the exact dtype", () => {
@@ -76,9 +69,9 @@ describe("resize", () => {
     const impulse = tensor([0, 0, 1, 0, 0]);
     const attrs: ResizeAttrs = { mode: "cubic", coordinateTransformationMode: "align_corners" };
     const y = elements(sized(impulse, [9], attrs));
-    close(y, [0, -0.09375, 0, 0.59375, 1, 0.59375, 0, -0.09375, 0]);
-    close(scaled(tensor([3, 3, 3, 3]), [1.7], { mode: "cubic" }), [3, 3, 3, 3, 3, 3]);
-    close(scaled(tensor([3, 3, 3, 3]), [1.7], { mode: "cubic", excludeOutside: true }), [3, 3, 3, 3, 3, 3]);
+    expectClose(y, [0, -0.09375, 0, 0.59375, 1, 0.59375, 0, -0.09375, 0]);
+    expectClose(scaled(tensor([3, 3, 3, 3]), [1.7], { mode: "cubic" }), [3, 3, 3, 3, 3, 3]);
+    expectClose(scaled(tensor([3, 3, 3, 3]), [1.7], { mode: "cubic", excludeOutside: true }), [3, 3, 3, 3, 3, 3]);
   });
 
   test("antialiased linear: the values of the ONNX documentation", () => {
@@ -87,7 +80,7 @@ describe("resize", () => {
       { shape: [1, 1, 4, 4] },
     );
     const y = scaled(x, [1, 1, 0.6, 0.6], { mode: "linear", antialias: true });
-    close(y, [2.875, 4.5, 9.375, 11]);
+    expectClose(y, [2.875, 4.5, 9.375, 11]);
   });
 
   test("keeps the aspect ratio", () => {
@@ -118,25 +111,25 @@ describe("gridSample", () => {
     elements(evaluate(gridSample, [x, tensor([[points]])], attrs));
 
   test("coordinates are x first, -1 and 1 are outer edges or corners", () => {
-    close(at([[0, 0]], {}), [2.5]);
-    close(at([[-0.5, 0.5]], {}), [3]);
-    close(at([[1, -1]], { alignCorners: true }), [2]);
+    expectClose(at([[0, 0]], {}), [2.5]);
+    expectClose(at([[-0.5, 0.5]], {}), [3]);
+    expectClose(at([[1, -1]], { alignCorners: true }), [2]);
     // A quarter of the pixel at the corner, the rest zeros.
-    close(at([[1, -1]], {}), [0.5]);
+    expectClose(at([[1, -1]], {}), [0.5]);
   });
 
   test("outside: zeros, the border, its reflection", () => {
     const far = [[3, -3]];
-    close(at(far, { mode: "nearest" }), [0]);
-    close(at(far, { mode: "nearest", paddingMode: "border" }), [2]);
+    expectClose(at(far, { mode: "nearest" }), [0]);
+    expectClose(at(far, { mode: "nearest", paddingMode: "border" }), [2]);
     // x: 3.5 reflects at 1.5 to -0.5, y likewise.
-    close(at([[1.5, 0.5]], { paddingMode: "reflection" }), [4]);
-    close(at([[Number.NaN, 0]], { mode: "nearest" }), [0]);
+    expectClose(at([[1.5, 0.5]], { paddingMode: "reflection" }), [4]);
+    expectClose(at([[Number.NaN, 0]], { mode: "nearest" }), [0]);
   });
 
   test("nearest takes ties to even", () => {
     // Position 0.5 between elements 0 and 1.
-    close(at([[0, 0]], { mode: "nearest" }), [1]);
+    expectClose(at([[0, 0]], { mode: "nearest" }), [1]);
   });
 
   test("samples the identity grid to the input", () => {
@@ -154,7 +147,11 @@ describe("gridSample", () => {
       for (const mode of ["linear", "nearest", "cubic"] as const) {
         const grid = evaluate(affineGrid, [theta, i64([1, 2, 3, 4])], { alignCorners });
         expect(grid.shape).toEqual([1, 3, 4, 2]);
-        close(elements(evaluate(gridSample, [image, grid], { mode, alignCorners })), elements(image) as number[], 4);
+        expectClose(
+          elements(evaluate(gridSample, [image, grid], { mode, alignCorners })),
+          elements(image) as number[],
+          4,
+        );
       }
   });
 

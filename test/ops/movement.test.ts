@@ -6,16 +6,9 @@ import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";
 import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { i64, layoutShape } from "../cases/movement.ts";
-import { elements, evaluate, evaluateAll, tensor } from "./evaluate.ts";
+import { elements, evaluate, evaluateAll, iota, tensor } from "./evaluate.ts";
 
 const scalar = (v: number): HostTensor => hostTensor(BigInt(v));
-/** 0, 1, 2, ... */
-const iota = (...shape: number[]): HostTensor =>
-  hostTensor(
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i),
-    { shape },
-  );
-
 describe("reshape, flatten, squeeze, unsqueeze", () => {
   test("shapes", () => {
     expect(evaluate(ops.reshape, [iota(2, 3, 4), i64([0, -1])]).shape).toEqual([2, 12]);

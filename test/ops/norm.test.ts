@@ -1,17 +1,7 @@
 import { describe, expect, test } from "vitest";
 import * as ops from "../../src/ops/index.ts";
-import { toF64 } from "../../src/tensor/convert.ts";
 import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";
-import type { HostTensor } from "../../src/tensor/tensor.ts";
-import { elements, evaluate, evaluateAll, tensor } from "./evaluate.ts";
-
-function expectClose(t: HostTensor, want: readonly number[]): void {
-  const got = toF64(t);
-  expect(got.length).toBe(want.length);
-  want.forEach((v, i) => {
-    expect(got[i]).toBeCloseTo(v, 5);
-  });
-}
+import { elements, evaluate, evaluateAll, expectClose, tensor } from "./evaluate.ts";
 
 const image = tensor([[[[-1, 0, 1]], [[2, 3, 4]]]]);
 

@@ -4,18 +4,11 @@ import { toF64 } from "../../src/tensor/convert.ts";
 import { ShapeError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
-import { elements, evaluateAll, tensor } from "./evaluate.ts";
+import { elements, evaluateAll, expectClose, tensor } from "./evaluate.ts";
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const exact = (t: HostTensor, want: readonly number[]): void => expectClose(t, want, 10);
 const f64 = (values: Parameters<typeof tensor>[0]): HostTensor => tensor(values, "f64");
-
-function expectClose(t: HostTensor, want: readonly number[]): void {
-  const got = toF64(t);
-  expect(got.length).toBe(want.length);
-  want.forEach((v, i) => {
-    expect(got[i]).toBeCloseTo(v, 10);
-  });
-}
 
 describe("rnn", () => {
   const [w, r] = [f64([[[0.5]]]), f64([[[2]]])];
@@ -23,8 +16,8 @@ describe("rnn", () => {
     const [y, last] = evaluateAll(ops.rnn, [f64([[[1]], [[2]]]), w, r, f64([[0.1, 0.2]])]);
     const h1 = Math.tanh(0.5 + 0.3);
     const h2 = Math.tanh(1 + 2 * h1 + 0.3);
-    expectClose(y, [h1, h2]);
-    expectClose(last, [h2]);
+    exact(y, [h1, h2]);
+    exact(last, [h2]);
   });
   test("reverse runs from each sample's own end and leaves padding 0", () => {
     const x = f64([
@@ -35,8 +28,8 @@ describe("rnn", () => {
     const first = Math.tanh(1);
     const second = Math.tanh(0.5 + 2 * first);
     const alone = Math.tanh(0.5);
-    expectClose(y, [second, alone, first, 0]);
-    expectClose(last, [second, alone]);
+    exact(y, [second, alone, first, 0]);
+    exact(last, [second, alone]);
   });
 });
 
@@ -47,8 +40,8 @@ describe("lstm", () => {
     const inputs = [f64([[[1]]]), w, r, undefined, undefined, f64([[[0]]]), f64([[[2]]])];
     const [y, h, c] = evaluateAll(ops.lstm, inputs);
     const cell = sigmoid(0.3) * 2 + sigmoid(0.1) * Math.tanh(0.4);
-    expectClose(c, [cell]);
-    expectClose(h, [sigmoid(0.2) * Math.tanh(cell)]);
+    exact(c, [cell]);
+    exact(h, [sigmoid(0.2) * Math.tanh(cell)]);
     expect(elements(y)).toEqual(elements(h));
   });
   test("peepholes look at the cell: before for input and forget, after for output", () => {
@@ -56,15 +49,15 @@ describe("lstm", () => {
     const inputs = [f64([[[1]]]), zero, zero, undefined, undefined, f64([[[0]]]), f64([[[2]]]), f64([[0.1, 0.2, 0.3]])];
     const [, h, c] = evaluateAll(ops.lstm, inputs);
     const cell = sigmoid(0.6) * 2;
-    expectClose(c, [cell]);
-    expectClose(h, [sigmoid(0.2 * cell) * Math.tanh(cell)]);
+    exact(c, [cell]);
+    exact(h, [sigmoid(0.2 * cell) * Math.tanh(cell)]);
   });
   test("clip bounds what goes into activations; inputForget couples two gates", () => {
     const w = f64([[[9], [9], [9], [9]]]);
     const r = f64([[[0], [0], [0], [0]]]);
     const inputs = [f64([[[1]]]), w, r, undefined, undefined, f64([[[0]]]), f64([[[2]]])];
     const [, , c] = evaluateAll(ops.lstm, inputs, { clip: 0.5, inputForget: true });
-    expectClose(c, [(1 - sigmoid(0.5)) * 2 + sigmoid(0.5) * Math.tanh(0.5)]);
+    exact(c, [(1 - sigmoid(0.5)) * 2 + sigmoid(0.5) * Math.tanh(0.5)]);
   });
 });
 
@@ -75,12 +68,12 @@ describe("gru", () => {
   test("the reset gate scales the state", () => {
     const [, h] = evaluateAll(ops.gru, inputs);
     const candidate = Math.tanh(0.3 + sigmoid(0.2) * 2 * 0.5 + 0.7);
-    expectClose(h, [(1 - sigmoid(0.1)) * candidate + sigmoid(0.1) * 2]);
+    exact(h, [(1 - sigmoid(0.1)) * candidate + sigmoid(0.1) * 2]);
   });
   test("or, with linearBeforeReset, the product and its bias", () => {
     const [, h] = evaluateAll(ops.gru, inputs, { linearBeforeReset: true });
     const candidate = Math.tanh(0.3 + sigmoid(0.2) * (2 * 0.5 + 0.7));
-    expectClose(h, [(1 - sigmoid(0.1)) * candidate + sigmoid(0.1) * 2]);
+    exact(h, [(1 - sigmoid(0.1)) * candidate + sigmoid(0.1) * 2]);
   });
 });
 

@@ -8,24 +8,18 @@ import { blackmanWindow, hammingWindow, hannWindow } from "../../src/ops/window-
 import { ShapeError } from "../../src/tensor/errors.ts";
 import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
-import { elements, evaluate, tensor } from "./evaluate.ts";
+import { elements, evaluate, expectClose, tensor } from "./evaluate.ts";
 
 const i64 = (v: number): HostTensor => hostTensor([v], { dtype: "i64", shape: [] });
-const close = (got: unknown[], want: number[], digits = 5): void => {
-  expect(got.length).toBe(want.length);
-  got.forEach((g, i) => {
-    expect(g).toBeCloseTo(want[i], digits);
-  });
-};
 const real = (values: number[]): HostTensor => hostTensor(Float64Array.from(values), { shape: [1, values.length, 1] });
 
 describe("dft", () => {
   test("of 1 2 3 4, whole, one-sided, padded and cut", () => {
     const x = real([1, 2, 3, 4]);
-    close(elements(evaluate(dft, [x, undefined, undefined], {})), [10, 0, -2, 2, -2, 0, -2, -2]);
-    close(elements(evaluate(dft, [x, undefined, i64(1)], { onesided: true })), [10, 0, -2, 2, -2, 0]);
+    expectClose(elements(evaluate(dft, [x, undefined, undefined], {})), [10, 0, -2, 2, -2, 0, -2, -2]);
+    expectClose(elements(evaluate(dft, [x, undefined, i64(1)], { onesided: true })), [10, 0, -2, 2, -2, 0]);
     expect(evaluate(dft, [x, i64(7), undefined], { onesided: true }).shape).toEqual([1, 4, 2]);
-    close(elements(evaluate(dft, [x, i64(2), undefined], {})), [3, 0, -1, 0]);
+    expectClose(elements(evaluate(dft, [x, i64(2), undefined], {})), [3, 0, -1, 0]);
   });
 
   test("the inverse undoes it, and one-sided spectra give real signals", () => {
@@ -33,15 +27,15 @@ describe("dft", () => {
       const x = tensorFrom(n, "f64", [2, n, 3, 2]);
       const there = evaluate(dft, [x, undefined, i64(1)], {});
       const back = evaluate(dft, [there, undefined, i64(1)], { inverse: true });
-      close(elements(back), elements(x) as number[], 9);
+      expectClose(elements(back), elements(x) as number[], 9);
       const signal = tensorFrom(n, "f64", [n, 1]);
       const half = evaluate(dft, [signal, undefined, i64(0)], { onesided: true });
       const again = evaluate(dft, [half, i64(n), i64(0)], { onesided: true, inverse: true });
       expect(again.shape).toEqual([n, 1]);
-      close(elements(again), elements(signal) as number[], 9);
+      expectClose(elements(again), elements(signal) as number[], 9);
     }
     const half = evaluate(dft, [real([1, 2, 3, 4]), undefined, undefined], { onesided: true });
-    close(elements(evaluate(dft, [half, undefined, undefined], { onesided: true, inverse: true })), [1, 2, 3, 4]);
+    expectClose(elements(evaluate(dft, [half, undefined, undefined], { onesided: true, inverse: true })), [1, 2, 3, 4]);
   });
 
   test("typed errors", () => {
@@ -94,7 +88,7 @@ describe("stft", () => {
       (_, t) => (x.data[20 + 8 + t] as number) * (window.data[t] as number),
     );
     const want = evaluate(dft, [hostTensor(frame, { shape: [6, 1] }), undefined, i64(0)], { onesided: true });
-    close(elements(y).slice((4 + 2) * 8, (4 + 3) * 8), elements(want) as number[], 9);
+    expectClose(elements(y).slice((4 + 2) * 8, (4 + 3) * 8), elements(want) as number[], 9);
     expect(evaluate(stft, [x, i64(4), undefined, i64(6)], { onesided: false }).shape).toEqual([2, 4, 6, 2]);
   });
 
@@ -108,11 +102,11 @@ describe("stft", () => {
 });
 
 test("window functions", () => {
-  close(elements(evaluate(hannWindow, [i64(4)], {})), [0, 0.5, 1, 0.5]);
-  close(elements(evaluate(hannWindow, [i64(5)], { periodic: false })), [0, 0.5, 1, 0.5, 0]);
-  close(elements(evaluate(hammingWindow, [i64(2)], {})), [4 / 46, 1]);
-  close(elements(evaluate(blackmanWindow, [i64(4)], { dtype: "f64" })), [0, 0.34, 1, 0.34]);
-  close(elements(evaluate(hannWindow, [i64(1)], { periodic: false })), [1]);
+  expectClose(elements(evaluate(hannWindow, [i64(4)], {})), [0, 0.5, 1, 0.5]);
+  expectClose(elements(evaluate(hannWindow, [i64(5)], { periodic: false })), [0, 0.5, 1, 0.5, 0]);
+  expectClose(elements(evaluate(hammingWindow, [i64(2)], {})), [4 / 46, 1]);
+  expectClose(elements(evaluate(blackmanWindow, [i64(4)], { dtype: "f64" })), [0, 0.34, 1, 0.34]);
+  expectClose(elements(evaluate(hannWindow, [i64(1)], { periodic: false })), [1]);
   expect(evaluate(hannWindow, [i64(4)], { dtype: "i32" })).toEqual({
     dtype: "i32",
     shape: [4],
@@ -137,5 +131,5 @@ test("mel filters: the example of the ONNX documentation", () => {
     [0, 0, 0, 0, 0, 0, 0, 0],
     [0, 0, 0, 0, 0, 0, 0, 0],
   ];
-  close(elements(y), rows.flat());
+  expectClose(elements(y), rows.flat());
 });

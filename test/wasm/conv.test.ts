@@ -1,8 +1,7 @@
 /** Convolutions and poolings divided among threads give, bit for bit, what one thread gives. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { GraphBuilder, type SymbolicValue } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import { conv } from "../../src/ops/conv.ts";
@@ -11,6 +10,7 @@ import type { AnyOp, Attrs } from "../../src/ops/op.ts";
 import { averagePool, globalAveragePool, maxPool } from "../../src/ops/pool.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
+import { expectSame, onThreads } from "./threaded.ts";
 
 interface Layer {
   readonly kernel: string;
@@ -87,22 +87,11 @@ async function run(layer: Layer, device: Backend): Promise<{ kernel: string; y: 
   return { kernel: session.explain()[0].kernel, y };
 }
 
-for (const threads of [2, 3])
-  describe(`${threads} threads`, () => {
-    const device = wasm({ threads, parallelWork: 0 });
-    const holder = device.open() as WasmSession;
-    beforeAll(async () => {
-      await holder.pool!.ready();
-      expect(holder.pool!.started).toBe(true);
-    });
-    afterAll(() => holder.dispose());
-
-    test.each(Object.entries(layers))("%s", async (_, layer) => {
-      const got = await run(layer, device);
-      const want = await run(layer, wasm({ threads: 1 }));
-      expect(got.kernel).toContain(layer.kernel);
-      expect(got.y.shape).toEqual(want.y.shape);
-      const [a, b] = [got.y, want.y].map((t) => t.data as Float32Array);
-      expect(a.findIndex((v, i) => !Object.is(v, b[i]))).toBe(-1);
-    });
+onThreads((device) => {
+  test.each(Object.entries(layers))("%s", async (_, layer) => {
+    const got = await run(layer, device);
+    const want = await run(layer, wasm({ threads: 1 }));
+    expect(got.kernel).toContain(layer.kernel);
+    expectSame(got.y, want.y);
   });
+});

@@ -1,14 +1,14 @@
 /** Operators other than products and convolutions, divided among threads, give bit for bit what one thread gives. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, Attrs } from "../../src/ops/op.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
+import { expectSame, onThreads } from "./threaded.ts";
 
 /** What a node reads: shapes of f32 data, or tensors as they are. */
 type Input = number[] | (HostTensor & { constant?: boolean });
@@ -116,24 +116,13 @@ async function run([op, inputs, attrs = {}]: Node, device: Backend): Promise<{ k
   return { kernel: session.explain()[0].kernel, ys: outputs.map((_, i) => results[`y${i}`]) };
 }
 
-for (const threads of [2, 3])
-  describe(`${threads} threads`, () => {
-    const device = wasm({ threads, parallelWork: 0 });
-    const holder = device.open() as WasmSession;
-    beforeAll(async () => {
-      await holder.pool!.ready();
-      expect(holder.pool!.started).toBe(true);
-    });
-    afterAll(() => holder.dispose());
-
-    test.each(Object.entries(nodes))("%s", async (_, node) => {
-      const got = await run(node, device);
-      const want = await run(node, wasm({ threads: 1 }));
-      expect(got.kernel).toContain("wasm/");
-      got.ys.forEach((y, k) => {
-        expect(y.shape).toEqual(want.ys[k].shape);
-        const [a, b] = [y, want.ys[k]].map((t) => t.data as Float32Array);
-        expect(a.findIndex((v, i) => !Object.is(v, b[i]))).toBe(-1);
-      });
+onThreads((device) => {
+  test.each(Object.entries(nodes))("%s", async (_, node) => {
+    const got = await run(node, device);
+    const want = await run(node, wasm({ threads: 1 }));
+    expect(got.kernel).toContain("wasm/");
+    got.ys.forEach((y, k) => {
+      expectSame(y, want.ys[k]);
     });
   });
+});

@@ -218,16 +218,7 @@ type Quad = (
   out: Float64Array,
 ) => void;
 
-function anyQuad(
-  x: Float32Array,
-  at: number,
-  steps: Int32Array,
-  stride: number,
-  w: Float32Array,
-  wAt: number,
-  bias: number,
-  out: Float64Array,
-): void {
+const anyQuad: Quad = (x, at, steps, stride, w, wAt, bias, out) => {
   let s0 = bias;
   let s1 = bias;
   let s2 = bias;
@@ -244,19 +235,10 @@ function anyQuad(
   out[1] = s1;
   out[2] = s2;
   out[3] = s3;
-}
+};
 
 /** Kernels 3 wide whose windows are 1 apart: 6 elements serve 12 products. */
-function quadOf3(
-  x: Float32Array,
-  at: number,
-  steps: Int32Array,
-  _: number,
-  w: Float32Array,
-  wAt: number,
-  bias: number,
-  out: Float64Array,
-): void {
+const quadOf3: Quad = (x, at, steps, _, w, wAt, bias, out) => {
   let s0 = bias;
   let s1 = bias;
   let s2 = bias;
@@ -279,7 +261,7 @@ function quadOf3(
   out[1] = s1;
   out[2] = s2;
   out[3] = s3;
-}
+};
 
 const four = new Float64Array(4);
 

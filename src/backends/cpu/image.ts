@@ -122,7 +122,8 @@ const roiTables = kernel<HostStep, typeof roiAlign>(roiAlign, "cpu/roiAlign/tabl
   };
 });
 
-function poolAverage(
+/** One bin of a region: `samplesY` x `samplesX` points of the tables, from the plane at `base`. */
+type RoiPool = (
   x: Float32Array,
   base: number,
   rows: SampleTable,
@@ -131,7 +132,9 @@ function poolAverage(
   columns: SampleTable,
   px: number,
   samplesX: number,
-): number {
+) => number;
+
+const poolAverage: RoiPool = (x, base, rows, py, samplesY, columns, px, samplesX) => {
   if (samplesY * samplesX === 0) return 0;
   let sum = 0;
   for (let i = py * samplesY; i < (py + 1) * samplesY; i++) {
@@ -150,18 +153,9 @@ function poolAverage(
     }
   }
   return sum / (samplesY * samplesX);
-}
+};
 
-function poolMax(
-  x: Float32Array,
-  base: number,
-  rows: SampleTable,
-  py: number,
-  samplesY: number,
-  columns: SampleTable,
-  px: number,
-  samplesX: number,
-): number {
+const poolMax: RoiPool = (x, base, rows, py, samplesY, columns, px, samplesX) => {
   if (samplesY * samplesX === 0) return 0;
   let max = Number.NEGATIVE_INFINITY;
   for (let i = py * samplesY; i < (py + 1) * samplesY; i++)
@@ -183,6 +177,6 @@ function poolMax(
       );
     }
   return max;
-}
+};
 
 export const imageKernels: Kernel<HostStep>[] = [gridBilinear, roiTables];

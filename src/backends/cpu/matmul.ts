@@ -136,8 +136,8 @@ function gemv(plan: ProductPlan): HostStep | undefined {
   };
 }
 
-/** out[c] = sum over p of vector[p] matrix[at + c stride + p]: four rows of the matrix at a time. */
-export function dots(
+/** A vector times `count` rows or columns of a matrix that begins at `at`. */
+type VectorProduct = (
   matrix: Float32Array,
   at: number,
   stride: number,
@@ -145,7 +145,10 @@ export function dots(
   vector: Float64Array,
   k: number,
   out: Float64Array,
-): void {
+) => void;
+
+/** out[c] = sum over p of vector[p] matrix[at + c stride + p]: four rows of the matrix at a time. */
+export const dots: VectorProduct = (matrix, at, stride, count, vector, k, out) => {
   let c = 0;
   for (; c + 4 <= count; c += 4) {
     const r0 = at + c * stride;
@@ -174,18 +177,10 @@ export function dots(
     for (let p = 0; p < k; p++) s += vector[p] * matrix[r + p];
     out[c] = s;
   }
-}
+};
 
 /** out[c] = sum over p of vector[p] matrix[at + p stride + c]: four rows of the matrix added at a time. */
-function addRows(
-  matrix: Float32Array,
-  at: number,
-  stride: number,
-  count: number,
-  vector: Float64Array,
-  k: number,
-  out: Float64Array,
-): void {
+const addRows: VectorProduct = (matrix, at, stride, count, vector, k, out) => {
   out.fill(0, 0, count);
   let p = 0;
   for (; p + 4 <= k; p += 4) {
@@ -205,7 +200,7 @@ function addRows(
     const v = vector[p];
     for (let c = 0; c < count; c++) out[c] += v * matrix[r + c];
   }
-}
+};
 
 type Planner = (plan: ProductPlan, inputs: readonly KernelInput[]) => HostStep | undefined;
 

@@ -14,34 +14,14 @@ import { toNumbers } from "../../tensor/convert.ts";
 import { type HostStep, hostKernel, type Kernel, type KernelInput } from "../backend.ts";
 import { expF32 } from "./elementwise-math.ts";
 
-interface Blocks {
-  outerKept: number;
-  outerReduced: number;
-  kept: number;
-  reduced: number;
-}
-
-/** Undefined where more than four alternations are left, or nothing is there. */
-function blocksOf(shape: readonly number[], axes: readonly number[]): Blocks | undefined {
-  const gone = new Set(axes);
-  const sizes = [1, 1, 1, 1];
-  // From the last axis on: even places count reduced axes, odd ones kept.
-  let place = 0;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 0) return undefined;
-    if (shape[i] === 1) continue;
-    if (gone.has(i) !== (place % 2 === 0)) place++;
-    if (place > 3) return undefined;
-    sizes[place] *= shape[i];
-  }
-  const [reduced, kept, outerReduced, outerKept] = sizes;
-  return { outerKept, outerReduced, kept, reduced };
-}
-
-function planBlocks(op: string, [x, axes]: readonly KernelInput[], attrs: ops.ReduceAttrs): Blocks | undefined {
+function planBlocks(
+  op: string,
+  [x, axes]: readonly KernelInput[],
+  attrs: ops.ReduceAttrs,
+): ops.ReducedBlocks | undefined {
   if (x.dtype !== "f32") return undefined;
   const list = axes?.constant && toNumbers(axes.constant);
-  return blocksOf(x.shape, ops.reducedAxes(op, x.shape.length, list, attrs));
+  return ops.blocksOf(x.shape, ops.reducedAxes(op, x.shape.length, list, attrs));
 }
 
 type Row = (x: Float32Array, at: number, n: number) => number;
@@ -144,7 +124,12 @@ const table: readonly [typeof ops.reduceSum, Loops][] = [
   [ops.reduceMin, { start: Infinity, row: minRow, column: minColumn, combine: Math.min }],
 ];
 
-function reduceRows(x: Float32Array, y: Float32Array, b: Blocks, { start, row, combine, finish }: Loops): void {
+function reduceRows(
+  x: Float32Array,
+  y: Float32Array,
+  b: ops.ReducedBlocks,
+  { start, row, combine, finish }: Loops,
+): void {
   const { outerKept, outerReduced, kept, reduced } = b;
   const slice = kept * reduced;
   for (let o = 0; o < outerKept; o++)
@@ -156,7 +141,7 @@ function reduceRows(x: Float32Array, y: Float32Array, b: Blocks, { start, row, c
     }
 }
 
-function reduceColumns(x: Float32Array, y: Float32Array, b: Blocks, loops: Loops, sums: Float64Array): void {
+function reduceColumns(x: Float32Array, y: Float32Array, b: ops.ReducedBlocks, loops: Loops, sums: Float64Array): void {
   const { start, column, finish } = loops;
   const { outerKept, outerReduced, kept } = b;
   for (let o = 0; o < outerKept; o++) {

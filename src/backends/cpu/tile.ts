@@ -191,16 +191,18 @@ function widen(panels: Float32Array, from: number, k: number, vs: number): void 
   }
 }
 
-/** Packs elements [p, p + ps) of moving vectors [u0, u0 + us). A lane past the last vector repeats it. */
-function gather(
+type Gather = (
   source: Float32Array,
   from: number,
-  { vectors, steps }: Moving,
+  moving: Moving,
   u0: number,
   us: number,
   p: number,
   ps: number,
-): void {
+) => void;
+
+/** Packs elements [p, p + ps) of moving vectors [u0, u0 + us). A lane past the last vector repeats it. */
+const gather: Gather = (source, from, { vectors, steps }, u0, us, p, ps) => {
   const last = u0 + us - 1;
   let w = lanes * ps;
   for (let u = u0; u <= last; u += rows) {
@@ -212,18 +214,10 @@ function gather(
       scratch[w + 1] = source[x1 + step];
     }
   }
-}
+};
 
 /** The same for pairs. */
-function gatherPairs(
-  source: Float32Array,
-  from: number,
-  { vectors, steps }: Moving,
-  u0: number,
-  us: number,
-  p: number,
-  ps: number,
-): void {
+const gatherPairs: Gather = (source, from, { vectors, steps }, u0, us, p, ps) => {
   const last = u0 + us - 1;
   let w = lanes * ps;
   for (let u = u0; u <= last; u += 2 * rows) {
@@ -237,7 +231,7 @@ function gatherPairs(
       scratch[w + 1] = source[x2 + step] + secondUnit * source[x3 + step];
     }
   }
-}
+};
 
 /** Sums of the staying panel at `j` of the scratch and the moving one at `i`, to `at` there, or added to what is there. */
 export function tile(j: number, i: number, k: number, at: number, resume: boolean): void {

@@ -22,31 +22,7 @@ import {
 import { emitCells, emitColumns } from "./kernels/vector-walk.ts";
 import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
-interface Blocks {
-  readonly outerKept: number;
-  readonly outerReduced: number;
-  readonly kept: number;
-  readonly reduced: number;
-}
-
-/** Undefined where more than four alternations are left, or nothing is there. */
-function blocksOf(shape: readonly number[], axes: readonly number[]): Blocks | undefined {
-  const gone = new Set(axes);
-  const sizes = [1, 1, 1, 1];
-  // From the last axis on: even places count reduced axes, odd ones kept.
-  let place = 0;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 0) return undefined;
-    if (shape[i] === 1) continue;
-    if (gone.has(i) !== (place % 2 === 0)) place++;
-    if (place > 3) return undefined;
-    sizes[place] *= shape[i];
-  }
-  const [reduced, kept, outerReduced, outerKept] = sizes;
-  return { outerKept, outerReduced, kept, reduced };
-}
-
-function reduceStep(reduction: Reduction, b: Blocks): WasmStep {
+function reduceStep(reduction: Reduction, b: ops.ReducedBlocks): WasmStep {
   const { outerKept, outerReduced, kept, reduced } = b;
   return {
     emit(e) {
@@ -94,7 +70,7 @@ const reductions: readonly (readonly [typeof ops.reduceSum, Omit<Reduction, "nam
 const reduceKernel = ([op, reduction]: (typeof reductions)[number]): Kernel<WasmStep> =>
   wasmKernel(op, `wasm/${op.op.name}/blocks`, ([x, axes], _, attrs) => {
     const list = axes?.constant && toNumbers(axes.constant);
-    const b = blocksOf(x.shape, ops.reducedAxes(op.op.name, x.shape.length, list, attrs));
+    const b = ops.blocksOf(x.shape, ops.reducedAxes(op.op.name, x.shape.length, list, attrs));
     return b && x.dtype === "f32" ? reduceStep({ ...reduction, name: op.op.name }, b) : undefined;
   });
 
