@@ -13,6 +13,9 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   chat: async () => (await import("./chat.ts")).chat,
   compile: async () => (await import("./compile.ts")).compile,
   convert: async () => (await import("./convert.ts")).convert,
+  classify: async () => (await import("./classify.ts")).classify,
+  answer: async () => (await import("./answer.ts")).answer,
+  rank: async () => (await import("./rank.ts")).rank,
   embed: async () => (await import("./embed.ts")).embed,
   transcribe: async () => (await import("./transcribe.ts")).transcribe,
 };

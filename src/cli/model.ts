@@ -3,8 +3,9 @@ import { type DeviceChoice, openDevice } from "../device.ts";
 import type { FetchOptions } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { load } from "../load.ts";
+import type { TaskOptions } from "../tasks/options.ts";
 import { type Arguments, type CliIO, UsageError, wholeNumber } from "./command.ts";
-import { progressBar } from "./progress.ts";
+import { counted, formatMs, progressBar } from "./progress.ts";
 
 export async function deviceOf(args: Arguments): Promise<DeviceChoice | undefined> {
   const name = args.options["device"] as DeviceChoice | undefined;
@@ -22,11 +23,36 @@ export const fetchOptions = (args: Arguments): FetchOptions => ({
   offline: args.options["offline"] === true || undefined,
 });
 
-export async function loadModel(path: string, args: Arguments, io: CliIO): Promise<Session> {
+export const loadModel = (path: string, args: Arguments, io: CliIO): Promise<Session> =>
+  opened(args, io, (options) => load(path, options));
+
+/** What `open` makes with the options of the command line. */
+export async function opened<T>(args: Arguments, io: CliIO, open: (options: TaskOptions) => Promise<T>): Promise<T> {
   const bar = progressBar(io, "loading");
   try {
-    return await load(path, { ...fetchOptions(args), device: await deviceOf(args), onProgress: (p) => bar.update(p) });
+    const device = await deviceOf(args);
+    return await open({ ...fetchOptions(args), device, onProgress: (p) => bar.update(p) });
   } finally {
     bar.done();
   }
 }
+
+/** The texts of the command line after the first `skip` arguments; `-` stands for the lines of the standard input. */
+export async function textsOf(args: Arguments, io: CliIO, skip = 1): Promise<string[]> {
+  const given = args.positionals.slice(skip);
+  if (given.length === 0) throw new UsageError("TEXT is missing");
+  const texts: string[] = [];
+  for (const text of given) {
+    if (text !== "-") texts.push(text);
+    else {
+      let input = "";
+      for await (const chunk of io.stdin) input += chunk;
+      texts.push(...input.split(/\r?\n/).filter((line) => line !== ""));
+    }
+  }
+  return texts;
+}
+
+/** How many texts, how long it took and where: for the standard error. */
+export const timed = (count: number, started: number, session: Session): string =>
+  `${counted(count, "text")} in ${formatMs(performance.now() - started)} on ${session.device.name}\n`;

@@ -21,6 +21,14 @@ export {
   ObjectDetector,
   objectDetection,
 } from "./object-detection.ts";
+export {
+  type Answer,
+  type AnswerOptions,
+  QuestionAnswerer,
+  type QuestionAnsweringOptions,
+  questionAnswering,
+} from "./question-answering.ts";
+export { type RankedText, Reranker, type RerankingOptions, reranking } from "./reranking.ts";
 export { type TextClassificationOptions, TextClassifier, textClassification } from "./text-classification.ts";
 export {
   type ChatMessage,
@@ -38,6 +46,12 @@ export {
   tokensPerSecond,
 } from "./text-generation.ts";
 export {
+  type Entity,
+  type TokenClassificationOptions,
+  TokenClassifier,
+  tokenClassification,
+} from "./token-classification.ts";
+export {
   type Segment,
   type Sound,
   type SoundInput,
@@ -47,3 +61,9 @@ export {
   type TranscriptionOptions,
   transcription,
 } from "./transcription.ts";
+export {
+  ZeroShotClassifier,
+  type ZeroShotClassifyOptions,
+  type ZeroShotOptions,
+  zeroShotClassification,
+} from "./zero-shot-classification.ts";

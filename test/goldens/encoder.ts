@@ -20,13 +20,13 @@ export class NaiveEncoder {
     private readonly w: Matrices,
   ) {}
 
-  /** BertModel: the states after the last layer. Positions beginning with `first`. */
-  bert(tokens: readonly number[], first = 0): Rows {
+  /** BertModel: the states after the last layer. Positions beginning with `first`; types 0 unless given. */
+  bert(tokens: readonly number[], first = 0, types?: readonly number[]): Rows {
     let x: Rows = tokens.map((t, i) => {
       const word = this.row("embeddings.word_embeddings.weight", t);
       const place = this.row("embeddings.position_embeddings.weight", first + i);
       const type = this.w.has("embeddings.token_type_embeddings.weight")
-        ? this.row("embeddings.token_type_embeddings.weight", 0)
+        ? this.row("embeddings.token_type_embeddings.weight", types?.[i] ?? 0)
         : new Float64Array(word.length);
       return this.norm(
         "embeddings.LayerNorm",

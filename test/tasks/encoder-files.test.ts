@@ -1,154 +1,21 @@
 /** Folders of BERT, DistilBERT and RoBERTa with small random weights: vectors, gaps, and what is told of broken ones. */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { fillMask } from "../../src/tasks/fill-mask.ts";
 import { textClassification } from "../../src/tasks/text-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
-import type { HostTensor } from "../../src/tensor/tensor.ts";
-import type { Matrices } from "../goldens/decoder.ts";
-import { NaiveEncoder } from "../goldens/encoder.ts";
-import { bertWeights, randomWeights } from "../models/tiny-encoders.ts";
-
-const root = await mkdtemp(join(tmpdir(), "forwardpass-encoders-"));
-afterAll(() => rm(root, { recursive: true }));
-
-const words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "##s", "dog", "."];
-const cls = 2;
-const [separator, mask] = [3, 4];
-const tokenizer = {
-  version: "1.0",
-  added_tokens: words.slice(0, 5).map((content, id) => ({
-    id,
-    content,
-    special: true,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-  })),
-  normalizer: {
-    type: "BertNormalizer",
-    clean_text: true,
-    handle_chinese_chars: true,
-    strip_accents: null,
-    lowercase: true,
-  },
-  pre_tokenizer: { type: "BertPreTokenizer" },
-  post_processor: {
-    type: "TemplateProcessing",
-    single: [
-      { SpecialToken: { id: "[CLS]", type_id: 0 } },
-      { Sequence: { id: "A", type_id: 0 } },
-      { SpecialToken: { id: "[SEP]", type_id: 0 } },
-    ],
-    pair: [],
-    special_tokens: {
-      "[CLS]": { id: "[CLS]", ids: [cls], tokens: ["[CLS]"] },
-      "[SEP]": { id: "[SEP]", ids: [separator], tokens: ["[SEP]"] },
-    },
-  },
-  decoder: { type: "WordPiece", prefix: "##", cleanup: true },
-  model: {
-    type: "WordPiece",
-    unk_token: "[UNK]",
-    continuing_subword_prefix: "##",
-    max_input_chars_per_word: 100,
-    vocab: Object.fromEntries(words.map((w, i) => [w, i])),
-  },
-};
-
-const shape = { vocabSize: words.length, width: 16, heads: 2, hidden: 24, layers: 2, positions: 12 };
-const config = { ...shape, epsilon: 1e-5, activation: "gelu" } as const;
-const weights = randomWeights(bertWeights(config, 3));
-const naive = new NaiveEncoder(config, weights as unknown as Matrices);
-
-const bertJson = {
-  model_type: "bert",
-  vocab_size: shape.vocabSize,
-  hidden_size: shape.width,
-  num_attention_heads: shape.heads,
-  intermediate_size: shape.hidden,
-  num_hidden_layers: shape.layers,
-  max_position_embeddings: shape.positions,
-  layer_norm_eps: config.epsilon,
-  hidden_act: "gelu",
-};
-/** Names as their checkpoints have them. */
-const kinds: Record<string, { json: object; name: (bert: string) => string; first: number; types: boolean }> = {
-  bert: {
-    json: bertJson,
-    name: (n) => (/^(embeddings|encoder|pooler)/.test(n) ? `bert.${n}` : n),
-    first: 0,
-    types: true,
-  },
-  distilbert: {
-    json: {
-      model_type: "distilbert",
-      vocab_size: shape.vocabSize,
-      dim: shape.width,
-      n_heads: shape.heads,
-      hidden_dim: shape.hidden,
-      n_layers: shape.layers,
-      max_position_embeddings: shape.positions,
-      layer_norm_eps: config.epsilon,
-      activation: "gelu",
-    },
-    name: (n) =>
-      n
-        .replace(/^embeddings/, "distilbert.embeddings")
-        .replace(/^encoder\.layer\.(\d)\.attention\.self\.(.)\w+/, "distilbert.transformer.layer.$1.attention.$2_lin")
-        .replace(/^encoder\.layer\.(\d)\.attention\.output\.dense/, "distilbert.transformer.layer.$1.attention.out_lin")
-        .replace(/^encoder\.layer\.(\d)\.attention\.output\.LayerNorm/, "distilbert.transformer.layer.$1.sa_layer_norm")
-        .replace(/^encoder\.layer\.(\d)\.intermediate\.dense/, "distilbert.transformer.layer.$1.ffn.lin1")
-        .replace(/^encoder\.layer\.(\d)\.output\.dense/, "distilbert.transformer.layer.$1.ffn.lin2")
-        .replace(/^encoder\.layer\.(\d)\.output\.LayerNorm/, "distilbert.transformer.layer.$1.output_layer_norm")
-        .replace("cls.predictions.transform.dense", "vocab_transform")
-        .replace("cls.predictions.transform.LayerNorm", "vocab_layer_norm")
-        .replace("cls.predictions.bias", "vocab_projector.bias")
-        .replace("pooler.dense", "pre_classifier"),
-    first: 0,
-    types: false,
-  },
-  roberta: {
-    json: { ...bertJson, model_type: "roberta", pad_token_id: 1 },
-    name: (n) =>
-      (/^(embeddings|encoder)/.test(n) ? `roberta.${n}` : n)
-        .replace("cls.predictions.transform.dense", "lm_head.dense")
-        .replace("cls.predictions.transform.LayerNorm", "lm_head.layer_norm")
-        .replace("cls.predictions.bias", "lm_head.bias")
-        .replace(/^classifier/, "classifier.out_proj")
-        .replace("pooler.dense", "classifier.dense"),
-    first: 2,
-    types: true,
-  },
-};
-
-async function folderOf(kind: string, more: Record<string, object> = {}): Promise<string> {
-  const path = await mkdtemp(join(root, `${kind}-`));
-  const { json, name, types } = kinds[kind];
-  const stored = new Map<string, HostTensor>(
-    [...weights].filter(([n]) => types || !n.includes("token_type")).map(([n, t]) => [name(n), t]),
-  );
-  await writeFile(join(path, "model.safetensors"), writeSafetensors(stored));
-  const files: Record<string, object> = { "config.json": json, "tokenizer.json": tokenizer, ...more };
-  for (const [file, content] of Object.entries(files)) {
-    await mkdir(join(path, file, ".."), { recursive: true });
-    await writeFile(join(path, file), JSON.stringify(content));
-  }
-  return path;
-}
+import { bertJson, cls, folderOf, kinds, mask, naiveOf, separator, tokenizer, weights } from "./encoder-folders.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
 const sentence = "The cats sat on the mat.";
 const tokens = [cls, 5, 6, 10, 7, 8, 5, 9, 12, separator];
 
-for (const [kind, { first, types }] of Object.entries(kinds))
+for (const [kind, { first }] of Object.entries(kinds))
   describe(kind, () => {
-    const own = types ? naive : new NaiveEncoder(config, withoutTypes() as unknown as Matrices);
+    const own = naiveOf(kind);
 
     test("mean and first-token vectors, of length 1 or as they are", async () => {
       const states = own.bert(tokens, first);
@@ -210,10 +77,6 @@ for (const [kind, { first, types }] of Object.entries(kinds))
       expect(best.score).toBeCloseTo(1 / (1 + Math.exp(-best.logit)), 6);
     });
   });
-
-function withoutTypes(): Map<string, HostTensor> {
-  return new Map([...weights].filter(([n]) => !n.includes("token_type")));
-}
 
 test("folders that lack something, or hold something else, are told", async () => {
   const open = (files: Record<string, object>) => folderOf("bert", files).then((path) => embeddings(path, options));

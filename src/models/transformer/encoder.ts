@@ -23,12 +23,25 @@ export type EncoderHead =
   /** `logits` f32 [batch, rows, vocabSize]: what words could stand at the tokens that the input `rows` i32 [rows] names. */
   | { readonly kind: "words" }
   /** `logits` f32 [batch, 1, classes] of each text, from its first token. */
-  | { readonly kind: "classes"; readonly classes: number; readonly activation: "tanh" | "relu" };
+  | {
+      readonly kind: "classes";
+      readonly classes: number;
+      readonly activation: "tanh" | "relu";
+      readonly pairs?: boolean;
+    }
+  /** `logits` f32 [batch, tokens, classes] of each token, by the weights of this name. */
+  | {
+      readonly kind: "tokens";
+      readonly classes: number;
+      readonly name: "classifier" | "qa_outputs";
+      readonly pairs?: boolean;
+    };
 
 /**
  * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM
  * and BertForSequenceClassification. Inputs: `tokens` i32 [batch, tokens]; `positions` i32 [1, tokens], rows of the position table; `mask` bool
- * [batch, 1, 1, tokens], false for padding. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
+ * [batch, 1, 1, tokens], false for padding. Where the head takes `pairs` and the model tells their texts apart, `types` i32 [batch, tokens],
+ * 0 for the first text and 1 for the second. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
  * @throws InputError for a weight that is missing, ShapeError for one of another shape
  */
 export function transformerEncoder(config: EncoderConfig, weights: Weights, head: EncoderHead): Graph {
@@ -42,7 +55,11 @@ export function transformerEncoder(config: EncoderConfig, weights: Weights, head
       const embeddings = b.named("embeddings.word_embeddings.weight", [vocabSize, width]);
       const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
       let x = add(gather(embeddings, tokens), gather(table, input("positions", "i32", [1, "tokens"])));
-      if (weights.has("embeddings.token_type_embeddings.weight")) {
+      const typeCount = weights.get("embeddings.token_type_embeddings.weight")?.shape[0] ?? 0;
+      if (typeCount > 1 && "pairs" in head && head.pairs) {
+        const types = b.named("embeddings.token_type_embeddings.weight", [typeCount, width]);
+        x = add(x, gather(types, input("types", "i32", ["batch", "tokens"])));
+      } else if (typeCount > 0) {
         // All tokens are of the first type.
         const types = weightOf(weights, "embeddings.token_type_embeddings.weight", [-1, width]);
         const first = (types.data as Float32Array).slice(0, width);
@@ -70,6 +87,8 @@ export function transformerEncoder(config: EncoderConfig, weights: Weights, head
           const bias = b.named("cls.predictions.bias", [vocabSize]);
           return { hidden: x, logits: matmul(y, embeddings, bias, undefined, { transposeB: true }) };
         }
+        case "tokens":
+          return { hidden: x, logits: b.linear(head.name, x, [head.classes, width]) };
         case "classes": {
           const first = gather(x, weight({ dtype: "i32", shape: [1], data: Int32Array.of(0) }), { axis: 1 });
           const y = b.linear("pooler.dense", first, [width, width], { activation: { kind: head.activation } });

@@ -28,6 +28,8 @@ export interface EncoderFile {
   /** Whether a text may have several. */
   readonly severalLabels: boolean;
   readonly classActivation: "tanh" | "relu";
+  /** What the weights were saved as, `BertForTokenClassification`. */
+  readonly architectures: readonly string[];
 }
 
 export interface EncoderOptions {
@@ -54,7 +56,7 @@ const bertNames: readonly [RegExp, string][] = [
   [/^classifier\.out_proj\./, "classifier."],
 ];
 /** Of these, what graphs use: the projection to words is the embedding again. */
-const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier)/;
+const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier|qa_outputs)/;
 
 const known = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
 
@@ -98,6 +100,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     labels: labelsIn(json),
     severalLabels: json["problem_type"] === "multi_label_classification",
     classActivation: kind === "distilbert" ? "relu" : "tanh",
+    architectures: Array.isArray(json["architectures"]) ? json["architectures"].map(String) : [],
   };
 }
 
@@ -143,7 +146,11 @@ export function encodeText(
 }
 
 /** Inputs for texts of at most `length` tokens, padded to it. */
-export function encoderInputs({ firstPosition, config }: EncoderFile, texts: readonly number[][], length: number) {
+export function encoderInputs(
+  { firstPosition, config }: EncoderFile,
+  texts: readonly (readonly number[])[],
+  length: number,
+) {
   const batch = texts.length;
   const tokens = new Int32Array(batch * length);
   const mask = new Uint8Array(batch * length);

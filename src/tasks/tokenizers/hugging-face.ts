@@ -7,7 +7,7 @@ import { byteOf } from "./byte-level.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 interface PeerTokenizer {
-  encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] };
+  encode(text: string, options?: object): { ids: number[]; token_type_ids?: number[] };
   id_to_token(id: number): string | undefined;
   token_to_id(token: string): number | undefined;
   get_added_tokens_decoder(): Map<number, { content: string; special: boolean }>;
@@ -68,6 +68,21 @@ export class HuggingFaceTokenizer implements Tokenizer {
   /** Special tokens are taken for what they say in any text: the peer knows no other way. */
   encode(text: string, { begin = true }: EncodeOptions = {}): number[] {
     return this.peer.encode(text, { add_special_tokens: begin }).ids;
+  }
+
+  /** @throws FormatError where the file does not say how texts go together */
+  pair(first: string, second: string): { ids: number[]; types: number[] } {
+    // The peer takes an empty text for none: another one stands for it, and is taken out.
+    const filler = second === "" ? "." : "";
+    const { ids, token_type_ids: given } = this.peer.encode(first, {
+      text_pair: second || filler,
+      return_token_type_ids: true,
+    });
+    if (ids.length === 0) throw new FormatError("tokenizer.json does not say how two texts go together");
+    const types = given ?? ids.map(() => 0);
+    const extra = filler && this.encode(filler, { begin: false }).length;
+    if (extra) for (const list of [ids, types]) list.splice(list.length - 1 - extra, extra);
+    return { ids, types };
   }
 
   bytes(token: number): Uint8Array {

@@ -16,6 +16,8 @@ export interface Tokenizer {
   /** The tokens an answer ends with. */
   readonly end: ReadonlySet<number>;
   encode(text: string, options?: EncodeOptions): number[];
+  /** Two texts as an encoder takes them together, with its marks around them; of each token the text, 0 or 1, by the model's rule. */
+  pair?(first: string, second: string): { ids: number[]; types: number[] };
   /** The bytes a token stands for: none for special tokens. They may be part of a character. */
   bytes(token: number): Uint8Array;
   /** The name of a special token, `<|eot_id|>`. */

@@ -1,0 +1,192 @@
+/** Encoders with a head, from safetensors or as ONNX graphs: tokens of texts to logits. */
+import { openDevice } from "../../device.ts";
+import { ModelFolder } from "../../formats/folder.ts";
+import type { ByteSource, SourceInput } from "../../formats/source.ts";
+import { compile, type Session } from "../../graph/session.ts";
+import { sourceOptions } from "../../load.ts";
+import { type EncoderHead, transformerEncoder } from "../../models/transformer/encoder.ts";
+import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
+import { openGraph } from "../onnx-model.ts";
+import type { TaskOptions } from "../options.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import { batchesOf, type EncoderFile, encoderInputs, readEncoder, tokenizerOf } from "./encoder.ts";
+
+/** A text, or a pair of texts with what tells them apart (0 and 1). */
+export interface TokenizedText {
+  readonly ids: readonly number[];
+  readonly types?: readonly number[];
+}
+
+export interface TextRunner {
+  readonly session: Session;
+  readonly tokenizer: Tokenizer;
+  /** Longer texts have to be cut. */
+  readonly maxTokens: number;
+  readonly labels?: readonly string[];
+  scoring(classes: number): Scoring;
+  /** Logits of each text: [classes], of its tokens [tokens, classes], or of its tokens as beginning and end [tokens, 2]. */
+  run(texts: readonly TokenizedText[], signal?: AbortSignal): Promise<Float32Array[]>;
+}
+
+/** What the head judges: whole texts, their tokens, or where an answer begins and ends. */
+export type HeadKind = "classes" | "tokens" | "span";
+const savedAs: Readonly<Record<HeadKind, string>> = {
+  classes: "ForSequenceClassification",
+  tokens: "ForTokenClassification",
+  span: "ForQuestionAnswering",
+};
+
+export interface RunnerOptions extends TaskOptions {
+  tokenizer?: Tokenizer;
+}
+
+/**
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export async function openTextRunner(model: SourceInput, kind: HeadKind, options: RunnerOptions): Promise<TextRunner> {
+  const folder = await ModelFolder.openConfigured(model, sourceOptions(options));
+  const { anchor } = folder;
+  if (anchor.name.endsWith(".onnx")) return openExported(anchor, folder, kind, options);
+  if (await folder.hasWeights()) return openNative(folder, kind, options);
+  const graph = await folder.graph("model");
+  if (!graph) throw new InputError(`${folder.name}: there is neither model.safetensors nor model.onnx beside it`);
+  return openExported(graph, folder, kind, options);
+}
+
+function checkKind(name: string, architectures: unknown, kind: HeadKind): void {
+  const list = Array.isArray(architectures) ? architectures.map(String) : [];
+  const other = Object.values(savedAs).filter((end) => end !== savedAs[kind]);
+  if (list.some((a) => a.endsWith(savedAs[kind])) || !list.some((a) => other.some((end) => a.endsWith(end)))) return;
+  throw new InputError(`${name}: the model is a ${list.join(", ")}; this task takes one "${savedAs[kind]}"`);
+}
+
+async function openNative(folder: ModelFolder, kind: HeadKind, options: RunnerOptions): Promise<TextRunner> {
+  const file = await readEncoder(folder, options);
+  checkKind(folder.name, file.architectures, kind);
+  const name = kind === "span" ? "qa_outputs" : "classifier";
+  const classes = file.weights.get(`${name}.weight`)?.shape[0];
+  if (classes === undefined)
+    throw new InputError(`${folder.name}: the model has no classifier ("${name}.weight"); is it made for this task?`);
+  const head: EncoderHead =
+    kind === "classes"
+      ? { kind, classes, activation: file.classActivation, pairs: true }
+      : { kind: "tokens", classes, name, pairs: true };
+  const session = await compile(transformerEncoder(file.config, file.weights, head), {
+    device: await openDevice(options.device, options),
+    ownsWeights: folder.local,
+  });
+  return {
+    session,
+    tokenizer: file.tokenizer,
+    maxTokens: file.maxTokens,
+    labels: file.labels,
+    scoring: () => (file.severalLabels || classes === 1 ? "sigmoid" : "softmax"),
+    run: (texts, signal) => runBatches(session, file, kind === "classes" ? undefined : classes, texts, signal),
+  };
+}
+
+/** Texts of about one length together. With `perToken` classes of each token, else one row a text. */
+async function runBatches(
+  session: Session,
+  file: EncoderFile,
+  perToken: number | undefined,
+  texts: readonly TokenizedText[],
+  signal?: AbortSignal,
+): Promise<Float32Array[]> {
+  const results = new Array<Float32Array>(texts.length);
+  const typed = session.inputs.some((p) => p.name === "types");
+  for (const { length, members } of batchesOf(texts.map((t) => t.ids.length))) {
+    const batch = members.map((i) => texts[i]);
+    const inputs: Record<string, HostTensor> = encoderInputs(
+      file,
+      batch.map((t) => t.ids),
+      length,
+    );
+    if (typed) {
+      const types = new Int32Array(batch.length * length);
+      batch.forEach((t, b) => {
+        if (t.types) types.set(t.types, b * length);
+      });
+      inputs["types"] = { dtype: "i32", shape: [batch.length, length], data: types };
+    }
+    const { logits } = await session.run(inputs, { signal });
+    const size = logits.data.length / batch.length;
+    members.forEach((i, k) => {
+      const used = perToken === undefined ? size : texts[i].ids.length * perToken;
+      results[i] = (logits.data as Float32Array).slice(k * size, k * size + used);
+    });
+  }
+  return results;
+}
+
+/** What graphs of encoders call their inputs. */
+const inputNames = ["input_ids", "attention_mask", "token_type_ids"];
+
+async function openExported(
+  source: ByteSource,
+  folder: ModelFolder,
+  kind: HeadKind,
+  options: RunnerOptions,
+): Promise<TextRunner> {
+  const config = (await folder.optionalJson("config.json")) ?? {};
+  checkKind(source.name, config["architectures"], kind);
+  const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
+  const { session } = await openGraph(source, options);
+  const fail = (message: string): never => {
+    session.dispose();
+    throw new UnsupportedOpError(`${source.name}: ${message}`);
+  };
+  const strange = session.inputs.find((p) => !inputNames.includes(p.name));
+  if (strange || !session.inputs.some((p) => p.name === inputNames[0]))
+    fail(`takes ${session.inputs.map((p) => p.name).join(", ")}; an encoder of texts takes ${inputNames.join(", ")}`);
+  // The beginning before the end, as graphs name them.
+  const outputs = session.outputs.map((p) => p.name).sort((a, b) => Number(/end/.test(a)) - Number(/end/.test(b)));
+  if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
+  const positions = typeof config["max_position_embeddings"] === "number" ? config["max_position_embeddings"] : 512;
+  // RoBERTa's tables begin after the padding token's number.
+  const maxTokens = /roberta|camembert/.test(String(config["model_type"])) ? positions - 2 : positions;
+  const several = config["problem_type"] === "multi_label_classification";
+  return {
+    session,
+    tokenizer,
+    maxTokens,
+    labels: labelsIn(config),
+    scoring: (classes) => (several ? "sigmoid" : scoringOf(session, outputs[0], classes)),
+    async run(texts, signal) {
+      const results: Float32Array[] = [];
+      // One by one, as long as they are: padding would change what dynamic quantisation rounds.
+      for (const text of texts) {
+        const given = await session.run(tokenInputs(session, text), { signal });
+        const [first, second] = outputs.map((name) => given[name].data as Float32Array);
+        results.push(kind === "span" ? interleaved(first, second) : first.slice());
+      }
+      return results;
+    },
+  };
+}
+
+const interleaved = (a: Float32Array, b: Float32Array): Float32Array =>
+  Float32Array.from({ length: 2 * a.length }, (_, i) => (i % 2 ? b : a)[i >> 1]);
+
+function tokenInputs({ inputs }: Session, { ids, types }: TokenizedText): Record<string, HostTensor> {
+  const values: Record<string, (id: number, i: number) => number> = {
+    input_ids: (id) => id,
+    attention_mask: () => 1,
+    token_type_ids: (_, i) => types?.[i] ?? 0,
+  };
+  return Object.fromEntries(
+    inputs.map(({ name, dtype }): [string, HostTensor] => {
+      const row = ids.map(values[name]);
+      const shape = [1, row.length];
+      return [
+        name,
+        dtype === "i32"
+          ? { dtype, shape, data: Int32Array.from(row) }
+          : { dtype: "i64", shape, data: BigInt64Array.from(row, BigInt) },
+      ];
+    }),
+  );
+}

@@ -1,0 +1,72 @@
+/** Reranking: how well texts answer a query, read together with it (a cross-encoder). */
+import type { SourceInput } from "../formats/source.ts";
+import type { Session } from "../graph/session.ts";
+import { InputError } from "../tensor/errors.ts";
+import { encodePair } from "./language/pieces.ts";
+import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
+import type { TaskOptions } from "./options.ts";
+import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+
+export interface RerankingOptions extends TaskOptions {
+  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
+  tokenizer?: Tokenizer;
+}
+
+export interface RankedText {
+  readonly text: string;
+  /** Its place among the texts. */
+  readonly index: number;
+  /** 0 to 1. */
+  readonly score: number;
+  /** What the model gave. */
+  readonly logit: number;
+}
+
+/**
+ * Loads a cross-encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head
+ * of one class), or an ONNX graph with its tokenizer beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export async function reranking(model: SourceInput, options: RerankingOptions = {}): Promise<Reranker> {
+  return new Reranker(await openTextRunner(model, "classes", options));
+}
+
+export class Reranker {
+  constructor(private readonly runner: TextRunner) {}
+
+  get session(): Session {
+    return this.runner.session;
+  }
+
+  /**
+   * The texts, the best answer first. Texts that are too long are cut.
+   * @throws InputError for anything but texts, a query too long, or a model of several classes; the signal's reason when aborted
+   */
+  async rank(
+    query: string,
+    texts: readonly string[],
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<RankedText[]> {
+    if (typeof query !== "string" || !Array.isArray(texts) || texts.some((t) => typeof t !== "string"))
+      throw new InputError("rank: takes a query and an array of texts");
+    const inputs = texts.map((text) => encodePair(this.runner, query, text, "second"));
+    const results = await this.runner.run(inputs, signal);
+    return results
+      .map((logits, index) => {
+        if (logits.length !== 1)
+          throw new InputError(`rank: a reranker has one class, this model has ${logits.length}`);
+        const [logit] = logits;
+        return { text: texts[index], index, logit, score: 1 / (1 + Math.exp(-logit)) };
+      })
+      .sort((a, b) => b.logit - a.logit);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

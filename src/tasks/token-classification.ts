@@ -1,0 +1,124 @@
+/** Token classification: names, places and the like in a text. */
+import type { SourceInput } from "../formats/source.ts";
+import type { Session } from "../graph/session.ts";
+import { InputError } from "../tensor/errors.ts";
+import { type LabelScore, numbered, ranked } from "./classes.ts";
+import { type Piece, piecesOf } from "./language/pieces.ts";
+import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
+import type { TaskOptions } from "./options.ts";
+import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+
+export interface TokenClassificationOptions extends TaskOptions {
+  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
+  tokenizer?: Tokenizer;
+  /** Names of the classes in order. Default: `id2label` of `config.json`. */
+  labels?: readonly string[];
+}
+
+/** Words that belong together, and what they are. */
+export interface Entity {
+  /** Without what says beginning or inside: `PER` for `B-PER`. */
+  readonly label: string;
+  readonly text: string;
+  /** `text.slice(start, end)` is it. */
+  readonly start: number;
+  readonly end: number;
+  /** 0 to 1: the mean of its words'. */
+  readonly score: number;
+}
+
+/**
+ * Loads a tagger: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head for
+ * tokens), or an ONNX graph from `input_ids` to logits, with its tokenizer beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export async function tokenClassification(
+  model: SourceInput,
+  options: TokenClassificationOptions = {},
+): Promise<TokenClassifier> {
+  return new TokenClassifier(await openTextRunner(model, "tokens", options), options.labels);
+}
+
+interface Tagged extends Piece {
+  readonly best: LabelScore;
+}
+
+export class TokenClassifier {
+  constructor(
+    private readonly runner: TextRunner,
+    private readonly labels?: readonly string[],
+  ) {}
+
+  get session(): Session {
+    return this.runner.session;
+  }
+
+  /**
+   * What the text names, in its order; words that are nothing (`O`) are left out. A word is what its first piece is. Words of
+   * one label side by side are one entity, where the model's labels say beginning and inside (`B-PER`, `I-PER`). Texts of any
+   * length are judged part by part.
+   * @throws InputError for anything but a text, or labels that do not fit; the signal's reason when aborted
+   */
+  async classify(text: string, { signal }: { signal?: AbortSignal } = {}): Promise<Entity[]> {
+    if (typeof text !== "string") throw new InputError("classify: takes a text");
+    const { tokenizer, maxTokens } = this.runner;
+    const marks = tokenizer.encode("");
+    const pieces = piecesOf(tokenizer, text);
+    const parts = partsOf(pieces, maxTokens - marks.length);
+    // One mark stands behind the text, the others before it.
+    const inputs = parts.map((p) => ({ ids: [...marks.slice(0, -1), ...p.map((t) => t.id), ...marks.slice(-1)] }));
+    const results = await this.runner.run(inputs, signal);
+    const tagged = parts.flatMap((part, n) => {
+      const classes = results[n].length / inputs[n].ids.length;
+      const { labels = this.runner.labels ?? numbered(classes) } = this;
+      return part.map((piece, i): Tagged => {
+        const at = (marks.length - 1 + i) * classes;
+        return { ...piece, best: ranked(results[n].subarray(at, at + classes), labels, "softmax")[0] };
+      });
+    });
+    return entitiesOf(text, tagged);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** At most `length` pieces together, cut between words where it can be. */
+function partsOf(pieces: readonly Piece[], length: number): Piece[][] {
+  const parts: Piece[][] = [];
+  for (let at = 0; at < pieces.length; ) {
+    let end = Math.min(at + length, pieces.length);
+    while (end < pieces.length && end > at + 1 && pieces[end].continues) end--;
+    parts.push(pieces.slice(at, end));
+    at = end;
+  }
+  return parts;
+}
+
+function entitiesOf(text: string, tagged: readonly Tagged[]): Entity[] {
+  const words: { label: string; start: number; end: number; scores: number[] }[] = [];
+  for (const { best, start, end, continues } of tagged) {
+    const last = words.at(-1);
+    if (continues && last) {
+      last.end = end;
+      continue;
+    }
+    const [, mark, label] = /^(?:([BI])-)?(.*)$/s.exec(best.label)!;
+    if (last?.label === label && mark === "I") {
+      last.end = end;
+      last.scores.push(best.score);
+    } else words.push({ label, start, end, scores: [best.score] });
+  }
+  return words
+    .filter((word) => word.label !== "O")
+    .map(({ label, start, end, scores }) => {
+      const score = scores.reduce((a, b) => a + b, 0) / scores.length;
+      return { label, text: text.slice(start, end), start, end, score };
+    });
+}

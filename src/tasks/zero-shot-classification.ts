@@ -1,0 +1,95 @@
+/** Zero-shot classification: labels of your own, judged by a model that knows what follows from a text. */
+import type { SourceInput } from "../formats/source.ts";
+import type { Session } from "../graph/session.ts";
+import { InputError } from "../tensor/errors.ts";
+import { type LabelScore, ranked } from "./classes.ts";
+import { encodePair } from "./language/pieces.ts";
+import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
+import type { TaskOptions } from "./options.ts";
+import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+
+export interface ZeroShotOptions extends TaskOptions {
+  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
+  tokenizer?: Tokenizer;
+}
+
+export interface ZeroShotClassifyOptions {
+  /** A sentence with `{}` for the label. Default: "This example is {}." */
+  hypothesis?: string;
+  /** Whether several labels may be right: each then stands alone. Default false: scores add up to 1. */
+  several?: boolean;
+  signal?: AbortSignal;
+}
+
+/**
+ * Loads a model of natural language inference: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT,
+ * RoBERTa with a head for sequences), or an ONNX graph with its tokenizer beside it. Its classes are `entailment`,
+ * `contradiction` and, mostly, `neutral`.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export async function zeroShotClassification(
+  model: SourceInput,
+  options: ZeroShotOptions = {},
+): Promise<ZeroShotClassifier> {
+  const runner = await openTextRunner(model, "classes", options);
+  const at = (pattern: RegExp): number => runner.labels?.findIndex((label) => pattern.test(label)) ?? -1;
+  const [entailment, contradiction] = [at(/^entail/i), at(/^(contradict|not.entail)/i)];
+  if (entailment < 0 || contradiction < 0) {
+    runner.session.dispose();
+    const names = runner.labels?.join(", ") ?? "without names";
+    throw new InputError(`zero-shot classification takes a model of inference; the classes of this one are ${names}`);
+  }
+  return new ZeroShotClassifier(runner, entailment, contradiction);
+}
+
+export class ZeroShotClassifier {
+  constructor(
+    private readonly runner: TextRunner,
+    private readonly entailment: number,
+    private readonly contradiction: number,
+  ) {}
+
+  get session(): Session {
+    return this.runner.session;
+  }
+
+  /**
+   * The labels, the likeliest first; `index` is the place in `labels`, `logit` that of entailment. A text that is too long is cut.
+   * @throws InputError for anything but a text and labels; the signal's reason when aborted
+   */
+  async classify(
+    text: string,
+    labels: readonly string[],
+    { hypothesis = "This example is {}.", several = false, signal }: ZeroShotClassifyOptions = {},
+  ): Promise<LabelScore[]> {
+    if (typeof text !== "string" || !Array.isArray(labels) || labels.some((l) => typeof l !== "string"))
+      throw new InputError("classify: takes a text and an array of labels");
+    if (!hypothesis.includes("{}")) throw new InputError(`classify: the hypothesis has no {} for the label`);
+    const inputs = labels.map((label) =>
+      encodePair(
+        this.runner,
+        text,
+        hypothesis.replace("{}", () => label),
+        "first",
+      ),
+    );
+    const results = await this.runner.run(inputs, signal);
+    const entailed = results.map((logits) => logits[this.entailment]);
+    if (!several) return ranked(entailed, labels, "softmax");
+    return results
+      .map((logits, index) => {
+        const [logit, against] = [logits[this.entailment], logits[this.contradiction]];
+        return { label: labels[index], index, logit, score: 1 / (1 + Math.exp(against - logit)) };
+      })
+      .sort((a, b) => b.score - a.score);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,91 @@
+/** `classify`, `answer` and `rank` on folders with small random weights. */
+import { PassThrough, Readable } from "node:stream";
+import { describe, expect, test } from "vitest";
+import { main } from "../../src/cli/main.ts";
+import { questionAnswering } from "../../src/tasks/question-answering.ts";
+import { textClassification } from "../../src/tasks/text-classification.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { bertJson, folderOf, shape, weights } from "../tasks/encoder-folders.ts";
+
+async function run(argv: string[], input = ""): Promise<{ code: number; out: string; err: string }> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const argvs = [...argv, "--device", "wasm", "--threads", "1"];
+  const code = await main(argvs, { stdout, stderr, stdin: Readable.from([input]) as never });
+  return { code, out: String(stdout.read() ?? ""), err: String(stderr.read() ?? "") };
+}
+const named = (...labels: string[]) => ({
+  "config.json": { ...bertJson, id2label: Object.fromEntries(labels.entries()) },
+});
+
+describe("classify", () => {
+  test("labels texts, of the command line and the standard input", async () => {
+    const path = await folderOf("bert", named("calm", "glad", "sad"));
+    using model = await textClassification(path, { device: "wasm", threads: 1 });
+    const [[best], [other]] = await model.classify(["the cat sat", "dog"]);
+    const { code, out, err } = await run(["classify", path, "the cat sat", "-"], "dog\n");
+    expect(code).toBe(0);
+    expect(out.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
+      [best.label, best.score.toFixed(3), "the cat sat"],
+      [other.label, other.score.toFixed(3), "dog"],
+      [""],
+    ]);
+    expect(err).toMatch(/2 texts in .* on wasm/);
+    const json = JSON.parse((await run(["classify", path, "dog", "--json"])).out);
+    expect(json[0].labels[0].label).toBe(other.label);
+    expect(json[0].labels[0].score).toBeCloseTo(other.score, 5);
+  });
+
+  test("by labels of one's own, and what is named", async () => {
+    const nli = await folderOf("bert", named("contradiction", "neutral", "entailment"));
+    const own = await run(["classify", nli, "the cat sat", "--labels", "cat, dog", "--json"]);
+    expect(
+      JSON.parse(own.out)[0]
+        .labels.map((l: { label: string }) => l.label)
+        .sort(),
+    ).toEqual(["cat", "dog"]);
+    const ner = await folderOf("bert", named("A", "B", "C"));
+    expect(
+      (await run(["classify", ner, "the cats sat", "--entities"])).out.split("\n").map((l) => l.split(/ {2,}/)[2]),
+    ).toEqual(["the", "cats", "sat", undefined]);
+    const nothing = await folderOf("bert", named("O", "O", "O"));
+    expect((await run(["classify", nothing, "the", "--entities"])).out).toBe("(nothing is named)\n");
+  });
+
+  test("mistakes are told", async () => {
+    const path = await folderOf("bert");
+    expect((await run(["classify", path])).code).toBe(2);
+    expect((await run(["classify", path, "x", "--labels", "a,,b"])).err).toMatch(/--labels takes names/);
+    expect((await run(["classify", path, "x", "--labels", "a"])).err).toMatch(/model of inference/);
+  });
+});
+
+test("answer", async () => {
+  const path = await folderOf("bert");
+  using model = await questionAnswering(path, { device: "wasm", threads: 1 });
+  const want = await model.answer("the dog", "the cat\nsat on");
+  const got = await run(["answer", path, "the dog", "-"], "the cat\nsat on\n");
+  expect(got.out).toBe(want ? `${want.text}  ${want.score.toFixed(3)}\n` : "(there is no answer in the text)\n");
+  expect((await run(["answer", path, "the dog", "", "--json"])).out).toBe("null\n");
+  expect((await run(["answer", path, "the dog"])).code).toBe(2);
+});
+
+test("rank", async () => {
+  const one = ["weight", "bias"].map((p): [string, HostTensor] => {
+    const data = (weights.get(`classifier.${p}`)!.data as Float32Array).slice(0, p === "bias" ? 1 : shape.width);
+    return [`classifier.${p}`, { dtype: "f32", shape: p === "bias" ? [1] : [1, shape.width], data }];
+  });
+  const path = await folderOf("bert", {}, new Map(one));
+  const { out, err } = await run(["rank", path, "cat", "the cat", "dog", "mat"]);
+  const lines = out
+    .trim()
+    .split("\n")
+    .map((line) => line.split(/ {2,}/));
+  expect(lines.map(([, text]) => text).sort()).toEqual(["dog", "mat", "the cat"]);
+  expect(lines.map(([score]) => Number(score))).toEqual(lines.map(([score]) => Number(score)).sort((a, b) => b - a));
+  expect(err).toMatch(/3 texts in/);
+  expect(JSON.parse((await run(["rank", path, "cat", "dog", "--json"])).out)[0]).toMatchObject({
+    text: "dog",
+    index: 0,
+  });
+  expect((await run(["rank", path, "cat"])).err).toMatch(/TEXT is missing/);
+});
