@@ -34,6 +34,14 @@ afterEach(() => {
 const shared = (list: readonly { name: string; kind: string }[]): string[] =>
   list.flatMap(({ name, kind }) => (kind === "function" && name !== "run" && name !== "host" ? [name] : []));
 
+test("inputs that grow a little from run to run link few plans anew", async () => {
+  using session = await compile(model, { device: wasm({ threads: 1 }) });
+  const modules = watchModules();
+  for (const n of [20, 21, 22, 23, 24, 20, 21, 22, 23, 24]) await session.run({ x: tensorFrom(n, "f32", [n, width]) });
+  // A plan each, and the first once more: the arena moved for the second.
+  expect(modules).toHaveLength(6);
+});
+
 describe.each([1, 2])("on %i threads", (threads) => {
   test("a second shape compiles its steps alone; results are right whatever plans come and go", async () => {
     const { backend, dispose } =

