@@ -21,6 +21,8 @@ interface BlockMatrix {
 export interface QuantizedMatmulAttrs extends BlockMatrix, EpilogueAttrs {
   /** Rows of the weights: features of the result. */
   n: number;
+  /** Kernels do not round activations. Default false. */
+  exact?: boolean;
 }
 
 export interface QuantizedGatherAttrs extends BlockMatrix {
@@ -53,8 +55,9 @@ function checkMatrix(op: string, w: TensorType, matrix: BlockMatrix, rows: numbe
  * act(x W^T + bias + residual): x f32[..., k] times the [n, k] weights in `w`, which are the bytes of a GGUF tensor, row
  * by row: f32[..., n]. bias: [n]; residual: the result's shape.
  *
- * The reference multiplies the dequantised weights in doubles. Kernels may round each block of 32 elements of x (256 in
- * k-quants) to 8 bits of its largest magnitude, as ggml does; see test/tolerance.ts for the error that allows.
+ * The reference multiplies the dequantised weights in doubles. Unless `exact` is set, kernels may round each block of 32
+ * elements of x (256 in k-quants) to 8 bits of its largest magnitude, as ggml does; see test/tolerance.ts for the error that
+ * allows.
  * @throws ShapeError, DTypeError
  */
 export const quantizedMatmul = /* @__PURE__ */ defineOp({

@@ -93,7 +93,7 @@ interface Operands {
   readonly residual: Operand<"i32">;
 }
 
-/** One m x n x k product with packed B, divided among the threads. @param stored B is in fewer bits, and m more than 1 */
+/** One m x n x k product with packed B, divided among the threads. @param stored B is in fewer bits */
 export function emitProduct(
   e: StepEmitter,
   form: Form,
@@ -101,7 +101,7 @@ export function emitProduct(
   at: Operands,
   stored?: StoredPanels,
 ): void {
-  const fn = gemmFunction(e, form, m === 1, stored);
+  const fn = gemmFunction(e, form, m === 1 && !stored, stored);
   const lda = 4 * k;
   const ldc = 4 * n;
   const { unit, bytes, tail = 0 } = stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };

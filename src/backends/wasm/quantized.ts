@@ -21,7 +21,7 @@ function productOf(
 export const quantizedKernels: WasmKernels = (target) => [
   wasmKernel(quantizedMatmul, "wasm/quantizedMatmul/panels", (inputs, _, attrs) => {
     const p = productOf(target, inputs, attrs);
-    return p && p.m >= p.matrix.manyRows ? panelStep(target, p) : undefined;
+    return p && (attrs.exact || p.m >= p.matrix.manyRows) ? panelStep(target, p) : undefined;
   }),
   wasmKernel(quantizedMatmul, "wasm/quantizedMatmul/dot", (inputs, _, attrs) => {
     const p = productOf(target, inputs, attrs);

@@ -125,7 +125,7 @@ export const quantizedKernels: GpuKernels = (target) => [
   }),
   gpuKernel(quantizedMatmul, "webgpu/quantizedMatmul/dot", (inputs, [y], attrs) => {
     const p = productOf(target, inputs, y, attrs);
-    if (!p || !target.packedDot || p.layout.kind === "floats" || p.layout.block !== 32) return undefined;
+    if (!p || attrs.exact || !target.packedDot || p.layout.kind === "floats" || p.layout.block !== 32) return undefined;
     const declarations = factorCode(p.layout);
     return { ...dotStep({ ...p, declarations, weights }), prepack: [p.layout.prepack] };
   }),
