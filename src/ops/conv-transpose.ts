@@ -22,7 +22,8 @@ export interface ConvTransposeAttrs extends ConvWindowAttrs, EpilogueAttrs {
  * output shape asks for more than the input reaches.
  * @throws ShapeError
  */
-export function convTransposeGeometry(op: string, x: TensorType, w: TensorType, attrs: ConvTransposeAttrs) {
+export function convTransposeGeometry(x: TensorType, w: TensorType, attrs: ConvTransposeAttrs) {
+  const op = "convTranspose";
   const { groups = 1, kernelShape, outputShape, autoPad = "notset" } = attrs;
   if (x.shape.length < 3 || w.shape.length !== x.shape.length)
     shapeError(op, "needs [batch, channels, ...spatial] and weights of the same rank", x, w);
@@ -108,11 +109,11 @@ export const convTranspose = /* @__PURE__ */ defineOp({
   infer([x, w, bias], attrs: ConvTransposeAttrs) {
     expectFloat("convTranspose", x);
     const dtype = sameDType("convTranspose", x, w);
-    const { shape, channelsIn } = convTransposeGeometry("convTranspose", x, w, attrs);
+    const { shape, channelsIn } = convTransposeGeometry(x, w, attrs);
     return checkEpilogue("convTranspose", { dtype, shape }, channelsIn, bias, undefined, attrs.activation);
   },
   reference([x, w, bias], attrs, [y]) {
-    const g = convTransposeGeometry("convTranspose", x, w, attrs);
+    const g = convTransposeGeometry(x, w, attrs);
     const sums = scatter(g, toF64(x), toF64(w));
     const plane = sizeOf(g.window.input);
     applyEpilogue(sums, bias, (i) => Math.floor(i / plane) % g.channelsIn, undefined, attrs.activation);

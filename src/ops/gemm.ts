@@ -5,7 +5,7 @@ import { applyActivation } from "./activation.ts";
 import { expectDType, expectRank, sameDType } from "./check.ts";
 import { checkEpilogue, type EpilogueAttrs } from "./epilogue.ts";
 import { integersOf, storeIntegers } from "./integers.ts";
-import { matmulGeometry, matrixBroadcast, multiply, productDTypes } from "./matmul.ts";
+import { biasStrides, matmulGeometry, multiply, productDTypes } from "./matmul.ts";
 import { defineOp } from "./op.ts";
 
 export interface GemmAttrs extends EpilogueAttrs {
@@ -30,13 +30,13 @@ export const gemm = /* @__PURE__ */ defineOp({
     for (const t of [a, b]) expectRank("gemm", t, 2);
     const dtype = sameDType("gemm", a, b, bias);
     const { m, n } = matmulGeometry("gemm", a, b, attrs);
-    if (bias) matrixBroadcast("gemm", bias, [m, n]);
+    if (bias) biasStrides(bias, [m, n]);
     return checkEpilogue("gemm", { dtype, shape: [m, n] }, n, undefined, residual, attrs.activation);
   },
   reference([a, b, bias, residual], attrs, [y]) {
     const { alpha = 1, beta = 1, activation } = attrs;
     const g = matmulGeometry("gemm", a, b, attrs);
-    const { row, column } = bias ? matrixBroadcast("gemm", bias, y.shape) : { row: 0, column: 0 };
+    const { row, column } = bias ? biasStrides(bias, y.shape) : { row: 0, column: 0 };
     const biasAt = (i: number): number => Math.floor(i / g.n) * row + (i % g.n) * column;
     if (isInteger(y.dtype) && Number.isInteger(alpha) && Number.isInteger(beta)) {
       const product = new Array<bigint>(y.data.length).fill(0n);

@@ -135,10 +135,10 @@ function integerMatmul(
   storeIntegers(product, y);
 }
 
-/** How often one of `shape` repeats to fill [rows, columns]: strides of a unidirectional broadcast. */
-export function matrixBroadcast(op: string, t: TensorType, target: Shape): { row: number; column: number } {
-  const fits = t.shape.length <= 2 && broadcastShapes(op, t.shape, target).every((d, i) => d === target[i]);
-  if (!fits) shapeError(op, `does not broadcast to [${target}]`, t);
+/** Strides of gemm's bias over [rows, columns]: a unidirectional broadcast. */
+export function biasStrides(t: TensorType, target: Shape): { row: number; column: number } {
+  const fits = t.shape.length <= 2 && broadcastShapes("gemm", t.shape, target).every((d, i) => d === target[i]);
+  if (!fits) shapeError("gemm", `does not broadcast to [${target}]`, t);
   const [row, column] = broadcastStrides(t.shape, target);
   return { row, column };
 }

@@ -37,7 +37,7 @@ export const readPads = (x: TensorType, pads: HostTensor, axes?: HostTensor): Pa
  * For every axis, where each position of the result comes from: an index of the input, or -1 for the constant. What
  * negative pads crop is gone before the rest is mirrored or repeated.
  */
-export function padSources(shape: Shape, { begin, end }: Pads, mode: PadAttrs["mode"] = "constant"): Int32Array[] {
+export function padSources(shape: Shape, { begin, end }: Pads, mode: PadAttrs["mode"]): Int32Array[] {
   return shape.map((d, a) => {
     const first = Math.max(0, -begin[a]);
     const n = d - first - Math.max(0, -end[a]);

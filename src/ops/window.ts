@@ -34,16 +34,15 @@ export interface Window {
 export const kernelExtent = (kernel: readonly number[], dilations: readonly number[]): number[] =>
   kernel.map((k, i) => (k - 1) * dilations[i] + 1);
 
-/** A list of one number per spatial axis, checked; `fallback` where there is none. */
+/** A list of one number per spatial axis, checked; `least` for each where there is none. */
 export function perAxis(
   op: string,
   name: string,
   values: readonly number[] | undefined,
   rank: number,
-  fallback: number,
-  least = fallback,
+  least: number,
 ): readonly number[] {
-  if (values === undefined) return new Array<number>(rank).fill(fallback);
+  if (values === undefined) return new Array<number>(rank).fill(least);
   if (values.length !== rank || !values.every((v) => Number.isInteger(v) && v >= least))
     shapeError(op, `${name} [${values}] must be ${rank} whole numbers of at least ${least}`);
   return values;

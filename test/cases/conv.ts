@@ -148,7 +148,7 @@ const transposed = fc
       groups: c.groups,
       outputPadding: outputPadding ? spatial.map((_, i) => (strides?.[i] ?? 1) - 1) : undefined,
     };
-    const natural = convTransposeGeometry("convTranspose", x, w, attrs).window.input;
+    const natural = convTransposeGeometry(x, w, attrs).window.input;
     return opCase(convTranspose, [x, w, bias], {
       ...attrs,
       outputShape: outputShape === undefined ? undefined : natural.map((n) => n + outputShape),

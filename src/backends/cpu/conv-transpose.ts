@@ -35,7 +35,7 @@ const tiled = kernel<HostStep, typeof convTranspose>(
   "cpu/convTranspose/tile2x3",
   ([x, w], [out], attrs) => {
     if (out.dtype !== "f32") return undefined;
-    const g = convTransposeGeometry("convTranspose", x, w, attrs);
+    const g = convTransposeGeometry(x, w, attrs);
     const { window, groups } = g;
     const { input, kernel, strides, dilations, padBegin, padEnd, output } = window;
     const xPlane = sizeOf(output);

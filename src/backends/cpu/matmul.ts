@@ -5,7 +5,7 @@
  */
 import type { EpilogueAttrs } from "../../ops/epilogue.ts";
 import { gemm } from "../../ops/gemm.ts";
-import { type MatmulGeometry, matmul, matmulGeometry, matrixBroadcast } from "../../ops/matmul.ts";
+import { biasStrides, type MatmulGeometry, matmul, matmulGeometry } from "../../ops/matmul.ts";
 import { forEachOffset, sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { HostStep, Kernel, KernelInput, Prepack } from "../backend.ts";
@@ -218,7 +218,7 @@ const gemmBy = (plan: Planner) => (name: string) =>
   kernel<HostStep, typeof gemm>(gemm, name, (inputs, [y], { alpha = 1, beta = 1, activation, ...attrs }) => {
     if (y.dtype !== "f32") return undefined;
     const g = matmulGeometry("gemm", inputs[0], inputs[1], attrs);
-    const bias = inputs[2] ? matrixBroadcast("gemm", inputs[2], [g.m, g.n]) : { row: 0, column: 0 };
+    const bias = inputs[2] ? biasStrides(inputs[2], [g.m, g.n]) : { row: 0, column: 0 };
     return plan({ ...matricesOf(g), alpha, beta, bias, activation }, inputs);
   });
 

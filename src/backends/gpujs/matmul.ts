@@ -1,6 +1,6 @@
 /** Matrix products: one thread an element, over rows and columns wherever they lie. */
 import { gemm } from "../../ops/gemm.ts";
-import { type MatmulGeometry, matmul, matmulGeometry, matrixBroadcast } from "../../ops/matmul.ts";
+import { biasStrides, type MatmulGeometry, matmul, matmulGeometry } from "../../ops/matmul.ts";
 import { activationCode, gpuKernel, literal, offsetBy, quotient, remainder } from "./code.ts";
 
 /** Declares `sum`, the product's element i. */
@@ -33,7 +33,7 @@ export const matmulKernels = [
   gpuKernel(gemm, "element", ([a, b, bias, residual], y, attrs) => {
     const { alpha = 1, beta = 1, activation } = attrs;
     const g = matmulGeometry("gemm", a, b, attrs);
-    const { row, column } = bias ? matrixBroadcast("gemm", bias, y.shape) : { row: 0, column: 0 };
+    const { row, column } = bias ? biasStrides(bias, y.shape) : { row: 0, column: 0 };
     const added = bias ? ` + ${literal(beta)} * bias[row * ${row} + column * ${column}]` : "";
     return `${product(g)}
       const v = sum * ${literal(alpha)}${added}${residual ? " + residual[i]" : ""};

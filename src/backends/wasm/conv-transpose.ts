@@ -213,7 +213,7 @@ export const convTransposeKernels: WasmKernels = (target) => [
   wasmKernel(convTranspose, "wasm/convTranspose", ([x, w, bias], [y], attrs) => {
     if (!w.constant || !isF32(x, w) || sizeOf(y.shape) === 0 || sizeOf(x.shape) === 0 || sizeOf(w.shape) === 0)
       return undefined;
-    const g = convTransposeGeometry("convTranspose", x, w, attrs);
+    const g = convTransposeGeometry(x, w, attrs);
     const volume = volumeOf(g.window);
     if (!volume || sizeOf(g.window.kernel) > maxTaps) return undefined;
     const { batch, groups } = g;

@@ -43,7 +43,6 @@ function surroundings(
   g: AttentionGeometry,
   inputs: readonly (KernelInput | undefined)[],
   attrs: AttentionAttrs,
-  hides = true,
 ): Surroundings | undefined {
   const [, , , mask, kvLength, offset, sink] = inputs;
   const bindings: Binding[] = [];
@@ -65,10 +64,9 @@ function surroundings(
     biased = `if (j >= ${columns}u) { return -infinity(); }\n  return ${value};`;
   }
   if (sink) bind("sinks", 6);
-  const whole = `return vec2u(0u, ${g.total}u);`;
   return {
     bindings,
-    declarations: `${visibleCode(hides ? `  let offset = ${first};\n  var end = ${length};${windowCode(attrs)}` : whole)}
+    declarations: `${visibleCode(`  let offset = ${first};\n  var end = ${length};${windowCode(attrs)}`)}
 fn biased(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {
   ${biased}
 }`,

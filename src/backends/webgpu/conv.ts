@@ -194,6 +194,6 @@ export const convKernels: GpuKernels = (target) => [
   }),
   gpuKernel(convTranspose, "webgpu/convTranspose/direct", (inputs, [y], attrs) => {
     const operands = operandsOf(target, inputs, y, attrs);
-    return operands && transposedStep(convTransposeGeometry("convTranspose", inputs[0], inputs[1], attrs), operands);
+    return operands && transposedStep(convTransposeGeometry(inputs[0], inputs[1], attrs), operands);
   }),
 ];

@@ -9,7 +9,7 @@
  *   tile      many rows: tiles in workgroup memory and registers, see matmul-tile.ts
  */
 import { type GemmAttrs, gemm } from "../../ops/gemm.ts";
-import { type MatmulAttrs, type MatmulGeometry, matmul, matmulGeometry, matrixBroadcast } from "../../ops/matmul.ts";
+import { biasStrides, type MatmulAttrs, type MatmulGeometry, matmul, matmulGeometry } from "../../ops/matmul.ts";
 import { isInteger } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
@@ -251,7 +251,7 @@ export const matmulKernels: GpuKernels = (target) =>
     }),
     gpuKernel(gemm, `webgpu/gemm/${name}`, ([a, b, bias, residual], [y], attrs: GemmAttrs) => {
       const { alpha, beta, activation } = attrs;
-      const strides = bias && { type: bias, ...matrixBroadcast("gemm", bias, y.shape) };
+      const strides = bias && { type: bias, ...biasStrides(bias, y.shape) };
       const p = productOf(target, a, b, y, attrs, { alpha, beta, activation, residual, bias: strides });
       return p && plan(target, p);
     }),

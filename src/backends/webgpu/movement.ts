@@ -169,10 +169,10 @@ ${lines.join("")}  var result = ${valued ? "value[0]" : `${storage.element}(0)`}
   return { run: [perElement(sizeOf(y.shape), { bindings, body })] };
 }
 
-/** An element of a host tensor as WGSL. Undefined for a 64-bit integer that 32 bits don't hold. */
-function constantOf(storage: Storage, dtype: DType, data: HostTensor["data"], at = 0): string | undefined {
-  if (storage.scalar === "f32") return stored(storage, 1, literal(toF64({ dtype, data: data.slice(at, at + 1) })[0]));
-  const v = isBig(dtype) ? (data[at] as bigint) : BigInt(data[at] as number);
+/** The first element of a host tensor as WGSL. Undefined for a 64-bit integer that 32 bits don't hold. */
+function constantOf(storage: Storage, dtype: DType, data: HostTensor["data"]): string | undefined {
+  if (storage.scalar === "f32") return stored(storage, 1, literal(toF64({ dtype, data: data.slice(0, 1) })[0]));
+  const v = isBig(dtype) ? (data[0] as bigint) : BigInt(data[0] as number);
   const fits = storage.scalar === "i32" ? BigInt.asIntN(32, v) === v : BigInt.asUintN(32, v) === v;
   return fits ? `${storage.scalar}(${v})` : undefined;
 }
