@@ -6,7 +6,9 @@ import { describe, expect, test } from "vitest";
 import { ggufVocabulary, vocabularyMetadata } from "../../src/formats/decoder/gguf-vocabulary.ts";
 import { Metadata } from "../../src/formats/decoder/metadata.ts";
 import type { UnigramVocabulary } from "../../src/formats/decoder/vocabulary.ts";
+import type { Json } from "../../src/formats/folder.ts";
 import { CharsMap } from "../../src/tasks/tokenizers/charsmap.ts";
+import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { decode, type Tokenizer } from "../../src/tasks/tokenizers/tokenizer.ts";
 import { UnigramTokenizer } from "../../src/tasks/tokenizers/unigram.ts";
@@ -56,6 +58,59 @@ describe.skipIf(!original)("SentencePiece", { timeout: 60_000 }, () => {
     // Where there are bytes nothing is unknown.
     if (name.endsWith("bytes")) expect(unknown).toBe(0);
     else expect(unknown).toBeGreaterThan(100);
+  });
+});
+
+/** As XLM-RoBERTa and T5 have it. */
+function tokenizerJson(v: UnigramVocabulary): Json {
+  const special = (id: string): Json => ({ SpecialToken: { id, type_id: 0 } });
+  return {
+    added_tokens: v.pieces.flatMap((content, id) =>
+      v.kinds[id] === "control" || v.kinds[id] === "unknown"
+        ? [{ id, content, special: true, single_word: false, lstrip: false, rstrip: false, normalized: false }]
+        : [],
+    ),
+    normalizer: { type: "Precompiled", precompiled_charsmap: Buffer.from(v.charsmap!).toString("base64") },
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [{ type: "WhitespaceSplit" }, { type: "Metaspace", replacement: "▁", prepend_scheme: "always" }],
+    },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [special("<s>"), { Sequence: { id: "A", type_id: 0 } }, special("</s>")],
+      pair: [],
+      special_tokens: Object.fromEntries(
+        ["<s>", "</s>"].map((id) => [id, { id, ids: [v.pieces.indexOf(id)], tokens: [id] }]),
+      ),
+    },
+    decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
+    model: { type: "Unigram", unk_id: v.unknown, vocab: v.pieces.map((piece, id) => [piece, v.scores[id]]) },
+  };
+}
+
+describe("tokenizer.json", () => {
+  const model = readUnigramModel(fileOf("unigram-rules"));
+
+  test("has its rules applied, not those of Unicode", async () => {
+    const t = await HuggingFaceTokenizer.open(tokenizerJson(model));
+    const ours = await fromGguf(model);
+    const [begin, end] = [model.begin!, [...model.end][0]];
+    // The rules know the ligature, and not the circled digit, which NFKC would change too.
+    expect(t.encode("ﬁle")).toEqual([begin, ...ours.encode("file"), end]);
+    expect(t.encode("①", { begin: false })).toEqual(ours.encode("①"));
+    expect(ours.encode("①")).toContain(model.unknown);
+    expect(ours.encode("1")).not.toContain(model.unknown);
+  });
+
+  test("gives the vocabulary's ids", { timeout: 60_000 }, async () => {
+    const t = await HuggingFaceTokenizer.open(tokenizerJson(model));
+    const ours = await fromGguf(model);
+    // Names of tokens are taken for what they say; a "▁" and some white space are no spaces to one of both.
+    const plain = texts(15)
+      .filter((text) => !/[<▁\u0085\ufeff]/.test(text))
+      .map(wellFormed);
+    for (const text of plain) expect(t.encode(text, { begin: false }), JSON.stringify(text)).toEqual(ours.encode(text));
+    expect(plain.length).toBeGreaterThan(500);
   });
 });
 

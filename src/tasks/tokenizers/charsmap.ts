@@ -68,3 +68,6 @@ function utf8Length(text: string, at: number): number {
   const c = text.codePointAt(at)!;
   return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
 }
+
+/** A text with its rules applied. */
+export const mapped = (text: string, map: CharsMap): string => [...normalParts(text, () => 0, map)].join("");

@@ -4,6 +4,7 @@ import type { Json } from "../../formats/folder.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
 import { byteOf } from "./byte-level.ts";
+import { CharsMap, mapped } from "./charsmap.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 interface PeerTokenizer {
@@ -30,6 +31,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     readonly size: number,
     readonly begin: number | undefined,
     readonly end: ReadonlySet<number>,
+    private readonly normal: (text: string) => string,
   ) {
     const decoder = JSON.stringify(source["decoder"] ?? null);
     this.byteLevel = decoder.includes('"ByteLevel"');
@@ -49,12 +51,14 @@ export class HuggingFaceTokenizer implements Tokenizer {
   ): Promise<HuggingFaceTokenizer> {
     const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
     try {
-      const peer = new Tokenizer(source, config);
+      const { rules, rest } = charsMapOf(source);
+      const peer = new Tokenizer(rest, config);
       const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
       const ends = [...(names.end ?? [])].map((end) => (typeof end === "number" ? end : idOf(end)));
       const end = new Set(ends.filter((id) => id !== undefined));
       const vocabulary = (source["model"] as { vocab?: object })?.vocab ?? {};
-      return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, idOf(names.begin), end);
+      const normal = (text: string): string => (rules ? mapped(text, rules) : text);
+      return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, idOf(names.begin), end, normal);
     } catch (cause) {
       throw new FormatError(`tokenizer.json is not a tokenizer: ${(cause as Error).message}`, { cause });
     }
@@ -67,15 +71,15 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   /** Special tokens are taken for what they say in any text: the peer knows no other way. */
   encode(text: string, { begin = true }: EncodeOptions = {}): number[] {
-    return this.peer.encode(text, { add_special_tokens: begin }).ids;
+    return this.peer.encode(this.normal(text), { add_special_tokens: begin }).ids;
   }
 
   /** @throws FormatError where the file does not say how texts go together */
   pair(first: string, second: string): { ids: number[]; types: number[] } {
     // The peer takes an empty text for none: another one stands for it, and is taken out.
-    const filler = second === "" ? "." : "";
-    const { ids, token_type_ids: given } = this.peer.encode(first, {
-      text_pair: second || filler,
+    const filler = this.normal(second) === "" ? "." : "";
+    const { ids, token_type_ids: given } = this.peer.encode(this.normal(first), {
+      text_pair: this.normal(second) || filler,
       return_token_type_ids: true,
     });
     if (ids.length === 0) throw new FormatError("tokenizer.json does not say how two texts go together");
@@ -99,4 +103,14 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const added = this.added.get(token);
     return added?.special ? added.content : undefined;
   }
+}
+
+/** SentencePiece's normalisation comes first where there is one: the peer only does something like it. */
+function charsMapOf(source: Json): { rules?: CharsMap; rest: Json } {
+  const normalizer = source["normalizer"] as Json | null | undefined;
+  const list = (normalizer?.["type"] === "Sequence" ? normalizer["normalizers"] : [normalizer]) as Json[];
+  const blob = list[0]?.["type"] === "Precompiled" ? list[0]["precompiled_charsmap"] : undefined;
+  if (typeof blob !== "string" || blob === "") return { rest: source };
+  const rules = new CharsMap(Uint8Array.from(atob(blob), (c) => c.charCodeAt(0)));
+  return { rules, rest: { ...source, normalizer: { type: "Sequence", normalizers: list.slice(1) } } };
 }
