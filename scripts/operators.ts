@@ -47,7 +47,10 @@ const block = /(<!-- operators[^>]*-->\n)[\s\S]*(<!-- \/operators -->)/;
 
 const formats = [
   ["ONNX", "opset 6 and up, external data, local functions, control flow, sequences, quantised operators"],
-  ["GGUF", "versions 2 and 3, every block type; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2; written too"],
+  [
+    "GGUF",
+    "versions 2 and 3, every block type; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2, and bert (sentence encoders); written too",
+  ],
   [
     "safetensors",
     "every dtype (6-bit floats and complex numbers as bytes only), sharded; with `config.json` the same models, mistral and sentence encoders; written too",

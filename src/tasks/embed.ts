@@ -29,9 +29,10 @@ export interface EmbeddingOptions extends TaskOptions {
 }
 
 /**
- * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa).
+ * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa,
+ * XLM-RoBERTa), or a GGUF file of architecture "bert".
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
+ * without `@huggingface/tokenizers`, which word pieces in GGUF need too
  */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
   const folder = await ModelFolder.open(model, sourceOptions(options));

@@ -1,6 +1,7 @@
-/** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. */
+/** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
 import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
+import { isGguf } from "../../formats/recognize.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
@@ -61,6 +62,9 @@ const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|cl
 const known = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
 
 export async function readEncoder(folder: ModelFolder, options: EncoderOptions): Promise<EncoderFile> {
+  const { anchor } = folder;
+  if (isGguf(await anchor.read(0, Math.min(4, anchor.size))))
+    return (await import("./gguf-encoder.ts")).readGgufEncoder(anchor, options);
   const json = await folder.json("config.json");
   const kind = String(json["model_type"]);
   if (!known.includes(kind))

@@ -1,0 +1,92 @@
+/** GGUF files of architecture "bert" as encoders of texts: BERT, BGE, E5, MiniLM, and XLM-RoBERTa with its relatives. */
+import { ggufVocabulary } from "../../formats/decoder/gguf-vocabulary.ts";
+import { Metadata } from "../../formats/decoder/metadata.ts";
+import { type GgufTensor, readGguf } from "../../formats/gguf/index.ts";
+import type { ByteSource } from "../../formats/source.ts";
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import { openTokenizer } from "../tokenizers/open.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import type { EncoderFile, EncoderOptions, Pooling } from "./encoder.ts";
+
+/** Names of GGUF's tensors as BERT's checkpoints have them. */
+const bertNames: readonly [RegExp, string][] = [
+  [/^token_embd\./, "embeddings.word_embeddings."],
+  [/^position_embd\./, "embeddings.position_embeddings."],
+  [/^token_types\./, "embeddings.token_type_embeddings."],
+  [/^token_embd_norm\./, "embeddings.LayerNorm."],
+  [/^blk\.(\d+)\.attn_q\./, "encoder.layer.$1.attention.self.query."],
+  [/^blk\.(\d+)\.attn_k\./, "encoder.layer.$1.attention.self.key."],
+  [/^blk\.(\d+)\.attn_v\./, "encoder.layer.$1.attention.self.value."],
+  [/^blk\.(\d+)\.attn_output\./, "encoder.layer.$1.attention.output.dense."],
+  [/^blk\.(\d+)\.attn_output_norm\./, "encoder.layer.$1.attention.output.LayerNorm."],
+  [/^blk\.(\d+)\.ffn_up\./, "encoder.layer.$1.intermediate.dense."],
+  [/^blk\.(\d+)\.ffn_down\./, "encoder.layer.$1.output.dense."],
+  [/^blk\.(\d+)\.layer_output_norm\./, "encoder.layer.$1.output.LayerNorm."],
+  [/^cls\.(weight|bias)$/, "pooler.dense.$1"],
+  [/^cls\.output\./, "classifier."],
+];
+
+/** `bert.pooling_type`. None says nothing of how sentences are compared: then as most are. */
+const poolings: readonly (Pooling | undefined)[] = ["mean", "mean", "cls", undefined, "cls"];
+
+/**
+ * Weights of any block type become f32.
+ * @throws FormatError for metadata that is missing, UnsupportedOpError for another architecture or way to pool
+ */
+export async function readGgufEncoder(source: ByteSource, options: EncoderOptions): Promise<EncoderFile> {
+  const file = await readGguf(source);
+  const meta = new Metadata(file, source.name);
+  if (meta.architecture !== "bert")
+    throw new UnsupportedOpError(`${source.name}: architecture "${meta.architecture}" is no encoder; known: bert`, {
+      missing: [meta.architecture],
+    });
+  const poolingType = meta.number("pooling_type") ?? 0;
+  const pooling = poolings[poolingType];
+  if (!pooling)
+    throw new UnsupportedOpError(`${source.name}: pooling_type ${poolingType} is not supported`, {
+      missing: ["pooling_type"],
+    });
+  const weights = new Map<string, HostTensor>();
+  for (const tensor of file.tensors.values()) {
+    options.signal?.throwIfAborted();
+    const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), tensor.name);
+    weights.set(name, await readF32(tensor, options.signal));
+  }
+  const rows = (name: string): number => weights.get(name)?.shape[0] ?? meta.missing(name);
+  const positions = rows("embeddings.position_embeddings.weight");
+  return {
+    config: {
+      vocabSize: rows("embeddings.word_embeddings.weight"),
+      width: meta.need("embedding_length"),
+      heads: meta.need("attention.head_count"),
+      hidden: meta.need("feed_forward_length"),
+      layers: meta.need("block_count"),
+      positions,
+      epsilon: meta.need("attention.layer_norm_epsilon"),
+      activation: "gelu",
+    },
+    weights,
+    tokenizer: options.tokenizer ?? (await tokenizerOf(meta, source.name)),
+    pooling,
+    maxTokens: Math.min(meta.need("context_length"), positions),
+    // The rows before RoBERTa's first position are left out of the file.
+    firstPosition: 0,
+    maskToken: meta.number("tokenizer.ggml.mask_token_id"),
+    severalLabels: false,
+    classActivation: "tanh",
+    architectures: [],
+  };
+}
+
+async function tokenizerOf(meta: Metadata, name: string): Promise<Tokenizer> {
+  const v = ggufVocabulary(meta);
+  if (!v) throw new FormatError(`${name}: there is no vocabulary in it; pass { tokenizer }`);
+  if (v.kind !== "unigram") return openTokenizer(v);
+  // Encoders put marks around their texts.
+  return openTokenizer({ ...v, addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? true });
+}
+
+async function readF32(tensor: GgufTensor, signal?: AbortSignal): Promise<HostTensor> {
+  return { dtype: "f32", shape: tensor.shape, data: await tensor.dequantize(signal) };
+}

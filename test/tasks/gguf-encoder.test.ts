@@ -1,0 +1,107 @@
+/** Encoders in GGUF files: the vectors of the same weights in a folder, and of the naive implementation. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { vocabularyMetadata } from "../../src/formats/decoder/gguf-vocabulary.ts";
+import { type GgufValue, writeGguf } from "../../src/formats/gguf/index.ts";
+import { embeddings } from "../../src/tasks/embed.ts";
+import { FormatError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import type { Matrices } from "../goldens/decoder.ts";
+import { NaiveEncoder } from "../goldens/encoder.ts";
+import { readUnigramModel } from "../goldens/sentencepiece-model.ts";
+import { bertWeights, randomWeights } from "../models/tiny-encoders.ts";
+import { config, folderOf, shape, weights, words } from "./encoder-folders.ts";
+
+const options = { device: "wasm", threads: 1 } as const;
+
+/** Names as llama.cpp's converter writes them. */
+const ggufName = (name: string): string =>
+  name
+    .replace("embeddings.word_embeddings", "token_embd")
+    .replace("embeddings.position_embeddings", "position_embd")
+    .replace("embeddings.token_type_embeddings", "token_types")
+    .replace("embeddings.LayerNorm", "token_embd_norm")
+    .replace(/encoder\.layer\.(\d)\./, "blk.$1.")
+    .replace(/attention\.self\.([qkv])[a-z]+/, "attn_$1")
+    .replace("attention.output.dense", "attn_output")
+    .replace("attention.output.LayerNorm", "attn_output_norm")
+    .replace("intermediate.dense", "ffn_up")
+    .replace("output.dense", "ffn_down")
+    .replace("output.LayerNorm", "layer_output_norm");
+
+const metadataOf = (c: typeof shape, more: Record<string, GgufValue>): Map<string, GgufValue> =>
+  new Map<string, GgufValue>([
+    ["general.architecture", "bert"],
+    ["bert.context_length", c.positions],
+    ["bert.embedding_length", c.width],
+    ["bert.feed_forward_length", c.hidden],
+    ["bert.block_count", c.layers],
+    ["bert.attention.head_count", c.heads],
+    ["bert.attention.layer_norm_epsilon", config.epsilon],
+    ...Object.entries(more),
+  ]);
+
+function fileOf(metadata: Map<string, GgufValue>, all: ReadonlyMap<string, HostTensor>): Uint8Array {
+  const used = [...all].filter(([name]) => /^(embeddings|encoder)/.test(name));
+  const tensors = used.map(([name, t]) => {
+    const bytes = new Uint8Array((t.data as Float32Array).slice().buffer);
+    return [ggufName(name), { type: "F32" as const, shape: t.shape, bytes }] as const;
+  });
+  return writeGguf({ metadata, tensors: new Map(tensors) });
+}
+
+const wordPieces: Record<string, GgufValue> = {
+  "tokenizer.ggml.model": "bert",
+  "tokenizer.ggml.tokens": words.map((w, i) => (i < 5 ? w : w.startsWith("##") ? w.slice(2) : `▁${w}`)),
+  "tokenizer.ggml.token_type": Int32Array.from(words, (_, i) => (i < 5 ? 3 : 1)),
+};
+
+describe("BERT", () => {
+  test("gives the folder's vectors, pooled as the file says", async () => {
+    const texts = ["The cats sat on the mat.", "dog"];
+    for (const [poolingType, pooling] of [
+      [1, "mean"],
+      [2, "cls"],
+    ] as const) {
+      using folder = await embeddings(await folderOf("bert"), { ...options, pooling });
+      const bytes = fileOf(metadataOf(shape, { ...wordPieces, "bert.pooling_type": poolingType }), weights);
+      const path = join(await folderOf("bert"), "bert.gguf");
+      await writeFile(path, bytes);
+      using model = await embeddings(path, options);
+      expect(await model.embed(texts)).toEqual(await folder.embed(texts));
+    }
+  });
+
+  test("mistakes are told", async () => {
+    const open = (more: Record<string, GgufValue>, all: ReadonlyMap<string, HostTensor> = weights) =>
+      embeddings(fileOf(metadataOf(shape, { ...wordPieces, ...more }), all), options);
+    await expect(open({ "general.architecture": "llama" })).rejects.toThrow(/"llama" is no encoder; known: bert/);
+    await expect(open({ "bert.pooling_type": 3 })).rejects.toThrow(UnsupportedOpError);
+    await expect(open({ "tokenizer.ggml.model": "none" })).rejects.toThrow(/no vocabulary in it/);
+    await expect(open({}, new Map([...weights].filter(([n]) => !n.includes("position"))))).rejects.toThrow(FormatError);
+  });
+});
+
+test("XLM-RoBERTa: a unigram vocabulary with marks around the text, one type, positions from the first row", async () => {
+  const v = readUnigramModel(fileURLToPath(new URL("../goldens/unigram-rules.model", import.meta.url)));
+  const c = { ...config, vocabSize: v.pieces.length, positions: 20 };
+  const own = randomWeights(bertWeights(c, 1));
+  const types = own.get("embeddings.token_type_embeddings.weight")!;
+  own.set("embeddings.token_type_embeddings.weight", {
+    dtype: "f32",
+    shape: [1, c.width],
+    data: (types.data as Float32Array).slice(0, c.width),
+  });
+  const marked = Object.fromEntries(vocabularyMetadata({ ...v, addBegin: true, addEnd: true }));
+  using model = await embeddings(fileOf(metadataOf(c, { ...marked, "bert.pooling_type": 2 }), own), options);
+  const naive = new NaiveEncoder(c, own as unknown as Matrices);
+  const id = (piece: string): number => v.pieces.indexOf(piece);
+  const [the, of] = [id("▁the"), id("▁of")];
+  expect(Math.min(the, of)).toBeGreaterThan(0);
+  const [state] = naive.bert([id("<s>"), the, of, the, id("</s>")]);
+  const want = [...state].map((x) => x / Math.hypot(...state));
+  const got = await model.embed("  the  of\tthe ");
+  expect(Math.max(...got.map((x, i) => Math.abs(x - want[i])))).toBeLessThan(1e-4);
+});
