@@ -76,6 +76,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     "wasm-core",
     /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
+  ["files", /^formats\/sources\/file$/],
   ["onnx-core", /^formats\/onnx\/[^/]+$/],
   // The other operators: what doesn't bundle reads all of them for the root entry, and takes its time for each file.
   ["ops-usual", /^ops\/(arg-reduce|bitwise|cumulative|depth-to-space|pad|tile)$/],
@@ -100,7 +101,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 
 /** For Node every file costs more than what is in it: the root entry and all that nearly every ONNX model needs are one. */
 const isNodeCore = (module: string, chunk: string | undefined): boolean =>
-  module.startsWith("ops/") || /^(core|onnx-core|onnx-cnn|wasm-core)$/.test(chunk ?? "");
+  module.startsWith("ops/") || /^(core|files|onnx-core|onnx-cnn|wasm-core)$/.test(chunk ?? "");
 
 function chunkOf(id: string, format: InternalModuleFormat): string | undefined {
   if (!id.startsWith(src)) return undefined;

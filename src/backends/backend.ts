@@ -256,6 +256,8 @@ export interface DeviceSession<S extends Step = Step> {
   readInto?(place: Place, step: PlannedStep<S> | undefined): Promise<void> | undefined;
   /** Takes over a weight that has just been read, before the plan that wants it is prepared. */
   keep?(place: Place, step: PlannedStep<S> | undefined): void | Promise<void>;
+  /** Takes back the array of an output, for a later run to write into. */
+  recycle?(data: TypedArray): void;
   /** State of one more sequence, without rows. Missing on devices that can't hold any. */
   openState?(types: readonly TensorType[]): DeviceState;
   /** Whether a run can read and change the states of several sequences. Default: no. */

@@ -6,6 +6,7 @@
 import { FormatError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { BinaryTensor } from "../tensor/tensor.ts";
+import { floatParts } from "./float-parts.ts";
 import {
   headerBytes,
   type Llama2cConfig,
@@ -14,7 +15,7 @@ import {
   tensorShapes,
   tokenHeaderBytes,
 } from "./llama2c-config.ts";
-import { type ByteSource, floatParts } from "./source.ts";
+import type { ByteSource } from "./source.ts";
 
 export { isLlama2c } from "./llama2c-config.ts";
 export type { Llama2cConfig };

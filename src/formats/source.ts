@@ -5,8 +5,6 @@
 import { FormatError, InputError } from "../tensor/errors.ts";
 import type { UrlOptions } from "./sources/http.ts";
 
-type FileHandle = import("node:fs/promises").FileHandle;
-
 export interface ByteSource {
   /** Size in bytes. */
   readonly size: number;
@@ -77,14 +75,6 @@ export function checkRange(source: { name: string; size: number }, offset: numbe
   });
 }
 
-/** Parts of multiples of four bytes as f32. */
-export async function* floatParts(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Float32Array> {
-  for await (const part of parts) {
-    const { buffer, byteOffset, length } = part.byteOffset % 4 ? part.slice() : part;
-    yield new Float32Array(buffer, byteOffset, length / 4);
-  }
-}
-
 /** A source over bytes in memory. Reads are views. */
 export function bytesSource(data: Uint8Array | ArrayBuffer, name = "bytes"): ByteSource {
   // A plain view, also of a Buffer, whose slice() would share memory.
@@ -115,102 +105,12 @@ export function blobSource(blob: Blob, name = (blob as File).name || "blob"): By
   return source;
 }
 
-// Read by a variable name and with the bundlers' ignore marks, so that builds for browsers don't try to resolve it.
-const nodeFs = "node:fs/promises";
-export const loadFs = (): Promise<typeof import("node:fs/promises")> =>
-  import(/* webpackIgnore: true */ /* @vite-ignore */ nodeFs);
-
-/** One read call of the operating system takes less than 2 GiB. */
-const maxReadBytes = 1 << 30;
-
-/** About as many bytes make a part. */
-const partBytes = 1 << 19;
-
-/**
- * A source over a file on disk (Node, Deno, Bun). Opened for each read, so there is nothing to close.
- * @throws InputError when the file cannot be opened
- */
-export async function fileSource(path: string | URL, name = String(path)): Promise<ByteSource> {
-  const fs = await loadFs();
-  const fail = (cause: unknown): never => {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    throw new InputError(`${name}: ${code === "ENOENT" ? "there is no such file" : message}`, { cause });
-  };
-  const stat = await fs.stat(path).catch(fail);
-  if (stat.isDirectory()) {
-    const { modelFileAmong } = await import("./sources/folder.ts");
-    const files = await fs.readdir(path);
-    if (files.includes("onnx")) {
-      const graphs = path instanceof URL ? new URL("onnx", `${path.href.replace(/\/?$/, "/")}`) : `${path}/onnx`;
-      for (const file of await fs.readdir(graphs).catch(() => [])) files.push(`onnx/${file}`);
-    }
-    const file = modelFileAmong(files, name);
-    return fileSource(path instanceof URL ? new URL(file, `${path.href.replace(/\/?$/, "/")}`) : `${path}/${file}`);
-  }
-  const { size } = stat;
-  /** Fills `out` with what is at `offset`. */
-  const fill = async (file: FileHandle, out: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> => {
-    for (let at = 0; at < out.length; ) {
-      signal?.throwIfAborted();
-      const { bytesRead } = await file.read(out, at, Math.min(out.length - at, maxReadBytes), offset + at);
-      if (bytesRead === 0)
-        throw new FormatError(`${name}: the file ends at ${offset + at}, it had ${size} bytes when opened`, {
-          offset: offset + at,
-        });
-      at += bytesRead;
-    }
-  };
-  // One buffer for the parts of all tensors: engines let garbage outside of their heap grow to many times as much.
-  let spare: Uint8Array | undefined;
-  const source: ByteSource = {
-    size,
-    name,
-    local: true,
-    async sibling(other) {
-      checkSibling(name, other);
-      const own = path instanceof URL ? path.pathname : path;
-      const folder = own.slice(0, Math.max(own.lastIndexOf("/"), own.lastIndexOf("\\")) + 1);
-      return fileSource(path instanceof URL ? new URL(other, path) : folder + other);
-    },
-    async read(offset, length, signal) {
-      checkRange(source, offset, length);
-      const out = new Uint8Array(length);
-      const file = await fs.open(path, "r").catch(fail);
-      try {
-        await fill(file, out, offset, signal);
-      } finally {
-        await file.close();
-      }
-      return out;
-    },
-    async *parts(offset, length, granule, signal) {
-      checkRange(source, offset, length);
-      const step = granule * Math.max(1, Math.floor(partBytes / granule));
-      let buffer = spare;
-      spare = undefined;
-      if (!buffer || buffer.length < step) buffer = new Uint8Array(step);
-      const file = await fs.open(path, "r").catch(fail);
-      try {
-        for (let at = 0; at < length; at += step) {
-          const part = buffer.subarray(0, Math.min(step, length - at));
-          await fill(file, part, offset + at, signal);
-          yield part;
-        }
-      } finally {
-        spare = buffer;
-        await file.close();
-      }
-    },
-  };
-  return source;
-}
-
 const isOffline = (options: SourceOptions): boolean =>
   options.offline ?? (hasFileSystem() && process.env.FORWARDPASS_OFFLINE === "1");
 
 /** The network parts are loaded when they are first needed. */
 async function openUrl(url: string, given: SourceOptions & { response?: Response }): Promise<ByteSource> {
-  if (url.startsWith("file:")) return verified(await fileSource(new URL(url), given.name), given);
+  if (url.startsWith("file:")) return openFile(new URL(url), given);
   const options = { ...given, offline: isOffline(given) };
   if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
   if (url.startsWith("hf:")) return (await import("./sources/hub.ts")).hubSource(url, options);
@@ -223,6 +123,12 @@ async function openUrl(url: string, given: SourceOptions & { response?: Response
     return openUrl(new URL(path, url).href, { ...options, name: undefined, response: undefined, sha256: undefined });
   };
   return { ...source, sibling };
+}
+
+/** Browsers have no use for it. */
+async function openFile(path: string | URL, options: SourceOptions): Promise<ByteSource> {
+  const { fileSource } = await import("./sources/file.ts");
+  return verified(await fileSource(path, options.name), options);
 }
 
 async function openRemote(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
@@ -276,7 +182,7 @@ export async function openSource(input: SourceInput, options: SourceOptions = {}
   if (typeof input === "string") {
     // One letter before the colon is a Windows drive.
     if (looksLikeUrl(input) || !hasFileSystem()) return openUrl(input, options);
-    return verified(await fileSource(input, options.name), options);
+    return openFile(input, options);
   }
   if (input instanceof URL) return openUrl(input.href, options);
   if (input instanceof Uint8Array || input instanceof ArrayBuffer)

@@ -211,6 +211,14 @@ export class Session {
     return (direct ? this.named(direct) : driveSync(this.execute(values, { profile }))) as Outputs;
   }
 
+  /**
+   * Gives back the array of an output that nobody reads any more: a later run may write its own into it. Large outputs of
+   * many runs are garbage otherwise, of which engines let much accumulate.
+   */
+  recycle(data: TypedArray): void {
+    this.store.recycle?.(data);
+  }
+
   /** The steps of every plan made so far, with the kernel that runs each. */
   explain(): StepInfo[] {
     const rows: StepInfo[] = [];

@@ -246,6 +246,7 @@ export class TextGenerator {
           lastTurn = performance.now();
         }
         signal?.throwIfAborted();
+        sequence.recycle?.(logits);
         logits = await sequence.feed([token]);
       }
       const rest = text.end();

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { blobSource, bytesSource, fileSource, openSource } from "../../src/formats/source.ts";
+import { blobSource, bytesSource, openSource } from "../../src/formats/source.ts";
+import { fileSource } from "../../src/formats/sources/file.ts";
 import { urlSource } from "../../src/formats/sources/url.ts";
 import { FormatError, InputError } from "../../src/tensor/errors.ts";
 

@@ -26,6 +26,24 @@ const other = (n: number, k: number): number[] =>
     .slice(k)
     .map((t) => (t * (k + 1) + k) % 50);
 
+test("logits that were given back are written again, by a run of as many", async () => {
+  const { config, weights } = build(variants["llama 2"]);
+  using model = await Decoder.open(config, weights, wasm({ threads: 1 }));
+  const naive = new NaiveDecoder(config, weights);
+  const sequence = model.sequence();
+  const first = await sequence.feed([1]);
+  expect(worst(first, naive.next(1))).toBeLessThan(bound);
+  sequence.recycle(first);
+  const others = text(20);
+  const all = await sequence.feedAll(others);
+  for (const [i, t] of others.entries())
+    expect(worst(all.subarray(i * 50, (i + 1) * 50), naive.next(t))).toBeLessThan(bound);
+  const second = await sequence.feed([4]);
+  expect(second).toBe(first);
+  expect(worst(second, naive.next(4))).toBeLessThan(bound);
+  expect(await sequence.feed([5])).not.toBe(first);
+});
+
 for (const [device, open] of Object.entries(devices))
   describe(`sequences together on ${device}`, () => {
     for (const [name, variant] of Object.entries(variants))

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { readSafetensors } from "../../src/formats/safetensors.ts";
-import { fileSource } from "../../src/formats/source.ts";
+import { fileSource } from "../../src/formats/sources/file.ts";
 import { compile, type Graph, hostTensor, InputError, ShapeError } from "../../src/index.ts";
 import { lenet, resnet } from "../../src/models/cnn.ts";
 import { mlp } from "../../src/models/mlp.ts";

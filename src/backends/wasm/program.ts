@@ -127,7 +127,11 @@ export class WasmProgram implements Program {
   }
 
   private results(): HostTensor[] {
-    return this.plan.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: this.outputs[i].slice() }));
+    return this.plan.outputs.map(({ dtype, shape }, i) => ({
+      dtype,
+      shape,
+      data: this.session.copyOut(this.outputs[i]),
+    }));
   }
 
   dispose(): void {

@@ -54,6 +54,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
   /** Of one sequence in the table. */
   stateBytes = 0;
   private disposed = false;
+  private spare: TypedArray | undefined;
   /** Numbers of the programs and libraries that workers know. */
   readonly posted = new Set<number>();
   /** By the threads that modules are linked for. */
@@ -187,6 +188,19 @@ export class WasmSession implements DeviceSession<AnyStep> {
   private view({ dtype, shape }: TensorType, block: Block): TypedArray {
     if (this.disposed) throw new DisposedError("this session was disposed, and its weights with it");
     return viewOf(dtype, this.memory.memory.buffer, block.at, sizeOf(shape));
+  }
+
+  recycle(data: TypedArray): void {
+    this.spare = data;
+  }
+
+  /** A copy of an output, in the array that was given back where it is of that kind. */
+  copyOut(output: TypedArray): TypedArray {
+    const { spare } = this;
+    if (spare?.constructor !== output.constructor || spare.length !== output.length) return output.slice();
+    this.spare = undefined;
+    spare.set(output as never);
+    return spare;
   }
 
   /** Where constant bytes of kernels are. */

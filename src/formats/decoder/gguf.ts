@@ -3,8 +3,9 @@ import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transform
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
+import { floatParts } from "../float-parts.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../gguf/index.ts";
-import { type ByteSource, floatParts } from "../source.ts";
+import type { ByteSource } from "../source.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { Metadata } from "./metadata.ts";

@@ -1,5 +1,6 @@
 /** Which registry packages come from: the one that npm itself is configured with. */
-import { hasFileSystem, loadFs } from "../source.ts";
+import { hasFileSystem } from "../source.ts";
+import { loadFs } from "./file.ts";
 
 /** npm's default. */
 const publicRegistry = "https://registry.npmjs.org/";

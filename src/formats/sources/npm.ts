@@ -1,16 +1,9 @@
 /** Files of npm packages: `npm:NAME[@VERSION][/path]`. */
 import { FormatError, ForwardpassError, InputError } from "../../tensor/errors.ts";
-import {
-  type ByteSource,
-  bytesSource,
-  checkSibling,
-  fileSource,
-  hasFileSystem,
-  loadFs,
-  type SourceOptions,
-} from "../source.ts";
+import { type ByteSource, bytesSource, checkSibling, hasFileSystem, type SourceOptions } from "../source.ts";
 import { checkIntegrity } from "./checksum.ts";
 import { download } from "./download.ts";
+import { fileSource, loadFs } from "./file.ts";
 import { registryOf } from "./npm-registry.ts";
 import { openStore, readJson, type Store, writeJson } from "./store.ts";
 import { tarFiles } from "./tar.ts";

@@ -1,6 +1,6 @@
 /** Downloads in a folder (Node, Deno, Bun). */
 import { InputError } from "../../tensor/errors.ts";
-import { fileSource, loadFs } from "../source.ts";
+import { fileSource, loadFs } from "./file.ts";
 import type { Store } from "./store.ts";
 
 /** The user's folder for files that can be fetched again. */

@@ -164,6 +164,11 @@ export class Sequence {
     });
   }
 
+  /** Gives back logits that nobody reads any more: a later `feed` may write its own into them. */
+  recycle(logits: Float32Array): void {
+    this.decoder.session.recycle(logits);
+  }
+
   /** The same with the logits after each of the tokens: [tokens, vocabSize], for perplexities. */
   async feedAll(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     this.check(tokens);

@@ -37,6 +37,8 @@ export interface TextSequence {
   readonly bytes: number;
   /** Appends tokens. The logits [vocabSize] of what comes after the last of them. */
   feed(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array>;
+  /** Takes logits that nobody reads any more, for a later `feed` to write into. */
+  recycle?(logits: Float32Array): void;
   /** The same with the logits after each of the tokens: [tokens, vocabSize]. */
   feedAll(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array>;
   /** Forgets all but the first `length` tokens. */
