@@ -72,16 +72,22 @@ export function prepackB(
 
 /** Rows one thread takes at a time, so that tiles stay whole. */
 const rowGranule = 4;
-/** With fewer rows than this for each thread, or wide products, threads split the columns instead. */
+/** With fewer rows than this for each thread, threads split the columns. */
 const fewRows = 24;
 /** Columns that a part takes at least: all of A is packed for each. A single row needs no packing. */
 const partColumns = (m: number): number => (m === 1 ? 128 : 768);
 
-/** A product's parts. By rows, each reads all of B, as blocks of rows do anyway; by columns, each packs all of A. */
+/** How often a product of so many rows reads B. */
+const blocksOf = (rows: number): number => Math.ceil(rows / BLOCK_ROWS);
+
+/**
+ * A product's parts. By rows, each part reads all of B, and steps that follow find their rows where they were made; by
+ * columns, each packs all of A. Rows, then, unless B is large and would be read more often than in blocks of rows.
+ */
 function productParts(m: number, n: number, target: WasmTarget): { byRows: boolean; parts: number } {
   const { threads } = target;
-  const byRows = m >= fewRows * threads && 2 * m >= n;
-  const blocks = threads * Math.ceil(m / BLOCK_ROWS / threads);
+  const blocks = threads * blocksOf(m / threads);
+  const byRows = m >= fewRows * threads && (2 * m >= n || blocks <= blocksOf(m));
   return { byRows, parts: byRows ? blocks : partsOf(n, partColumns(m), target) };
 }
 

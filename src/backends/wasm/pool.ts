@@ -20,7 +20,8 @@ const awake = 0.1;
  * What a worker runs. A string, because there is no file to host: Node evaluates it, browsers load it from a Blob.
  * It sleeps until the generation changes. Mail (a module to instantiate, or to forget) is only delivered while it does
  * not sleep, so it counts what it has read and goes back to its event loop while some is due. It looks for the next run
- * for a while before it sleeps: waking takes longer than many a run.
+ * for a while before it sleeps: waking takes longer than many a run. Runs are counted apart, because mail wakes it too, and
+ * read before the mail: a run may be of a program that is in it. `libraries` has what programs share: see library.ts.
  *
  * A thread that sleeps collects no garbage, and engines don't see how much the memory of a forgotten program is. Dropping
  * large arrays, which nothing has to fill, makes them look.
@@ -29,7 +30,6 @@ const workerSource = `
 const port = typeof require === "function" ? require("node:worker_threads").parentPort : self;
 const listen = (f) => port.on ? port.on("message", f) : (port.onmessage = (e) => f(e.data));
 const programs = new Map();
-// Functions that programs share: see library.ts.
 const libraries = new Map();
 let control, thread, read = 0, seen = 0, done = 0, forgotten = 0;
 const partFailed = (words, e) => {${partFailed}};
@@ -54,16 +54,15 @@ listen((m) => {
     programs.set(m.id, { run, memory: m.memory, words: new Int32Array(m.memory.buffer, m.dispatch) });
   } else forget(m.id);
   while (read === Atomics.load(control, ${mail})) {
-    for (const end = performance.now() + ${awake}; Atomics.load(control, ${generation}) === seen && performance.now() < end; );
+    const end = performance.now() + ${awake};
+    while (Atomics.load(control, ${generation}) === seen && performance.now() < end);
     Atomics.add(control, ${idle}, 1);
     Atomics.wait(control, ${generation}, seen);
     Atomics.sub(control, ${idle}, 1);
     const now = Atomics.load(control, ${generation});
-    // Before the mail: a run may be of a program that is in it.
     const run = Atomics.load(control, ${runs});
     if (now === seen || read !== Atomics.load(control, ${mail})) continue;
     seen = now;
-    // Mail wakes it too, without a run.
     if (run === done) continue;
     done = run;
     const p = programs.get(control[${program}]);
