@@ -34,9 +34,10 @@ function pairFunction(e: StepEmitter, dtype: string) {
       const [i, second] = f.locals("i32", 2);
       const [a, b, mask] = f.locals("v128", 3);
       f.while(i32.gt_s(channels, 0), () => {
-        // The last of an odd number has no neighbour.
-        f.set(mask, i32x4.splat(i32.sub(0, i32.gt_s(channels, 1))));
-        f.set(second, i32.add(x, size));
+        // The last of an odd number has no neighbour: zeros, made of itself.
+        f.set(second, i32.gt_s(channels, 1));
+        f.set(mask, i32x4.splat(i32.sub(0, second)));
+        f.set(second, i32.add(x, i32.mul(second, size)));
         f.forRange(i, 0, size, 8, () => {
           f.set(a, i16x8.sub(load(i32.add(x, i)), zeros));
           f.set(b, v128.and(i16x8.sub(load(i32.add(second, i)), zeros), mask));
