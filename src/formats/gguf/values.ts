@@ -108,6 +108,12 @@ function readArray(c: Cursor, depth: number): { element: ElementType; value: Ggu
     const array = typedArrays[element];
     return { element, value: new array(c.copy(n * array.BYTES_PER_ELEMENT)) };
   }
+  if (element === "string") {
+    // Whether all of it is loaded is seen before any string is made: see `readGguf`.
+    const { at } = c;
+    for (let i = 0; i < n; i++) c.take(c.count(1, "bytes of a string"));
+    c.at = at;
+  }
   const read: () => unknown =
     element === "string"
       ? () => c.text()

@@ -5,6 +5,7 @@
 import type { ByteLevelVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
+import { StringIndex } from "./string-index.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 import { cutWords, type Pattern, patternNamed } from "./words.ts";
 
@@ -25,8 +26,8 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly size: number;
   readonly begin: number | undefined;
   readonly end: ReadonlySet<number>;
-  private readonly ids = new Map<string, number>();
-  private readonly ranks: ReadonlyMap<string, number>;
+  private readonly ids: StringIndex;
+  private readonly ranks: StringIndex;
   private readonly specials: SpecialTokens;
   private readonly words = new Map<string, readonly number[]>();
   private readonly pattern: Pattern;
@@ -36,12 +37,13 @@ export class ByteLevelTokenizer implements Tokenizer {
     this.size = v.pieces.length;
     this.begin = v.begin;
     this.end = new Set(v.end);
-    this.ranks = new Map(v.merges.map((m, rank) => [m, rank]));
+    this.ranks = new StringIndex(v.merges, () => true);
     const specials: [string, number][] = [];
+    const isSpecial = (id: number): boolean => v.kinds[id] === "control" || v.kinds[id] === "user";
     v.pieces.forEach((piece, id) => {
-      if (v.kinds[id] === "control" || v.kinds[id] === "user") specials.push([piece, id]);
-      else this.ids.set(piece, id);
+      if (isSpecial(id)) specials.push([piece, id]);
     });
+    this.ids = new StringIndex(v.pieces, (id) => !isSpecial(id));
     this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
     this.pattern = patternNamed(v.pattern);
   }

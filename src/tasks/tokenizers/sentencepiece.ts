@@ -5,19 +5,21 @@
 import type { SentencePieceVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
+import { StringIndex } from "./string-index.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();
 export const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
 export const spaced = (piece: string): string => piece.replaceAll("▁", " ");
+const marked = (text: string): string => text.replaceAll(" ", "▁");
 
 export class SentencePieceTokenizer implements Tokenizer {
   readonly size: number;
   readonly begin: number | undefined;
   readonly leadingSpace: boolean;
   readonly end: ReadonlySet<number>;
-  private readonly ids = new Map<string, number>();
+  private readonly ids: StringIndex;
   private readonly byteIds = new Map<number, number>();
   private readonly specials: SpecialTokens;
 
@@ -31,10 +33,9 @@ export class SentencePieceTokenizer implements Tokenizer {
       const kind = v.kinds[id];
       if (kind === "byte") this.byteIds.set(byteValue(piece), id);
       if (kind === "control" || kind === "unknown" || kind === "user") specials.push([spaced(piece), id]);
-      if (kind !== "normal") return;
-      const text = spaced(piece);
-      if (!this.ids.has(text)) this.ids.set(text, id);
     });
+    const pieces = v.pieces.some((piece) => piece.includes(" ")) ? v.pieces.map(marked) : v.pieces;
+    this.ids = new StringIndex(pieces, (id) => v.kinds[id] === "normal");
     // What users define is matched in any text, control tokens only where the caller asks.
     this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
   }
@@ -62,7 +63,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   private encodePlain(text: string, out: number[]): void {
-    const symbols = Array.from(text);
+    const symbols = Array.from(marked(text));
     const queue = new MergeQueue(symbols, (a, b) => {
       const id = this.ids.get(a + b);
       return id === undefined ? undefined : -this.v.scores[id];
@@ -75,7 +76,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   private encodeBytes(symbol: string, out: number[]): void {
-    for (const byte of encoder.encode(symbol)) {
+    for (const byte of encoder.encode(spaced(symbol))) {
       const id = this.byteIds.get(byte) ?? this.v.unknown;
       if (id !== undefined) out.push(id);
     }

@@ -1,9 +1,16 @@
-/** Loads a GGUF file, reads a prompt, goes on from it, and prints what memory the process then holds: FILE. */
+/**
+ * Loads a GGUF file, reads a prompt, goes on from it, and prints bytes: the most that was resident, and of the caches.
+ * FILE
+ */
 import { textGeneration } from "../../../src/tasks/text-generation.ts";
+import { peakBytes } from "./peak-bytes.ts";
 
 const { decoder } = await textGeneration(process.argv[2], { device: "wasm", threads: 1, contextLength: 512 });
 const sequence = decoder.sequence();
 await sequence.feed(Array.from({ length: 64 }, (_, i) => 300 + i));
-for (let i = 0; i < 8; i++) await sequence.feed([5]);
-console.log(JSON.stringify({ rss: process.memoryUsage.rss(), caches: sequence.bytes }));
+for (let i = 0; i < 40; i++) {
+  const logits = await sequence.feed([300 + i]);
+  sequence.recycle?.(logits);
+}
+console.log(JSON.stringify({ peak: peakBytes(), caches: sequence.bytes }));
 process.exit(0);

@@ -2,8 +2,8 @@
  * Runs a small model and lets go of it, then loads and runs a large one. Prints bytes: the most that was resident above
  * what was after the small one, and what the session holds by its plan. DEVICE SMALL LARGE: paths of ONNX files that take x.
  */
-import { readFileSync } from "node:fs";
 import { load } from "../../../src/load.ts";
+import { peakBytes } from "./peak-bytes.ts";
 
 const [device, small, large] = process.argv.slice(2);
 const x = { dtype: "f32", shape: [1, 3, 224, 224], data: new Float32Array(3 * 224 * 224).fill(0.5) } as const;
@@ -14,12 +14,6 @@ async function run(path: string): Promise<number> {
   const { bytes } = session;
   session.dispose();
   return bytes;
-}
-
-/** On Linux the kernel's count for this program alone: `maxRSS` is that of the process it was started from, if larger. */
-function peakBytes(): number {
-  if (process.platform !== "linux") return process.resourceUsage().maxRSS * 1024;
-  return Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
 }
 
 await run(small);
