@@ -67,7 +67,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
   [
     "wasm-cnn",
-    /^backends\/wasm\/(conv|conv-(?!transpose).*|pooling|kernels\/(conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
+    /^backends\/wasm\/(conv|conv-(?!transpose|int8).*|pooling|kernels\/(conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
   ],
   ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
   ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|layouts|kernels\/vector-(norm|rows))$/],

@@ -39,6 +39,16 @@ export class ModelFolder {
     return ModelFolder.at(await openSource(inside, options).catch(() => openSource(input, options)));
   }
 
+  /**
+   * A folder by its `config.json` where usual names lie beside it or in `onnx/`, else by the model in it.
+   * @throws InputError when there is neither
+   */
+  static async openModel(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
+    const folder = await ModelFolder.openConfigured(input, options);
+    const named = !folder.anchor.name.endsWith("config.json") || (await folder.hasWeights());
+    return named || (await folder.graph("model")) ? folder : ModelFolder.open(input, options);
+  }
+
   static at(file: ByteSource): ModelFolder {
     return new ModelFolder(file);
   }

@@ -1,7 +1,7 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
 import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import type { SourceInput } from "../formats/source.ts";
+import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
@@ -12,8 +12,10 @@ import {
   encoderInputs,
   encodeText,
   type Pooling,
+  poolingBeside,
   readEncoder,
 } from "./language/encoder.ts";
+import { openExported } from "./language/text-runner.ts";
 import type { TaskOptions } from "./options.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
@@ -30,18 +32,74 @@ export interface EmbeddingOptions extends TaskOptions {
 
 /**
  * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa,
- * XLM-RoBERTa), or a GGUF file of architecture "bert".
+ * XLM-RoBERTa), an ONNX graph from `input_ids` to `last_hidden_state` with its tokenizer beside it, or a GGUF file of
+ * architecture "bert".
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
  * without `@huggingface/tokenizers`, which word pieces in GGUF need too
  */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
-  const folder = await ModelFolder.open(model, sourceOptions(options));
+  const folder = await ModelFolder.openModel(model, sourceOptions(options));
+  const { anchor } = folder;
+  const isFolder = anchor.name.endsWith("config.json") && !(await folder.hasWeights());
+  const graph = isFolder ? await folder.graph("model") : anchor.name.endsWith(".onnx") ? anchor : undefined;
+  const vectors = graph ? await exported(graph, folder, options) : await native(folder, options);
+  return new SentenceEncoder(vectors, options.normalize ?? true);
+}
+
+/** Vectors of tokenized texts, whatever runs them. */
+interface Vectors extends Pick<EncoderFile, "tokenizer" | "maxTokens"> {
+  readonly session: Session;
+  readonly width: number | undefined;
+  /** @param length what the texts may be filled up to */
+  run(texts: readonly number[][], length: number, signal?: AbortSignal): Promise<Float32Array[]>;
+}
+
+async function native(folder: ModelFolder, options: EmbeddingOptions): Promise<Vectors> {
   const file = await readEncoder(folder, options);
+  const { pooling = file.pooling } = options;
+  const { width } = file.config;
   const session = await compile(transformerEncoder(file.config, file.weights, { kind: "pool" }), {
     device: await openDevice(options.device, options),
     ownsWeights: folder.local,
   });
-  return new SentenceEncoder(session, { ...file, pooling: options.pooling ?? file.pooling }, options.normalize ?? true);
+  return {
+    ...file,
+    session,
+    width,
+    async run(texts, length, signal) {
+      const pool = new Float32Array(texts.length * length);
+      texts.forEach((ids, b) => {
+        if (pooling === "cls") pool[b * length] = 1;
+        else pool.fill(1 / ids.length, b * length, b * length + ids.length);
+      });
+      const share = { dtype: "f32", shape: [texts.length, 1, length], data: pool } as const;
+      const { pooled } = await session.run({ ...encoderInputs(file, texts, length), pool: share }, { signal });
+      return texts.map((_, b) => (pooled.data as Float32Array).slice(b * width, (b + 1) * width));
+    },
+  };
+}
+
+async function exported(source: ByteSource, folder: ModelFolder, options: EmbeddingOptions): Promise<Vectors> {
+  const runner = await openExported(source, folder, "states", options);
+  const { pooling = await poolingBeside(folder) } = options;
+  const last = runner.session.outputs.find((p) => p.shape?.length === 3)?.shape?.at(-1);
+  return {
+    ...runner,
+    width: typeof last === "number" ? last : undefined,
+    async run(texts, _length, signal) {
+      const states = await runner.run(
+        texts.map((ids) => ({ ids })),
+        signal,
+      );
+      return states.map((rows, i) => {
+        const width = rows.length / texts[i].length;
+        if (pooling === "cls") return rows.slice(0, width);
+        const mean = new Float32Array(width);
+        for (let at = 0; at < rows.length; at++) mean[at % width] += rows[at] / texts[i].length;
+        return mean;
+      });
+    },
+  };
 }
 
 export interface EmbedOptions {
@@ -49,15 +107,18 @@ export interface EmbedOptions {
 }
 
 export class SentenceEncoder {
-  /** Elements of a vector. */
-  readonly width: number;
-
   constructor(
-    readonly session: Session,
-    private readonly file: EncoderFile,
+    private readonly vectors: Vectors,
     private readonly normalize: boolean,
-  ) {
-    this.width = file.config.width;
+  ) {}
+
+  get session(): Session {
+    return this.vectors.session;
+  }
+
+  /** Elements of a vector; undefined where a graph does not say it. */
+  get width(): number | undefined {
+    return this.vectors.width;
   }
 
   /**
@@ -71,16 +132,13 @@ export class SentenceEncoder {
     if (typeof texts === "string") return (await this.embed([texts], options))[0];
     if (!Array.isArray(texts) || texts.some((t) => typeof t !== "string"))
       throw new InputError("embed: takes a text or an array of texts");
-    const tokens = texts.map((t) => encodeText(this.file, t));
+    const tokens = texts.map((t) => encodeText(this.vectors, t));
     const results = new Array<Float32Array>(texts.length);
     for (const { length, members } of batchesOf(tokens.map((t) => t.length))) {
-      const vectors = await this.run(
-        members.map((i) => tokens[i]),
-        length,
-        options.signal,
-      );
+      const batch = members.map((i) => tokens[i]);
+      const vectors = await this.vectors.run(batch, length, options.signal);
       members.forEach((i, k) => {
-        results[i] = vectors[k];
+        results[i] = this.normalize ? unit(vectors[k]) : vectors[k];
       });
     }
     return results;
@@ -92,24 +150,6 @@ export class SentenceEncoder {
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  /** Texts of at most `length` tokens, padded. */
-  private async run(texts: readonly number[][], length: number, signal?: AbortSignal): Promise<Float32Array[]> {
-    const { pooling } = this.file;
-    const pool = new Float32Array(texts.length * length);
-    texts.forEach((ids, b) => {
-      if (pooling === "cls") pool[b * length] = 1;
-      else pool.fill(1 / ids.length, b * length, b * length + ids.length);
-    });
-    const share = { dtype: "f32", shape: [texts.length, 1, length], data: pool } as const;
-    const inputs = { ...encoderInputs(this.file, texts, length), pool: share };
-    const { pooled } = await this.session.run(inputs, { signal });
-    const all = pooled.data as Float32Array;
-    return texts.map((_, b) => {
-      const v = all.slice(b * this.width, (b + 1) * this.width);
-      return this.normalize ? unit(v) : v;
-    });
   }
 }
 

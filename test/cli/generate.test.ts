@@ -119,7 +119,7 @@ describe("embed", () => {
   test("mistakes are told", async () => {
     expect((await run(["embed", model])).code).toBe(2);
     expect((await run(["embed", model, "x", "--pooling", "max"])).code).toBe(2);
-    expect((await run(["embed", folder, "x"])).err).toMatch(/config\.json/);
+    expect((await run(["embed", model, "x"])).err).toMatch(/"llama" is no encoder/);
   });
 });
 

@@ -1,5 +1,5 @@
 /** Folders of BERT, DistilBERT and RoBERTa with small random weights: vectors, gaps, and what is told of broken ones. */
-import { rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
@@ -7,6 +7,7 @@ import { embeddings } from "../../src/tasks/embed.ts";
 import { fillMask } from "../../src/tasks/fill-mask.ts";
 import { textClassification } from "../../src/tasks/text-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { encodeModel, node } from "../onnx/encode.ts";
 import { bertJson, cls, folderOf, kinds, mask, naiveOf, separator, tokenizer, weights } from "./encoder-folders.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
@@ -95,4 +96,46 @@ test("folders that lack something, or hold something else, are told", async () =
   const headless = new Map([...bare].filter(([n]) => !n.startsWith("classifier")));
   await writeFile(join(path, "model.safetensors"), writeSafetensors(headless));
   await expect(textClassification(path, options)).rejects.toThrow(/no classifier/);
+});
+
+test("vectors of an exported graph are pooled as the folder says", async () => {
+  const width = 4;
+  const w = Float32Array.from({ length: 13 * width }, (_, i) => ((i * 7) % 11) - 5);
+  const onnx = encodeModel({
+    opset: 17,
+    inputs: ["input_ids", "attention_mask"].map((name) => ({ name, dtype: "i64", shape: ["batch", "tokens"] })),
+    nodes: [node("Gather", ["w", "input_ids"], ["last_hidden_state"])],
+    outputs: [{ name: "last_hidden_state", dtype: "f32", shape: ["batch", "tokens", width] }],
+    initializers: { w: { dtype: "f32", shape: [13, width], data: w } },
+  });
+  const folderWith = async (more: Record<string, object>, bytes = onnx): Promise<string> => {
+    const path = await folderOf("bert", more);
+    await rm(join(path, "model.safetensors"));
+    await mkdir(join(path, "onnx"));
+    await writeFile(join(path, "onnx/model.onnx"), bytes);
+    return path;
+  };
+  const row = (id: number): number[] => [...w.slice(id * width, (id + 1) * width)];
+  const given = [cls, 11, 12, separator];
+  const mean = row(0).map((_, j) => given.reduce((sum, id) => sum + row(id)[j] / given.length, 0));
+  using model = await embeddings(await folderWith({}), { ...options, normalize: false });
+  expect(model.width).toBe(width);
+  const [dog, longer] = await model.embed(["Dog.", "the cat sat on the mat"]);
+  [...dog].forEach((v, j) => {
+    expect(v).toBeCloseTo(mean[j], 5);
+  });
+  expect(longer).not.toEqual(dog);
+  const first = await folderWith({ "1_Pooling/config.json": { pooling_mode_cls_token: true } });
+  using byFirst = await embeddings(first, { ...options, normalize: false });
+  expect([...(await byFirst.embed("Dog."))]).toEqual(row(cls));
+  const other = encodeModel({
+    opset: 17,
+    inputs: [{ name: "input_ids", dtype: "i64", shape: ["batch", "tokens"] }],
+    nodes: [node("Gather", ["w", "input_ids"], ["logits"])],
+    outputs: [{ name: "logits" }],
+    initializers: { w: { dtype: "f32", shape: [13, width], data: w } },
+  });
+  await expect(folderWith({}, other).then((path) => embeddings(path, options))).rejects.toThrow(
+    /gives logits; vectors are made of last_hidden_state/,
+  );
 });

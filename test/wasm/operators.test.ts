@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { GraphBuilder } from "../../src/graph/builder.ts";
+import { GraphBuilder, graph } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, Attrs } from "../../src/ops/op.ts";
@@ -37,6 +37,12 @@ const nodes: Record<string, Node> = {
     ],
   ],
   "binary, few long runs": [ops.sub, [[3, 40001], [40001]]],
+  "convolution of bytes": [ops.convInteger, [bytes("u8", [1, 5, 60, 61]), bytes("i8", [9, 5, 3, 3], true)], {}],
+  "convolution of bytes in groups": [
+    ops.convInteger,
+    [bytes("u8", [2, 6, 40, 41]), bytes("i8", [8, 3, 3, 3], true)],
+    { groups: 2 },
+  ],
   "comparison of repeated": [ops.less, [[50001], [1]]],
   "where of three": [ops.where, [bool([9, 1, 333]), [9, 40, 333], [40, 1]]],
   cast: [ops.cast, [[80005]], { to: "i64" }],
@@ -125,4 +131,22 @@ onThreads((device) => {
       expectSame(y, want.ys[k]);
     });
   });
+});
+
+test("an odd number of 8-bit channels reads nothing behind the last one", async () => {
+  // Larger than a page of memory, in which small images would always find something.
+  const x = tensorFrom(1, "u8", [1, 3, 300, 300], { min: 0, max: 255 });
+  const w = tensorFrom(2, "i8", [2, 3, 1, 1], { min: -128, max: 127 });
+  const g = graph(({ input, weight }) => ({
+    y: ops.convInteger(input("x", "u8", x.shape), weight(w), undefined, undefined, {}),
+  }));
+  using session = await compile(g, { device: wasm({ threads: 1 }) });
+  const { y } = await session.run({ x });
+  const size = 300 * 300;
+  for (const i of [0, 12_345, size - 1])
+    expect([y.data[i], y.data[size + i]]).toEqual(
+      [0, 1].map((o) =>
+        [0, 1, 2].reduce((sum, c) => sum + Number(x.data[c * size + i]) * Number(w.data[3 * o + c]), 0),
+      ),
+    );
 });

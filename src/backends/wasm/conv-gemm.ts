@@ -3,7 +3,7 @@
  * (im2col) is never there as a whole: blocks of outputs are packed into panels that stay in the cache, used for all
  * rows of W, and forgotten. A pointwise kernel with stride 1 packs x itself; others pack from staged rows.
  */
-import { i32, type Local, type Operand } from "./assembler.ts";
+import { type Expr, i32, type Local, type Operand } from "./assembler.ts";
 import { axisKey, type ConvForm, type ConvShape, depthOfProduct, isSingle, planeSize, workOf } from "./conv-shape.ts";
 import { activationKey, productActivation } from "./kernels/activations.ts";
 import { packFunction, packTaps } from "./kernels/conv-pack.ts";
@@ -40,7 +40,7 @@ export function productFunction(e: StepEmitter, { bias, residual, activation }: 
 /** Bytes of a packed block of outputs: half of a usual second-level cache, less what else is read. */
 const blockBytes = 160 * 1024;
 
-interface Layout {
+export interface ConvLayout {
   readonly source: Source;
   /** Panels in a block. */
   readonly panels: number;
@@ -48,7 +48,7 @@ interface Layout {
   readonly bytes: number;
 }
 
-function layoutOf(s: ConvShape): Layout {
+export function layoutOf(s: ConvShape): ConvLayout {
   const k = depthOfProduct(s);
   const outputs = planeSize(s);
   const panelBytes = 4 * k * PANEL_COLUMNS;
@@ -63,7 +63,7 @@ function layoutOf(s: ConvShape): Layout {
   return { source, panels, stageBytes: staged, bytes: SCRATCH_BYTES + staged + panels * panelBytes };
 }
 
-const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+export const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 /** @param constantWeights false: w is made by the model, and packed in each run */
 export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, constantWeights: boolean): WasmStep {
@@ -103,7 +103,10 @@ export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, const
         packed = e.f.let(i32.add(workspace, alignUp(layout.bytes)));
         packWeights(e, s, packed as Local<"i32">);
       }
-      emitGemmConv(e, s, form, layout, workspace, packed);
+      const [x, , bias, residual] = e.inputs;
+      const product = productFunction(e, form);
+      const at = { x, bias, residual, y: e.outputs[0] };
+      emitGemmConv(e, s, layout, { product, tileRows, form, packed, workspace, at });
     },
   };
 }
@@ -142,25 +145,46 @@ function splitOf(s: ConvShape, threads: number, tiles: number): Split {
   return "channels";
 }
 
-function emitGemmConv(
-  e: StepEmitter,
-  s: ConvShape,
-  form: ConvForm,
-  layout: Layout,
-  workspace: Local<"i32">,
-  packed: Operand<"i32">,
-): void {
+/** What is multiplied, and where things are. */
+interface ConvProduct {
+  readonly product: ProductFunction;
+  /** Of its tallest tile. */
+  readonly tileRows: number;
+  readonly form: ConvForm;
+  /** Weights in panels of rows. */
+  readonly packed: Operand<"i32">;
+  readonly workspace: Local<"i32">;
+  readonly at: Record<"x" | "bias" | "residual" | "y", number>;
+  /**
+   * Where the channels of group `group` of all images are, if not in x: made there when `fresh` is not 0.
+   */
+  image?(group: Local<"i32">, fresh: Expr<"i32">): Local<"i32">;
+  /** The product's place for a block of outputs, if not in y, and what happens to it there. */
+  readonly sums?: { readonly at: Operand<"i32">; finish(block: ConvBlock): void };
+}
+
+/** Finished sums: `columns` of `rows`, from output `first` of channel `channel` of the group on; `y`: index of the first one. */
+export interface ConvBlock {
+  readonly channel: Operand<"i32">;
+  readonly rows: Operand<"i32">;
+  readonly columns: Local<"i32">;
+  readonly y: Local<"i32">;
+}
+
+/** Bytes between rows of sums that do not go to y. */
+export const sumsStride = (layout: ConvLayout): number => 4 * PANEL_COLUMNS * layout.panels;
+
+export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p: ConvProduct): void {
   const { f } = e;
-  const [x, , bias, residual] = e.inputs;
-  const [y] = e.outputs;
+  const { form, product, packed, workspace } = p;
+  const { x, bias, residual, y } = p.at;
   const { source } = layout;
   const k = depthOfProduct(s);
   const outputs = planeSize(s);
   const panels = Math.ceil(outputs / PANEL_COLUMNS);
   const panelBytes = 4 * k * PANEL_COLUMNS;
   const { depth, rows, columns } = s;
-  const deal = dealRows(s.channelsOut, tileRowsOf(e.target.features.relaxedSimd));
-  const product = productFunction(e, form);
+  const deal = dealRows(s.channelsOut, p.tileRows);
   const pack = packFunction(e, {
     name: `im2col/${axisKey(rows)}/${axisKey(columns)}/${source.sliceBytes}${source.stage ? "" : "/direct"}`,
     source,
@@ -185,13 +209,15 @@ function emitGemmConv(
 
   const inputPlane = 4 * rows.input * columns.input;
   const ldc = 4 * depth.output * outputs;
-  const [plane, panel, count, p] = f.locals("i32", 4);
+  const [plane, panel, count, i] = f.locals("i32", 4);
   f.forRange(plane, firstPlane, lastPlane, 1, () => {
     // plane = (image, group, depth)
     const z = f.let(i32.rem_u(plane, depth.output));
     const channels = f.let(i32.div_u(plane, depth.output));
     const group = f.let(i32.rem_u(channels, s.groups));
-    const from = f.let(i32.add(i32.mul(channels, s.channelsIn * depth.input * inputPlane), x));
+    const fresh = i32.or(i32.eqz(z), i32.eq(plane, firstPlane));
+    const from =
+      p.image?.(channels, fresh) ?? f.let(i32.add(i32.mul(channels, s.channelsIn * depth.input * inputPlane), x));
     const firstRow = rowsBefore(deal, firstTile);
     const rowOffset = f.let(i32.add(i32.mul(channels, s.channelsOut), firstRow));
     const weightsAt = f.let(i32.add(i32.mul(i32.add(i32.mul(group, s.channelsOut), firstRow), 4 * k), packed));
@@ -216,21 +242,21 @@ function emitGemmConv(
             splat(0),
           )
         : f.let(i32.add(from, i32.mul(row, source.outputRowBytes)));
-      f.forRange(p, 0, count, 1, () =>
+      f.forRange(i, 0, count, 1, () =>
         f.call(pack, {
-          pixel: i32.add(first, i32.mul(p, PANEL_COLUMNS)),
+          pixel: i32.add(first, i32.mul(i, PANEL_COLUMNS)),
           base,
           firstRow: row,
           slices: s.channelsIn * depth.kernel,
-          out: i32.add(block, i32.mul(p, panelBytes)),
+          out: i32.add(block, i32.mul(i, panelBytes)),
         }),
       );
       const at = f.let(i32.add(resultAt, i32.shl(first, 2)));
       f.call(product, {
         a: weightsAt,
         b: block,
-        c: i32.add(at, y),
-        ldc,
+        c: p.sums?.at ?? i32.add(at, y),
+        ldc: p.sums ? sumsStride(layout) : ldc,
         columns: wanted,
         k,
         bias: form.bias ? biasAt : 0,
@@ -241,6 +267,12 @@ function emitGemmConv(
         height: deal.height,
         taller: tallerFrom(deal, firstTile),
         group: tileGroup(k, deal.height + 1, outputs),
+      });
+      p.sums?.finish({
+        channel: i32.add(i32.mul(group, s.channelsOut), firstRow),
+        rows: i32.sub(rowsBefore(deal, lastTile), firstRow),
+        columns: wanted,
+        y: f.let(i32.shr_u(at, 2)),
       });
     });
   });

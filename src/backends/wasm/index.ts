@@ -59,6 +59,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["f16 bf16", async () => (await import("./cast-half.ts")).castHalfKernels(target)],
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
   ["conv", async () => (await import("./conv.ts")).convKernels(target)],
+  ["convInteger qlinearConv", async () => (await import("./conv-int8.ts")).convInt8Kernels(target)],
   ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels(target)],
   [
     "maxPool averagePool globalMaxPool globalAveragePool",

@@ -31,14 +31,14 @@ import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type Wasm
 
 type V = Expr<"v128">;
 
-const isByte = (t: TensorType | undefined): boolean => t?.dtype === "i8" || t?.dtype === "u8";
-const isScalar = (t: TensorType | undefined): boolean => t === undefined || sizeOf(t.shape) === 1;
+export const isByte = (t: TensorType | undefined): boolean => t?.dtype === "i8" || t?.dtype === "u8";
+export const isScalar = (t: TensorType | undefined): boolean => t === undefined || sizeOf(t.shape) === 1;
 const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 // ---- quantization ------------------------------------------------------------------------------------------------
 
 /** saturate(round(x) + zero) as lanes for bytes of `dtype`; x far out of range stays far out. */
-function saturated(f: FunctionBuilder, x: V, zero: V, dtype: string): V {
+export function saturated(f: FunctionBuilder, x: V, zero: V, dtype: string): V {
   const bounded = f32x4.pmin(f32x4.pmax(f32x4.nearest(x), constant(f, -70000)), constant(f, 70000));
   const moved = i32x4.add(i32x4.trunc_sat_f32x4_s(bounded), zero);
   const [low, high] = dtype === "i8" ? [-128, 127] : [0, 255];

@@ -3,7 +3,7 @@
  *
  *   packed   B is constant: its panels are made at compile. Batches of A are more rows.
  *   dynamic  B is made by the model (attention): each thread packs the columns or the batches that it works on. An A that
- *            is transposed or scaled is copied first, matrix by matrix.
+ *            is scaled is copied first, matrix by matrix.
  */
 import type { Activation } from "../../ops/activation.ts";
 import { type GemmAttrs, gemm } from "../../ops/gemm.ts";
@@ -32,20 +32,22 @@ export interface Form {
   readonly bias: "none" | "row" | "column";
   readonly residual: boolean;
   readonly activation?: Activation;
+  /** A lies as [k, m]. */
+  readonly transposedA?: boolean;
 }
 
 /** The product function for this form, made once for each module. `oneRow`: for m = 1 only. */
 export function gemmFunction(
   e: StepEmitter,
-  { bias, residual, activation }: Form,
+  { bias, residual, activation, transposedA = false }: Form,
   oneRow = false,
   stored?: StoredPanels,
 ): GemmFunction {
   const kind = oneRow ? "1" : stored ? `/${stored.name}` : "";
-  const name = `gemm${kind}/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
+  const name = `gemm${kind}${transposedA ? "T" : ""}/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
   const then = productActivation(e, activation);
   return e.shared(name, (m) =>
-    emitGemm(m, { name, fma: e.target.features.relaxedSimd, oneRow, stored, bias, residual, ...then }),
+    emitGemm(m, { name, fma: e.target.features.relaxedSimd, oneRow, stored, transposedA, bias, residual, ...then }),
   );
 }
 
@@ -108,7 +110,7 @@ export function emitProduct(
   stored?: StoredPanels,
 ): void {
   const fn = gemmFunction(e, form, m === 1 && !stored, stored);
-  const lda = 4 * k;
+  const [lda, rowBytes] = form.transposedA ? [4 * m, 4] : [4 * k, 4 * k];
   const ldc = 4 * n;
   const { unit, bytes, tail = 0 } = stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
   const workspace = addressOf(e.workspace, e.thread, gemmWorkspaceBytes(m, k, stored !== undefined));
@@ -121,7 +123,7 @@ export function emitProduct(
     addressOf(addressOf(base, rowOffset, rowBytes), columnOffset, columnBytes);
   const run = () =>
     e.f.call(fn, {
-      a: move(at.a, lda, 0),
+      a: move(at.a, rowBytes, 0),
       lda,
       b: move(at.b, 0, ((k / unit) * bytes + tail) / PANEL_COLUMNS),
       c: move(at.c, ldc, 4),
@@ -164,7 +166,8 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
   const { m, n, k } = g;
   const { transposeB: transposed } = layout;
   const batches = sizeOf(g.batch);
-  const copies = layout.transposeA || layout.alpha !== 1;
+  const copies = layout.alpha !== 1;
+  const transposedA = layout.transposeA && !copies;
   const packedBytes = Math.ceil((4 * packedLength(k, n)) / 64) * 64;
   const productBytes = gemmWorkspaceBytes(m, k);
   const own = packedBytes + productBytes + (copies ? Math.ceil((m * k) / 16) * 64 : 0);
@@ -176,7 +179,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
       const { f } = e;
       const [a, b, bias, residual] = e.inputs;
       const [c] = e.outputs;
-      const fn = gemmFunction(e, form, m === 1);
+      const fn = gemmFunction(e, { ...form, transposedA }, m === 1);
       const packName = `packB/${transposed ? "t" : "n"}`;
       const pack = e.shared(packName, (module) => emitPackB(module, { name: packName, transposed }));
       const packed = addressOf(e.workspace, e.thread, own);
@@ -193,7 +196,7 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
         f.call(pack, { b: bAt, ldb: 4 * (transposed ? k : n), k, n: count, out: packed });
         f.call(fn, {
           a: copies ? copy : aAt,
-          lda: 4 * k,
+          lda: transposedA ? 4 * m : 4 * k,
           b: packed,
           c: addressOf(addressOf(c, batch, 4 * m * n), from, 4),
           ldc: 4 * n,
@@ -290,8 +293,14 @@ function planProduct(
   const rows = g.m * sizeOf(g.batch);
   // A broadcast over batches would have to be repeated.
   const isWhole = sizeOf(b.shape) === g.k * g.n && sizeOf(a.shape) === rows * g.k && (bias !== "row" || rows === g.m);
-  if (b.constant && isWhole && !flips)
-    return packedStep(target, form, { ...g, rows }, prepackB(1, { k: g.k, n: g.n, transposed, alpha }));
+  // Rows of matrices that are transposed one by one do not follow each other.
+  if (b.constant && isWhole && !(flips && rows > g.m))
+    return packedStep(
+      target,
+      { ...form, transposedA: flips },
+      { ...g, rows },
+      prepackB(1, { k: g.k, n: g.n, transposed, alpha }),
+    );
   return dynamicStep(target, form, g, { transposeA: flips, transposeB: transposed, alpha });
 }
 

@@ -1,6 +1,6 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
-import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
+import { f32Weight, type ModelFolder } from "../../formats/folder.ts";
 import { isGguf } from "../../formats/recognize.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
@@ -97,7 +97,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     config,
     weights: await readWeights(folder, options.signal),
     tokenizer,
-    pooling: poolingOf(await folder.optionalJson("1_Pooling/config.json")),
+    pooling: await poolingBeside(folder),
     maxTokens: Math.min(longest, positions - firstPosition),
     firstPosition,
     maskToken: tokenizer instanceof HuggingFaceTokenizer ? maskTokenOf(tokenizer) : undefined,
@@ -125,7 +125,11 @@ export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceToken
   return HuggingFaceTokenizer.open({ ...source, padding: null, truncation: null }, config);
 }
 
-const poolingOf = (json: Json | undefined): Pooling => (json?.["pooling_mode_cls_token"] === true ? "cls" : "mean");
+/** How `1_Pooling/config.json` says that sentences are compared. */
+export async function poolingBeside(folder: ModelFolder): Promise<Pooling> {
+  const json = await folder.optionalJson("1_Pooling/config.json");
+  return json?.["pooling_mode_cls_token"] === true ? "cls" : "mean";
+}
 
 async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<Map<string, HostTensor>> {
   const weights = new Map<string, HostTensor>();

@@ -32,6 +32,8 @@ export interface TextRunner {
 
 /** What the head judges: whole texts, their tokens, or where an answer begins and ends. */
 export type HeadKind = "classes" | "tokens" | "span";
+/** States of tokens [tokens, width] are what there is without a head. */
+type GraphKind = HeadKind | "states";
 const savedAs: Readonly<Record<HeadKind, string>> = {
   classes: "ForSequenceClassification",
   tokens: "ForTokenClassification",
@@ -47,7 +49,7 @@ export interface RunnerOptions extends TaskOptions {
  * without `@huggingface/tokenizers`
  */
 export async function openTextRunner(model: SourceInput, kind: HeadKind, options: RunnerOptions): Promise<TextRunner> {
-  const folder = await ModelFolder.openConfigured(model, sourceOptions(options));
+  const folder = await ModelFolder.openModel(model, sourceOptions(options));
   const { anchor } = folder;
   if (anchor.name.endsWith(".onnx")) return openExported(anchor, folder, kind, options);
   if (await folder.hasWeights()) return openNative(folder, kind, options);
@@ -125,14 +127,15 @@ async function runBatches(
 /** What graphs of encoders call their inputs. */
 const inputNames = ["input_ids", "attention_mask", "token_type_ids"];
 
-async function openExported(
+/** An encoder of texts as an ONNX graph, with its tokenizer beside it. Throws as `openTextRunner`. */
+export async function openExported(
   source: ByteSource,
   folder: ModelFolder,
-  kind: HeadKind,
+  kind: GraphKind,
   options: RunnerOptions,
 ): Promise<TextRunner> {
   const config = (await folder.optionalJson("config.json")) ?? {};
-  checkKind(source.name, config["architectures"], kind);
+  if (kind !== "states") checkKind(source.name, config["architectures"], kind);
   const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
   const { session } = await openGraph(source, options);
   const fail = (message: string): never => {
@@ -144,6 +147,9 @@ async function openExported(
     fail(`takes ${session.inputs.map((p) => p.name).join(", ")}; an encoder of texts takes ${inputNames.join(", ")}`);
   // The beginning before the end, as graphs name them.
   const outputs = session.outputs.map((p) => p.name).sort((a, b) => Number(/end/.test(a)) - Number(/end/.test(b)));
+  const states = outputs.find((name) => /^(last_hidden_state|token_embeddings)$/.test(name));
+  if (kind === "states" && states === undefined)
+    fail(`gives ${outputs.join(", ")}; vectors are made of last_hidden_state`);
   if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
   const positions = typeof config["max_position_embeddings"] === "number" ? config["max_position_embeddings"] : 512;
   // RoBERTa's tables begin after the padding token's number.
@@ -161,7 +167,8 @@ async function openExported(
       for (const text of texts) {
         const given = await session.run(tokenInputs(session, text), { signal });
         const [first, second] = outputs.map((name) => given[name].data as Float32Array);
-        results.push(kind === "span" ? interleaved(first, second) : first.slice());
+        if (kind === "states") results.push((given[states!].data as Float32Array).slice());
+        else results.push(kind === "span" ? interleaved(first, second) : first.slice());
       }
       return results;
     },

@@ -142,7 +142,7 @@ export function emitPackB(
   m: ModuleBuilder,
   { name, transposed = false, export: exported }: { name: string; transposed?: boolean; export?: boolean },
 ): PackBFunction {
-  const packPanel = transposed ? emitPackRows(m, `${name}/rows`) : emitCopyColumns(m, `${name}/columns`);
+  const packPanel = transposed ? emitPackRows(m, `${name}/rows`) : emitPackColumns(m, `${name}/columns`);
   return m.func({ name, params: packBParams, export: exported }, (f, { b, ldb, k, n, out }) => {
     const used = f.local("i32");
     const bytes = f.let(i32.mul(k, 4 * PANEL_COLUMNS));
@@ -162,7 +162,7 @@ export function emitPackB(
 }
 
 /** Copies up to 8 columns of a row-major matrix into one panel. */
-function emitCopyColumns(m: ModuleBuilder, name: string): PackPanelFunction {
+export function emitPackColumns(m: ModuleBuilder, name: string): PackPanelFunction {
   return m.func({ name, params: packPanelParams }, (f, { from, stride, rows: columns, k, out, step }) => {
     const i = f.local("i32");
     const bytes = f.let(i32.shl(columns, 2));

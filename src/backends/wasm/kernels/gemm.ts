@@ -51,7 +51,7 @@ import {
   type Operand,
   type Params,
 } from "../assembler.ts";
-import { emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
+import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
@@ -65,6 +65,8 @@ export interface GemmOptions extends Epilogue {
   readonly integers?: boolean;
   /** `m` is always 1: a fifth of the code, which a small model waits for. */
   readonly oneRow?: boolean;
+  /** A lies as [k, m]: `lda` is from one k to the next, rows are 4 bytes apart. */
+  readonly transposedA?: boolean;
   /** B is in fewer bits: each block of rows widens a panel before it multiplies with it, in the workspace. */
   readonly stored?: StoredPanels;
   /** What else happens to the rows of C: see activations.ts. */
@@ -121,7 +123,8 @@ export function gemmWorkspaceBytes(m: number, k: number, stored = false): number
 export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
   if (options.oneRow) return emitRow(m, options);
   const tileRows = tileRowsOf(options.fma);
-  const packA = emitPackRows(m, `${options.name}/packA`);
+  const { transposedA } = options;
+  const packA = (transposedA ? emitPackColumns : emitPackRows)(m, `${options.name}/packA`);
   const panel = emitPanel(m, options);
 
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
@@ -129,6 +132,8 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
     const [tiles, height, taller] = f.locals("i32", 3);
     const wide = options.stored && f.let(p.workspace);
     if (wide) f.increment(p.workspace, i32.mul(p.k, 4 * PANEL_COLUMNS));
+    /** Bytes of A from one row to the next. */
+    const rowBytes = transposedA ? 4 : p.lda;
     f.while(i32.gt_s(p.m, 0), () => {
       // Blocks of equal height, not full ones and a rest.
       f.set(rows, ceilDiv(p.m, ceilDiv(p.m, BLOCK_ROWS)));
@@ -136,7 +141,7 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
       f.set(height, i32.div_u(rows, tiles));
       f.set(taller, i32.rem_u(rows, tiles));
       f.if(
-        i32.eq(rows, 1),
+        transposedA ? i32.const(0) : i32.eq(rows, 1),
         () => f.set(block, p.a), // a single row is its own panel
         () => {
           f.set(block, i32.add(p.workspace, SCRATCH_BYTES));
@@ -144,14 +149,14 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
           f.set(from, p.a);
           forTiles(f, { tiles: f.let(tiles), height, taller: f.let(taller) }, (h) => {
             f.call(packA, { from, stride: p.lda, rows: h, k: p.k, out: at, step: i32.shl(h, 2) });
-            f.increment(from, i32.mul(h, p.lda));
+            f.increment(from, i32.mul(h, rowBytes));
             f.increment(at, i32.shl(i32.mul(h, p.k), 2));
           });
         },
       );
       forPanels(f, p, options, wide, (at) => f.call(panel, { ...at, a: block, tiles, height, taller }));
       if (options.pass) passRows(f, options.pass, { c: p.c, ldc: p.ldc, rows, columns: p.n });
-      f.increment(p.a, i32.mul(rows, p.lda));
+      f.increment(p.a, i32.mul(rows, rowBytes));
       f.increment(p.c, i32.mul(rows, p.ldc));
       if (options.bias === "row") f.increment(p.bias, i32.shl(rows, 2));
       if (options.residual) f.increment(p.residual, i32.mul(rows, p.ldr));
