@@ -22,7 +22,7 @@ import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernel
 import { splat } from "./kernels/math.ts";
 import { addressOf, partsOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
-/** The product of packed operands with this epilogue, made once for each module. */
+/** The product of packed operands with this epilogue, made once. */
 export function productFunction(e: StepEmitter, { bias, residual, activation }: ConvForm): ProductFunction {
   const name = `product${bias ? "+bias" : ""}${residual ? "+residual" : ""}/${activationKey(activation)}`;
   const then = productActivation(e, activation);

@@ -36,7 +36,7 @@ export interface Form {
   readonly transposedA?: boolean;
 }
 
-/** The product function for this form, made once for each module. `oneRow`: for m = 1 only. */
+/** The product function for this form, made once. `oneRow`: for m = 1 only. */
 export function gemmFunction(
   e: StepEmitter,
   { bias, residual, activation, transposedA = false }: Form,
