@@ -27,6 +27,17 @@ function fits(schema: JsonSchema, v: unknown): boolean {
   const kind = v === null ? "null" : Array.isArray(v) ? "array" : typeof v;
   const types = schema["type"] === undefined ? undefined : [schema["type"]].flat();
   if (types && !types.some((t) => t === kind || (t === "integer" && Number.isInteger(v)))) return false;
+  if (kind === "number") {
+    const { minimum = -Infinity, maximum = Infinity } = schema as Record<string, never>;
+    const { exclusiveMinimum = -Infinity, exclusiveMaximum = Infinity } = schema as Record<string, never>;
+    const n = v as number;
+    return n >= minimum && n <= maximum && n > exclusiveMinimum && n < exclusiveMaximum;
+  }
+  if (kind === "string") {
+    const { minLength = 0, maxLength = Infinity } = schema as Record<string, never>;
+    const { length } = Array.from(v as string);
+    return length >= minLength && length <= maxLength;
+  }
   if (kind === "array") {
     const list = v as unknown[];
     const { minItems = 0, maxItems = Number.POSITIVE_INFINITY, items = true } = schema as Record<string, never>;
@@ -67,6 +78,25 @@ describe("grammars of schemas", () => {
     [{ type: "integer", enum: ["red", 1, 1.5] }, ["1"], ['"red"', "1.5"]],
     [{ allOf: [{ type: "null" }], description: "as some writers of schemas say it" }, ["null"], ["1"]],
     [{ const: [1, { a: "é" }] }, ['[1,{"a":"é"}]'], ['[1, {"a":"é"}]', "[1]"]],
+    [
+      { type: "integer", minimum: 0, maximum: 120 },
+      ["0", "9", "10", "99", "100", "120"],
+      ["-1", "-0", "121", "200", "01"],
+    ],
+    [{ type: "integer", minimum: -12, maximum: 7 }, ["-12", "-1", "0", "7"], ["-13", "-20", "8", "10"]],
+    [{ type: "integer", minimum: -30, maximum: -5 }, ["-30", "-5", "-19"], ["-4", "-31", "0", "5"]],
+    [{ type: "integer", exclusiveMinimum: 0, maximum: 2.5 }, ["1", "2"], ["0", "3"]],
+    [{ type: "integer", minimum: 1234 }, ["1234", "9999", "10000", "1234567890123456"], ["1233", "999", "-5"]],
+    [{ type: "number", minimum: 0, maximum: 1 }, ["0", "1", "0.25", "0.0"], ["1.5", "-0.5", "2", "1.0"]],
+    [{ type: "number", minimum: -2, maximum: 3 }, ["-2", "-1.9", "-0.5", "2.99", "3"], ["-2.1", "3.1", "-3"]],
+    [{ minimum: 10 }, ["10", "10.5", "99.9"], ["9.9", "-10"]],
+    [
+      { type: "string", minLength: 2, maxLength: 3 },
+      ['"ab"', '"日本語"', '"\\n\\u00e9"', '"a\u{1f600}"'],
+      ['"a"', '"abcd"', '""'],
+    ],
+    [{ type: "string", minLength: 1 }, ['"a"', '"abcd"'], ['""']],
+    [{ type: ["string", "null"], maxLength: 0 }, ['""', "null"], ['"a"']],
     [{ type: ["string", "null"] }, ['"x"', "null"], ["1", ""]],
     [
       { type: "array", items: { type: "integer" } },
@@ -108,7 +138,11 @@ describe("grammars of schemas", () => {
   test.each<[JsonSchema, RegExp]>([
     [false, /# allows no value/],
     [{ type: "string", pattern: "a+" }, /# "pattern" is not supported/],
-    [{ type: "object", properties: { a: { type: "number", minimum: 1 } } }, /#\/properties\/a "minimum"/],
+    [{ type: "object", properties: { a: { type: "number", multipleOf: 1 } } }, /#\/properties\/a "multipleOf"/],
+    [{ type: "number", minimum: 0.5 }, /"minimum" of a number takes whole numbers only/],
+    [{ type: "integer", minimum: "0" }, /"minimum" takes a number/],
+    [{ type: "integer", minimum: 3, maximum: 2 }, /allows no number/],
+    [{ type: "string", minLength: 3, maxLength: 2 }, /"minLength" is more than "maxLength"/],
     [{ type: "thing" }, /has no type "thing"/],
     [{ oneOf: [true] }, /"oneOf" is not supported/],
     [{ enum: [] }, /is not a list/],
@@ -126,7 +160,7 @@ describe("grammars of schemas", () => {
     [{ not: true }, /"not" is not supported/],
     [{ anyOf: [{ type: "null" }], minItems: 1 }, /"minItems" beside "anyOf"/],
     [{ type: "object", required: ["a"], properties: {} }, /requires "a"/],
-    [{ type: "array", minItems: 3, maxItems: 2 }, /more items at least/],
+    [{ type: "array", minItems: 3, maxItems: 2 }, /"minItems" is more than "maxItems"/],
     [{ type: "array", maxItems: -1 }, /"maxItems" takes/],
     [{ $ref: "#/nowhere" }, /is not there/],
     [{ $ref: "http://example.org/x" }, /has to point into the schema/],
@@ -146,7 +180,24 @@ describe("grammars of schemas", () => {
     { type: "null" },
     { enum: ["a", 1, null] },
     { const: { k: [] } },
+    { type: "integer", minimum: -3, maximum: 112 },
+    { type: "integer", exclusiveMinimum: 98 },
+    { type: "number", minimum: -1, maximum: 20 },
+    { type: "string", minLength: 2, maxLength: 4 },
   );
+  test("whole numbers are accepted just between their bounds", () => {
+    const bounds = fc.tuple(fc.integer({ min: -3000, max: 3000 }), fc.nat(4000), fc.boolean());
+    fc.assert(
+      fc.property(bounds, fc.integer({ min: -8000, max: 8000 }), ([minimum, more, whole], n) => {
+        const schema = { type: whole ? "integer" : "number", minimum, maximum: minimum + more };
+        for (const v of [n, minimum, minimum - 1, minimum + more, minimum + more + 1, n / 8]) {
+          const written = whole ? Math.round(v) : v;
+          expect([written, accepts(schema, String(written))]).toEqual([written, fits(schema, written)]);
+        }
+      }),
+    );
+  });
+
   const { schema: anySchema } = fc.letrec<{ schema: JsonSchema }>((tie) => ({
     schema: fc.oneof(
       { maxDepth: 3, depthIdentifier: "schema" },

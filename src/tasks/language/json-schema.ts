@@ -3,7 +3,8 @@
  * Properties come in the order in which the schema names them. Keywords that a grammar can't keep are refused, not ignored.
  */
 import { InputError } from "../../tensor/errors.ts";
-import { bytesFrom, Grammar, type GrammarState, literal, type Sequence } from "./grammar.ts";
+import { bytesFrom, Grammar, type GrammarState, type GrammarSymbol, literal, type Sequence } from "./grammar.ts";
+import { decimals, integers, largest, mostDigits } from "./json-ranges.ts";
 
 /** `true` and `{}` allow any value. */
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
@@ -17,15 +18,13 @@ const annotations = new Set(
 const keywords: Readonly<Record<string, readonly string[]>> = {
   object: ["properties", "required", "additionalProperties"],
   array: ["items", "minItems", "maxItems"],
-  string: [],
-  number: [],
-  integer: [],
+  string: ["minLength", "maxLength"],
+  number: ["minimum", "maximum"],
+  integer: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
   boolean: [],
   null: [],
 };
 const typeNames = Object.keys(keywords);
-/** Digits of a number: what JavaScript reads exactly, or nearly so. */
-const mostDigits = 16;
 const mostItems = 1000;
 
 /** @throws InputError for a schema with keywords that are not supported, or that no text fits */
@@ -93,7 +92,7 @@ class SchemaCompiler {
 
   /** By `type`; where it is missing, by what the keywords are about. */
   private typed(schema: SchemaObject, used: readonly string[], path: string): Sequence[] {
-    const implied = typeNames.filter((t) => keywords[t].some((k) => k in schema));
+    const implied = typeNames.filter((t) => t !== "integer" && keywords[t].some((k) => k in schema));
     const types = "type" in schema ? [schema["type"]].flat() : implied.length > 0 ? implied : undefined;
     const known = [
       "type",
@@ -105,6 +104,8 @@ class SchemaCompiler {
     return types.map((type) => {
       if (type === "object") return this.object(schema, path);
       if (type === "array") return this.array(schema, path);
+      if (type === "string") return this.string(schema, path);
+      if (type === "number" || type === "integer") return this.ranged(type, schema, path);
       return [this.plain(type as string)];
     });
   }
@@ -143,15 +144,51 @@ class SchemaCompiler {
     return this.list("{", member, "}", 0, Number.POSITIVE_INFINITY);
   }
 
-  private array(schema: SchemaObject, path: string): Sequence {
+  /** How many there may be, by the two keywords. */
+  private counts(schema: SchemaObject, path: string, least: string, most: string): [min: number, max: number] {
     const count = (key: string, fallback: number): number => {
       const n = schema[key] ?? fallback;
       if (n !== fallback && !(Number.isInteger(n) && (n as number) >= 0 && (n as number) <= mostItems))
         refuse(path, `"${key}" takes 0 to ${mostItems}`);
       return n as number;
     };
-    const [min, max] = [count("minItems", 0), count("maxItems", Number.POSITIVE_INFINITY)];
-    if (min > max) refuse(path, "has more items at least than at most");
+    const [min, max] = [count(least, 0), count(most, Number.POSITIVE_INFINITY)];
+    if (min > max) refuse(path, `"${least}" is more than "${most}"`);
+    return [min, max];
+  }
+
+  private string(schema: SchemaObject, path: string): Sequence {
+    const [min, max] = this.counts(schema, path, "minLength", "maxLength");
+    if (min === 0 && max === Number.POSITIVE_INFINITY) return [this.plain("string")];
+    const { character } = this;
+    const rest = max === Number.POSITIVE_INFINITY ? this.characters : this.upTo(max - min, character);
+    return [...literal('"'), ...new Array<number>(min).fill(character), rest, ...literal('"')];
+  }
+
+  private ranged(type: "number" | "integer", schema: SchemaObject, path: string): Sequence {
+    if (!keywords[type].some((k) => k in schema)) return [this.plain(type)];
+    const bound = (key: string, fallback: bigint, round: (n: number) => number, step: bigint): bigint => {
+      const n = schema[key];
+      if (n === undefined) return fallback;
+      if (typeof n !== "number" || Math.abs(n) > Number.MAX_SAFE_INTEGER) refuse(path, `"${key}" takes a number`);
+      if (type === "number" && !Number.isInteger(n)) refuse(path, `"${key}" of a number takes whole numbers only`);
+      return BigInt(round(n as number)) + step;
+    };
+    const least = [
+      bound("minimum", -largest, Math.ceil, 0n),
+      bound("exclusiveMinimum", -largest, Math.floor, 1n),
+    ].reduce((a, b) => (a > b ? a : b));
+    const most = [bound("maximum", largest, Math.floor, 0n), bound("exclusiveMaximum", largest, Math.ceil, -1n)].reduce(
+      (a, b) => (a < b ? a : b),
+    );
+    if (least > most) refuse(path, "allows no number");
+    const { grammar } = this;
+    const all = type === "integer" ? integers(grammar, least, most) : decimals(grammar, least, most, this.fraction);
+    return [grammar.rule(...all)];
+  }
+
+  private array(schema: SchemaObject, path: string): Sequence {
+    const [min, max] = this.counts(schema, path, "minItems", "maxItems");
     const item = this.value((schema["items"] as JsonSchema | undefined) ?? true, `${path}/items`);
     return this.list("[", [item], "]", min, max);
   }
@@ -211,9 +248,13 @@ class SchemaCompiler {
     }
   }
 
-  /** Bytes of UTF-8 as the standard has them, and the escapes of JSON. */
   private get characters(): number {
-    return this.once("characters", (rule) => {
+    return this.once("characters", (rule) => [[], [this.character, rule]]);
+  }
+
+  /** Bytes of UTF-8 as the standard has them, and the escapes of JSON; what takes two escapes is written as it is. */
+  private get character(): number {
+    return this.once("character", () => {
       const tail = bytesFrom([0x80, 0xbf]);
       const hex = bytesFrom([48, 57], [65, 70], [97, 102]);
       const one: Sequence[] = [
@@ -226,9 +267,10 @@ class SchemaCompiler {
         [bytesFrom([0xf1, 0xf3]), tail, tail, tail],
         [bytesFrom([0xf4, 0xf4]), bytesFrom([0x80, 0x8f]), tail, tail],
         [...literal("\\"), bytesFrom(...Array.from('"\\/bfnrt', (c) => [c.charCodeAt(0), c.charCodeAt(0)] as const))],
-        [...literal("\\u"), hex, hex, hex, hex],
+        [...literal("\\u"), bytesFrom([48, 57], [65, 67], [69, 70], [97, 99], [101, 102]), hex, hex, hex],
+        [...literal("\\u"), bytesFrom([68, 68], [100, 100]), bytesFrom([48, 55]), hex, hex],
       ];
-      return [[], ...one.map((sequence) => [...sequence, rule])];
+      return one;
     });
   }
 
@@ -241,9 +283,15 @@ class SchemaCompiler {
     ];
   }
 
+  /** A point, and digits behind it. */
+  private get fraction(): number {
+    const digit = bytesFrom([48, 57]);
+    return this.once("fraction", () => [[...literal("."), digit, this.upTo(mostDigits - 1, digit)]]);
+  }
+
   private number(): Sequence[] {
     const digit = bytesFrom([48, 57]);
-    const fraction = this.grammar.rule([], [...literal("."), digit, this.upTo(mostDigits - 1, digit)]);
+    const fraction = this.grammar.rule([], [this.fraction]);
     const exponent = this.grammar.rule(
       [],
       [
@@ -256,8 +304,8 @@ class SchemaCompiler {
     return [[this.plain("integer"), fraction, exponent]];
   }
 
-  /** At most `n` bytes of a set. */
-  private upTo(n: number, set: Uint8Array): number {
+  /** At most `n` bytes of a set, or of what a rule gives. */
+  private upTo(n: number, set: GrammarSymbol): number {
     let rule = this.grammar.rule([]);
     for (let i = 0; i < n; i++) rule = this.grammar.rule([], [set, rule]);
     return rule;
