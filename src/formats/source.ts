@@ -170,6 +170,12 @@ const isSource = (input: object): input is ByteSource =>
 const looksLikeUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
 export const hasFileSystem = (): boolean => typeof process !== "undefined" && process.versions?.node !== undefined;
 
+/** The whole address of what a page names relative to its own: files beside it are found from that. */
+function fromPage(path: string): string {
+  const base = globalThis.location?.href;
+  return URL.canParse(path, base) ? new URL(path, base).href : path;
+}
+
 /**
  * A byte source over any input a user may have: a path, a URL (`http:`, `https:`, `blob:`, `data:`, `file:`), a file of an npm
  * package (`npm:`) or of a Hugging Face repository (`hf:`), bytes, a Blob, a Response, or a ByteSource, which is returned as it
@@ -181,7 +187,8 @@ export async function openSource(input: SourceInput, options: SourceOptions = {}
   options.signal?.throwIfAborted();
   if (typeof input === "string") {
     // One letter before the colon is a Windows drive.
-    if (looksLikeUrl(input) || !hasFileSystem()) return openUrl(input, options);
+    if (looksLikeUrl(input)) return openUrl(input, options);
+    if (!hasFileSystem()) return openUrl(fromPage(input), options);
     return openFile(input, options);
   }
   if (input instanceof URL) return openUrl(input.href, options);

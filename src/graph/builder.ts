@@ -5,7 +5,8 @@
 import { type Attrs, checkInputs, type Executor, isHostInput, type OpDef, outputCount, type Value } from "../ops/op.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { ForwardpassError, InputError } from "../tensor/errors.ts";
-import type { HostTensor, TensorType } from "../tensor/tensor.ts";
+import { checkHostTensor, type HostTensor, type TensorType } from "../tensor/tensor.ts";
+import { Weight } from "../tensor/weight.ts";
 import type { Dim, Graph, GraphPort, GraphState, Node, ValueId } from "./ir.ts";
 
 /** A value of a graph under construction. */
@@ -108,8 +109,19 @@ export interface GraphDefinition {
   input(name: string, dtype: DType, shape: readonly Dim[]): SymbolicValue;
   /** Declares state, which lasts from run to run: see `Session.openState`. */
   state(name: string, dtype: DType, shape: readonly number[]): SymbolicValue;
-  /** Embeds a constant: weights, tables. */
-  weight(tensor: HostTensor): SymbolicValue;
+  /**
+   * Embeds a constant: weights, tables.
+   * @throws InputError, DTypeError, ShapeError for what is no tensor, or one of `tensor()` that isn't computed yet
+   */
+  weight(tensor: HostTensor | { readonly host: HostTensor | undefined }): SymbolicValue;
+}
+
+function checkWeight(t: HostTensor | { readonly host: HostTensor | undefined }): HostTensor {
+  // A Weight has read its type itself, and its elements are to stay where they are.
+  if (t instanceof Weight) return t;
+  if (typeof t !== "object" || !("host" in t)) return checkHostTensor(t, "weight");
+  if (!t.host) throw new InputError("weight: this tensor isn't computed yet: give what its toHost() resolves to");
+  return t.host;
 }
 
 /**
@@ -125,7 +137,7 @@ export function graph(
   const outputs = define({
     input: (name, dtype, shape) => builder.input(name, dtype, shape),
     state: (name, dtype, shape) => builder.state(name, { dtype, shape }),
-    weight: (tensor) => builder.constant(tensor),
+    weight: (tensor) => builder.constant(checkWeight(tensor)),
   });
   for (const [name, value] of Object.entries(outputs)) builder.output(name, value, options.outputs?.[name]);
   return builder.build();

@@ -50,6 +50,19 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     expect(s.runSync({ x: Float32Array.of(1, 2, 3) })["y"].shape).toEqual([1, 3]);
   });
 
+  test("has weights of any kind of tensor, and of nothing else", async () => {
+    const w = tensor([[1, 2, 3]]);
+    for (const weights of [w, hostTensor([[1, 2, 3]])]) {
+      const g = graph(({ input, weight }) => ({ y: mul(input("x", "f32", [1, 3]), weight(weights)) }));
+      using s = await compile(g, { device: device() });
+      expect((await s.run({ x: Float32Array.of(1, 1, 2) }))["y"].data).toEqual(Float32Array.of(1, 2, 6));
+    }
+    const made = (weights: unknown) => () => graph(({ weight }) => ({ y: weight(weights as typeof w) }));
+    expect(made(add(w, w))).toThrow(/isn't computed yet/);
+    expect(made([1, 2, 3])).toThrow(DTypeError);
+    expect(made({ dtype: "f32", shape: [2], data: new Float32Array(3) })).toThrow(ShapeError);
+  });
+
   test("keeps as many plans as it is told", async () => {
     const rows = graph(({ input }) => ({ y: relu(input("x", "f32", ["n"])) }));
     for (const [plans, kept] of [
