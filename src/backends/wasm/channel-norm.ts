@@ -9,6 +9,7 @@ import { type Elementwise, emitElementwise, wasmName } from "./elementwise.ts";
 import { emitNormGroup, emitResponseNorm } from "./kernels/channel-norm.ts";
 import { constant, splat } from "./kernels/math.ts";
 import { emitCells } from "./kernels/vector-walk.ts";
+import { alignUp } from "./memory.ts";
 import { allF32 } from "./norm.ts";
 import { undivided, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
@@ -74,7 +75,7 @@ const responseNorm = wasmKernel(
 const batchNormKernel = wasmKernel(batchNorm, wasmName(batchNorm, "f32"), (inputs, _, { epsilon = 1e-5 }) => {
   if (inputs.some((t) => t.dtype !== "f32")) return undefined;
   const { batch, channels, inner } = channelsFirst(inputs[0]);
-  const factors = Math.ceil((4 * channels) / 64) * 64;
+  const factors = alignUp(4 * channels);
   const perChannel: Shape = [channels, 1];
   const factor: Elementwise = {
     name: `batchNorm/factor(${epsilon})`,

@@ -20,6 +20,7 @@ import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./k
 import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
+import { alignUp } from "./memory.ts";
 import { addressOf, partsOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 /** The product of packed operands with this epilogue, made once. */
@@ -62,8 +63,6 @@ export function layoutOf(s: ConvShape): ConvLayout {
   const staged = stageBytes(source, s.channelsIn * s.depth.kernel);
   return { source, panels, stageBytes: staged, bytes: SCRATCH_BYTES + staged + panels * panelBytes };
 }
-
-export const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 /** @param constantWeights false: w is made by the model, and packed in each run */
 export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, constantWeights: boolean): WasmStep {

@@ -3,20 +3,20 @@
  * then the convolution of conv-gemm.ts serves, with words for floats and half of the channels, and the integers' product
  * of int8.ts. Padding is a word of zeros. Each part of the work makes the words of the images that it needs.
  */
-import type { ConvWindowAttrs } from "../../ops/conv.ts";
-import { convGeometry } from "../../ops/conv.ts";
+import { type ConvWindowAttrs, convGeometry } from "../../ops/conv.ts";
 import { convInteger, qlinearConv } from "../../ops/conv-integer.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput, Prepack } from "../backend.ts";
 import { f32x4, i8x16, i16x8, i32, i32x4, type Local, v128 } from "./assembler.ts";
-import { alignUp, type ConvBlock, emitGemmConv, layoutOf, sumsStride } from "./conv-gemm.ts";
+import { type ConvBlock, emitGemmConv, layoutOf, sumsStride } from "./conv-gemm.ts";
 import { type ConvShape, convShape, depthOfProduct, workOf } from "./conv-shape.ts";
 import { isByte, isScalar, saturated } from "./int8.ts";
 import { tileRowsOf } from "./kernels/gemm.ts";
 import { emitProduct, packRows } from "./kernels/gemm-prepacked.ts";
 import { runArgs, runFunction } from "./kernels/vector.ts";
+import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
 const tileRows = tileRowsOf(false);

@@ -15,6 +15,7 @@ import { dealRows, SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
 import { emitPackB, packedLength } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
+import { alignUp } from "./memory.ts";
 import {
   addressOf,
   productWork,
@@ -69,8 +70,6 @@ function layoutOf(s: ConvShape): Layout {
     rowBytes: 4 * run * columns.stride,
   };
 }
-
-const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 function memoryOf(l: Layout) {
   const plane = alignUp(l.depths * l.rows * l.rowBytes + 64);

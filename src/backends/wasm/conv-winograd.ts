@@ -15,9 +15,8 @@ import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
 import { emitUntile, packTiles, type TileSize, transformKernel } from "./kernels/winograd.ts";
+import { alignUp } from "./memory.ts";
 import { addressOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
-
-const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 /** Bytes that a block's transformed inputs and sums may take. */
 const blockBytes = 1200 * 1024;

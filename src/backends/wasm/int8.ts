@@ -27,13 +27,13 @@ import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { constant } from "./kernels/math.ts";
 import { bytesOfElement, type Element, runArgs, runFunction } from "./kernels/vector.ts";
 import { acrossLanes, emitFold } from "./kernels/vector-rows.ts";
+import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
 type V = Expr<"v128">;
 
 export const isByte = (t: TensorType | undefined): boolean => t?.dtype === "i8" || t?.dtype === "u8";
 export const isScalar = (t: TensorType | undefined): boolean => t === undefined || sizeOf(t.shape) === 1;
-const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 // ---- quantization ------------------------------------------------------------------------------------------------
 
@@ -214,8 +214,8 @@ function planProduct(
   if (bZero && !isScalar(bZero) && bZero.shape.length !== 1) return undefined;
   const words = wordsOf(k);
   const zeros = bZero?.constant?.data as TypedArray | undefined;
-  const widened = align(4 * m * words);
-  const own = align(gemmWorkspaceBytes(m, words));
+  const widened = alignUp(4 * m * words);
+  const own = alignUp(gemmWorkspaceBytes(m, words));
   const columns = PANEL_COLUMNS * Math.ceil(n / PANEL_COLUMNS);
   return {
     m,
@@ -369,10 +369,10 @@ export const int8Kernels: WasmKernels = (target) => [
     const { m, n, workspaceBytes } = plan;
     return {
       ...stepOf(plan, innerSize(a)),
-      workspaceBytes: align(workspaceBytes) + 4 * m * n,
+      workspaceBytes: alignUp(workspaceBytes) + 4 * m * n,
       emit(e) {
         const [at, aScaleAt, aZeroAt, bAt, bScaleAt, , yScaleAt, yZeroAt] = e.inputs;
-        const c = e.workspace + align(workspaceBytes);
+        const c = e.workspace + alignUp(workspaceBytes);
         const others = [
           { at: aScaleAt, columns: false },
           { at: bScaleAt, columns: !isScalar(bScale) },

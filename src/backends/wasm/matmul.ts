@@ -16,6 +16,7 @@ import { activationKey, hasActivation, productActivation } from "./kernels/activ
 import { BLOCK_ROWS, emitGemm, type GemmFunction, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { emitPackB, PANEL_COLUMNS, packB, packedLength } from "./kernels/gemm-pack.ts";
 import type { StoredPanels } from "./kernels/stored-panels.ts";
+import { alignUp } from "./memory.ts";
 import {
   addressOf,
   partsOf,
@@ -168,9 +169,9 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
   const batches = sizeOf(g.batch);
   const copies = layout.alpha !== 1;
   const transposedA = layout.transposeA && !copies;
-  const packedBytes = Math.ceil((4 * packedLength(k, n)) / 64) * 64;
+  const packedBytes = alignUp(4 * packedLength(k, n));
   const productBytes = gemmWorkspaceBytes(m, k);
-  const own = packedBytes + productBytes + (copies ? Math.ceil((m * k) / 16) * 64 : 0);
+  const own = packedBytes + productBytes + (copies ? alignUp(4 * m * k) : 0);
   return {
     workspaceBytes: own * target.threads,
     work: productWork(batches * m * n * k, m === 1),

@@ -5,6 +5,9 @@ const pageBytes = 65536;
 /** What 32-bit addresses reach. */
 const maxPages = 65536;
 
+/** Bytes of what addresses, all of them 64-byte aligned, are given out for. */
+export const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
 /** What disposed sessions have. One for all: engines reserve address space for each memory. */
 let nothing: WebAssembly.Memory | undefined;
 
@@ -23,7 +26,7 @@ export class LinearMemory {
 
   /** The address of `bytes` bytes, 64-byte aligned. Throws DeviceError when 4 GiB don't suffice. */
   allocate(bytes: number): number {
-    const size = Math.ceil(bytes / 64) * 64;
+    const size = alignUp(bytes);
     const hole = this.free.findIndex((h) => h.bytes >= size);
     if (hole >= 0) {
       const h = this.free[hole];
@@ -52,7 +55,7 @@ export class LinearMemory {
   }
 
   release(at: number, bytes: number): void {
-    const size = Math.ceil(bytes / 64) * 64;
+    const size = alignUp(bytes);
     if (at + size === this.top) this.top = at;
     else if (size > 0) this.free.push({ at, bytes: size });
   }

@@ -24,6 +24,7 @@ import {
 } from "./kernels/conv-stage.ts";
 import { splat } from "./kernels/math.ts";
 import { emitPoolRow, emitReducePlane } from "./kernels/pool.ts";
+import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
 type Volume = Pick<ConvShape, "depth" | "rows" | "columns">;
@@ -31,7 +32,6 @@ type Kind = "max" | "average";
 
 /** Bytes of staged rows: a first-level cache with room for what is written. */
 const blockBytes = 20 * 1024;
-const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 /** Elements under each window along one axis; `padded`: padding counts too, but not what lies beyond it. */
 function counts(a: Axis, padded: boolean): number[] {

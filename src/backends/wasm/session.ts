@@ -16,7 +16,7 @@ import {
 } from "../backend.ts";
 import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
-import { LinearMemory } from "./memory.ts";
+import { alignUp, LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
 import { type Block, type ProgramImage, WasmProgram, workOf } from "./program.ts";
 import { stateEntryBytes, WasmState } from "./state.ts";
@@ -24,7 +24,6 @@ import { type AnyStep, leastWork, type WasmTarget } from "./step.ts";
 
 /** Bytes that an arena gets beyond what it needs, at most. */
 const mostRoom = 1 << 24;
-const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 /** Sessions that nobody disposed: workers let go of their programs, and with them of their memory. */
 const forgotten = /* @__PURE__ */ new FinalizationRegistry<{ pool: WorkerPool; posted: ReadonlySet<number> }>(

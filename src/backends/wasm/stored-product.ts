@@ -15,6 +15,7 @@ import { gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { MOST_ROWS, type StoredMatrix } from "./kernels/stored-panels.ts";
 import { emitProduct } from "./matmul.ts";
+import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 /** y = act(x W + bias + residual): inputs x, W, bias[n], residual. */
@@ -23,8 +24,6 @@ export interface StoredProduct {
   readonly matrix: StoredMatrix;
   readonly activation?: Activation;
 }
-
-const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
   const { m, matrix } = p;

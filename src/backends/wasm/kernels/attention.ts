@@ -14,6 +14,7 @@ import {
   type Operand,
   v128,
 } from "../assembler.ts";
+import { alignUp } from "../memory.ts";
 import type { ScoreRowFunction } from "./attention-row.ts";
 import type { GemmFunction } from "./gemm.ts";
 import { gemmWorkspaceBytes } from "./gemm.ts";
@@ -56,8 +57,6 @@ export interface AttentionShape {
 const tileQueries = 64;
 const tileKeys = 128;
 
-const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
-
 /** Tiles of queries for each head, of equal height. */
 export const queryTiles = (seq: number): number => Math.ceil(seq / tileQueries);
 
@@ -65,11 +64,11 @@ export const queryTiles = (seq: number): number => Math.ceil(seq / tileQueries);
 function layout({ seq, total, dim, valueDim }: AttentionShape) {
   const rows = Math.ceil(seq / queryTiles(seq));
   const keys = Math.min(tileKeys, Math.ceil(total / PANEL_COLUMNS) * PANEL_COLUMNS);
-  const scores = align(8 * rows);
-  const packedK = scores + align(4 * rows * keys);
-  const packedV = packedK + align(4 * packedLength(dim, total));
-  const gemm = packedV + align(4 * packedLength(total, valueDim));
-  const bytes = gemm + align(gemmWorkspaceBytes(rows, Math.max(dim, keys)));
+  const scores = alignUp(8 * rows);
+  const packedK = scores + alignUp(4 * rows * keys);
+  const packedV = packedK + alignUp(4 * packedLength(dim, total));
+  const gemm = packedV + alignUp(4 * packedLength(total, valueDim));
+  const bytes = gemm + alignUp(gemmWorkspaceBytes(rows, Math.max(dim, keys)));
   return { rows, keys, scores, packedK, packedV, gemm, bytes };
 }
 

@@ -2,8 +2,9 @@
  * Eight rows of packed blocks as floats: a panel of kernels/gemm.ts, for each k the values of the eight rows. The packed
  * codes have rows side by side already, so nothing is transposed.
  */
-import { f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { f32x4, i32, i32x4, type ModuleBuilder } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
+import { constant } from "./math.ts";
 import { type Format, GROUP, type Reader } from "./quantized-format.ts";
 import { type PanelFunction, panelParams } from "./stored-panels.ts";
 
@@ -17,8 +18,8 @@ export interface PanelOptions {
 
 export function emitPanel(m: ModuleBuilder, { name, format, relaxed, table }: PanelOptions): PanelFunction {
   return m.func({ name, params: panelParams }, (f, { w: at, end, out }) => {
-    const tiny = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(2 ** 112).buffer)));
-    const zero = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(-(format.zero ?? 0)).buffer)));
+    const tiny = constant(f, 2 ** 112);
+    const zero = constant(f, -(format.zero ?? 0));
     f.while(i32.lt_u(at, end), () => {
       for (const half of [0, 1]) {
         const reader: Reader = { f, at, half, table };
