@@ -1,6 +1,7 @@
 /** Hugging Face folders: safetensors, `config.json` and a tokenizer beside each other. */
 
 import { toF64 } from "../tensor/convert.ts";
+import { isHalf } from "../tensor/dtype.ts";
 import { FormatError, InputError } from "../tensor/errors.ts";
 import { decodeHalves, halfWeight } from "../tensor/half-weight.ts";
 import type { BinaryTensor, HostTensor } from "../tensor/tensor.ts";
@@ -133,11 +134,10 @@ export class ModelFolder {
 export function asF32(t: BinaryTensor): BinaryTensor & { data: Float32Array } {
   const { dtype, shape, data } = t;
   if (dtype === "f32") return { dtype, shape, data: data as Float32Array };
-  if (dtype === "f16" || dtype === "bf16")
-    return { dtype: "f32", shape, data: decodeHalves(data as Uint16Array, dtype) };
+  if (isHalf(dtype)) return { dtype: "f32", shape, data: decodeHalves(data as Uint16Array, dtype) };
   return { dtype: "f32", shape, data: Float32Array.from(toF64(t)) };
 }
 
 /** The same for graphs: large ones of 16-bit floats stay that in memory. @param owned nobody else has the array */
 export const f32Weight = (t: BinaryTensor, owned: boolean): HostTensor =>
-  t.dtype === "f16" || t.dtype === "bf16" ? halfWeight(t, t.dtype, owned) : asF32(t);
+  isHalf(t.dtype) ? halfWeight(t, t.dtype, owned) : asF32(t);

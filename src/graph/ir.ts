@@ -1,6 +1,6 @@
 /** The graph: what formats produce, passes rewrite and sessions run. Plain data; a node's operator is a reference. */
 import type { Attrs, OpDef } from "../ops/op.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { type DType, isHalf } from "../tensor/dtype.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { Weight } from "../tensor/weight.ts";
 
@@ -76,9 +76,6 @@ export function subgraphsOf(node: Node): Graph[] {
 
 export const isGraph = (v: unknown): v is Graph =>
   typeof v === "object" && v !== null && "nodes" in v && "constants" in v && "valueCount" in v;
-
-export type Half = "f16" | "bf16";
-export const isHalf = (dtype: unknown): dtype is Half => dtype === "f16" || dtype === "bf16";
 
 /** Whether 16-bit floats go in or out, lie among the weights, or are made. */
 export const usesHalves = ({ inputs, outputs, constants, nodes }: Graph): boolean =>

@@ -73,8 +73,10 @@ export const dtypes = {
 } as const satisfies Record<string, DTypeRow>;
 
 export type DType = keyof typeof dtypes;
+export type Half = "f16" | "bf16";
 
 export const isDType = (name: unknown): name is DType => typeof name === "string" && Object.hasOwn(dtypes, name);
+export const isHalf = (dtype: unknown): dtype is Half => dtype === "f16" || dtype === "bf16";
 export const isFloat = (dtype: DType): boolean => dtypes[dtype].kind === "float";
 export const isInteger = (dtype: DType): boolean => dtypes[dtype].kind === "int" || dtypes[dtype].kind === "uint";
 /** i64 and u64: their elements are BigInt. */

@@ -2,13 +2,11 @@
  * Weights of f32 whose elements are 16-bit floats: in files, on the host, and in kernels that read them as they are. To
  * everybody else they are f32, widened each time that `data` is asked for.
  */
-import type { TypedArray } from "./dtype.ts";
+import type { Half, TypedArray } from "./dtype.ts";
 import { decodeTable, encodeFloats } from "./float.ts";
 import type { Shape } from "./shape.ts";
 import type { HostTensor } from "./tensor.ts";
 import { Elements, Weight } from "./weight.ts";
-
-export type Half = "f16" | "bf16";
 
 /** Elements up to which weights are widened at once: passes look at small ones again and again. */
 const fewElements = 4096;

@@ -5,7 +5,7 @@
  * promise, until they are loaded. Of weights in files there is never more than one in memory beside the device's copies, or a
  * part of one.
  */
-import type { DType, TypedArray } from "./dtype.ts";
+import type { DType, Half, TypedArray } from "./dtype.ts";
 import { DeviceError } from "./errors.ts";
 import type { Shape } from "./shape.ts";
 import type { HostTensor } from "./tensor.ts";
@@ -121,7 +121,7 @@ export class Elements {
 
 export class Weight implements HostTensor {
   /** What the elements are, where they are narrower than the dtype: see half-weight.ts. */
-  readonly stored?: "f16" | "bf16";
+  readonly stored?: Half;
 
   constructor(
     readonly dtype: DType,

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import type { AnyOp, Attrs, AttrsOf } from "../../src/ops/op.ts";
 import { fromF64 } from "../../src/tensor/convert.ts";
-import { allocate, type DType } from "../../src/tensor/dtype.ts";
-import { type Half, HalfWeight } from "../../src/tensor/half-weight.ts";
+import { allocate, type DType, type Half } from "../../src/tensor/dtype.ts";
+import { HalfWeight } from "../../src/tensor/half-weight.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { Elements } from "../../src/tensor/weight.ts";

@@ -9,7 +9,7 @@ import { cast } from "../../ops/cast.ts";
 import { not } from "../../ops/logical.ts";
 import { where } from "../../ops/where.ts";
 import { toBigInt } from "../../tensor/convert.ts";
-import { type DType, isFloat, type TypedArray } from "../../tensor/dtype.ts";
+import { type DType, type Half, isFloat, isHalf, type TypedArray } from "../../tensor/dtype.ts";
 import { decodeTable, encodeFloats } from "../../tensor/float.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, kernel } from "../backend.ts";
@@ -92,8 +92,7 @@ const castBig = kernel(cast, "cpu/cast/big", ([x], [y]): HostStep | undefined =>
   return undefined;
 });
 
-const halfOf = ({ dtype }: TensorType): "f16" | "bf16" | undefined =>
-  dtype === "f16" || dtype === "bf16" ? dtype : undefined;
+const halfOf = ({ dtype }: TensorType): Half | undefined => (isHalf(dtype) ? dtype : undefined);
 
 const castHalf = kernel(cast, "cpu/cast/half", ([x], [y]): HostStep | undefined => {
   const [from, to] = [halfOf(x), halfOf(y)];

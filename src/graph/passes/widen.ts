@@ -5,11 +5,11 @@
  */
 import type { Backend } from "../../backends/backend.ts";
 import { cast } from "../../ops/cast.ts";
-import type { DType } from "../../tensor/dtype.ts";
+import { type DType, isHalf } from "../../tensor/dtype.ts";
 import { HalfWeight, halfWeight } from "../../tensor/half-weight.ts";
 import { type HostTensor, reshaped } from "../../tensor/tensor.ts";
 import { sourceOf } from "../../tensor/weight.ts";
-import { type Graph, type GraphPort, isHalf, type Node, subgraphsOf, type ValueId } from "../ir.ts";
+import { type Graph, type GraphPort, type Node, subgraphsOf, type ValueId } from "../ir.ts";
 
 /** Operators through which a dtype goes unseen: sequences, optionals, and what looks at bits. */
 const opaque = /^bitCast$|sequence|optional/i;

@@ -6,6 +6,7 @@
  * times too small, since the exponent's bias is not corrected. In dot products activations and sums make up for half of
  * that each. Infinities and NaN take more: a word behind each panel tells whether it has any.
  */
+import type { Half } from "../../../tensor/dtype.ts";
 import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
@@ -15,12 +16,9 @@ import { type DotFunction, dotParams, type PanelFunction, panelParams } from "./
 
 type V = Expr<"v128">;
 
-export type FloatType = "f16" | "bf16";
-export const isFloatType = (type: string): type is FloatType => type === "f16" || type === "bf16";
-
 /** How a matrix lies before it is packed: as n rows of k, or (`transposed` false) as k rows of n. */
 export interface FloatMatrix {
-  readonly type: FloatType;
+  readonly type: Half;
   readonly n: number;
   readonly k: number;
   readonly transposed: boolean;
@@ -65,7 +63,7 @@ export function unpackFloats({ n, k, transposed }: FloatMatrix, packed: Uint16Ar
 
 interface FloatOptions {
   readonly name: string;
-  readonly type: FloatType;
+  readonly type: Half;
   readonly relaxed: boolean;
 }
 

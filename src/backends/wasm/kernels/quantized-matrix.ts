@@ -1,10 +1,10 @@
 /** The kernels of a matrix in the blocks of GGUF files, and how it is laid out: one layout for products and for gathers. */
 import type { BlockType } from "../../../tensor/blocks/types.ts";
+import { isHalf } from "../../../tensor/dtype.ts";
 import type { StepEmitter } from "../step.ts";
 import { floatMatrix } from "./float-matrix.ts";
 import { blockBytes, emitQuantize } from "./quantized-activations.ts";
 import { activationLayout, emitDot } from "./quantized-dot.ts";
-import { isFloatType } from "./quantized-floats.ts";
 import { GROUP } from "./quantized-format.ts";
 import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./quantized-formats.ts";
 import { emitPanel } from "./quantized-panel.ts";
@@ -12,7 +12,7 @@ import type { StoredMatrix } from "./stored-panels.ts";
 
 /** For [n, k] weights at input 1. Undefined for types that have no kernels. */
 export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean): StoredMatrix | undefined {
-  if (isFloatType(type)) return floatMatrix({ type, n, k, transposed: true }, relaxed, 1, true);
+  if (isHalf(type)) return floatMatrix({ type, n, k, transposed: true }, relaxed, 1, true);
   const format = formats[type];
   if (!format) return undefined;
   const layout = activationLayout(format, relaxed);

@@ -3,9 +3,10 @@
  * then, for several lengths, whether it is causal attention with that scale. Exporters write heads that share keys, masks
  * and padding in many ways; what they compute is the same.
  */
-import { isHalf, type ValueId } from "../../../graph/ir.ts";
+import type { ValueId } from "../../../graph/ir.ts";
 import { attention } from "../../../ops/attention.ts";
 import { fromF64, toF64 } from "../../../tensor/convert.ts";
+import { isHalf } from "../../../tensor/dtype.ts";
 import { sizeOf } from "../../../tensor/shape.ts";
 import { emptyTensor, type HostTensor, type TensorType } from "../../../tensor/tensor.ts";
 import { evaluate, type Probe } from "./probe.ts";
