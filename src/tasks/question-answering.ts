@@ -1,16 +1,10 @@
 /** Question answering: where in a text an answer stands. */
 import type { SourceInput } from "../formats/source.ts";
-import type { Session } from "../graph/session.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type Piece, pairOf, piecesOf } from "./language/pieces.ts";
-import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { openTextRunner, type RunnerOptions, TextTask } from "./language/text-runner.ts";
 
-export interface QuestionAnsweringOptions extends TaskOptions {
-  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
-  tokenizer?: Tokenizer;
-}
+export type QuestionAnsweringOptions = RunnerOptions;
 
 export interface AnswerOptions {
   /** Longest answer in tokens. Default 30. */
@@ -40,13 +34,7 @@ export async function questionAnswering(
   return new QuestionAnswerer(await openTextRunner(model, "span", options));
 }
 
-export class QuestionAnswerer {
-  constructor(private readonly runner: TextRunner) {}
-
-  get session(): Session {
-    return this.runner.session;
-  }
-
+export class QuestionAnswerer extends TextTask {
   /**
    * The likeliest answer that stands in the context; undefined where the context is empty or the model finds none in it
    * (its first token, which stands for that, is likelier). Contexts of any length are read in parts that overlap.
@@ -78,14 +66,6 @@ export class QuestionAnswerer {
     const found = parts.map((part, n) => bestSpan(part, results[n], before, maxTokens));
     const best = found.reduce((a, b) => (b && (!a || b.score > a.score) ? b : a), undefined);
     return best && { ...best, text: context.slice(best.start, best.end) };
-  }
-
-  dispose(): void {
-    this.session.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }
 

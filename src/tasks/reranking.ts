@@ -1,16 +1,10 @@
 /** Reranking: how well texts answer a query, read together with it (a cross-encoder). */
 import type { SourceInput } from "../formats/source.ts";
-import type { Session } from "../graph/session.ts";
 import { InputError } from "../tensor/errors.ts";
 import { encodePair } from "./language/pieces.ts";
-import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { openTextRunner, type RunnerOptions, TextTask } from "./language/text-runner.ts";
 
-export interface RerankingOptions extends TaskOptions {
-  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
-  tokenizer?: Tokenizer;
-}
+export type RerankingOptions = RunnerOptions;
 
 export interface RankedText {
   readonly text: string;
@@ -32,13 +26,7 @@ export async function reranking(model: SourceInput, options: RerankingOptions = 
   return new Reranker(await openTextRunner(model, "classes", options));
 }
 
-export class Reranker {
-  constructor(private readonly runner: TextRunner) {}
-
-  get session(): Session {
-    return this.runner.session;
-  }
-
+export class Reranker extends TextTask {
   /**
    * The texts, the best answer first. Texts that are too long are cut.
    * @throws InputError for anything but texts, a query too long, or a model of several classes; the signal's reason when aborted
@@ -60,13 +48,5 @@ export class Reranker {
         return { text: texts[index], index, logit, score: 1 / (1 + Math.exp(-logit)) };
       })
       .sort((a, b) => b.logit - a.logit);
-  }
-
-  dispose(): void {
-    this.session.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }

@@ -1,16 +1,11 @@
 /** Text classification: spam or not, how a text sounds, what it is about. */
 import type { SourceInput } from "../formats/source.ts";
-import type { Session } from "../graph/session.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type LabelScore, numbered, ranked, type Scoring } from "./classes.ts";
 import { encodeText } from "./language/encoder.ts";
-import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { openTextRunner, type RunnerOptions, type TextRunner, TextTask } from "./language/text-runner.ts";
 
-export interface TextClassificationOptions extends TaskOptions {
-  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
-  tokenizer?: Tokenizer;
+export interface TextClassificationOptions extends RunnerOptions {
   /** Names of the classes in order. Default: `id2label` of `config.json`. */
   labels?: readonly string[];
   /** Default: `sigmoid` where `config.json` says that a text may have several labels, else what the end of the graph asks for. */
@@ -30,14 +25,12 @@ export async function textClassification(
   return new TextClassifier(await openTextRunner(model, "classes", options), options);
 }
 
-export class TextClassifier {
+export class TextClassifier extends TextTask {
   constructor(
-    private readonly runner: TextRunner,
+    runner: TextRunner,
     private readonly options: Pick<TextClassificationOptions, "labels" | "scoring">,
-  ) {}
-
-  get session(): Session {
-    return this.runner.session;
+  ) {
+    super(runner);
   }
 
   /**
@@ -60,13 +53,5 @@ export class TextClassifier {
       return ranked(logits, labels, options.scoring ?? runner.scoring(logits.length));
     });
     return typeof texts === "string" ? results[0] : results;
-  }
-
-  dispose(): void {
-    this.session.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }

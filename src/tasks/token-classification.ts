@@ -1,16 +1,11 @@
 /** Token classification: names, places and the like in a text. */
 import type { SourceInput } from "../formats/source.ts";
-import type { Session } from "../graph/session.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type LabelScore, numbered, ranked } from "./classes.ts";
 import { type Piece, piecesOf } from "./language/pieces.ts";
-import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { openTextRunner, type RunnerOptions, type TextRunner, TextTask } from "./language/text-runner.ts";
 
-export interface TokenClassificationOptions extends TaskOptions {
-  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
-  tokenizer?: Tokenizer;
+export interface TokenClassificationOptions extends RunnerOptions {
   /** Names of the classes in order. Default: `id2label` of `config.json`. */
   labels?: readonly string[];
 }
@@ -44,14 +39,12 @@ interface Tagged extends Piece {
   readonly best: LabelScore;
 }
 
-export class TokenClassifier {
+export class TokenClassifier extends TextTask {
   constructor(
-    private readonly runner: TextRunner,
+    runner: TextRunner,
     private readonly labels?: readonly string[],
-  ) {}
-
-  get session(): Session {
-    return this.runner.session;
+  ) {
+    super(runner);
   }
 
   /**
@@ -78,14 +71,6 @@ export class TokenClassifier {
       });
     });
     return entitiesOf(text, tagged);
-  }
-
-  dispose(): void {
-    this.session.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }
 

@@ -1,17 +1,11 @@
 /** Zero-shot classification: labels of your own, judged by a model that knows what follows from a text. */
 import type { SourceInput } from "../formats/source.ts";
-import type { Session } from "../graph/session.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type LabelScore, ranked } from "./classes.ts";
 import { encodePair } from "./language/pieces.ts";
-import { openTextRunner, type TextRunner } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { openTextRunner, type RunnerOptions, type TextRunner, TextTask } from "./language/text-runner.ts";
 
-export interface ZeroShotOptions extends TaskOptions {
-  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
-  tokenizer?: Tokenizer;
-}
+export type ZeroShotOptions = RunnerOptions;
 
 export interface ZeroShotClassifyOptions {
   /** A sentence with `{}` for the label. Default: "This example is {}." */
@@ -43,15 +37,13 @@ export async function zeroShotClassification(
   return new ZeroShotClassifier(runner, entailment, contradiction);
 }
 
-export class ZeroShotClassifier {
+export class ZeroShotClassifier extends TextTask {
   constructor(
-    private readonly runner: TextRunner,
+    runner: TextRunner,
     private readonly entailment: number,
     private readonly contradiction: number,
-  ) {}
-
-  get session(): Session {
-    return this.runner.session;
+  ) {
+    super(runner);
   }
 
   /**
@@ -83,13 +75,5 @@ export class ZeroShotClassifier {
         return { label: labels[index], index, logit, score: 1 / (1 + Math.exp(against - logit)) };
       })
       .sort((a, b) => b.score - a.score);
-  }
-
-  dispose(): void {
-    this.session.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }

@@ -118,6 +118,21 @@ export class Decoder {
 /** Lets other tasks have a turn before all runs but the first: threads that are starting are among them. */
 const betweenRuns = (before: number): Promise<void> | undefined => (before > 0 ? nextTurn() : undefined);
 
+/** Of tokens that a text of `fed` is to go on with. @throws InputError */
+export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, contextLength }: DecoderSizes): void {
+  if (tokens.length === 0) throw new InputError("feed: needs at least one token");
+  const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= vocabSize);
+  if (wrong !== undefined) throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${vocabSize}`);
+  if (fed + tokens.length > contextLength)
+    throw new InputError(`feed: ${fed} + ${tokens.length} tokens do not fit the context of ${contextLength}`);
+}
+
+/** @throws InputError */
+export function checkTruncate(fed: number, length: number): void {
+  if (!Number.isInteger(length) || length < 0 || length > fed)
+    throw new InputError(`truncate: takes 0 to ${fed} tokens, got ${length}`);
+}
+
 /** Whether positions are learned. */
 const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
@@ -190,8 +205,7 @@ export class Sequence {
   /** Forgets all but the first `length` tokens. Nothing is computed or moved. */
   truncate(length: number): void {
     this.assertIdle();
-    if (!Number.isInteger(length) || length < 0 || length > this.fed.length)
-      throw new InputError(`truncate: takes 0 to ${this.fed.length} tokens, got ${length}`);
+    checkTruncate(this.fed.length, length);
     this.fed.length = length;
   }
 
@@ -321,14 +335,7 @@ export class Sequence {
   }
 
   private check(tokens: readonly number[]): void {
-    const { vocabSize, contextLength } = this.decoder.config;
-    if (tokens.length === 0) throw new InputError("feed: needs at least one token");
-    const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= vocabSize);
-    if (wrong !== undefined) throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${vocabSize}`);
-    if (this.fed.length + tokens.length > contextLength)
-      throw new InputError(
-        `feed: ${this.fed.length} + ${tokens.length} tokens do not fit the context of ${contextLength}`,
-      );
+    checkFeed(this.fed.length, tokens, this.decoder.config);
   }
 
   private async exclusively<T>(work: () => Promise<T>): Promise<T> {

@@ -5,10 +5,10 @@
 import { isPast, presentOf } from "../../formats/onnx/stateful/index.ts";
 import type { ValueInfo } from "../../graph/ir.ts";
 import type { Session } from "../../graph/session.ts";
-import type { DecoderSizes, FeedOptions } from "../../models/transformer/sequence.ts";
+import { checkFeed, checkTruncate, type DecoderSizes, type FeedOptions } from "../../models/transformer/sequence.ts";
 import { toF64 } from "../../tensor/convert.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
-import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
+import { emptyTensor, type HostTensor, hostTensor } from "../../tensor/tensor.ts";
 import type { Feed, LanguageModel, TextSequence } from "./model.ts";
 
 export class GraphModel implements LanguageModel {
@@ -24,8 +24,8 @@ export class GraphModel implements LanguageModel {
     readonly session: Session,
   ) {
     const { inputs, outputs } = session;
-    const lacks = inputs.some((p) => p.name === "input_ids") ? !outputs.some((p) => p.name === "logits") : true;
-    if (lacks) throw new UnsupportedOpError("the graph is no language model: those have input_ids and logits");
+    if (!inputs.some((p) => p.name === "input_ids") || !outputs.some((p) => p.name === "logits"))
+      throw new UnsupportedOpError("the graph is no language model: those have input_ids and logits");
     this.hasBranches = inputs.some((p) => p.name === "use_cache_branch");
     this.empty = Object.fromEntries(inputs.filter((p) => isPast(p.name)).map((p) => [p.name, emptyCache(p)]));
   }
@@ -98,12 +98,7 @@ export class GraphSequence implements TextSequence {
     const { session, config } = this.model;
     const all = [...this.fed, ...tokens];
     if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
-    if (tokens.length === 0) throw new InputError("feed: needs at least one token");
-    const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= config.vocabSize);
-    if (wrong !== undefined)
-      throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${config.vocabSize}`);
-    if (all.length > config.contextLength)
-      throw new InputError(`feed: ${all.length} tokens do not fit the context of ${config.contextLength}`);
+    checkFeed(this.fed.length, tokens, config);
     this.busy = true;
     try {
       const outputs = await session.run(this.inputsFor(all), { signal, profile });
@@ -117,8 +112,7 @@ export class GraphSequence implements TextSequence {
   }
 
   truncate(length: number): void {
-    if (!Number.isInteger(length) || length < 0 || length > this.fed.length)
-      throw new InputError(`truncate: takes 0 to ${this.fed.length} tokens, got ${length}`);
+    checkTruncate(this.fed.length, length);
     if (length === this.fed.length) return;
     this.fed.length = length;
     this.caches = { ...this.model.empty };
@@ -145,18 +139,11 @@ export class GraphSequence implements TextSequence {
       token_type_ids: all.slice(cached).map(() => 0),
     };
     const inputs: Record<string, HostTensor> = { ...this.caches };
-    for (const port of this.model.session.inputs) {
-      const { name } = port;
+    for (const { name, dtype = "i64" } of this.model.session.inputs) {
       if (name === "use_cache_branch")
         inputs[name] = { dtype: "bool", shape: [1], data: Uint8Array.of(cached > 0 ? 1 : 0) };
-      else if (Object.hasOwn(known, name)) inputs[name] = integers(port, known[name]);
+      else if (Object.hasOwn(known, name)) inputs[name] = hostTensor([known[name]], { dtype });
     }
     return inputs;
   }
-}
-
-function integers({ dtype }: Pick<ValueInfo, "dtype">, values: readonly number[]): HostTensor {
-  const shape = [1, values.length];
-  if (dtype === "i32") return { dtype, shape, data: Int32Array.from(values) };
-  return { dtype: "i64", shape, data: BigInt64Array.from(values, BigInt) };
 }

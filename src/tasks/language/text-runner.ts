@@ -6,7 +6,7 @@ import { compile, type Session } from "../../graph/session.ts";
 import { sourceOptions } from "../../load.ts";
 import { type EncoderHead, transformerEncoder } from "../../models/transformer/encoder.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
-import type { HostTensor } from "../../tensor/tensor.ts";
+import { type HostTensor, hostTensor } from "../../tensor/tensor.ts";
 import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
 import { openGraph } from "../onnx-model.ts";
 import type { TaskOptions } from "../options.ts";
@@ -41,7 +41,25 @@ const savedAs: Readonly<Record<HeadKind, string>> = {
 };
 
 export interface RunnerOptions extends TaskOptions {
+  /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
   tokenizer?: Tokenizer;
+}
+
+/** What tasks with such a model are made on. */
+export class TextTask {
+  constructor(protected readonly runner: TextRunner) {}
+
+  get session(): Session {
+    return this.runner.session;
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
 
 /**
@@ -185,15 +203,6 @@ function tokenInputs({ inputs }: Session, { ids, types }: TokenizedText): Record
     token_type_ids: (_, i) => types?.[i] ?? 0,
   };
   return Object.fromEntries(
-    inputs.map(({ name, dtype }): [string, HostTensor] => {
-      const row = ids.map(values[name]);
-      const shape = [1, row.length];
-      return [
-        name,
-        dtype === "i32"
-          ? { dtype, shape, data: Int32Array.from(row) }
-          : { dtype: "i64", shape, data: BigInt64Array.from(row, BigInt) },
-      ];
-    }),
+    inputs.map(({ name, dtype = "i64" }) => [name, hostTensor([ids.map(values[name])], { dtype })]),
   );
 }

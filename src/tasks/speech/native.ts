@@ -2,7 +2,7 @@
 import type { Backend } from "../../backends/backend.ts";
 import { activationOf } from "../../formats/activation.ts";
 import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
-import { compile, type Session } from "../../graph/session.ts";
+import { compile } from "../../graph/session.ts";
 import {
   type WhisperConfig,
   type WhisperDecoderConfig,
@@ -11,7 +11,8 @@ import {
 } from "../../models/transformer/whisper.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
-import type { Listening, SpeechModel } from "./model.ts";
+import type { SpeechModel } from "./model.ts";
+import { StatefulListening } from "./stateful.ts";
 
 export async function openWeights(
   folder: ModelFolder,
@@ -34,7 +35,11 @@ export async function openWeights(
   return {
     async listen(mel, abort) {
       const { hidden } = await heard.run({ mel }, { signal: abort });
-      return new NativeListening(said, hidden, decoder.positions);
+      return new StatefulListening(said, hidden, (token, position, frames) => ({
+        inputs: { token: Int32Array.of(token), position: Int32Array.of(position) },
+        // Of the longest: caches are declared with their own numbers.
+        rows: Math.max(decoder.positions, frames),
+      }));
     },
     dispose() {
       heard.dispose();
@@ -65,41 +70,4 @@ function configsOf(file: string, json: Json): { encoder: WhisperConfig; decoder:
     encoder: { ...part("encoder"), melBands: need("num_mel_bins") },
     decoder: { ...part("decoder"), vocabSize: need("vocab_size"), positions: need("max_target_positions") },
   };
-}
-
-class NativeListening implements Listening {
-  private position = 0;
-  private readonly state;
-
-  constructor(
-    private readonly decoder: Session,
-    private hidden: HostTensor,
-    private readonly positions: number,
-  ) {
-    this.state = decoder.openState();
-  }
-
-  async feed(tokens: readonly number[]): Promise<Float32Array> {
-    let last = new Float32Array(0);
-    for (const t of tokens) {
-      const inputs = { token: Int32Array.of(t), position: Int32Array.of(this.position++), hidden: this.hidden };
-      const { logits } = await this.decoder.run(inputs, {
-        state: this.state,
-        // Of the longest: caches are declared with their own numbers.
-        rows: Math.max(this.positions, this.hidden.shape[1]),
-      });
-      last = logits.data as Float32Array<ArrayBuffer>;
-      // Keys and values of the sound are kept from here on.
-      this.hidden = { ...this.hidden, shape: [1, 0, this.hidden.shape[2]], data: new Float32Array(0) };
-    }
-    return last;
-  }
-
-  restart(): void {
-    this.position = 0;
-  }
-
-  dispose(): void {
-    this.state.dispose();
-  }
 }

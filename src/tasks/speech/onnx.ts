@@ -7,6 +7,7 @@ import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { openGraph, readGraph } from "../onnx-model.ts";
 import type { Listening, SpeechModel } from "./model.ts";
+import { StatefulListening, type TokenInputs } from "./stateful.ts";
 
 /** Lengths of caches whose plans are kept, so that the second window is not planned again: as long as answers get. */
 const answerLengths = 224;
@@ -30,8 +31,9 @@ export async function openGraphs(
   return {
     async listen(mel, abort) {
       const { last_hidden_state } = await encoder.run({ input_features: mel }, { signal: abort });
-      const Listener = rewritten ? StatefulListening : GraphListening;
-      return new Listener(decoder, last_hidden_state);
+      return rewritten
+        ? new StatefulListening(decoder, last_hidden_state, inputsFor)
+        : new GraphListening(decoder, last_hidden_state);
     },
     dispose() {
       encoder.dispose();
@@ -42,49 +44,18 @@ export async function openGraphs(
 
 const past = "past_key_values.";
 
-/** A decoder whose keys and values are state. */
-class StatefulListening implements Listening {
-  private position = 0;
-  private readonly state;
-
-  constructor(
-    private readonly decoder: Session,
-    private hidden: HostTensor,
-    private readonly frames = hidden.shape[1],
-  ) {
-    this.state = decoder.openState();
-  }
-
-  async feed(tokens: readonly number[]): Promise<Float32Array> {
-    let last = new Float32Array(0);
-    for (const token of tokens) {
-      const position = this.position++;
-      const inputs = {
-        tokens: Int32Array.of(token),
-        position: Int32Array.of(position),
-        sequence: Int32Array.of(0),
-        rows: Int32Array.of(0),
-        hidden: this.hidden,
-        lastFrame: Int32Array.of(this.frames - 1),
-      };
-      // Of the longest: caches of the sound and of the text are declared with their own numbers.
-      const rows = Math.max(position + 1, this.frames);
-      const { logits } = await this.decoder.run(inputs, { state: this.state, rows });
-      last = logits.data as Float32Array<ArrayBuffer>;
-      // Keys and values of the sound are kept from here on.
-      this.hidden = { ...this.hidden, shape: [1, 0, this.hidden.shape[2]], data: new Float32Array(0) };
-    }
-    return last;
-  }
-
-  restart(): void {
-    this.position = 0;
-  }
-
-  dispose(): void {
-    this.state.dispose();
-  }
-}
+/** Of decoders by `statefulDecoder`. */
+const inputsFor: TokenInputs = (token, position, frames) => ({
+  inputs: {
+    tokens: Int32Array.of(token),
+    position: Int32Array.of(position),
+    sequence: Int32Array.of(0),
+    rows: Int32Array.of(0),
+    lastFrame: Int32Array.of(frames - 1),
+  },
+  // Of the longest: caches of the sound and of the text are declared with their own numbers.
+  rows: Math.max(position + 1, frames),
+});
 
 /** A decoder that is run as it comes: keys and values go in and out. */
 class GraphListening implements Listening {

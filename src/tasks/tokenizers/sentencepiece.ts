@@ -11,8 +11,21 @@ import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();
 export const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
-export const spaced = (piece: string): string => piece.replaceAll("▁", " ");
+const spaced = (piece: string): string => piece.replaceAll("▁", " ");
 const marked = (text: string): string => text.replaceAll(" ", "▁");
+
+type Pieces = Pick<SentencePieceVocabulary, "pieces" | "kinds">;
+
+/** What a token stands for: see `Tokenizer.bytes`. */
+export function bytesOfPiece({ pieces, kinds }: Pieces, token: number): Uint8Array {
+  const piece = pieces[token];
+  const kind = kinds[token];
+  if (piece === undefined || kind === "control") return none;
+  return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encoder.encode(spaced(piece));
+}
+
+export const controlName = ({ pieces, kinds }: Pieces, token: number): string | undefined =>
+  kinds[token] === "control" ? pieces[token] : undefined;
 
 export class SentencePieceTokenizer implements Tokenizer {
   readonly size: number;
@@ -41,14 +54,11 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   bytes(token: number): Uint8Array {
-    const piece = this.v.pieces[token];
-    const kind = this.v.kinds[token];
-    if (piece === undefined || kind === "control") return none;
-    return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encoder.encode(spaced(piece));
+    return bytesOfPiece(this.v, token);
   }
 
   specialName(token: number): string | undefined {
-    return this.v.kinds[token] === "control" ? this.v.pieces[token] : undefined;
+    return controlName(this.v, token);
   }
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {

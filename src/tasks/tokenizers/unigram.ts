@@ -4,11 +4,10 @@
  */
 import type { UnigramVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { CharsMap, normalParts } from "./charsmap.ts";
-import { byteValue, spaced } from "./sentencepiece.ts";
+import { bytesOfPiece, byteValue, controlName } from "./sentencepiece.ts";
 import { SpecialTokens } from "./special.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
-const none = new Uint8Array(0);
 const encoder = new TextEncoder();
 /** A character that is no piece is that much worse than the worst piece. */
 const unknownPenalty = 10;
@@ -63,14 +62,11 @@ export class UnigramTokenizer implements Tokenizer {
   }
 
   bytes(token: number): Uint8Array {
-    const piece = this.v.pieces[token];
-    const kind = this.v.kinds[token];
-    if (piece === undefined || kind === "control") return none;
-    return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encoder.encode(spaced(piece));
+    return bytesOfPiece(this.v, token);
   }
 
   specialName(token: number): string | undefined {
-    return this.v.kinds[token] === "control" ? this.v.pieces[token] : undefined;
+    return controlName(this.v, token);
   }
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {

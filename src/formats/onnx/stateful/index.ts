@@ -6,8 +6,9 @@
  * on numbers (`motion.ts`, `measure.ts`), not by comparing it with what some exporter writes.
  */
 import type { Graph, ValueId } from "../../../graph/ir.ts";
+import type { DType } from "../../../tensor/dtype.ts";
 import { ForwardpassError } from "../../../tensor/errors.ts";
-import type { HostTensor, TensorType } from "../../../tensor/tensor.ts";
+import { type HostTensor, hostTensor, type TensorType } from "../../../tensor/tensor.ts";
 import { decidedBy, inlineBranch, pruned } from "./inline.ts";
 import { type Attention, measureAttention } from "./measure.ts";
 import { Motions } from "./motion.ts";
@@ -106,8 +107,7 @@ function withCaches(graph: Graph, { branch, logits, caches }: DecoderPorts) {
   if (node) {
     const without = inlineBranch(graph, node, false);
     heard = idsFor(heard, without.outputs, node.outputs);
-    const outer = { ...without.graph, nodes: without.graph.nodes };
-    const cached = inlineBranch(outer, node, true);
+    const cached = inlineBranch(without.graph, node, true);
     wanted = idsFor(wanted, cached.outputs, node.outputs);
     graph = { ...cached.graph, nodes: cached.graph.nodes.filter((n) => n !== node) };
   }
@@ -124,11 +124,7 @@ function inputsOf(
   frames: number,
 ): ReadonlyMap<ValueId, TensorType | HostTensor> {
   const inputs = new Map<ValueId, TensorType | HostTensor>();
-  const integers = (dtype: string | undefined, values: readonly number[]): HostTensor => {
-    const shape = [1, values.length];
-    if (dtype === "i32") return { dtype, shape, data: Int32Array.from(values) };
-    return { dtype: "i64", shape, data: BigInt64Array.from(values, BigInt) };
-  };
+  const integers = (dtype: DType = "i64", values: readonly number[]): HostTensor => hostTensor([values], { dtype });
   const { mask, positions, hidden } = ports;
   inputs.set(ports.tokens.id, { dtype: ports.tokens.dtype ?? "i64", shape: [1, tokens] });
   if (mask) inputs.set(mask.id, integers(mask.dtype, new Array<number>(past + tokens).fill(1)));
