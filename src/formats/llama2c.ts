@@ -6,7 +6,7 @@
 import { FormatError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { BinaryTensor } from "../tensor/tensor.ts";
-import { floatParts } from "./float-parts.ts";
+import { floatParts, floatsOf } from "./float-parts.ts";
 import {
   headerBytes,
   type Llama2cConfig,
@@ -86,9 +86,7 @@ function tensorAt(source: ByteSource, name: string, shape: readonly number[], by
     byteOffset,
     byteLength,
     async read(signal) {
-      const bytes = await source.read(byteOffset, byteLength, signal);
-      const aligned = bytes.byteOffset % 4 ? bytes.slice() : bytes;
-      return { dtype: "f32", shape, data: new Float32Array(aligned.buffer, aligned.byteOffset, byteLength / 4) };
+      return { dtype: "f32", shape, data: floatsOf(await source.read(byteOffset, byteLength, signal)) };
     },
     parts:
       source.parts && ((granule, signal) => floatParts(source.parts!(byteOffset, byteLength, 4 * granule, signal))),

@@ -29,12 +29,11 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   if (stat.isDirectory()) {
     const { modelFileAmong } = await import("./folder.ts");
     const files = await fs.readdir(path);
-    if (files.includes("onnx")) {
-      const graphs = path instanceof URL ? new URL("onnx", `${path.href.replace(/\/?$/, "/")}`) : `${path}/onnx`;
-      for (const file of await fs.readdir(graphs).catch(() => [])) files.push(`onnx/${file}`);
-    }
-    const file = modelFileAmong(files, name);
-    return fileSource(path instanceof URL ? new URL(file, `${path.href.replace(/\/?$/, "/")}`) : `${path}/${file}`);
+    const inside = (file: string) =>
+      path instanceof URL ? new URL(file, path.href.replace(/\/?$/, "/")) : `${path}/${file}`;
+    if (files.includes("onnx"))
+      for (const file of await fs.readdir(inside("onnx")).catch(() => [])) files.push(`onnx/${file}`);
+    return fileSource(inside(modelFileAmong(files, name)));
   }
   const { size } = stat;
   /** Fills `out` with what is at `offset`. */

@@ -35,7 +35,7 @@ export interface Findings {
 }
 
 const splitHeads = { perm: [0, 2, 1, 3] };
-const scalar = (v: bigint): HostTensor => ({ dtype: "i64", shape: [], data: BigInt64Array.of(v) });
+const whole = (v: bigint): HostTensor => ({ dtype: "i64", shape: [], data: BigInt64Array.of(v) });
 
 export class Rewriter {
   private readonly g: GraphBuilder;
@@ -150,12 +150,14 @@ export class Rewriter {
     const { dtype } = this.f.probe.typeOf(id);
     const value = add(this.atStart(id), this.positionIn(dtype));
     // A scalar stays one.
-    const sum =
-      this.f.probe.typeOf(id).shape.length === 0
-        ? reshape(value, this.g.constant({ dtype: "i64", shape: [0], data: new BigInt64Array(0) }))
-        : value;
+    const sum = this.f.probe.typeOf(id).shape.length === 0 ? this.scalar(value) : value;
     this.moved.set(id, sum);
     return sum;
+  }
+
+  /** One element without axes. */
+  private scalar(value: SymbolicValue): SymbolicValue {
+    return reshape(value, this.g.constant({ dtype: "i64", shape: [0], data: new BigInt64Array(0) }));
   }
 
   private positionIn(dtype: HostTensor["dtype"]): SymbolicValue {
@@ -182,9 +184,8 @@ export class Rewriter {
       this.emit(node, this.moved, (id) => this.now(id));
       return;
     }
-    const none = this.g.constant({ dtype: "i64", shape: [0], data: new BigInt64Array(0) });
-    const [first, end] = node.inputs.slice(1, 3).map((id) => reshape(cast(this.atStart(id!), { to: "i64" }), none));
-    const rows = add(range(first, end, this.g.constant(scalar(1n))), this.positionIn("i64"));
+    const [first, end] = node.inputs.slice(1, 3).map((id) => this.scalar(cast(this.atStart(id!), { to: "i64" })));
+    const rows = add(range(first, end, this.g.constant(whole(1n))), this.positionIn("i64"));
     this.moved.set(node.outputs[0], gather(this.atStart(node.inputs[0]!), rows, { axis: 0 }));
   }
 
@@ -239,9 +240,8 @@ export class Rewriter {
       set(ports.mask.id, constantOfShape(shape(tokens), { value: one }));
     }
     if (ports.positions) {
-      const none = g.constant({ dtype: "i64", shape: [0], data: new BigInt64Array(0) });
-      const count = reshape(shape(tokens, { start: 1, end: 2 }), none);
-      const numbers = reshape(range(g.constant(scalar(0n)), count, g.constant(scalar(1n))), [1, -1]);
+      const count = this.scalar(shape(tokens, { start: 1, end: 2 }));
+      const numbers = reshape(range(g.constant(whole(0n)), count, g.constant(whole(1n))), [1, -1]);
       set(ports.positions.id, as(numbers, ports.positions.dtype ?? "i64"));
     }
     if (ports.hidden)
