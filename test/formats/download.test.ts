@@ -3,11 +3,12 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openSource, type SourceOptions } from "../../src/formats/source.ts";
 import { openStore } from "../../src/formats/sources/store.ts";
 import { openOpfsStore } from "../../src/formats/sources/store-opfs.ts";
 import { FormatError, InputError, load } from "../../src/index.ts";
+import { inPage } from "../hosts.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 import { MemoryFolder } from "./opfs.ts";
 import { bytesOf, received, send, TestServer } from "./server.ts";
@@ -115,19 +116,13 @@ describe("kept downloads", () => {
 
   test("what a page names relative to its own address has files beside it", async () => {
     server.serve((q, r) => send(q, r, q.url === "/site/models/m.bin" ? content : changed, { etag: `"${q.url}"` }));
-    const noFiles = (target: NodeJS.Process, key: string) =>
-      key === "versions" ? {} : target[key as keyof NodeJS.Process];
-    vi.stubGlobal("process", new Proxy(process, { get: noFiles as ProxyHandler<NodeJS.Process>["get"] }));
-    vi.stubGlobal("location", { href: `${server.base}/site/page.html` });
-    try {
+    await inPage(async () => {
       const source = await openSource("models/m.bin");
       expect(same(await source.read(0, source.size), content)).toBe(true);
       const beside = await source.sibling!("tokenizer.json");
       expect(same(await beside.read(0, beside.size), changed)).toBe(true);
       expect(server.requests.at(-1)!.url).toBe("/site/models/tokenizer.json");
-    } finally {
-      vi.unstubAllGlobals();
-    }
+    }, `${server.base}/site/page.html`);
   });
 
   test("404 and a server that only fails are told, and leave nothing behind", async () => {

@@ -33,7 +33,11 @@ function close(got: Float32Array, want: Float32Array): void {
   for (let i = 0; i < want.length; i++) expect(Math.abs(got[i] - want[i])).toBeLessThan(1e-4);
 }
 
-const devices = { cpu: () => cpu(), wasm: () => wasm({ threads: 1 }), "wasm, 2 threads": () => wasm({ threads: 2 }) };
+const devices = {
+  cpu: () => cpu(),
+  wasm: () => wasm({ threads: 1 }),
+  "wasm, 2 threads": () => wasm({ threads: 2, parallelWork: 0 }),
+};
 const styles = { Optimum: optimumDecoder, "onnxruntime-genai": genaiDecoder, "two branches": mergedDecoder };
 
 describe.each(Object.entries(styles))("a decoder as %s writes it", (_, write) => {

@@ -4,6 +4,7 @@ import { type ChatMessage, type TextGenerator, textGeneration } from "../../src/
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { InputError, MissingPeerError } from "../../src/tensor/errors.ts";
 import { loadPeer, providePeer } from "../../src/tensor/peer.ts";
+import { inPage } from "../hosts.ts";
 import { tinyGguf } from "./tiny-gguf.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
@@ -77,9 +78,7 @@ describe("peers that are not installed", () => {
   });
 
   test("where there is no Node, the message says how to provide one", async () => {
-    vi.stubGlobal("process", undefined);
-    const error = await rejection(loadPeer("no-such-peer", "this test"));
-    vi.unstubAllGlobals();
+    const error = await inPage(() => rejection(loadPeer("no-such-peer", "this test")));
     expect(error.message).toBe(
       'this test needs the package no-such-peer: npm install no-such-peer, then providePeer("no-such-peer", await import("no-such-peer"))',
     );
