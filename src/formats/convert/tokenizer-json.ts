@@ -7,6 +7,7 @@ import type {
   SentencePieceVocabulary,
   TokenizerJson,
 } from "../decoder/vocabulary.ts";
+import { type WordCut, wordCuts } from "../decoder/word-cuts.ts";
 import type { Json } from "../folder.ts";
 
 interface Bpe {
@@ -23,37 +24,7 @@ interface AddedToken {
   readonly special: boolean;
 }
 
-/** How words are cut, by the expressions that files have: GGUF's names. */
-const llamaWords =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}DIGITS| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const casedWords =
-  "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+AFTER|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*AFTER|\\p{N}DIGITS| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const deepseekWords = [
-  "\\p{N}{1,3}",
-  "[一-龥぀-ゟ゠-ヿ]+",
-  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
-];
-interface Cut {
-  /** One after the other. */
-  readonly expressions: readonly string[];
-  /** Texts are composed first. */
-  readonly composed?: boolean;
-  /** Words that are pieces are not merged. */
-  readonly wholeWords?: boolean;
-}
-const [oneDigit, threeDigits] = ["", "{1,3}"].map((n) => [llamaWords.replace("DIGITS", n)]);
-const cased = (digits: string, after: string): string[] => [
-  casedWords.replace("DIGITS", digits).replaceAll("AFTER", after),
-];
-const patterns: Readonly<Record<string, Cut>> = {
-  "llama-bpe": { expressions: threeDigits, wholeWords: true },
-  "smaug-bpe": { expressions: threeDigits },
-  qwen2: { expressions: oneDigit, composed: true },
-  "deepseek-r1-qwen": { expressions: oneDigit },
-  "gpt-4o": { expressions: cased("{1,3}", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?") },
-  tekken: { expressions: cased("", ""), wholeWords: true },
-  "deepseek-v3": { expressions: deepseekWords },
-};
+const cuts: Readonly<Record<string, WordCut>> = wordCuts;
 
 /** @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none */
 export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | ByteLevelVocabulary {
@@ -132,8 +103,8 @@ function patternOf(source: Json): string {
   const expressions = parts.slice(0, -1).map((part) => (part["pattern"] as { Regex?: string } | undefined)?.Regex);
   const composed = (source["normalizer"] as Json | null | undefined)?.["type"] === "NFC";
   const wholeWords = (source["model"] as Bpe).ignore_merges === true;
-  const known = Object.keys(patterns).find((name) => {
-    const p = patterns[name];
+  const known = Object.keys(cuts).find((name) => {
+    const p = cuts[name];
     const same = p.expressions.length === expressions.length && p.expressions.every((e, i) => e === expressions[i]);
     return same && !p.composed === !composed && !p.wholeWords === !wholeWords;
   });
@@ -204,7 +175,7 @@ export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
 
 function byteLevelParts(v: ByteLevelVocabulary): Json {
   const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
-  const known = Object.hasOwn(patterns, v.pattern) ? patterns[v.pattern] : undefined;
+  const known = Object.hasOwn(cuts, v.pattern) ? cuts[v.pattern] : undefined;
   const byPattern = (): Json => {
     if (v.pattern === "gpt-2") return bytes;
     if (v.pattern === "smollm")

@@ -1,57 +1,29 @@
-/**
- * How byte-level tokenizers cut a text into words, by the names that GGUF files have for it. The expressions are those of the
- * models' own tokenizers.
- */
+/** Words of byte-level tokenizers, by the names that GGUF files have for the ways to cut them. */
+import { contractions, type WordCut, wordCuts } from "../../formats/decoder/word-cuts.ts";
 import { InputError } from "../../tensor/errors.ts";
 
-/** Each expression cuts what the ones before it made. */
-export interface Pattern {
+export interface Pattern extends Pick<WordCut, "composed" | "wholeWords"> {
+  /** Each expression cuts what the ones before it made. */
   readonly cuts: readonly RegExp[];
-  /** The text is composed first (Unicode's form C). */
-  readonly composed?: boolean;
-  /** A word that is a piece is that piece, whatever the merges say. */
-  readonly wholeWords?: boolean;
 }
 
-/** An expression as tokenizers have it: JavaScript's \s has U+FEFF and lacks U+0085. */
+/** JavaScript's \s has U+FEFF and lacks U+0085, and (?i:) is newer than Node 20. */
 const cut = (expression: string): RegExp =>
-  new RegExp(expression.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}"), "gu");
-const spaces = "\\s+(?!\\S)|\\s+";
-const contraction = "'(?:[sS]|[dD]|[mM]|[tT]|[lL][lL]|[vV][eE]|[rR][eE])";
-/** Punctuation, with the line ends after it. */
-const marks = (ends: string): string => ` ?[^\\s\\p{L}\\p{N}]+[${ends}]*|\\s*[\\r\\n]+|${spaces}`;
+  new RegExp(
+    expression
+      .replaceAll(contractions, "(?:'(?:[sS]|[dD]|[mM]|[tT]|[lL][lL]|[vV][eE]|[rR][eE]))")
+      .replaceAll("\\s", "\\p{White_Space}")
+      .replaceAll("\\S", "\\P{White_Space}"),
+    "gu",
+  );
+const written = ({ expressions, ...more }: WordCut): Pattern => ({ ...more, cuts: expressions.map(cut) });
 
-const gpt2Words = cut(`'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${spaces}`);
+const gpt2Words = cut("'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+");
 const gpt2: Pattern = { cuts: [gpt2Words] };
-/** Contractions in any case, at most `digits` digits together. */
-const llama3 = (digits: string): Pattern => ({
-  cuts: [cut(`${contraction}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}|${marks("\\r\\n")}`)],
-});
-const llamaWords: Pattern = { ...llama3("{1,3}"), wholeWords: true };
-/** Words also end where small letters are followed by capitals. */
-const cased = (digits: string, after: string): Pattern => {
-  const [upper, lower] = ["\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}", "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"];
-  const word = (capitals: string, small: string): string =>
-    `[^\\r\\n\\p{L}\\p{N}]?[${upper}]${capitals}[${lower}]${small}${after}`;
-  return { cuts: [cut(`${word("*", "+")}|${word("+", "*")}|\\p{N}${digits}|${marks("\\r\\n/")}`)] };
-};
-const gpt4o = cased("{1,3}", `(?:${contraction})?`);
-const tekken: Pattern = { ...cased("", ""), wholeWords: true };
 /** Digits one by one, then as GPT-2. */
 const singleDigits: Pattern = { cuts: [/\p{N}/gu, gpt2Words] };
-const han = "\u4e00-\u9fa5";
-const deepseek3: Pattern = {
-  cuts: [
-    /\p{N}{1,3}/gu,
-    cut(`[${han}\u3040-\u309f\u30a0-\u30ff]+`),
-    cut(
-      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|" +
-        ` ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|${spaces}`,
-    ),
-  ],
-};
 const deepseekCoder: Pattern = {
-  cuts: ["[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", `[${han}\u0800-\u4e00\uac00-\ud7ff]+`, "\\p{N}"].map(cut),
+  cuts: ["[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", "\\p{N}"].map(cut),
 };
 /** What llama.cpp does with files that say `default`. */
 const fallback: Pattern = {
@@ -62,15 +34,15 @@ const falcon: Pattern = { cuts: [cut("[\\p{P}$+<=>^~|`]+"), gpt2Words, /[0-9]{3}
 const patterns: Readonly<Record<string, Pattern>> = {
   default: fallback,
   falcon,
-  tekken,
   "deepseek-coder": deepseekCoder,
-  qwen2: { ...llama3(""), composed: true },
   ...named(gpt2, "gpt-2 phi-2 olmo mpt jais roberta-bpe jina-es jina-de gigachat exaone4"),
-  ...named(llamaWords, "llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2"),
-  ...named(llama3("{1,3}"), "smaug-bpe dbrx chatglm-bpe glm4"),
-  ...named(llama3(""), "deepseek-r1-qwen megrez"),
-  ...named(gpt4o, "gpt-4o llama4 kanana2"),
-  ...named(deepseek3, "deepseek-v3 hunyuan-dense"),
+  ...named(written(wordCuts["llama-bpe"]), "llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2"),
+  ...named(written(wordCuts["smaug-bpe"]), "smaug-bpe dbrx chatglm-bpe glm4"),
+  ...named(written(wordCuts.qwen2), "qwen2"),
+  ...named(written(wordCuts["deepseek-r1-qwen"]), "deepseek-r1-qwen megrez"),
+  ...named(written(wordCuts["gpt-4o"]), "gpt-4o llama4 kanana2"),
+  ...named(written(wordCuts.tekken), "tekken"),
+  ...named(written(wordCuts["deepseek-v3"]), "deepseek-v3 hunyuan-dense"),
   ...named(singleDigits, "smollm starcoder refact command-r codeshell exaone minerva-7b"),
 };
 
