@@ -13,6 +13,7 @@ export type Json = Readonly<Record<string, unknown>>;
 
 const indexName = "model.safetensors.index.json";
 const weightNames = [indexName, "model.safetensors"];
+const isConfig = (name: string): boolean => name.endsWith("config.json");
 const isWeights = (name: string): boolean => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json");
 
 /** Endings of exported graphs, the most exact first. */
@@ -46,7 +47,7 @@ export class ModelFolder {
    */
   static async openModel(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     const folder = await ModelFolder.openConfigured(input, options);
-    const named = !folder.anchor.name.endsWith("config.json") || (await folder.hasWeights());
+    const named = !isConfig(folder.anchor.name) || (await folder.hasWeights());
     return named || (await folder.graph("model")) ? folder : ModelFolder.open(input, options);
   }
 
@@ -95,6 +96,12 @@ export class ModelFolder {
    */
   async graph(name: string): Promise<ByteSource | undefined> {
     return this.first(["onnx/", ""].flatMap((folder) => graphVariants.map((v) => `${folder}${name}${v}.onnx`)));
+  }
+
+  /** The graph "model" where it is what there is of the model: the file itself, or a folder's without safetensors. */
+  async onlyGraph(): Promise<ByteSource | undefined> {
+    if (this.anchor.name.endsWith(".onnx")) return this.anchor;
+    return isConfig(this.anchor.name) && !(await this.hasWeights()) ? this.graph("model") : undefined;
   }
 
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */

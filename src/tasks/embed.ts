@@ -39,9 +39,7 @@ export interface EmbeddingOptions extends TaskOptions {
  */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
   const folder = await ModelFolder.openModel(model, sourceOptions(options));
-  const { anchor } = folder;
-  const isFolder = anchor.name.endsWith("config.json") && !(await folder.hasWeights());
-  const graph = isFolder ? await folder.graph("model") : anchor.name.endsWith(".onnx") ? anchor : undefined;
+  const graph = await folder.onlyGraph();
   const vectors = graph ? await exported(graph, folder, options) : await native(folder, options);
   return new SentenceEncoder(vectors, options.normalize ?? true);
 }

@@ -1,13 +1,21 @@
 /** Missing words: what an encoder trained on gaps would write there. */
 import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import type { SourceInput } from "../formats/source.ts";
+import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
-import { type EncoderFile, encoderInputs, encodeText, paddedLength, readEncoder } from "./language/encoder.ts";
+import {
+  type EncoderFile,
+  encoderInputs,
+  encodeText,
+  maskTokenOf,
+  paddedLength,
+  readEncoder,
+} from "./language/encoder.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
+import { openExported } from "./language/text-runner.ts";
 import type { TaskOptions } from "./options.ts";
 import { decode, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
@@ -24,29 +32,65 @@ export interface MaskedWord {
   readonly probability: number;
 }
 
+/** What finds the words, whatever runs it. */
+interface WordModel extends Pick<EncoderFile, "tokenizer" | "maxTokens" | "maskToken"> {
+  readonly session: Session;
+  /** Logits of all words [words], for each of the places. */
+  run(tokens: readonly number[], places: readonly number[], signal?: AbortSignal): Promise<Float32Array[]>;
+}
+
 /**
- * Loads a masked language model: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa),
- * trained to fill gaps.
+ * Loads a masked language model, trained to fill gaps: a folder with safetensors, `config.json` and `tokenizer.json` (BERT,
+ * DistilBERT, RoBERTa), or an ONNX graph from `input_ids` to each token's words with its tokenizer beside it.
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
  * without `@huggingface/tokenizers`
  */
 export async function fillMask(model: SourceInput, options: FillMaskOptions = {}): Promise<MaskFiller> {
-  const folder = await ModelFolder.open(model, sourceOptions(options));
+  const folder = await ModelFolder.openModel(model, sourceOptions(options));
+  const graph = await folder.onlyGraph();
+  return new MaskFiller(graph ? await exported(graph, folder, options) : await native(folder, options));
+}
+
+async function native(folder: ModelFolder, options: FillMaskOptions): Promise<WordModel> {
   const file = await readEncoder(folder, options);
   const graph = transformerEncoder(file.config, file.weights, { kind: "words" });
   const device = await openDevice(options.device, options);
-  return new MaskFiller(await compile(graph, { device, ownsWeights: folder.local }), file);
+  const session = await compile(graph, { device, ownsWeights: folder.local });
+  return {
+    ...file,
+    session,
+    async run(tokens, places, signal) {
+      const inputs = encoderInputs(file, [tokens], paddedLength(tokens.length));
+      const { logits } = await session.run({ ...inputs, rows: Int32Array.from(places) }, { signal });
+      return places.map((_, i) => rowOf(logits.data as Float32Array, i, file.config.vocabSize));
+    },
+  };
 }
 
+async function exported(source: ByteSource, folder: ModelFolder, options: FillMaskOptions): Promise<WordModel> {
+  const runner = await openExported(source, folder, "words", options);
+  return {
+    ...runner,
+    maskToken: maskTokenOf(runner.tokenizer),
+    async run(ids, places, signal) {
+      const [logits] = await runner.run([{ ids }], signal);
+      return places.map((place) => rowOf(logits, place, logits.length / ids.length));
+    },
+  };
+}
+
+const rowOf = (rows: Float32Array, i: number, width: number): Float32Array => rows.subarray(i * width, (i + 1) * width);
+
 export class MaskFiller {
-  constructor(
-    readonly session: Session,
-    private readonly file: EncoderFile,
-  ) {}
+  constructor(private readonly model: WordModel) {}
+
+  get session(): Session {
+    return this.model.session;
+  }
 
   /** What a gap is written as: `[MASK]`. */
   get mask(): string {
-    const { maskToken, tokenizer } = this.file;
+    const { maskToken, tokenizer } = this.model;
     return (maskToken !== undefined && tokenizer.specialName(maskToken)) || "[MASK]";
   }
 
@@ -59,15 +103,12 @@ export class MaskFiller {
     text: string,
     { count = 5, signal }: { count?: number; signal?: AbortSignal } = {},
   ): Promise<MaskedWord[][]> {
-    const { maskToken, tokenizer } = this.file;
-    const tokens = encodeText(this.file, text);
+    const { maskToken, tokenizer } = this.model;
+    const tokens = encodeText(this.model, text);
     const gaps = tokens.flatMap((t, i) => (t === maskToken ? [i] : []));
     if (gaps.length === 0) throw new InputError(`fillMask: there is no ${this.mask} in the text`);
-    const inputs = encoderInputs(this.file, [tokens], paddedLength(tokens.length));
-    const { logits } = await this.session.run({ ...inputs, rows: Int32Array.from(gaps) }, { signal });
-    const { vocabSize } = this.file.config;
-    return gaps.map((_, i) => {
-      const own = (logits.data as Float32Array).subarray(i * vocabSize, (i + 1) * vocabSize);
+    const logits = await this.model.run(tokens, gaps, signal);
+    return logits.map((own) => {
       const likeliest = topTokens(own, count);
       const probabilities = logProbabilities(own, likeliest).map(Math.exp);
       return likeliest.map((token, k) => ({

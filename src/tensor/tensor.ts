@@ -125,6 +125,7 @@ function flatten(v: NestedArray, depth: number, shape: number[], out: (number | 
 
 /** Checks a `{ dtype, shape, data }` from outside. `who` names the input in messages. */
 export function checkHostTensor(t: HostTensor, who: string): HostTensor {
+  if (t.dtype === undefined) throw new DTypeError(`${who}: a tensor is { dtype, shape, data }; this one has no dtype`);
   if (!isDType(t.dtype))
     throw new DTypeError(`${who}: unknown dtype ${JSON.stringify(t.dtype)}; known: ${Object.keys(dtypes).join(" ")}`);
   if (!Array.isArray(t.shape) || !t.shape.every((d) => Number.isSafeInteger(d) && d >= 0))

@@ -98,44 +98,64 @@ test("folders that lack something, or hold something else, are told", async () =
   await expect(textClassification(path, options)).rejects.toThrow(/no classifier/);
 });
 
+/** A folder with this graph in place of safetensors. */
+async function exportedFolder(onnx: Uint8Array, more: Record<string, object> = {}): Promise<string> {
+  const path = await folderOf("bert", more);
+  await rm(join(path, "model.safetensors"));
+  await mkdir(join(path, "onnx"));
+  await writeFile(join(path, "onnx/model.onnx"), onnx);
+  return path;
+}
+
+/** Each token's row of a table. */
+const tableGraph = (data: Float32Array, width: number, output: string): Uint8Array =>
+  encodeModel({
+    opset: 17,
+    inputs: ["input_ids", "attention_mask"].map((name) => ({ name, dtype: "i64", shape: ["batch", "tokens"] })),
+    nodes: [node("Gather", ["w", "input_ids"], [output])],
+    outputs: [{ name: output, dtype: "f32", shape: ["batch", "tokens", width] }],
+    initializers: { w: { dtype: "f32", shape: [data.length / width, width], data } },
+  });
+
+test("words for gaps of an exported graph", async () => {
+  const w = Float32Array.from({ length: 13 * 13 }, (_, i) => Math.sin(i * i));
+  const path = await exportedFolder(tableGraph(w, 13, "logits"));
+  const logits = [...w.slice(mask * 13, (mask + 1) * 13)];
+  const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a]);
+  const total = logits.reduce((sum, v) => sum + Math.exp(v), 0);
+  for (const model of [path, join(path, "onnx/model.onnx")]) {
+    if (model !== path) await writeFile(join(path, "onnx/tokenizer.json"), JSON.stringify(tokenizer));
+    using filler = await fillMask(model, options);
+    const [first, second] = await filler.fill("The [MASK] sat on the [MASK].", { count: 2 });
+    expect(first.map((g) => g.token)).toEqual(order.slice(0, 2));
+    expect(first[0].probability).toBeCloseTo(Math.exp(logits[order[0]]) / total, 6);
+    expect(second).toEqual(first);
+    expect(filler.mask).toBe("[MASK]");
+  }
+  const judge = { ...bertJson, architectures: ["BertForSequenceClassification"] };
+  const other = await exportedFolder(tableGraph(w, 13, "logits"), { "config.json": judge });
+  await expect(fillMask(other, options)).rejects.toThrow(/this task takes one "ForMaskedLM"/);
+});
+
 test("vectors of an exported graph are pooled as the folder says", async () => {
   const width = 4;
   const w = Float32Array.from({ length: 13 * width }, (_, i) => ((i * 7) % 11) - 5);
-  const onnx = encodeModel({
-    opset: 17,
-    inputs: ["input_ids", "attention_mask"].map((name) => ({ name, dtype: "i64", shape: ["batch", "tokens"] })),
-    nodes: [node("Gather", ["w", "input_ids"], ["last_hidden_state"])],
-    outputs: [{ name: "last_hidden_state", dtype: "f32", shape: ["batch", "tokens", width] }],
-    initializers: { w: { dtype: "f32", shape: [13, width], data: w } },
-  });
-  const folderWith = async (more: Record<string, object>, bytes = onnx): Promise<string> => {
-    const path = await folderOf("bert", more);
-    await rm(join(path, "model.safetensors"));
-    await mkdir(join(path, "onnx"));
-    await writeFile(join(path, "onnx/model.onnx"), bytes);
-    return path;
-  };
+  const onnx = tableGraph(w, width, "last_hidden_state");
   const row = (id: number): number[] => [...w.slice(id * width, (id + 1) * width)];
   const given = [cls, 11, 12, separator];
   const mean = row(0).map((_, j) => given.reduce((sum, id) => sum + row(id)[j] / given.length, 0));
-  using model = await embeddings(await folderWith({}), { ...options, normalize: false });
+  using model = await embeddings(await exportedFolder(onnx), { ...options, normalize: false });
   expect(model.width).toBe(width);
   const [dog, longer] = await model.embed(["Dog.", "the cat sat on the mat"]);
   [...dog].forEach((v, j) => {
     expect(v).toBeCloseTo(mean[j], 5);
   });
   expect(longer).not.toEqual(dog);
-  const first = await folderWith({ "1_Pooling/config.json": { pooling_mode_cls_token: true } });
+  const first = await exportedFolder(onnx, { "1_Pooling/config.json": { pooling_mode_cls_token: true } });
   using byFirst = await embeddings(first, { ...options, normalize: false });
   expect([...(await byFirst.embed("Dog."))]).toEqual(row(cls));
-  const other = encodeModel({
-    opset: 17,
-    inputs: [{ name: "input_ids", dtype: "i64", shape: ["batch", "tokens"] }],
-    nodes: [node("Gather", ["w", "input_ids"], ["logits"])],
-    outputs: [{ name: "logits" }],
-    initializers: { w: { dtype: "f32", shape: [13, width], data: w } },
-  });
-  await expect(folderWith({}, other).then((path) => embeddings(path, options))).rejects.toThrow(
+  const other = tableGraph(w, width, "logits");
+  await expect(exportedFolder(other).then((path) => embeddings(path, options))).rejects.toThrow(
     /gives logits; vectors are made of last_hidden_state/,
   );
 });

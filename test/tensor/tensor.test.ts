@@ -78,6 +78,7 @@ describe("hostTensor", () => {
 describe("tensors from outside", () => {
   const good = { dtype: "f32" as DType, shape: [2], data: Float32Array.of(1, 2) };
   test.each<[string, object, new (...a: never[]) => Error]>([
+    ["no dtype", { dtype: undefined }, DTypeError],
     ["dtype", { dtype: "float32" }, DTypeError],
     ["dtype of the prototype", { dtype: "toString" }, DTypeError],
     ["negative dimension", { shape: [-2] }, ShapeError],

@@ -81,7 +81,7 @@ class Repository {
   private async ask<T>(question: (hub: Hub, params: Params) => Promise<T>): Promise<T> {
     const { options, token, repo, revision, name } = this;
     const { fetch: get = globalThis.fetch, signal } = options;
-    const hub = await loadPeer<Hub>("@huggingface/hub", `${name}: models from Hugging Face`);
+    const hub = await loadPeer<Hub>("@huggingface/hub", `${name}: a model from Hugging Face`);
     try {
       return await question(hub, {
         repo,

@@ -100,7 +100,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     pooling: await poolingBeside(folder),
     maxTokens: Math.min(longest, positions - firstPosition),
     firstPosition,
-    maskToken: tokenizer instanceof HuggingFaceTokenizer ? maskTokenOf(tokenizer) : undefined,
+    maskToken: maskTokenOf(tokenizer),
     labels: labelsIn(json),
     severalLabels: json["problem_type"] === "multi_label_classification",
     classActivation: kind === "distilbert" ? "relu" : "tanh",
@@ -108,8 +108,10 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
   };
 }
 
-const maskTokenOf = ({ specials }: HuggingFaceTokenizer): number | undefined =>
-  specials.get("[MASK]") ?? specials.get("<mask>");
+export const maskTokenOf = (tokenizer: Tokenizer): number | undefined =>
+  tokenizer instanceof HuggingFaceTokenizer
+    ? (tokenizer.specials.get("[MASK]") ?? tokenizer.specials.get("<mask>"))
+    : undefined;
 
 /**
  * From `tokenizer.json`, or BERT's older `vocab.txt`. Padding and truncation are ours.

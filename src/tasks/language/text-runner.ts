@@ -26,18 +26,22 @@ export interface TextRunner {
   readonly maxTokens: number;
   readonly labels?: readonly string[];
   scoring(classes: number): Scoring;
-  /** Logits of each text: [classes], of its tokens [tokens, classes], or of its tokens as beginning and end [tokens, 2]. */
+  /**
+   * Logits of each text [classes], of its tokens' classes or words [tokens, classes], of its tokens as beginning and end
+   * [tokens, 2]; or states [tokens, width].
+   */
   run(texts: readonly TokenizedText[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
 /** What the head judges: whole texts, their tokens, or where an answer begins and ends. */
 export type HeadKind = "classes" | "tokens" | "span";
-/** States of tokens [tokens, width] are what there is without a head. */
-type GraphKind = HeadKind | "states";
-const savedAs: Readonly<Record<HeadKind, string>> = {
+/** Or each token's word; without a head there are the states of tokens [tokens, width]. */
+type GraphKind = HeadKind | "words" | "states";
+const savedAs: Readonly<Record<HeadKind | "words", string>> = {
   classes: "ForSequenceClassification",
   tokens: "ForTokenClassification",
   span: "ForQuestionAnswering",
+  words: "ForMaskedLM",
 };
 
 export interface RunnerOptions extends TaskOptions {
@@ -68,15 +72,11 @@ export class TextTask {
  */
 export async function openTextRunner(model: SourceInput, kind: HeadKind, options: RunnerOptions): Promise<TextRunner> {
   const folder = await ModelFolder.openModel(model, sourceOptions(options));
-  const { anchor } = folder;
-  if (anchor.name.endsWith(".onnx")) return openExported(anchor, folder, kind, options);
-  if (await folder.hasWeights()) return openNative(folder, kind, options);
-  const graph = await folder.graph("model");
-  if (!graph) throw new InputError(`${folder.name}: there is neither model.safetensors nor model.onnx beside it`);
-  return openExported(graph, folder, kind, options);
+  const graph = await folder.onlyGraph();
+  return graph ? openExported(graph, folder, kind, options) : openNative(folder, kind, options);
 }
 
-function checkKind(name: string, architectures: unknown, kind: HeadKind): void {
+function checkKind(name: string, architectures: unknown, kind: HeadKind | "words"): void {
   const list = Array.isArray(architectures) ? architectures.map(String) : [];
   const other = Object.values(savedAs).filter((end) => end !== savedAs[kind]);
   if (list.some((a) => a.endsWith(savedAs[kind])) || !list.some((a) => other.some((end) => a.endsWith(end)))) return;
