@@ -167,6 +167,22 @@ export interface PlannedStep<S extends Step = Step> {
   readonly inputs: readonly (Place | undefined)[];
   readonly outputs: readonly (Place | undefined)[];
   readonly workspaceOffset: number;
+  /** May run at the same time as the step before it. */
+  readonly beside?: boolean;
+}
+
+/** A node with its kernel, before there is memory for it. */
+export interface ChosenStep<S extends Step = Step> {
+  readonly node: {
+    readonly op: OpDef;
+    /** Numbers of values. */
+    readonly inputs: readonly (number | undefined)[];
+    readonly outputs: readonly number[];
+  };
+  /** Undefined for views. */
+  readonly step: S | undefined;
+  /** See `PlannedStep`: what either writes, and their workspaces, are then apart from all that the other uses. */
+  readonly beside?: boolean;
 }
 
 export interface StagePlan<S extends Step = Step> {
@@ -237,6 +253,8 @@ export interface Backend<S extends Step = Step> {
   readonly widens?: boolean;
   /** It has kernels that read weights of f32 as the 16-bit floats that they are: see tensor/half-weight.ts. */
   readonly storesHalves?: boolean;
+  /** Puts the steps of a stage in another order, and says which may run side by side. */
+  arrange?<C extends ChosenStep<S>>(steps: readonly C[]): readonly C[];
   /** Rewrites a plan whose kernels are chosen: joins steps that run better as one. */
   refine?(plan: StagePlan<S>): StagePlan<S>;
   /** Loads what graphs of these operators and input dtypes take beyond what is there. Called before `open`. */

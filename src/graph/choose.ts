@@ -15,6 +15,8 @@ export interface Choice<S extends Step> {
   fallback: boolean;
   inputs: (KernelInput | undefined)[];
   outputs: (TensorType | undefined)[];
+  /** Runs at the same time as the one before it. */
+  beside?: boolean;
 }
 
 /** A kernel for each node that somebody needs, in order. */

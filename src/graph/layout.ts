@@ -22,8 +22,14 @@ export class Layout<S extends Step> {
   ) {}
 
   place(choices: readonly Choice<S>[]): { plan: StagePlan<S>; inputs: ValueId[]; outputs: ValueId[] } {
-    const last = this.lastReads(choices);
-    const drafts = choices.map((choice, i) => this.draft(choice, i, last));
+    // Steps of one time run side by side.
+    let now = -1;
+    const times = choices.map(({ beside }) => (beside ? now : ++now));
+    const last = this.lastReads(choices, times);
+    const drafts = choices.map((choice, i) => {
+      const alone = times[i] !== times[i - 1] && times[i] !== times[i + 1];
+      return this.draft(choice, times[i], last, alone);
+    });
     const outputs = [...this.shapes.types.keys()].filter(
       (id) => this.isNeededLater(id) && (this.storageOf.has(id) || this.constants.has(id)),
     );
@@ -42,17 +48,22 @@ export class Layout<S extends Step> {
     };
   }
 
-  /** Last step that reads each value. */
-  private lastReads(choices: readonly Choice<S>[]): Map<ValueId, number> {
+  /** When each value is read last. */
+  private lastReads(choices: readonly Choice<S>[], times: readonly number[]): Map<ValueId, number> {
     const last = new Map<ValueId, number>();
     choices.forEach(({ node }, i) => {
-      for (const id of node.inputs) if (id !== undefined) last.set(id, i);
+      for (const id of node.inputs) if (id !== undefined) last.set(id, times[i]);
     });
     for (const id of this.shapes.types.keys()) if (this.isNeededLater(id)) last.set(id, choices.length);
     return last;
   }
 
-  private draft(choice: Choice<S>, i: number, last: ReadonlyMap<ValueId, number>): { workspace?: Storage } {
+  private draft(
+    choice: Choice<S>,
+    now: number,
+    last: ReadonlyMap<ValueId, number>,
+    alone: boolean,
+  ): { workspace?: Storage } {
     const { node } = choice;
     const runtime = node.inputs.filter((id, k) => id !== undefined && !choice.inputs[k]!.constant) as ValueId[];
     for (const id of runtime) {
@@ -61,7 +72,7 @@ export class Layout<S extends Step> {
       if (!this.storageOf.has(id)) {
         const type = this.shapes.typeOf(id)!;
         this.stageInputs.set(id, type);
-        this.storageOf.set(id, this.storage(type, -1, i));
+        this.storageOf.set(id, this.storage(type, -1, now));
       }
       const s = this.storageOf.get(id)!;
       s.last = Math.max(s.last, last.get(id)!);
@@ -69,18 +80,23 @@ export class Layout<S extends Step> {
     node.outputs.forEach((id, k) => {
       const type = choice.outputs[k];
       if (id === undefined || !type || this.shapes.states.has(id)) return;
-      const shared = k === 0 ? this.shareable(choice, i, type) : undefined;
+      const shared = k === 0 ? this.shareable(choice, now, type, alone) : undefined;
       if (shared === "constant") return;
-      const storage = shared ?? this.storage(type, i, i);
-      storage.last = Math.max(storage.last, last.get(id) ?? i);
+      const storage = shared ?? this.storage(type, now, now);
+      storage.last = Math.max(storage.last, last.get(id) ?? now);
       this.storageOf.set(id, storage);
     });
     const bytes = choice.step?.workspaceBytes ?? 0;
-    return { workspace: bytes ? this.addStorage({ bytes, first: i, last: i, offset: 0 }) : undefined };
+    return { workspace: bytes ? this.addStorage({ bytes, first: now, last: now, offset: 0 }) : undefined };
   }
 
   /** The storage of an input that output 0 may take over: a view of it, or dead after this step. */
-  private shareable(choice: Choice<S>, i: number, type: TensorType): Storage | "constant" | undefined {
+  private shareable(
+    choice: Choice<S>,
+    now: number,
+    type: TensorType,
+    alone: boolean,
+  ): Storage | "constant" | undefined {
     const { node, step } = choice;
     const first = node.inputs[0];
     if (node.op.view && first !== undefined) {
@@ -89,7 +105,7 @@ export class Layout<S extends Step> {
       this.constants.set(node.outputs[0], reshaped(constant, type.shape));
       return "constant";
     }
-    if (choice.fallback || !this.inplace || !(node.op.inplace || step?.inplace)) return undefined;
+    if (choice.fallback || !this.inplace || !alone || !(node.op.inplace || step?.inplace)) return undefined;
     // An elementwise operator may take over any input; a kernel that says so on its own, its first.
     const candidates = node.op.inplace ? node.inputs : node.inputs.slice(0, 1);
     for (const [k, id] of candidates.entries()) {
@@ -97,7 +113,7 @@ export class Layout<S extends Step> {
       const s = this.storageOf.get(id);
       const t = choice.inputs[k]!;
       const sameSize = sizeOf(t.shape) === sizeOf(type.shape) && bytesOf(t.dtype) === bytesOf(type.dtype);
-      if (s && s.last === i && sameSize) return s;
+      if (s && s.last === now && sameSize) return s;
     }
     return undefined;
   }
@@ -141,6 +157,7 @@ export class Layout<S extends Step> {
         inputs,
         outputs,
         workspaceOffset: workspace?.offset ?? 0,
+        beside: choice.beside,
       },
     ];
   }

@@ -76,7 +76,8 @@ export function planStage<S extends Step>(
   const end = shapes.walk();
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
   const nodes = fuse(graph.nodes.slice(start, end), shapes, isNeededLater);
-  const steps = chooseKernels(nodes, shapes, isNeededLater, backend);
+  const chosen = chooseKernels(nodes, shapes, isNeededLater, backend);
+  const steps = backend.arrange?.(chosen) ?? chosen;
   const layout = new Layout<S>(shapes, isNeededLater, backend.inplace);
   const plan = layout.place(steps);
   const { arenaBytes } = plan.plan;

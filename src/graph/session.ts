@@ -80,7 +80,7 @@ export interface StepInfo {
   readonly bytes: number;
   /** Commands to the device, where that is a GPU. */
   readonly dispatches?: number;
-  /** Milliseconds in the latest profiled run. */
+  /** Milliseconds in the latest profiled run. Of steps that threads share as one, the first has the time of all. */
   readonly ms?: number;
   /** The kernel's largest difference from the reference, in verified mode. */
   readonly error?: KernelError;

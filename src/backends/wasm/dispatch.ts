@@ -9,7 +9,6 @@
  * which compares and exchanges the whole word, is always of the step that was read.
  */
 import {
-  call,
   type Expr,
   type Func,
   type FunctionBuilder,
@@ -73,27 +72,27 @@ export interface DispatchOptions {
   readonly program: number;
 }
 
-/** Calls a step for one of its parts. */
-export type StepCall = (f: FunctionBuilder, thread: Operand<"i32">, part: Operand<"i32">) => void;
-
-export interface SharedStep {
-  readonly index: number;
-  readonly parts: number;
-  /** Whether it is worth waking threads that sleep. */
-  readonly wakes: boolean;
-  readonly call: StepCall;
-}
+/** Calls what is open for one of its parts. */
+export type PartCall = (f: FunctionBuilder, thread: Operand<"i32">, part: Operand<"i32">) => void;
 
 export interface Dispatch {
-  /** Thread 0: runs the parts of a step with whoever comes. Leaves when a part failed. */
-  share(f: FunctionBuilder, step: SharedStep, leave: () => void): void;
+  /**
+   * Thread 0: runs the parts of number `index` with whoever comes. Leaves when a part failed.
+   * @param wakes whether it is worth waking threads that sleep
+   */
+  share(f: FunctionBuilder, index: number, parts: number, wakes: boolean, leave: () => void): void;
   /** Thread 0: sends workers back to where they wait for a run. */
   close(f: FunctionBuilder): void;
   /** Other threads: claim parts of whatever is open, until it is closed. */
-  serve(f: FunctionBuilder, thread: Expr<"i32">, steps: ReadonlyMap<number, StepCall>): void;
+  serve(f: FunctionBuilder, thread: Expr<"i32">): void;
 }
 
-export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): Dispatch {
+/** @param calls what is divided, by number, in ascending order */
+export function emitDispatch(
+  module: ModuleBuilder,
+  options: DispatchOptions,
+  calls: readonly (readonly [number, PartCall])[],
+): Dispatch {
   const { address, threads } = options;
   const load = (word: number) => i32["atomic.load"](address, word);
   const wake = (f: FunctionBuilder, word: number) => f.drop(memory["atomic.notify"](address, threads, word));
@@ -105,6 +104,11 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
   const claimFailed = (seen: Expr<"i32">, one: number) =>
     i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, one), ticket), seen);
 
+  const runPart = module.func(
+    { name: "dispatch/part", params: { index: "i32", thread: "i32", part: "i32" } },
+    (f, { index, thread, part }) => select(f, index, calls, (call) => call(f, thread, part)),
+  );
+
   const open = module.func({ name: "dispatch/open", params: { what: "i32" } }, (f, { what }) => {
     const last = f.let(i32.or(load(ticket), closed));
     // No claim of the step before by the parts of this one, which may be more.
@@ -112,17 +116,6 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
     f.i32.store(address, what, step);
     f.i32["atomic.store"](address, 0, done);
     f.i32["atomic.store"](address, i32.add(last, 1), ticket);
-  });
-
-  /** Thread 0's next part of the open step, or -1. */
-  const claim = module.func({ name: "dispatch/claim", params: { parts: "i32" }, result: "i32" }, (f, { parts }) => {
-    const seen = f.local("i32");
-    f.loop((again) => {
-      f.set(seen, load(ticket));
-      f.if(i32.eqz(isLeft(seen, parts)), () => f.return(-1));
-      f.brIf(again, claimFailed(seen, 1));
-    });
-    f.return(byThread0(seen));
   });
 
   const finish = module.func({ name: "dispatch/finish", params: { parts: "i32" } }, (f, { parts }) => {
@@ -133,29 +126,37 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
 
   const settle = emitSettle(module, options);
 
-  return {
-    share(f, { index, parts, wakes, call: step }, leave) {
-      const next = f.local("i32");
-      f.call(open, { what: (index << countBits) | parts });
-      if (wakes) f.if(load(sleepers), () => wake(f, ticket));
+  const share = module.func(
+    { name: "dispatch/share", params: { index: "i32", parts: "i32", wakes: "i32" } },
+    (f, { index, parts, wakes }) => {
+      const seen = f.local("i32");
+      f.call(open, { what: i32.or(i32.shl(index, countBits), parts) });
+      f.if(wakes, () => f.if(load(sleepers), () => wake(f, ticket)));
       f.loop((again) => {
-        f.set(next, call(claim, { parts }));
-        f.if(i32.ge_s(next, 0), () => {
+        f.set(seen, load(ticket));
+        f.if(isLeft(seen, parts), () => {
+          f.brIf(again, claimFailed(seen, 1));
           f.i32.store(address, 1, own);
-          step(f, 0, next);
+          f.call(runPart, { index, thread: 0, part: byThread0(seen) });
           f.i32.store(address, 0, own);
           f.call(finish, { parts });
           f.br(again);
         });
       });
       f.call(settle, { parts });
+    },
+  );
+
+  return {
+    share(f, index, parts, wakes, leave) {
+      f.call(share, { index, parts, wakes: wakes ? 1 : 0 });
       f.if(load(failed), leave);
     },
     close(f) {
       f.i32["atomic.store"](address, i32.or(load(ticket), closed), ticket);
       f.if(load(sleepers), () => wake(f, ticket));
     },
-    serve(f, thread, steps) {
+    serve(f, thread) {
       const [seen, what, parts, left] = f.locals("i32", 4);
       f.block((leave) => {
         f.loop((again) => {
@@ -166,8 +167,8 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions): D
           f.set(parts, i32.and(what, countMask));
           f.if(isLeft(seen, parts), () => {
             f.brIf(again, claimFailed(seen, 1 << countBits));
-            const part = f.let(i32.sub(i32.sub(parts, 1), byWorkers(seen)));
-            select(f, i32.shr_u(what, countBits), [...steps], (run) => run(f, thread, part));
+            const part = i32.sub(i32.sub(parts, 1), byWorkers(seen));
+            f.call(runPart, { index: i32.shr_u(what, countBits), thread, part });
             f.call(finish, { parts });
             f.br(again);
           });
@@ -216,22 +217,22 @@ function emitSettle(
   });
 }
 
-/** Finds the step by halves: there may be hundreds. */
+/** Finds what is open by halves: there may be hundreds. */
 function select(
   f: FunctionBuilder,
   index: Expr<"i32">,
-  steps: readonly (readonly [number, StepCall])[],
-  then: (step: StepCall) => void,
+  calls: readonly (readonly [number, PartCall])[],
+  then: (call: PartCall) => void,
 ): void {
-  if (steps.length <= 1) {
-    for (const [, part] of steps) then(part);
+  if (calls.length <= 1) {
+    for (const [, call] of calls) then(call);
     return;
   }
-  const middle = steps.length >> 1;
+  const middle = calls.length >> 1;
   f.if(
-    i32.lt_s(index, steps[middle][0]),
-    () => select(f, index, steps.slice(0, middle), then),
-    () => select(f, index, steps.slice(middle), then),
+    i32.lt_s(index, calls[middle][0]),
+    () => select(f, index, calls.slice(0, middle), then),
+    () => select(f, index, calls.slice(middle), then),
   );
 }
 

@@ -90,6 +90,9 @@ export interface WasmBackend extends Backend<AnyStep> {
   image(plan: StagePlan<AnyStep>): ProgramImage;
 }
 
+/** Loaded for decoders. */
+let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
+
 /** The plain backend, for what has no kernel here. Many models need none of it, and then nobody loads it. */
 let plain: CpuBackend | undefined;
 
@@ -144,11 +147,13 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       // Models of many equal layers have norms.
       if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))
         target.layouts = (await import("./layouts.ts")).layoutsOf;
+      if (ops.some((op) => op.name === "kvAppend")) ({ sideBySide } = await import("./beside.ts"));
       const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
       if (rest.length === 0) return;
       plain ??= (await import("../cpu/index.ts")).cpu();
       await plain.load!(rest, dtypes);
     },
+    arrange: (steps) => sideBySide?.(steps) ?? steps,
     open: () => new WasmSession(target, pool),
     image: (plan) => imageOf(plan, target),
   };

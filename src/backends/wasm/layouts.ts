@@ -28,7 +28,7 @@ export function layoutsOf(steps: readonly LinkedStep[]): LaidOut[] {
     if (key === undefined) return undefined;
     // Kernels look at which addresses are equal, and which are 0.
     const all = addressesOf(s);
-    return `${key} ${all.map((at) => (at === 0 ? -1 : all.indexOf(at)))}`;
+    return `${key} ${s.work} ${all.map((at) => (at === 0 ? -1 : all.indexOf(at)))}`;
   };
   for (const s of steps) {
     const key = keyOf(s);

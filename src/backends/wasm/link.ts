@@ -7,7 +7,7 @@
  */
 import type { PlannedStep } from "../backend.ts";
 import { type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
-import { emitDispatch, maxParts, type StepCall } from "./dispatch.ts";
+import { emitDispatch, maxParts, type PartCall } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import {
   type AnyStep,
@@ -86,37 +86,53 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
   };
   const emitted = new Map<Layout, LinkedCode>();
   const laidOut = options.layouts?.(steps) ?? steps.map((layout): LaidOut => ({ layout, addresses: [] }));
-  const linked = laidOut.map(({ layout, addresses }, i) => {
-    const { step } = steps[i].planned;
+  /** Steps side by side that are divided alike are one here: threads share them as one. */
+  const linked: {
+    readonly index: number;
+    readonly parts: number;
+    readonly wakes: boolean;
+    readonly calls: PartCall[];
+  }[] = [];
+  laidOut.forEach(({ layout, addresses }, index) => {
+    const { step, beside } = steps[index].planned;
     const wakes = layout.work >= wakingWork(options);
-    if (!isWasmStep(step)) return { parts: 0, call: undefined, wakes };
+    if (!isWasmStep(step)) {
+      linked.push({ index, parts: 0, wakes, calls: [(f) => f.call(host, { step: index })] });
+      return;
+    }
     const names = addresses.map((_, k) => `address${k}`);
     let code = emitted.get(layout);
     if (!code) emitted.set(layout, (code = emitStep(module, step, { layout, names, options, shared, own })));
     const { func, parts } = code;
     const given = Object.fromEntries(names.map((name, k) => [name, addresses[k]]));
-    const call: StepCall = (f, thread, part) => f.call(func, { thread, part, ...given });
-    return { parts, call, wakes };
+    const call: PartCall = (f, thread, part) => f.call(func, { thread, part, ...given });
+    const before = linked.at(-1);
+    if (beside && parts > 0 && parts === before?.parts) before.calls.push(call);
+    else linked.push({ index, parts, wakes, calls: [call] });
   });
-  const dispatch = options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }) : undefined;
+  const callAll =
+    (calls: readonly PartCall[]): PartCall =>
+    (...args) => {
+      for (const call of calls) call(...args);
+    };
+  const divided = linked.flatMap(({ index, parts, calls }): [number, PartCall][] =>
+    parts > 0 ? [[index, callAll(calls)]] : [],
+  );
+  const dispatch =
+    options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }, divided) : undefined;
   module.func(
     { name: "run", params: { thread: "i32", from: "i32", to: "i32" }, export: true },
     (f, { thread, from, to }) => {
       if (dispatch)
         f.if(thread, () => {
-          const divided = linked.flatMap(({ parts, call }, i): [number, StepCall][] =>
-            parts > 0 && call ? [[i, call]] : [],
-          );
-          dispatch.serve(f, thread, new Map(divided));
+          dispatch.serve(f, thread);
           f.return();
         });
-      linked.forEach(({ parts, call, wakes }, index) => {
+      for (const { index, parts, wakes, calls } of linked)
         f.if(i32.and(i32.le_s(from, index), i32.gt_s(to, index)), () => {
-          if (!call) f.call(host, { step: index });
-          else if (parts > 0 && dispatch) dispatch.share(f, { index, parts, wakes, call }, () => f.return());
-          else call(f, 0, 0);
+          if (parts > 0 && dispatch) dispatch.share(f, index, parts, wakes, () => f.return());
+          else callAll(calls)(f, 0, 0);
         });
-      });
       dispatch?.close(f);
     },
   );

@@ -63,7 +63,15 @@ export interface ProgramImage {
   readonly outputs: readonly PlacedValue[];
 }
 
-/** Of a step: see `WasmStep.work`. Host steps have none, as they are not divided. */
+/** Of each step, or of those that run side by side with it: see `WasmStep.work`. */
+export function worksOf({ steps }: StagePlan<AnyStep>): number[] {
+  const sums: number[] = [];
+  for (const [i, s] of steps.entries()) sums.push(workOf(s) + (s.beside ? sums[i - 1] : 0));
+  for (let i = sums.length - 2; i >= 0; i--) if (steps[i + 1].beside) sums[i] = sums[i + 1];
+  return sums;
+}
+
+/** Host steps have none, as they are not divided. */
 export function workOf({ step, inputs, outputs }: PlannedStep<AnyStep>): number {
   if (!isWasmStep(step)) return 0;
   return step.work ?? [...inputs, ...outputs].reduce((n, p) => n + (p ? sizeOf(p.shape) : 0), 0);
@@ -215,11 +223,12 @@ export class WasmProgram implements Program {
       if (p.state !== undefined) return session.stateTable(1) + stateEntryBytes * (p.state + 1);
       return p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
     };
+    const works = worksOf(plan);
     const steps = plan.steps.map(
-      (s): LinkedStep => ({
+      (s, i): LinkedStep => ({
         name: `${s.node}: ${s.kernel}`,
         planned: s,
-        work: workOf(s),
+        work: works[i],
         // Trailing optional inputs may be left out of a node.
         inputs: Array.from({ length: Math.max(s.op.inputs.length, s.inputs.length) }, (_, i) => address(s.inputs[i])),
         states: new Set(s.inputs.flatMap((p, i) => (p?.state === undefined ? [] : [i]))),

@@ -18,7 +18,7 @@ import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
 import { alignUp, LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
-import { type Block, type ProgramImage, WasmProgram, workOf } from "./program.ts";
+import { type Block, type ProgramImage, WasmProgram, workOf, worksOf } from "./program.ts";
 import { stateEntryBytes, WasmState } from "./state.ts";
 import { type AnyStep, leastWork, type WasmTarget } from "./step.ts";
 
@@ -243,8 +243,10 @@ export class WasmSession implements DeviceSession<AnyStep> {
 }
 
 /** The work of the steps that are large enough to be divided. */
-const dividedWork = (plan: StagePlan<AnyStep>, target: WasmTarget): number =>
-  plan.steps.map(workOf).reduce((sum, work) => sum + (work < leastWork(target) ? 0 : work), 0);
+function dividedWork(plan: StagePlan<AnyStep>, target: WasmTarget): number {
+  const works = worksOf(plan);
+  return plan.steps.reduce((sum, s, i) => (works[i] < leastWork(target) ? sum : sum + workOf(s)), 0);
+}
 
 /** A plan as an image for one thread. All its steps have to be wasm's own. */
 export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramImage {

@@ -1,0 +1,33 @@
+/**
+ * Products that don't need each other's results go side by side: threads then share them as one step, and meet once. A layer
+ * of a decoder has queries, keys and values of one input, and two products in its feed-forward part. Meeting costs a
+ * microsecond, as does the thread that is late, where such a product of one token takes some ten.
+ */
+import type { ChosenStep } from "../backend.ts";
+import { type AnyStep, isWasmStep } from "./step.ts";
+
+/** Where steps take longer, meeting costs nothing, and that more of their results exist at once is memory. */
+const mostWork = 5_000_000;
+
+function canMove({ step, node }: ChosenStep<AnyStep>): boolean {
+  const work = step && isWasmStep(step) && step.prepack ? (step.work ?? 0) : 0;
+  return work > 0 && work < mostWork && !node.op.states;
+}
+
+/** The same steps; some products come earlier, beside others. */
+export function sideBySide<C extends ChosenStep<AnyStep>>(steps: readonly C[]): readonly C[] {
+  const runs: C[][] = [];
+  /** Numbers of the runs that values come from. */
+  const from = new Map<number, number>();
+  /** The latest run of products. */
+  let latest = -1;
+  for (const s of steps) {
+    const after = Math.max(-1, ...s.node.inputs.map((id) => from.get(id!) ?? -1));
+    const moves = canMove(s);
+    const at = moves && latest > after ? latest : runs.push([]) - 1;
+    runs[at].push(s);
+    if (moves) latest = at;
+    for (const id of s.node.outputs) from.set(id, at);
+  }
+  return runs.flatMap((run) => run.map((s, i) => (i > 0 ? { ...s, beside: true } : s)));
+}
