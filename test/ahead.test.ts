@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compileAhead } from "../src/ahead.ts";
 import { wasm } from "../src/backends/wasm/index.ts";
 import { load, ShapeError, UnsupportedOpError } from "../src/index.ts";
-import { encodeModel } from "./onnx/encode.ts";
+import { tensorFrom } from "./cases/case.ts";
+import { encodeModel, node } from "./onnx/encode.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -47,18 +48,31 @@ interface Results {
   readonly error: string;
 }
 
-const cases: [name: string, shapes: Record<string, number[]>][] = [
-  ["fraud-mlp", { x: [3, 30] }],
-  ["mnist-cnn", {}],
-  ["cifar10-cnn", {}],
-  ["spam-transformer", {}],
+/** Both directions of an LSTM, of which the last state is read. */
+const recurrent = (): Uint8Array => {
+  const weights = (seed: number, ...shape: number[]) => tensorFrom(seed, "f32", shape, { min: -0.5, max: 0.5 });
+  const attributes = { hidden_size: { int: 5 }, direction: { string: "bidirectional" } };
+  return encodeModel({
+    nodes: [node("LSTM", ["x", "w", "r", "b"], ["", "h"], attributes)],
+    inputs: [{ name: "x", dtype: "f32", shape: [7, 2, 6] }],
+    outputs: [{ name: "h", dtype: "f32", shape: [2, 2, 5] }],
+    initializers: { w: weights(1, 2, 20, 6), r: weights(2, 2, 20, 5), b: weights(3, 2, 40) },
+  });
+};
+
+const cases: [name: string, model: string | Uint8Array, shapes: Record<string, number[]>][] = [
+  ["fraud-mlp", modelOf("fraud-mlp"), { x: [3, 30] }],
+  ["mnist-cnn", modelOf("mnist-cnn"), {}],
+  ["cifar10-cnn", modelOf("cifar10-cnn"), {}],
+  ["spam-transformer", modelOf("spam-transformer"), {}],
+  ["lstm", recurrent(), {}],
 ];
 
 describe("compiled ahead of time", () => {
-  for (const [name, wanted] of cases)
+  for (const [name, model, wanted] of cases)
     test(`${name} gives what the wasm device gives, bit for bit`, async () => {
       const device = wasm({ threads: 1, features: { relaxedSimd: false } });
-      using session = await load(modelOf(name), { device });
+      using session = await load(model, { device });
       const shapes: Record<string, number[]> = {};
       const inputs: Record<string, number[]> = {};
       const typed: Record<string, { dtype: "f32" | "i64"; shape: number[]; data: Float32Array | BigInt64Array }> = {};
@@ -74,7 +88,7 @@ describe("compiled ahead of time", () => {
           ? { dtype: "i64", shape, data: BigInt64Array.from(inputs[p.name], BigInt) }
           : { dtype: "f32", shape, data };
       });
-      const files = await compileAhead(modelOf(name), { shapes });
+      const files = await compileAhead(model, { shapes });
       const own = await mkdtemp(join(folder, name));
       for (const [file, content] of Object.entries(files)) await writeFile(join(own, file), content);
       await writeFile(join(own, "inputs.json"), JSON.stringify(inputs));

@@ -17,10 +17,22 @@ import { coldStart, memory } from "./workloads/fresh-processes.ts";
 import { gemm } from "./workloads/gemm.ts";
 import { latency } from "./workloads/latency.ts";
 import { models } from "./workloads/models.ts";
+import { recurrent } from "./workloads/recurrent.ts";
 import { size } from "./workloads/size.ts";
 import type { Context, Workload } from "./workloads/workload.ts";
 
-const workloads: readonly Workload[] = [gemm, conv, attention, models, latency, decode, coldStart, memory, size];
+const workloads: readonly Workload[] = [
+  gemm,
+  conv,
+  attention,
+  recurrent,
+  models,
+  latency,
+  decode,
+  coldStart,
+  memory,
+  size,
+];
 
 const help = `npm run bench -- [workload ...] [options]
 

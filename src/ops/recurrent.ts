@@ -58,7 +58,7 @@ export interface RecurrentGeometry {
 }
 
 /** Offset of x's row for step `t` of sample `b`. */
-const inputRow = (g: RecurrentGeometry, t: number, b: number): number =>
+export const inputRow = (g: RecurrentGeometry, t: number, b: number): number =>
   (g.batchFirst ? b * g.seq + t : t * g.batch + b) * g.input;
 
 /** Offset of y's row. */

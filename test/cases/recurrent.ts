@@ -17,6 +17,13 @@ const cell = fc.constantFrom<CellActivation>(
 );
 
 const dim = (max: number): fc.Arbitrary<number> => fc.integer({ min: 1, max });
+/** Now and then one of them is large: more steps or samples than kernels take at once, more units than a tile has. */
+const sizes = fc
+  .tuple(
+    fc.record({ seq: dim(6), batch: dim(4), input: dim(9), hidden: dim(11) }),
+    fc.constantFrom({}, {}, {}, { seq: 130 }, { seq: 45, batch: 3 }, { batch: 13 }, { hidden: 37 }, { input: 70 }),
+  )
+  .map(([small, large]) => ({ ...small, ...large }));
 const sometimes = fc.boolean();
 
 /** Inputs that all cells have, for `gates` gates, and a maker for the others. */
@@ -25,10 +32,7 @@ const recurrent = (gates: number, functions: number) =>
     .record({
       seed: fc.integer(),
       dtype: fc.constantFrom<DType>("f32", "f32", "f32", "f64", "f16"),
-      seq: dim(6),
-      batch: dim(4),
-      input: dim(9),
-      hidden: dim(11),
+      sizes,
       direction: fc.constantFrom(undefined, "forward" as const, "reverse" as const, "bidirectional" as const),
       batchFirst: sometimes,
       bias: sometimes,
@@ -43,7 +47,8 @@ const recurrent = (gates: number, functions: number) =>
       ),
     })
     .map((c) => {
-      const { seq, batch, input, hidden, batchFirst } = c;
+      const { batchFirst } = c;
+      const { seq, batch, input, hidden } = c.sizes;
       const directions = c.direction === "bidirectional" ? 2 : 1;
       // Weights shrink with the width, so that activations stay out of saturation.
       const make = (i: number, shape: number[], max = 1) => tensorFrom(c.seed + i, c.dtype, shape, { min: -max, max });

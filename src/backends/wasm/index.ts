@@ -76,6 +76,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
       "argMax argMin",
     async () => (await import("./reduce.ts")).reduceKernels(target),
   ],
+  ["lstm gru rnn", async () => (await import("./recurrent.ts")).recurrentKernels(target)],
   ["attention", async () => (await import("./attention.ts")).attentionKernels(target)],
   [
     "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat " + "qlinearMatmul",
@@ -97,7 +98,7 @@ let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
 let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad"]);
+const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "lstm", "gru", "rnn"]);
 
 /** What models do with large integer tensors: masks from positions and tokens. */
 const onIntegers: ReadonlySet<string> = new Set(
