@@ -62,7 +62,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
   [
     "core",
-    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|passes\/widen$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
+    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|passes\/(widen|integers)$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
   ],
   ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
   [
@@ -87,7 +87,10 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     "ops-images",
     /^ops\/(resample|resize|grid-sample|affine-grid|image-.*|max-.*|roi-align|deform-conv|col2im|non-max-suppression|center-crop-pad)$/,
   ],
-  ["ops-products", /^ops\/(conv-integer|matmul-integer|quantize|quantized-product|matmul-n-bits|quantized-matmul)$/],
+  [
+    "ops-products",
+    /^(ops\/(conv-integer|matmul-integer|quantize|quantized-product|matmul-n-bits|quantized-matmul)|graph\/passes\/integers)$/,
+  ],
   ["ops-sequence", /^ops\/(tensor-scatter|linear-attention|causal-conv|rnn|gru|lstm|recurrent)$/],
   [
     "ops-indexing",

@@ -7,7 +7,7 @@ import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
 import { checkInput, checkType, zeros } from "./inputs.ts";
-import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
+import { type Graph, type GraphPort, operatorsOf, usesHalves, type ValueInfo } from "./ir.ts";
 import { operatorsToRun, optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
@@ -96,7 +96,9 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
     const { widen } = await import("./passes/widen.ts");
     graph = widen(graph, optimizes ? device : {}, options.ownsWeights);
   }
-  const ready = optimizes ? optimize(graph, options.ownsWeights) : graph;
+  const hasIntegers = [...operatorsOf(graph)].some((op) => op.name === "matmulInteger");
+  const rules = hasIntegers ? (await import("./passes/integers.ts")).integerRules : [];
+  const ready = optimizes ? optimize(graph, options.ownsWeights, rules) : graph;
   const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
   if (halves) dtypes.push("f16");
   await device.load?.(operatorsToRun(ready), dtypes);

@@ -158,32 +158,55 @@ export const dequantizeLinear = /* @__PURE__ */ defineOp({
   },
 });
 
-/** f32 to u8 with the scale and zero point that cover the values of `x` and 0. Results: y, scale, zero point. */
+export interface DynamicQuantizeAttrs {
+  /**
+   * Each row, along the last axis, has its own scale and zero point: [..., 1]. Not in ONNX, where all of x has one of each.
+   * Default false.
+   */
+  perRow?: boolean;
+}
+
+/** Rows of `x` that are quantized on their own, and how long they are. */
+export function dynamicRows(x: TensorType, { perRow }: DynamicQuantizeAttrs): { rows: number; n: number } {
+  const size = sizeOf(x.shape);
+  const n = perRow ? x.shape[x.shape.length - 1] : size;
+  return { rows: perRow ? size / Math.max(n, 1) : 1, n };
+}
+
+/**
+ * f32 to u8 with the scale and zero point that cover the values of `x` (of each row) and 0. Results: y, scale, zero point.
+ * ONNX DynamicQuantizeLinear-11.
+ */
 export const dynamicQuantizeLinear = /* @__PURE__ */ defineOp({
   name: "dynamicQuantizeLinear",
   inputs: ["x"],
   outputs: ["y", "scale", "zeroPoint"],
-  infer([x]) {
+  infer([x], { perRow }: DynamicQuantizeAttrs) {
     expectDType("dynamicQuantizeLinear", x, "f32");
+    if (perRow && x.shape.length === 0) shapeError("dynamicQuantizeLinear", "a scalar has no rows", x);
+    const shape = perRow ? [...x.shape.slice(0, -1), 1] : [];
     return [
       { dtype: "u8", shape: x.shape },
-      { dtype: "f32", shape: [] },
-      { dtype: "u8", shape: [] },
+      { dtype: "f32", shape },
+      { dtype: "u8", shape },
     ];
   },
-  reference([x], _, [y, scale, zeroPoint]) {
+  reference([x], attrs, [y, scale, zeroPoint]) {
     const src = x.data as Float32Array;
-    let low = 0;
-    let high = 0;
-    for (const v of src) {
-      low = Math.min(low, v);
-      high = Math.max(high, v);
+    const { rows, n } = dynamicRows(x, attrs);
+    for (let r = 0; r < rows; r++) {
+      let low = 0;
+      let high = 0;
+      for (let i = r * n; i < (r + 1) * n; i++) {
+        low = Math.min(low, src[i]);
+        high = Math.max(high, src[i]);
+      }
+      const { step, zero } = dynamicScale(low, high);
+      scale.data[r] = step;
+      zeroPoint.data[r] = zero;
+      for (let i = r * n; i < (r + 1) * n; i++)
+        y.data[i] = Math.min(Math.max(roundHalfEven(Math.fround(src[i] / step)) + zero, 0), 255);
     }
-    const { step, zero } = dynamicScale(low, high);
-    scale.data[0] = step;
-    zeroPoint.data[0] = zero;
-    for (let i = 0; i < src.length; i++)
-      y.data[i] = Math.min(Math.max(roundHalfEven(Math.fround(src[i] / step)) + zero, 0), 255);
   },
 });
 

@@ -159,21 +159,28 @@ const gemms = fc
 const byte = fc.constantFrom<DType>("i8", "u8");
 const bytes = { min: -128, max: 127 };
 const zeros = fc.constantFrom("none", "scalar", "vector");
+/** Of a: one for all, one for each row of each matrix, or one for each row of all of them. */
+const rowZeros = fc.constantFrom("none", "scalar", "vector", "rows");
 
 const integers = fc
-  .record({ size, batches, aType: byte, bType: byte, aKind: zeros, bKind: zeros, bias: fc.boolean() })
+  .record({ size, batches, aType: byte, bType: byte, aKind: rowZeros, bKind: zeros, bias: fc.boolean() })
   .map((c) => {
     const { m, n, k, seed } = c.size;
     const [aBatch, bBatch] = c.batches;
+    const shapes: Record<string, (length: number) => number[]> = {
+      scalar: () => [],
+      vector: (length) => [length],
+      rows: (length) => [...aBatch, length, 1],
+    };
     const parameter = (i: number, t: DType, kind: string, length: number) =>
-      kind === "none" ? undefined : tensorFrom(seed + i, t, kind === "scalar" ? [] : [length], bytes);
+      kind === "none" ? undefined : tensorFrom(seed + i, t, shapes[kind](length), bytes);
     return {
       a: tensorFrom(seed, c.aType, [...aBatch, m, k], bytes),
       b: tensorFrom(seed + 1, c.bType, [...bBatch, k, n], bytes),
       aZero: parameter(2, c.aType, c.aKind, m),
       bZero: parameter(3, c.bType, c.bKind, n),
       scale: (i: number, kind: string, length: number, max = 0.02) =>
-        tensorFrom(seed + i, "f32", kind === "vector" ? [length] : [], { min: 0.001, max }),
+        tensorFrom(seed + i, "f32", shapes[kind === "none" ? "scalar" : kind](length), { min: 0.001, max }),
       zero: (i: number, t: DType) => tensorFrom(seed + i, t, [], bytes),
       ...c,
     };
@@ -238,7 +245,7 @@ export const matmulCases = {
       [
         c.a,
         c.b,
-        c.scale(4, "scalar", 1),
+        c.scale(4, c.aKind, c.size.m),
         c.scale(5, c.bKind, c.size.n),
         c.aZero,
         c.bZero,

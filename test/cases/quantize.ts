@@ -93,8 +93,8 @@ const dynamicCase = fc
     shapeOf(0, 3, 40),
     fc.constantFrom({ min: -3, max: 3 }, { min: 1, max: 9 }, { min: -9, max: -1 }, { min: 0, max: 0 }),
   )
-  .chain(([shape, range]) => tensorOf(shape, "f32", range))
-  .map((x) => opCase(ops.dynamicQuantizeLinear, [x], {}));
+  .chain(([shape, range]) => fc.tuple(tensorOf(shape, "f32", range), fc.boolean()))
+  .map(([x, rows]) => opCase(ops.dynamicQuantizeLinear, [x], { perRow: rows && x.shape.length > 0 }));
 
 /** Reproducible only with a seed, so every case has one. */
 const seed = fc.integer({ min: 0, max: 1000 });

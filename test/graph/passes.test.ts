@@ -10,15 +10,18 @@ import { compile } from "../../src/graph/session.ts";
 import {
   add,
   batchNorm,
+  cast,
   clip,
   conv,
   div,
   dropout,
+  dynamicQuantizeLinear,
   erf,
   gemm,
   hardSigmoid,
   identity,
   matmul,
+  matmulInteger,
   mul,
   pow,
   reduceMean,
@@ -104,6 +107,21 @@ describe("fusions", () => {
       return { y: clip(add(normal, input("r", "f32", [1, 4, 6, 6])), weight(scalar(0)), weight(scalar(6))) };
     });
     expect(await check(g, { x: random(6, [1, 3, 6, 6]), r: random(7, [1, 4, 6, 6]) })).toEqual(["conv"]);
+  });
+
+  test("a dynamically quantised product with its scales and bias is one operator", async () => {
+    const bytes = tensorFrom(1, "i8", [6, 5], { min: -128, max: 127 });
+    const written = (columns: boolean, bias: readonly number[]) =>
+      over([2, 3, 6], (x, w) => {
+        const [q, scale, zero] = dynamicQuantizeLinear(x);
+        const sums = matmulInteger(q, w(bytes), zero, w(tensorFrom(2, "i8", [], { min: -3, max: 3 })));
+        const own = w(columns ? random(3, [5], 0.01, 0.02) : scalar(0.01));
+        return add(mul(mul(own, scale), cast(sums, { to: "f32" })), w(random(4, bias)));
+      });
+    const x = random(5, [2, 3, 6]);
+    for (const columns of [true, false])
+      expect(await check(written(columns, [5]), { x })).toEqual(["dynamicQuantizeLinear", "matmulIntegerToFloat"]);
+    expect(await check(written(true, [3, 5]), { x })).toEqual(["dynamicQuantizeLinear", "matmulIntegerToFloat", "add"]);
   });
 
   test("a product with two readers stays", async () => {

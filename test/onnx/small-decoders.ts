@@ -132,10 +132,31 @@ function repeated(w: Writer, x: string): string {
 const norm = (w: Writer, x: string): string =>
   w.add("SimplifiedLayerNormalization", [x, w.weight(width)], { axis: { int: -1 }, epsilon: { float: 1e-5 } });
 
-function feedForward(w: Writer, x: string): string {
-  const gate = w.add("MatMul", [x, w.weight(width, 24)]);
+/** The same in basic operators. */
+function normWrittenOut(w: Writer, x: string): string {
+  const mean = w.add("ReduceMean", [w.add("Pow", [x, w.float(2)])], { axes: { ints: [-1] }, keepdims: { int: 1 } });
+  const root = w.add("Sqrt", [w.add("Add", [mean, w.float(1e-5)])]);
+  return w.add("Mul", [w.weight(width), w.add("Mul", [x, w.add("Div", [w.float(1), root])])]);
+}
+
+type Product = (w: Writer, x: string, k: number, n: number) => string;
+
+const product: Product = (w, x, k, n) => w.add("MatMul", [x, w.weight(k, n)]);
+
+/** A product of 8-bit integers as onnxruntime's tool for dynamic quantisation writes it. */
+const dynamicProduct: Product = (w, x, k, n) => {
+  const [a, aScale, aZero] = w.several("DynamicQuantizeLinear", [x], 3);
+  const values = tensorFrom(3 * k + n, "f32", [k, n], { min: -127, max: 127 }).data as Float32Array;
+  const b = w.constant({ dtype: "i8", shape: [k, n], data: Int8Array.from(values) });
+  const sums = w.add("MatMulInteger", [a, b, aZero, w.constant({ dtype: "i8", shape: [], data: Int8Array.of(2) })]);
+  const scale = w.add("Mul", [aScale, w.float(0.004)]);
+  return w.add("Mul", [w.add("Cast", [sums], { to: { int: 1 } }), scale]);
+};
+
+function feedForward(w: Writer, x: string, times = product): string {
+  const gate = times(w, x, width, 24);
   const silu = w.add("Mul", [gate, w.add("Sigmoid", [gate])]);
-  return w.add("MatMul", [w.add("Mul", [silu, w.add("MatMul", [x, w.weight(width, 24)])]), w.weight(24, width)]);
+  return times(w, w.add("Mul", [silu, times(w, x, width, 24)]), 24, width);
 }
 
 export interface Style {
@@ -144,18 +165,22 @@ export interface Style {
   window?: number;
   /** Attention that sees later tokens too. */
   bothWays?: boolean;
+  /** Products of 8-bit integers, and normalisation in basic operators. */
+  quantised?: boolean;
 }
 
 /** As Optimum exports Llama: everything in basic operators. */
-export function optimumDecoder({ window, bothWays, dtype = "f32" }: Style = {}): Uint8Array {
+export function optimumDecoder({ window, bothWays, quantised, dtype = "f32" }: Style = {}): Uint8Array {
   const w = new Writer("", dtype);
+  const times = quantised ? dynamicProduct : product;
+  const normal = quantised ? normWrittenOut : norm;
   let x = w.add("Gather", [w.weight(vocabulary, width), "input_ids"]);
   const angles = rotation(w);
   const seen = causalMask(w, window);
   const bias = w.add("Where", [seen, w.float(0), w.float(-3.4e38)]);
   for (let n = 0; n < layers; n++) {
-    const h = norm(w, x);
-    const project = (count: number) => splitHeads(w, w.add("MatMul", [h, w.weight(width, count * dim)]), count);
+    const h = normal(w, x);
+    const project = (count: number) => splitHeads(w, times(w, h, width, count * dim), count);
     const q = rotate(w, project(heads), angles);
     const appended = (kind: string, y: string) => {
       const name = `present.${n}.${kind}`;
@@ -175,14 +200,11 @@ export function optimumDecoder({ window, bothWays, dtype = "f32" }: Style = {}):
     ]);
     const weights = w.add("Softmax", [bothWays ? scores : w.add("Add", [scores, bias])], { axis: { int: -1 } });
     const joined = w.add("Transpose", [w.add("MatMul", [weights, v])], { perm: { ints: [0, 2, 1, 3] } });
-    const attended = w.add("MatMul", [
-      w.add("Reshape", [joined, w.constant(i64(0, 0, width))]),
-      w.weight(width, width),
-    ]);
+    const attended = times(w, w.add("Reshape", [joined, w.constant(i64(0, 0, width))]), width, width);
     x = w.add("Add", [x, attended]);
-    x = w.add("Add", [x, feedForward(w, norm(w, x))]);
+    x = w.add("Add", [x, feedForward(w, normal(w, x), times)]);
   }
-  w.rename(w.add("MatMul", [norm(w, x), w.weight(width, vocabulary)]), "logits");
+  w.rename(times(w, normal(w, x), width, vocabulary), "logits");
   return encodeModel({
     ...w,
     inputs: [tokens, mask, positions, ...caches("past", dtype)],

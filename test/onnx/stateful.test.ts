@@ -101,6 +101,50 @@ test.each(Object.entries(devices))("a decoder of f16 on %s", async (_, device) =
   }
 });
 
+describe("a decoder whose products are dynamically quantised", () => {
+  const bytes = optimumDecoder({ quantised: true });
+
+  test("is a few operators of ours, and quantises token by token", async () => {
+    const { graph } = await rewritten(bytes);
+    using session = await compile(graph, { device: cpu() });
+    using model = Decoder.of(config, session);
+    await model.sequence().feed(text);
+    const ran = new Map<string, number>();
+    for (const { op } of session.explain()) ran.set(op, (ran.get(op) ?? 0) + 1);
+    const plans = ran.get("cachedAttention")! / sizes.layers;
+    const perPlan = Object.fromEntries([...ran].map(([op, n]) => [op, n / plans]));
+    expect(perPlan).toMatchObject({ rmsNorm: 2 * sizes.layers + 1, rotaryEmbedding: 2 * sizes.layers });
+    expect(perPlan).toMatchObject({ matmulIntegerToFloat: 7 * sizes.layers + 1 });
+    for (const op of ["matmulInteger", "pow", "neg", "transpose"]) expect(perPlan).not.toHaveProperty(op);
+    for (const node of graph.nodes)
+      if (node.op.name === "dynamicQuantizeLinear") expect(node.attrs["perRow"]).toBe(true);
+  });
+
+  test.each(Object.entries(devices))("gives in runs of any length on %s what single tokens give", async (_, device) => {
+    using model = await open(bytes, device());
+    using original = await asItComes(bytes);
+    const [whole, single, growing] = [model.sequence(), model.sequence(), original.sequence()];
+    const want: Float32Array[] = [];
+    for (const t of text) {
+      const [alone, got] = [await growing.feed([t]), await single.feed([t])];
+      want.push(alone);
+      // Sums in another order round an activation the other way now and then: a 255th of its range.
+      got.forEach((v, i) => {
+        expect(Math.abs(v - alone[i])).toBeLessThan(2e-3);
+      });
+    }
+    const all = await whole.feedAll(text);
+    want.forEach((logits, n) => {
+      logits.forEach((v, i) => {
+        expect(Math.abs(all[n * sizes.vocabulary + i] - v)).toBeLessThan(2e-3);
+      });
+    });
+    // As a whole it is quantised otherwise.
+    const asOne = await original.sequence().feed(text);
+    expect(Math.max(...asOne.map((v, i) => Math.abs(v - want.at(-1)![i])))).toBeGreaterThan(1e-2);
+  });
+});
+
 describe("what is not attention to all before is left as it is", () => {
   const reasonFor = async (bytes: Uint8Array): Promise<string> => {
     const found = statefulDecoder((await importOnnx(bytes)).graph, options);

@@ -6,6 +6,7 @@ import { integerRange } from "../../ops/integers.ts";
 import {
   dequantizeLinear,
   dynamicQuantizeLinear,
+  dynamicRows,
   dynamicScale,
   quantizeLinear,
   scaleLayout,
@@ -78,20 +79,23 @@ const quantizeF32 = kernel(quantizeLinear, "cpu/quantizeLinear/f32", ([x, scale]
   };
 });
 
-const dynamicF32 = kernel(dynamicQuantizeLinear, "cpu/dynamicQuantizeLinear/f32", (): HostStep => {
+const dynamicF32 = kernel(dynamicQuantizeLinear, "cpu/dynamicQuantizeLinear/f32", ([x], _, attrs): HostStep => {
+  const { rows, n } = dynamicRows(x, attrs);
   return {
     run([a], [b, scale, zeroPoint]) {
       const x = a as Float32Array;
-      let low = 0;
-      let high = 0;
-      for (let i = 0; i < x.length; i++) {
-        low = Math.min(low, x[i]);
-        high = Math.max(high, x[i]);
+      for (let r = 0; r < rows; r++) {
+        let low = 0;
+        let high = 0;
+        for (let i = r * n; i < (r + 1) * n; i++) {
+          low = Math.min(low, x[i]);
+          high = Math.max(high, x[i]);
+        }
+        const { step, zero } = dynamicScale(low, high);
+        if (scale) scale[r] = step;
+        if (zeroPoint) zeroPoint[r] = zero;
+        if (b) quantizeRow(x, b, r * n, (r + 1) * n, step, zero, 0, 255);
       }
-      const { step, zero } = dynamicScale(low, high);
-      if (scale) scale[0] = step;
-      if (zeroPoint) zeroPoint[0] = zero;
-      if (b) quantizeRow(x, b, 0, x.length, step, zero, 0, 255);
     },
   };
 });

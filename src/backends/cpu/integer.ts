@@ -56,7 +56,11 @@ function laneFor(k: number, w: TensorType, wZero: KernelInput | undefined): Lane
   return laneOf(k, 255, symmetric ? 128 : 255);
 }
 
-/** (a - aZero)(b - bZero) in i32: zero points for all, or along the rows of one a and the columns of one b. */
+/** A number for each row of `x`, all its axes but the last. */
+const isOfRows = (t: TensorType, x: TensorType): boolean =>
+  t.shape.length === x.shape.length && t.shape.every((d, i) => d === (i < t.shape.length - 1 ? x.shape[i] : 1));
+
+/** (a - aZero)(b - bZero) in i32: zero points for all, or along the rows of a and the columns of one b. */
 function planMatmul(
   a: KernelInput,
   b: KernelInput,
@@ -69,7 +73,8 @@ function planMatmul(
   const { m, n, k } = g;
   const vectorOf = (t: KernelInput | undefined, matrix: KernelInput): boolean =>
     isOne(t) || (matrix.shape.length === 2 && t!.shape.length === 1);
-  if (m * n * k * aStarts.length === 0 || !vectorOf(aZero, a) || !vectorOf(bZero, b)) return undefined;
+  if (m * n * k * aStarts.length === 0 || !vectorOf(bZero, b)) return undefined;
+  if (!vectorOf(aZero, a) && !isOfRows(aZero!, a)) return undefined;
   const size = sizeOf(b.shape);
   const { row, column } = g.bStrides;
   const eachB = isOne(bZero) ? sizeOf(b.shape) : 1;
@@ -142,22 +147,24 @@ const toFloatKernel = kernel<HostStep, typeof matmulIntegerToFloat>(
   "cpu/matmulIntegerToFloat/tile2x3",
   ([a, b, aScale, bScale, aZero, bZero], [out]) => {
     const size = sizeOf(out.shape);
-    const plan = out.dtype === "f32" && isOne(aScale) ? planMatmul(a, b, aZero, bZero, size) : undefined;
+    const plan = out.dtype === "f32" ? planMatmul(a, b, aZero, bZero, size) : undefined;
     if (!plan || !(isOne(bScale) || bScale.shape.length === 1)) return undefined;
+    if (!isOne(aScale) && (b.shape.length < 2 || !isOfRows(aScale, out))) return undefined;
     const { n } = plan;
+    const each = isOne(aScale) ? size : n;
     return {
       workspaceBytes: plan.bytes,
       prepack: plan.prepack(1),
       run([a, b, aScale, bScale, aZero, bZero, bias], [y], workspace) {
         const sums = plan.sums(workspace);
         plan.run(a, aZero, b, bZero, sums, workspace);
-        const [sa] = f32(aScale);
-        const sb = f32(bScale);
-        for (let c = 0; c < n; c++) {
-          const factor = Math.fround(sa * sb[sb.length === 1 ? 0 : c]);
-          const shift = bias ? f32(bias)[c] : 0;
-          for (let i = c; i < size; i += n) y[i] = sums[i] * factor + shift;
-        }
+        const [sa, sb] = [f32(aScale), f32(bScale)];
+        for (let at = 0, r = 0; at < size; at += each, r++)
+          for (let c = 0; c < n; c++) {
+            const factor = Math.fround(sa[r] * sb[sb.length === 1 ? 0 : c]);
+            const shift = bias ? f32(bias)[c] : 0;
+            for (let i = at + c; i < at + each; i += n) y[i] = sums[i] * factor + shift;
+          }
       },
     };
   },

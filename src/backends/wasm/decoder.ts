@@ -82,8 +82,8 @@ const rotate = wasmKernel(rotaryEmbedding, "wasm/rotaryEmbedding", ([x, cos, , p
   const g = rotaryGeometry(x, cos, positions, attrs);
   const half = g.rotaryDim / 2;
   const lanes = attrs.interleaved ? 2 : 4;
-  if (x.dtype !== "f32" || cos.dtype !== "f32" || positions?.dtype !== "i32") return undefined;
-  const perToken = areSeveral(positions);
+  if (x.dtype !== "f32" || cos.dtype !== "f32" || (positions && positions.dtype !== "i32")) return undefined;
+  const perToken = positions !== undefined && areSeveral(positions);
   const rows = sizeOf(cos.shape) / half;
   if (g.batches !== 1 || half % lanes) return undefined;
   return {
@@ -98,7 +98,8 @@ const rotate = wasmKernel(rotaryEmbedding, "wasm/rotaryEmbedding", ([x, cos, , p
       const share = g.seq < 8 ? { from: 0, to: g.seq } : e.share(g.seq);
       const rest = g.dim - g.rotaryDim;
       f.forRange(t, share.from, share.to, 1, () => {
-        const row = f.let(perToken ? i32.load(addressOf(position, t, 4)) : i32.add(i32.load(position), t));
+        const first = (): Operand<"i32"> => (positions ? i32.load(position) : 0);
+        const row = f.let(perToken ? i32.load(addressOf(position, t, 4)) : i32.add(first(), t));
         f.if(i32.ge_u(row, rows), () => f.unreachable());
         const angles = f.let(i32.mul(row, 4 * half));
         f.set(c, i32.add(angles, cos));

@@ -15,7 +15,13 @@
  */
 import { matmulGeometry } from "../../ops/matmul.ts";
 import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../ops/matmul-integer.ts";
-import { dequantizeLinear, dynamicQuantizeLinear, quantizeLinear, scaleLayout } from "../../ops/quantize.ts";
+import {
+  dequantizeLinear,
+  dynamicQuantizeLinear,
+  dynamicRows,
+  quantizeLinear,
+  scaleLayout,
+} from "../../ops/quantize.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
@@ -25,8 +31,9 @@ import { type Elementwise, emitElementwise } from "./elementwise.ts";
 import { emitGemm, gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { constant } from "./kernels/math.ts";
-import { bytesOfElement, type Element, runArgs, runFunction } from "./kernels/vector.ts";
+import { bytesOfElement, type Element, type RunForm, runArgs, runFunction } from "./kernels/vector.ts";
 import { acrossLanes, emitFold } from "./kernels/vector-rows.ts";
+import { emitCells } from "./kernels/vector-walk.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
@@ -44,6 +51,13 @@ export function saturated(f: FunctionBuilder, x: V, zero: V, dtype: string): V {
   const [low, high] = dtype === "i8" ? [-128, 127] : [0, 255];
   return i32x4.min_s(i32x4.max_s(moved, f.hoist(i32x4.splat(low))), f.hoist(i32x4.splat(high)));
 }
+
+/** The form for a run in which some operands stay what they are. */
+const runOf = (how: Elementwise, isRepeated: (i: number) => boolean): RunForm => ({
+  ...how,
+  short: true,
+  operands: how.elements.map((element, i) => ({ element, repeated: isRepeated(i) })),
+});
 
 /** The shape of x and that of what goes along with its scale, so that the one broadcasts to the other. */
 function scaleShapes(op: string, x: TensorType, scale: TensorType, attrs: object): [Shape, Shape] | undefined {
@@ -105,10 +119,12 @@ const dequantizeKernel = wasmKernel(dequantizeLinear, "wasm/dequantizeLinear/f32
   );
 });
 
-/** Every thread finds the bounds of all of x, and quantizes its own part. */
-const dynamicKernel = wasmKernel(dynamicQuantizeLinear, "wasm/dynamicQuantizeLinear", ([x], [y, scale, zero]) => {
-  if (!y || !scale || !zero) return undefined;
-  const size = sizeOf(x.shape);
+/** Of all of x: every thread finds its bounds and quantizes its own part. Of rows: each thread has some of them. */
+const dynamicKernel = wasmKernel(dynamicQuantizeLinear, "wasm/dynamicQuantizeLinear", ([x], outputs, attrs) => {
+  const [y, scale, zero] = outputs;
+  const { rows, n } = dynamicRows(x, attrs);
+  if (!y || !scale || !zero || rows * n === 0) return undefined;
+  const size = rows * n;
   const how: Elementwise = {
     name: "quantize/u8",
     elements: ["f32", "f32", "u8"],
@@ -137,9 +153,20 @@ const dynamicKernel = wasmKernel(dynamicQuantizeLinear, "wasm/dynamicQuantizeLin
           f.i32.store8(p.zero, i32.trunc_sat_f32_s(f32.nearest(exact)));
         }),
       );
-      e.f.call(setScale, { x: at, n: size, scale: scaleAt, zero: zeroAt });
-      const scalar = (where: number) => ({ shape: [], at: where });
-      emitElementwise(e, how, [size], [{ shape: [size], at }, scalar(scaleAt), scalar(zeroAt)], yAt);
+      if (rows === 1) {
+        e.f.call(setScale, { x: at, n, scale: scaleAt, zero: zeroAt });
+        const scalar = (where: number) => ({ shape: [], at: where });
+        emitElementwise(e, how, [n], [{ shape: [n], at }, scalar(scaleAt), scalar(zeroAt)], yAt);
+        return;
+      }
+      const row = runFunction(
+        e,
+        runOf(how, (i) => i > 0),
+      );
+      emitCells(e, [{ size: rows, steps: [4 * n, n, 4, 1] }], [at, yAt, scaleAt, zeroAt], ([from, to, s, z]) => {
+        e.f.call(setScale, { x: from, n, scale: s, zero: z });
+        e.f.call(row, runArgs([from, s, z], to, n));
+      });
     },
   };
 });
@@ -148,31 +175,45 @@ const dynamicKernel = wasmKernel(dynamicQuantizeLinear, "wasm/dynamicQuantizeLin
 
 /** B [k, n] less its zero points, in panels of 8 columns; each word has the values of two neighbouring k. */
 function packPairs(b: TypedArray, zero: TypedArray | undefined, packed: Int32Array, k: number, n: number): void {
-  const words = wordsOf(k);
+  const rest = (wordsOf(k) - (k >> 1)) * PANEL_COLUMNS;
   const source = b as Int8Array;
-  const value = (row: number, column: number): number =>
-    row < k ? source[row * n + column] - (zero ? (zero[zero.length === 1 ? 0 : column] as number) : 0) : 0;
+  const zeros = Int32Array.from({ length: n }, (_, c) => Number(zero?.[zero.length === 1 ? 0 : c] ?? 0));
   packed.fill(0);
-  for (let column = 0; column < n; column++) {
-    const at = Math.floor(column / PANEL_COLUMNS) * words * PANEL_COLUMNS + (column % PANEL_COLUMNS);
-    for (let w = 0; w < words; w++)
-      packed[at + w * PANEL_COLUMNS] = (value(2 * w, column) & 0xffff) | (value(2 * w + 1, column) << 16);
+  // A panel's rows in order: reads and writes go on where they were.
+  for (let first = 0, at = 0; first < n; first += PANEL_COLUMNS) {
+    const columns = Math.min(PANEL_COLUMNS, n - first);
+    for (let row = 0; row + 1 < k; row += 2, at += PANEL_COLUMNS)
+      for (let c = 0, from = row * n + first; c < columns; c++, from++) {
+        const z = zeros[first + c];
+        packed[at + c] = ((source[from] - z) & 0xffff) | ((source[from + n] - z) << 16);
+      }
+    if (k % 2)
+      for (let c = 0; c < columns; c++) packed[at + c] = (source[(k - 1) * n + first + c] - zeros[first + c]) & 0xffff;
+    at += rest;
   }
 }
 
 /** Words of a row of `k` values, in whole vectors. */
 const wordsOf = (k: number): number => 4 * Math.ceil(k / 8);
 
-/** Rows of bytes less their zero point, as 16-bit integers. Each row is filled up with what follows, times zero in B. */
+/**
+ * Rows of bytes less their zero point, as 16-bit integers. Each row is filled up with what follows, times zero in B. The
+ * next row's zero point is `step` bytes after that at `zero`; at 0 there is none.
+ */
 function widenFunction(e: StepEmitter, dtype: string) {
   const name = `widen/${dtype}`;
   const load = dtype === "i8" ? v128.load8x8_s : v128.load8x8_u;
-  const params = { x: "i32", y: "i32", k: "i32", rows: "i32", zero: "i32" } as const;
+  const loadZero = dtype === "i8" ? i32.load8_s : i32.load8_u;
+  const params = { x: "i32", y: "i32", k: "i32", rows: "i32", zero: "i32", step: "i32" } as const;
   return e.shared(name, (m) =>
-    m.func({ name, params }, (f, { x, y, k, rows, zero }) => {
-      const zeros = f.let(i16x8.splat(zero));
+    m.func({ name, params }, (f, { x, y, k, rows, zero, step }) => {
+      const zeros = f.let(i16x8.splat(0));
       const i = f.local("i32");
       f.while(i32.gt_s(rows, 0), () => {
+        f.if(zero, () => {
+          f.set(zeros, i16x8.splat(loadZero(zero)));
+          f.increment(zero, step);
+        });
         f.forRange(i, 0, k, 8, () => {
           f.v128.store(y, i16x8.sub(load(i32.add(x, i)), zeros));
           f.increment(y, 16);
@@ -209,7 +250,7 @@ function planProduct(
   const g = matmulGeometry("matmulInteger", a, b);
   const { n, k } = g;
   const m = g.m * sizeOf(g.batch);
-  if (!isByte(a) || !isByte(b) || !b.constant || (bZero && !bZero.constant) || !isScalar(aZero)) return undefined;
+  if (!isByte(a) || !isByte(b) || !b.constant || (bZero && !bZero.constant) || !ofRows(aZero, a)) return undefined;
   if (b.shape.length > 2 || sizeOf(a.shape) !== m * k || m * n * k === 0) return undefined;
   if (bZero && !isScalar(bZero) && bZero.shape.length !== 1) return undefined;
   const words = wordsOf(k);
@@ -239,9 +280,9 @@ function planProduct(
       const count = typeof from === "number" ? (to as number) - from : f.let(i32.sub(to, from));
       const [row, rows] = byRows ? [from, count] : [0, m];
       const [column, width] = byRows ? [0, n] : [from, count];
-      const zero = aZero ? (a.dtype === "i8" ? i32.load8_s(at.aZero) : i32.load8_u(at.aZero)) : 0;
       const wide = addressOf(e.workspace, row, 4 * words);
-      f.call(widen, { x: addressOf(at.a, row, k), y: wide, k, rows, zero });
+      const step = isScalar(aZero) ? 0 : 1;
+      f.call(widen, { x: addressOf(at.a, row, k), y: wide, k, rows, zero: addressOf(at.aZero, row, step), step });
       f.call(gemm, {
         a: wide,
         lda: 4 * words,
@@ -272,6 +313,11 @@ const stepOf = ({ m, n, workspaceBytes, prepack }: ProductPlan, k: number): Omit
 
 const innerSize = (a: TensorType): number => a.shape[a.shape.length - 1];
 
+/** A scale or zero point of the rows of `x`, all its axes but the last: one for all, or one for each. */
+const ofRows = (t: TensorType | undefined, x: TensorType): boolean =>
+  isScalar(t) ||
+  (t!.shape.length === x.shape.length && t!.shape.every((d, i, s) => d === (i < s.length - 1 ? x.shape[i] : 1)));
+
 /** A scale or zero point of the columns: one for all, or one for each. */
 const ofColumns = (t: TensorType | undefined): boolean => isScalar(t) || t!.shape.length === 1;
 
@@ -299,10 +345,11 @@ const requantizeForm = (dtype: "i8" | "u8"): Elementwise => ({
   },
 });
 
-/** Where an operand is for each row: `columns` says that it advances with them. */
+/** Where an operand is for each row: what it advances with, columns or rows. */
 interface RowOperand {
   readonly at: number;
   readonly columns: boolean;
+  readonly rows?: boolean;
 }
 
 /** Applies an elementwise form to each row of sums at `c`, [m, n] of them, giving [m, n] at `y`. */
@@ -315,17 +362,14 @@ function finishRows(
   others: readonly RowOperand[],
 ): FinishRow {
   const { f } = e;
-  const fn = runFunction(e, {
-    name: how.name,
-    operands: how.elements.map((element, i) => ({ element, repeated: i > 0 && !others[i - 1].columns })),
-    result: how.result,
-    short: true,
-    value: how.value,
-  });
+  const fn = runFunction(
+    e,
+    runOf(how, (i) => i > 0 && !others[i - 1].columns),
+  );
   const width = bytesOfElement[how.result];
   return (row, column, count) => {
     const sums = addressOf(addressOf(c, row, 4 * n), column, 4);
-    const at = others.map((o) => (o.columns ? addressOf(o.at, column, 4) : o.at));
+    const at = others.map((o) => addressOf(o.at, o.columns ? column : o.rows ? row : 0, 4));
     f.call(fn, runArgs([sums, ...at], addressOf(addressOf(y, row, width * n), column, width), count));
   };
 }
@@ -345,14 +389,14 @@ export const int8Kernels: WasmKernels = (target) => [
   wasmKernel(matmulIntegerToFloat, "wasm/matmulIntegerToFloat/dot", (inputs, [y]) => {
     const [a, b, aScale, bScale, aZero, bZero, bias] = inputs;
     const plan = planProduct(target, a, b, aZero, bZero, 1);
-    if (!plan || y.dtype !== "f32" || !isScalar(aScale) || !ofColumns(bScale)) return undefined;
+    if (!plan || y.dtype !== "f32" || !ofRows(aScale, y) || !ofColumns(bScale)) return undefined;
     return {
       ...stepOf(plan, innerSize(a)),
       emit(e) {
         const [at, bAt, aScaleAt, bScaleAt, aZeroAt, , biasAt] = e.inputs;
         const [c] = e.outputs;
         const others = [
-          { at: aScaleAt, columns: false },
+          { at: aScaleAt, columns: false, rows: !isScalar(aScale) },
           { at: bScaleAt, columns: !isScalar(bScale) },
           { at: biasAt, columns: true },
         ];

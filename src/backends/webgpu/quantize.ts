@@ -5,6 +5,7 @@ import { matmulInteger, matmulIntegerToFloat } from "../../ops/matmul-integer.ts
 import {
   dequantizeLinear,
   dynamicQuantizeLinear,
+  dynamicRows,
   type GranularityAttrs,
   quantizeLinear,
   scaleLayout,
@@ -66,39 +67,43 @@ const linearKernels: GpuKernels = (target) => [
     bindings.push(write("y", { output: 0 }, to.element));
     return { run: [perElement(sizeOf(y.shape), { bindings, body })] };
   }),
-  gpuKernel(dynamicQuantizeLinear, "webgpu/dynamicQuantizeLinear", ([x], [y, scale, zero]) => {
-    const n = sizeOf(x.shape);
+  gpuKernel(dynamicQuantizeLinear, "webgpu/dynamicQuantizeLinear", ([x], [y, scale, zero], attrs) => {
+    const { rows, n } = dynamicRows(x, attrs);
     const range = groupReduction(target, "together", "vec2f", rangeSize, {
       combine: (a, b) => `vec2f(min((${a}).x, (${b}).x), max((${a}).y, (${b}).y))`,
     });
     const chosen: Binding[] = [read("x", { input: 0 }, "f32"), write("parameters", { scratch: 0 }, "f32")];
     if (scale) chosen.push(write("scale", { output: 1 }, "f32"));
     if (zero) chosen.push(write("zero", { output: 2 }, "u32"));
-    const choose = perGroup(1, rangeSize, {
+    const choose = perGroup(rows, rangeSize, {
       bindings: chosen,
       declarations: `${range}${quotient}`,
       body: `  var own = vec2f();
-  for (var k = local; k < ${n}u; k += ${rangeSize}u) { own = vec2f(min(own.x, x[k]), max(own.y, x[k])); }
+  for (var k = local; k < ${n}u; k += ${rangeSize}u) {
+    let v = x[row * ${n}u + k];
+    own = vec2f(min(own.x, v), max(own.y, v));
+  }
   let both = together(own, local, width);
   var step = quotient(both.y - both.x, 255.0);
   if (step == 0.0) { step = 1.0; }
   let shift = round(clamp(quotient(-both.x, step), 0.0, 255.0));
   if (local == 0u) {
-    parameters[0] = step;
-    parameters[1] = shift;
-    ${scale ? "scale[0] = step;" : ""} ${zero ? "zero[0] = u32(shift);" : ""}
+    parameters[2u * row] = step;
+    parameters[2u * row + 1u] = shift;
+    ${scale ? "scale[row] = step;" : ""} ${zero ? "zero[row] = u32(shift);" : ""}
   }`,
     });
-    const quantize = perElement(n, {
+    const quantize = perElement(rows * n, {
       bindings: [
         read("x", { input: 0 }, "f32"),
         read("parameters", { scratch: 0 }, "f32"),
         write("y", { output: 0 }, "u32"),
       ],
       declarations: quotient,
-      body: "  y[i] = u32(clamp(round(quotient(x[i], parameters[0])) + parameters[1], 0.0, 255.0));",
+      body: `  let at = 2u * (i / ${Math.max(n, 1)}u);
+  y[i] = u32(clamp(round(quotient(x[i], parameters[at])) + parameters[at + 1u], 0.0, 255.0));`,
     });
-    return { run: y ? [choose, quantize] : [choose], scratch: [16] };
+    return { run: y ? [choose, quantize] : [choose], scratch: [8 * rows + 8] };
   }),
 ];
 

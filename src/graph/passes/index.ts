@@ -54,8 +54,9 @@ export function operatorsToRun(graph: Graph): OpDef[] {
 /**
  * Applies the compile rules, also inside branches and loop bodies.
  * @param owned nobody else has the constants' arrays: they may be written over
+ * @param rules beside those that every graph gets
  */
-export function optimize(graph: Graph, owned = false): Graph {
+export function optimize(graph: Graph, owned = false, rules: readonly Rule[] = []): Graph {
   const constants = new Map(graph.constants);
   const holders = new Map<object, number>();
   for (const t of constants.values()) holders.set(sourceOf(t), (holders.get(sourceOf(t)) ?? 0) + 1);
@@ -66,7 +67,8 @@ export function optimize(graph: Graph, owned = false): Graph {
     constants.set(valueCount, t);
     return valueCount++;
   };
-  const nodes = rewrite(graph.nodes.map(optimizeNested), compileRules(graph), {
+  const nested = graph.nodes.map((n) => optimizeNested(n, rules));
+  const nodes = rewrite(nested, [...compileRules(graph), ...rules], {
     type: (id) => constants.get(id),
     constant: (id) => constants.get(id),
     owns: (id) => owned && ownsArray(constants.get(id)!),
@@ -81,8 +83,11 @@ export function optimize(graph: Graph, owned = false): Graph {
   return { ...graph, nodes, constants, valueCount };
 }
 
-function optimizeNested(node: Node): Node {
+function optimizeNested(node: Node, rules: readonly Rule[]): Node {
   const entries = Object.entries(node.attrs);
   if (!entries.some(([, v]) => isGraph(v))) return node;
-  return { ...node, attrs: Object.fromEntries(entries.map(([k, v]) => [k, isGraph(v) ? optimize(v) : v])) };
+  return {
+    ...node,
+    attrs: Object.fromEntries(entries.map(([k, v]) => [k, isGraph(v) ? optimize(v, false, rules) : v])),
+  };
 }

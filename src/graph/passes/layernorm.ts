@@ -54,7 +54,7 @@ function sameDifference(a: ValueId, b: ValueId, context: RewriteContext): boolea
 }
 
 /** What `id` is the mean of, over the last axis, kept. */
-function meanOf(id: ValueId, context: RewriteContext): ValueId | undefined {
+export function meanOf(id: ValueId, context: RewriteContext): ValueId | undefined {
   const node = context.producer(id);
   if (node?.op.name !== "reduceMean" || node.attrs["keepDims"] === false) return undefined;
   const x = node.inputs[0]!;

@@ -5,7 +5,7 @@ import { readVocabulary } from "../../formats/decoder/huggingface.ts";
 import { type Json, ModelFolder } from "../../formats/folder.ts";
 import { statefulDecoder } from "../../formats/onnx/stateful/index.ts";
 import type { ByteSource, SourceInput, SourceOptions } from "../../formats/source.ts";
-import { type Graph, operatorsOf } from "../../graph/ir.ts";
+import type { Graph } from "../../graph/ir.ts";
 import { compile } from "../../graph/session.ts";
 import type { KvCache } from "../../models/transformer/decoder.ts";
 import { Decoder, type DecoderSizes, type RunSizes } from "../../models/transformer/sequence.ts";
@@ -74,7 +74,7 @@ async function openModel(
   if ("graph" in stateful)
     try {
       const session = await compile(stateful.graph, { device, plans: keptPlans });
-      const decoder = Decoder.of(config, session, stateful.severalTokens ? runSizesOf(graph) : "one");
+      const decoder = Decoder.of(config, session, stateful.severalTokens ? runSizesOf(stateful.graph) : "one");
       await decoder.prepare();
       return decoder;
     } catch (e) {
@@ -87,4 +87,4 @@ async function openModel(
 
 /** Activations that are quantised together depend on all tokens of a run, those that fill it up too. */
 const runSizesOf = (graph: Graph): RunSizes =>
-  [...operatorsOf(graph)].some((op) => op.name === "dynamicQuantizeLinear") ? "exact" : "few";
+  graph.nodes.some((n) => n.op.name === "dynamicQuantizeLinear" && !n.attrs["perRow"]) ? "exact" : "few";

@@ -9,6 +9,7 @@ import type { Graph, ValueId } from "../../../graph/ir.ts";
 import type { DType } from "../../../tensor/dtype.ts";
 import { ForwardpassError } from "../../../tensor/errors.ts";
 import { type HostTensor, hostTensor, type TensorType } from "../../../tensor/tensor.ts";
+import { finished } from "./finish.ts";
 import { decidedBy, inlineBranch, pruned } from "./inline.ts";
 import { type Attention, measureAttention } from "./measure.ts";
 import { Motions } from "./motion.ts";
@@ -16,6 +17,7 @@ import { type CachePort, type DecoderPorts, decoderPorts } from "./ports.ts";
 import { Probe, type Setting } from "./probe.ts";
 import { findRegions, type Region } from "./regions.ts";
 import { Rewriter } from "./rewriter.ts";
+import { simplified } from "./simplify.ts";
 import { Unrecognised } from "./unrecognised.ts";
 
 export { isPast, presentOf } from "./ports.ts";
@@ -53,9 +55,10 @@ export function statefulDecoder(graph: Graph, options: StatefulOptions): Statefu
 
 function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
   const ports = decoderPorts(original);
-  const { graph, logits, heard } = withCaches(original, ports);
+  const { graph: unfolded, logits, heard } = withCaches(original, ports);
   const several = (n: number): Setting => ({ past: n, tokens: 3 });
   const single = (n: number): Setting => ({ past: n, tokens: 1 });
+  const graph = simplified(unfolded, probeOf(unfolded, ports, [several(2), single(5)]), [logits, ...heard.values()]);
   // Windows show where the past is long.
   const one = [single(0), single(5), single(options.contextLength - 1)];
   const attempt = (groups: readonly (readonly Setting[])[]): Graph => {
@@ -74,7 +77,7 @@ function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
       assertNoWindow(r, long);
       return { ...r, ...measureAttention(r, short, graph.name) };
     });
-    return new Rewriter({
+    const rewriter = new Rewriter({
       graph,
       ports,
       logits,
@@ -84,7 +87,8 @@ function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
       regions: found,
       appends,
       options,
-    }).build();
+    });
+    return finished(rewriter.build());
   };
   try {
     return { graph: attempt([[several(0), several(2)], one]), severalTokens: true };
@@ -92,6 +96,16 @@ function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
     // Graphs for single tokens refuse others; branches for single tokens may let them see too much.
     if (!(e instanceof ForwardpassError || (e instanceof Unrecognised && ports.branch))) throw e;
     return { graph: attempt([one]), severalTokens: false };
+  }
+}
+
+/** For the first setting that the graph takes. */
+function probeOf(graph: Graph, ports: DecoderPorts, [setting, ...others]: readonly Setting[]): Probe {
+  try {
+    return new Probe(graph, setting, inputsOf(ports, setting, probeFrames));
+  } catch (e) {
+    if (others.length === 0 || !(e instanceof ForwardpassError)) throw e;
+    return probeOf(graph, ports, others);
   }
 }
 

@@ -3,6 +3,7 @@
  * the other, however exporters write it. Found by following keys and values; what it computes is measured elsewhere.
  */
 import type { Graph, Node, ValueId } from "../../../graph/ir.ts";
+import { sizeOf } from "../../../tensor/shape.ts";
 import type { CachePort } from "./ports.ts";
 import { Unrecognised } from "./unrecognised.ts";
 
@@ -67,13 +68,29 @@ export function findRegions(graph: Graph, caches: readonly CachePort[], isStatic
       for (const id of node.outputs) flows.set(id, flow);
       continue;
     }
-    const nodes = graph.nodes.filter((n) => flow.nodes.has(n));
-    regions.push({ keys: flow.keys, values: flow.values, query: flow.query, result: node.outputs[0], nodes });
+    const { query, scaling } = beforeScaling(flow.query, graph);
+    const nodes = graph.nodes.filter((n) => flow.nodes.has(n) || scaling.has(n));
+    regions.push({ keys: flow.keys, values: flow.values, query, result: node.outputs[0], nodes });
   }
   for (const c of caches)
     if (!regions.some(({ keys, values }) => keys.port === c.port || values.port === c.port))
       throw new Unrecognised(`no attention reads "${c.port.name}"`);
   return { regions, appends };
+}
+
+/** Queries as they were before they were multiplied by a number, and the nodes that did it. */
+function beforeScaling(query: ValueId, graph: Graph): { query: ValueId; scaling: ReadonlySet<Node> } {
+  const scaling = new Set<Node>();
+  for (;;) {
+    const node = graph.nodes.find((n) => n.outputs[0] === query);
+    const readers = graph.nodes.filter((n) => n.inputs.includes(query));
+    if (!node || readers.length > 1 || !["mul", "div"].includes(node.op.name)) return { query, scaling };
+    const [x, factor] = node.op.name === "mul" && graph.constants.has(node.inputs[0]!) ? [1, 0] : [0, 1];
+    const scale = graph.constants.get(node.inputs[factor]!);
+    if (!scale || sizeOf(scale.shape) !== 1) return { query, scaling };
+    scaling.add(node);
+    query = node.inputs[x]!;
+  }
 }
 
 function merged(node: Node, tracked: readonly Flow[], free: readonly ValueId[]): Flow {
