@@ -62,7 +62,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
   [
     "core",
-    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|passes\/(widen|integers)$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
+    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers)$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
   ],
   ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
   [

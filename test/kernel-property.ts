@@ -45,9 +45,10 @@ export async function checkKernel<S extends Step>(
   await fc.assert(
     fc.asyncProperty(arbitrary, constancies, fc.boolean(), async (c, constant, onlyFirst) => {
       if (reached >= runs || drawn++ > draws) return;
+      if (c.inputs.some((t) => t && !holds(backend.name, t))) return;
       const got = await runAlone(backend, kernel, c, { constant, onlyFirst });
       const want = got && runReference(kernel.op, c);
-      if (!got || [...c.inputs, ...(want ?? [])].some((t) => t && !holds(backend.name, t))) return;
+      if (!got || want?.some((t) => !holds(backend.name, t))) return;
       reached++;
       if (!want) throw new Error(`the reference of ${kernel.op.name} refuses what its kernel accepts`);
       got.forEach((g, i) => {

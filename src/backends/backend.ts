@@ -4,7 +4,7 @@
  */
 import type { AnyOp, Attrs, AttrsOf, OpDef } from "../ops/op.ts";
 import type { DeviceTensor } from "../tensor/device-tensor.ts";
-import type { DType, TypedArray } from "../tensor/dtype.ts";
+import type { TypedArray } from "../tensor/dtype.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 
@@ -257,8 +257,11 @@ export interface Backend<S extends Step = Step> {
   arrange?<C extends ChosenStep<S>>(steps: readonly C[]): readonly C[];
   /** Rewrites a plan whose kernels are chosen: joins steps that run better as one. */
   refine?(plan: StagePlan<S>): StagePlan<S>;
-  /** Loads what graphs of these operators and input dtypes take beyond what is there. Called before `open`. */
-  load?(ops: readonly OpDef[], dtypes: readonly DType[]): Promise<void>;
+  /**
+   * Loads what graphs of these operators take beyond what is there. Called before `open`.
+   * @param dtypes of the graph's inputs, and "add:i64" where an operator is known to compute with one
+   */
+  load?(ops: readonly OpDef[], dtypes: readonly string[]): Promise<void>;
   /** A store for constants and programs of one session. */
   open(): DeviceSession<S>;
 }
@@ -286,8 +289,8 @@ export interface DeviceSession<S extends Step = Step> {
 }
 
 /**
- * Kernels that belong together. `ops` are the names of their operators, separated by spaces, or dtypes that ask for them;
- * "*": always loaded.
+ * Kernels that belong together. `ops` are the names of their operators, separated by spaces, or what else asks for them of
+ * what `load` is given as dtypes; "*": always loaded.
  */
 export type KernelFamily<S extends Step> = readonly [ops: string, load: () => Promise<readonly Kernel<S>[]>];
 

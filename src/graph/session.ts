@@ -8,7 +8,7 @@ import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "..
 import { drive, driveSync, type Work } from "./drive.ts";
 import { checkInput, checkType, zeros } from "./inputs.ts";
 import { type Graph, type GraphPort, operatorsOf, usesHalves, type ValueInfo } from "./ir.ts";
-import { operatorsToRun, optimize } from "./passes/index.ts";
+import { loadKernels, optimize } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
 import type { KernelError, Verifier } from "./verify.ts";
@@ -99,9 +99,7 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   const hasIntegers = [...operatorsOf(graph)].some((op) => op.name === "matmulInteger");
   const rules = hasIntegers ? (await import("./passes/integers.ts")).integerRules : [];
   const ready = optimizes ? optimize(graph, options.ownsWeights, rules) : graph;
-  const dtypes = ready.inputs.map((p) => p.dtype).filter((t) => t !== undefined);
-  if (halves) dtypes.push("f16");
-  await device.load?.(operatorsToRun(ready), dtypes);
+  await loadKernels(device, ready, halves ? ["f16"] : []);
   // Loaded for those who ask: most pages don't.
   const verification = options.verify ? await import("./verify.ts") : undefined;
   return new Session(ready, device, options, verification);

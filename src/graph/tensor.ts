@@ -17,7 +17,7 @@ import {
 } from "../tensor/tensor.ts";
 import { GraphBuilder, type SymbolicValue } from "./builder.ts";
 import { drive } from "./drive.ts";
-import { operatorsToRun, optimize } from "./passes/index.ts";
+import { loadKernels, optimize } from "./passes/index.ts";
 import { GraphRunner } from "./runner.ts";
 
 /** How a tensor that isn't computed yet comes about. Its outputs are computed together. */
@@ -159,10 +159,7 @@ export class LazyExecutor implements Executor<Tensor> {
     });
     const device = typeof this.device === "function" ? await this.device() : this.device;
     const graph = optimize(builder.build());
-    await device.load?.(
-      operatorsToRun(graph),
-      graph.inputs.map((p) => p.dtype!),
-    );
+    await loadKernels(device, graph);
     const store = device.open();
     const runner = new GraphRunner(graph, device, store);
     try {

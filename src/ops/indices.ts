@@ -1,5 +1,5 @@
 /** Index tensors of gathers and scatters. */
-import { toF64 } from "../tensor/convert.ts";
+import { storeBigInts, toF64 } from "../tensor/convert.ts";
 import { InputError } from "../tensor/errors.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { expectDType } from "./check.ts";
@@ -19,8 +19,8 @@ export const resolveIndices = (op: string, t: HostTensor, size: number, axis: nu
   toF64(t).map((i) => resolveIndex(op, i, size, axis));
 
 /** i64 from numbers; 1-D unless a shape is given. */
-export const i64Tensor = (values: ArrayLike<number>, shape: readonly number[] = [values.length]): HostTensor => ({
-  dtype: "i64",
-  shape,
-  data: BigInt64Array.from({ length: values.length }, (_, i) => BigInt(values[i])),
-});
+export function i64Tensor(values: ArrayLike<number>, shape: readonly number[] = [values.length]): HostTensor {
+  const data = new BigInt64Array(values.length);
+  storeBigInts(values, data);
+  return { dtype: "i64", shape, data };
+}

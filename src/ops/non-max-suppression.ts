@@ -3,6 +3,7 @@ import { InputError } from "../tensor/errors.ts";
 import type { HostTensor, HostValue } from "../tensor/tensor.ts";
 import { isHostTensor } from "../tensor/tensor.ts";
 import { shapeError } from "./check.ts";
+import { i64Tensor } from "./indices.ts";
 import { defineOp } from "./op.ts";
 
 export interface NonMaxSuppressionAttrs {
@@ -10,24 +11,42 @@ export interface NonMaxSuppressionAttrs {
   centerPointBox?: boolean;
 }
 
-/** Corners with the lower one first: y1, x1, y2, x2 (the axes' order doesn't matter to areas). */
-type Box = readonly [number, number, number, number];
+/** Numbers of a box: y1, x1, y2, x2 with the lower corner first (the axes' order doesn't matter to areas), and its area. */
+const width = 5;
 
-function boxAt(boxes: Float64Array, i: number, centered: boolean): Box {
-  const [a, b, c, d] = boxes.subarray(4 * i, 4 * i + 4);
-  if (centered) return [b - d / 2, a - c / 2, b + d / 2, a + c / 2];
-  return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+function cornersOf(boxes: Float64Array, centered: boolean): Float64Array {
+  const out = new Float64Array((boxes.length / 4) * width);
+  for (let i = 0, j = 0; i < boxes.length; i += 4, j += width) {
+    const [a, b, c, d] = [boxes[i], boxes[i + 1], boxes[i + 2], boxes[i + 3]];
+    out[j] = centered ? b - d / 2 : Math.min(a, c);
+    out[j + 1] = centered ? a - c / 2 : Math.min(b, d);
+    out[j + 2] = centered ? b + d / 2 : Math.max(a, c);
+    out[j + 3] = centered ? a + c / 2 : Math.max(b, d);
+    out[j + 4] = (out[j + 2] - out[j]) * (out[j + 3] - out[j + 1]);
+  }
+  return out;
 }
 
-const area = ([y1, x1, y2, x2]: Box): number => (y2 - y1) * (x2 - x1);
-
-/** Intersection over union, rounded to f32 so that it can be equal to an f32 threshold. */
-function overlap(p: Box, q: Box): number {
-  const height = Math.min(p[2], q[2]) - Math.max(p[0], q[0]);
-  const width = Math.min(p[3], q[3]) - Math.max(p[1], q[1]);
+/** Intersection over union of the boxes at p and q, rounded to f32 so that it can be equal to an f32 threshold. */
+function overlap(boxes: Float64Array, p: number, q: number): number {
+  const height = Math.min(boxes[p + 2], boxes[q + 2]) - Math.max(boxes[p], boxes[q]);
+  const width = Math.min(boxes[p + 3], boxes[q + 3]) - Math.max(boxes[p + 1], boxes[q + 1]);
   if (!(height > 0 && width > 0)) return 0;
   const shared = height * width;
-  return Math.fround(shared / (area(p) + area(q) - shared));
+  return Math.fround(shared / (boxes[p + 4] + boxes[q + 4] - shared));
+}
+
+/** Moves the id at `root` of a heap down to its place: the highest score on top, of equal ones the lowest id. */
+function siftDown(ids: Int32Array, score: Float64Array, root: number, size: number): void {
+  const id = ids[root];
+  const isBefore = (i: number, j: number): boolean => score[i] > score[j] || (!(score[i] < score[j]) && i < j);
+  for (let child = 2 * root + 1; child < size; child = 2 * root + 1) {
+    if (child + 1 < size && isBefore(ids[child + 1], ids[child])) child++;
+    if (!isBefore(ids[child], id)) break;
+    ids[root] = ids[child];
+    root = child;
+  }
+  ids[root] = id;
 }
 
 /**
@@ -78,23 +97,29 @@ export function suppress(
   const fits = boxes.shape.length === 3 && scores.shape.length === 3 && four === 4;
   if (!fits || scores.shape[0] !== batches || scores.shape[2] !== count)
     shapeError("nonMaxSuppression", "takes boxes [N,S,4] and scores [N,C,S]", boxes, scores);
-  const corners = toF64(boxes);
+  const corners = cornersOf(toF64(boxes), centerPointBox);
   const values = toF64(scores);
-  const all = Array.from({ length: batches * count }, (_, i) => boxAt(corners, i, centerPointBox));
+  const heap = new Int32Array(count);
+  const kept = new Int32Array(Math.max(0, Math.min(count, limits.most)));
   const chosen: number[] = [];
   for (let n = 0; n < batches; n++)
     for (let c = 0; c < classes; c++) {
       const score = values.subarray((n * classes + c) * count, (n * classes + c + 1) * count);
-      const order = [...score.keys()].filter((i) => limits.score === undefined || score[i] > limits.score);
-      order.sort((i, j) => score[j] - score[i] || i - j);
-      const kept: Box[] = [];
-      for (const i of order) {
-        if (kept.length >= limits.most) break;
-        const box = all[n * count + i];
-        if (kept.some((k) => overlap(k, box) > limits.iou)) continue;
-        kept.push(box);
+      let size = 0;
+      for (let i = 0; i < count; i++) if (limits.score === undefined || score[i] > limits.score) heap[size++] = i;
+      for (let i = (size >> 1) - 1; i >= 0; i--) siftDown(heap, score, i, size);
+      let found = 0;
+      for (; size > 0 && found < kept.length; ) {
+        const i = heap[0];
+        heap[0] = heap[--size];
+        siftDown(heap, score, 0, size);
+        const at = (n * count + i) * width;
+        let k = 0;
+        while (k < found && !(overlap(corners, kept[k], at) > limits.iou)) k++;
+        if (k < found) continue;
+        kept[found++] = at;
         chosen.push(n, c, i);
       }
     }
-  return { dtype: "i64", shape: [chosen.length / 3, 3], data: BigInt64Array.from(chosen, BigInt) };
+  return i64Tensor(chosen, [chosen.length / 3, 3]);
 }

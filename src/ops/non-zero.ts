@@ -10,10 +10,15 @@ export const nonZero = /* @__PURE__ */ defineOp({
   inputs: ["x"],
   evaluate([value]) {
     const x = expectTensor("nonZero", value);
-    const set: number[] = [];
     const isSet = x.dtype === "string" ? (x.data as string[]).map((s) => (s === "" ? 0 : 1)) : toF64(x);
-    for (let i = 0; i < isSet.length; i++) if (isSet[i] !== 0) set.push(i);
-    const coordinates = stridesOf(x.shape).map((s, a) => set.map((i) => Math.floor(i / s) % x.shape[a]));
-    return [i64Tensor(coordinates.flat(), [x.shape.length, set.length])];
+    const set = new Int32Array(isSet.length);
+    let count = 0;
+    for (let i = 0; i < isSet.length; i++) if (isSet[i] !== 0) set[count++] = i;
+    const coordinates = new Float64Array(x.shape.length * count);
+    stridesOf(x.shape).forEach((s, a) => {
+      const size = x.shape[a];
+      for (let k = 0, j = a * count; k < count; k++, j++) coordinates[j] = Math.floor(set[k] / s) % size;
+    });
+    return [i64Tensor(coordinates, [x.shape.length, count])];
   },
 });

@@ -58,6 +58,18 @@ const withExtremes = (cases: fc.Arbitrary<OpCase>): fc.Arbitrary<OpCase> =>
     .tuple(cases, fc.boolean())
     .map(([c, extreme]) => (extreme ? { ...c, inputs: c.inputs.map((t) => t && withSpecials(t)) } : c));
 
+const wideSpecials = [-(2n ** 63n), -1n, 0n, 2n ** 63n - 1n, 2n ** 40n + 3n, 3n - 2n ** 33n];
+
+/** Now and then with i64 beyond 32 bits, and where they overflow. */
+const withWideIntegers = (cases: fc.Arbitrary<OpCase>): fc.Arbitrary<OpCase> =>
+  fc.tuple(cases, fc.boolean()).map(([c, wide]) => {
+    if (!wide) return c;
+    for (const [k, t] of c.inputs.entries())
+      if (t?.data instanceof BigInt64Array)
+        for (let i = 0; i < t.data.length; i += 2) t.data[i] = wideSpecials[(i / 2 + k) % wideSpecials.length];
+    return c;
+  });
+
 const binaryCase = (op: AnyOp, dtypes: readonly DType[], range?: ValueRange, attrs = fc.constant({})) =>
   fc
     .tuple(operandShapes(2), dtypeIn(dtypes), attrs)
@@ -157,9 +169,9 @@ const unit: ValueRange = { min: -0.99, max: 0.99 };
 
 export const elementwiseCases = {
   identity: unaryCase(ops.identity, anything),
-  abs: withExtremes(unaryCase(ops.abs, numeric)),
-  neg: withExtremes(unaryCase(ops.neg, signed)),
-  sign: unaryCase(ops.sign, numeric),
+  abs: withWideIntegers(withExtremes(unaryCase(ops.abs, numeric))),
+  neg: withWideIntegers(withExtremes(unaryCase(ops.neg, signed))),
+  sign: withWideIntegers(unaryCase(ops.sign, numeric)),
   floor: unaryCase(ops.floor, floats, wide),
   ceil: unaryCase(ops.ceil, floats, wide),
   // Halves and quarters, so that ties are common.
@@ -227,15 +239,17 @@ export const elementwiseCases = {
       fc.record({ detectNegative: maybe(fc.boolean()), detectPositive: maybe(fc.boolean()) }),
     ),
   ),
-  add: binaryCase(ops.add, numeric),
-  sub: binaryCase(ops.sub, numeric),
-  mul: binaryCase(ops.mul, numeric, wide),
-  div: binaryCase(ops.div, numeric, nonzero),
-  min: binaryCase(ops.min, numeric),
-  max: binaryCase(ops.max, numeric),
-  mod: fc.oneof(
-    binaryCase(ops.mod, numeric, { min: 1, max: 9 }, fc.record({ fmod: maybe(fc.boolean()) })),
-    binaryCase(ops.mod, ["i32", "i64", "i8"], { min: -9, max: -1 }, fc.record({ fmod: maybe(fc.boolean()) })),
+  add: withWideIntegers(binaryCase(ops.add, numeric)),
+  sub: withWideIntegers(binaryCase(ops.sub, numeric)),
+  mul: withWideIntegers(binaryCase(ops.mul, numeric, wide)),
+  div: withWideIntegers(binaryCase(ops.div, numeric, nonzero)),
+  min: withWideIntegers(binaryCase(ops.min, numeric)),
+  max: withWideIntegers(binaryCase(ops.max, numeric)),
+  mod: withWideIntegers(
+    fc.oneof(
+      binaryCase(ops.mod, [...numeric, "i64"], { min: 1, max: 9 }, fc.record({ fmod: maybe(fc.boolean()) })),
+      binaryCase(ops.mod, ["i32", "i64", "i64", "i8"], undefined, fc.record({ fmod: maybe(fc.boolean()) })),
+    ),
   ),
   pow: powCase,
   prelu: slopeCase,
@@ -252,13 +266,13 @@ export const elementwiseCases = {
   and: binaryCase(ops.and, ["bool"]),
   or: binaryCase(ops.or, ["bool"]),
   xor: binaryCase(ops.xor, ["bool"]),
-  equal: binaryCase(ops.equal, [...anything, "i32", "i64"]),
-  greater: binaryCase(ops.greater, numeric),
-  greaterOrEqual: binaryCase(ops.greaterOrEqual, numeric),
-  less: binaryCase(ops.less, numeric),
-  lessOrEqual: binaryCase(ops.lessOrEqual, numeric),
-  where: whereCase,
-  clip: withExtremes(clipCase),
+  equal: withWideIntegers(binaryCase(ops.equal, [...anything, "i32", "i64"])),
+  greater: withWideIntegers(binaryCase(ops.greater, numeric)),
+  greaterOrEqual: withWideIntegers(binaryCase(ops.greaterOrEqual, numeric)),
+  less: withWideIntegers(binaryCase(ops.less, numeric)),
+  lessOrEqual: withWideIntegers(binaryCase(ops.lessOrEqual, numeric)),
+  where: withWideIntegers(whereCase),
+  clip: withWideIntegers(withExtremes(clipCase)),
   cast: castCase,
   castLike: castLikeCase,
   bitCast: bitCastCase,

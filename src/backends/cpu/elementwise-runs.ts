@@ -40,3 +40,23 @@ export function runsOf(out: Shape, ...operands: Shape[]): Runs {
   });
   return { length, count, steps, starts };
 }
+
+/** One run: y[i] = a op b, where `a` starts at `p` and advances by `sa`, `b` at `q` by `sb`, and `y` at `i` to `end`. */
+export type RunLoop<X, Y = X> = (
+  a: X,
+  p: number,
+  sa: number,
+  b: X,
+  q: number,
+  sb: number,
+  y: Y,
+  i: number,
+  end: number,
+) => void;
+
+export function forRuns<X, Y>(loop: RunLoop<X, Y>, runs: Runs, a: X, b: X, y: Y): void {
+  const [sa, sb] = runs.steps;
+  const [as, bs] = runs.starts;
+  const { length, count } = runs;
+  for (let r = 0; r < count; r++) loop(a, as[r], sa, b, bs[r], sb, y, r * length, (r + 1) * length);
+}

@@ -3,15 +3,18 @@
  * - `any`: one loop that calls a function for each element; f32 and f64. Spares the reference its two copies.
  * - `f32`: a loop per operator with the expression inside, so that V8 keeps everything in registers, and with the
  *   functions of elementwise-math.ts in place of the calls into C.
+ * - `i64`: the same in elementwise-i64.ts.
  * - `clip/f32`: the same, with bounds read at each run.
  */
 import { activationOf, applyActivation } from "../../ops/activation.ts";
 import { clip } from "../../ops/clip.ts";
+import { isInf, isNan } from "../../ops/compare.ts";
 import type { AnyOp, Attrs, OpDef } from "../../ops/op.ts";
 import * as ops from "../../ops/unary.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import { type HostStep, type Kernel, kernel } from "../backend.ts";
+import { type HostStep, hostKernel, type Kernel, kernel } from "../backend.ts";
+import { unaryI64Kernels } from "./elementwise-i64.ts";
 import { erfF32, expF32, sigmoidF32, tanhF32 } from "./elementwise-math.ts";
 
 type Loop = (x: Float32Array, y: Float32Array) => void;
@@ -149,6 +152,35 @@ const clipF32 = kernel(clip, "cpu/clip/f32", ([x, min, max], [y]): HostStep | un
   };
 });
 
+const isInfinite = (x: Float32Array, y: Uint8Array, a: number, b: number): void => {
+  for (let i = 0; i < y.length; i++) y[i] = x[i] === a || x[i] === b ? 1 : 0;
+};
+const isNotANumber = (x: Float32Array, y: Uint8Array): void => {
+  for (let i = 0; i < y.length; i++) y[i] = Number.isNaN(x[i]) ? 1 : 0;
+};
+const shrunk = (x: Float32Array, y: Float32Array, lambda: number, bias: number): void => {
+  for (let i = 0; i < y.length; i++) {
+    const v = x[i];
+    y[i] = v < -lambda ? v + bias : v > lambda ? v - bias : 0;
+  }
+};
+
+const tests: readonly Kernel<HostStep>[] = [
+  hostKernel(isNan, "cpu/isNan/f32", ([x]) =>
+    x.dtype === "f32" ? { run: ([a], [b]) => isNotANumber(a as Float32Array, b as Uint8Array) } : undefined,
+  ),
+  hostKernel(isInf, "cpu/isInf/f32", ([x], _, { detectNegative = true, detectPositive = true }) => {
+    if (x.dtype !== "f32") return undefined;
+    const [low, high] = [detectNegative ? -Infinity : NaN, detectPositive ? Infinity : NaN];
+    return { run: ([a], [b]) => isInfinite(a as Float32Array, b as Uint8Array, low, high) };
+  }),
+  hostKernel(ops.shrink, "cpu/shrink/f32", ([x], _, { bias = 0, lambda = 0.5 }) =>
+    x.dtype === "f32"
+      ? { inplace: true, run: ([a], [b]) => shrunk(a as Float32Array, b as Float32Array, lambda, bias) }
+      : undefined,
+  ),
+];
+
 const functional: readonly AnyOp[] = [
   ops.abs,
   ops.neg,
@@ -197,5 +229,7 @@ export const unaryKernels: readonly Kernel<HostStep>[] = [
   parametric(ops.elu, elu, alphaOf(ops.elu)),
   parametric(ops.hardSigmoid, hardSigmoid, alphaOf(ops.hardSigmoid)),
   clipF32,
+  ...unaryI64Kernels,
+  ...tests,
   ...functional.map(any),
 ];

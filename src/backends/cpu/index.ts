@@ -19,11 +19,12 @@ export const families: readonly KernelFamily<HostStep>[] = [
   [
     "relu abs neg sqrt reciprocal exp erf sigmoid tanh hardSwish gelu silu swish leakyRelu elu " +
       "hardSigmoid clip sign floor ceil round log sin cos tan asin acos atan sinh cosh asinh acosh atanh " +
-      "celu selu thresholdedRelu softplus softsign mish",
+      "celu selu thresholdedRelu softplus softsign mish isNan isInf shrink",
     async () => (await import("./elementwise-unary.ts")).unaryKernels,
   ],
   [
-    "add sub mul div min max prelu equal less lessOrEqual greater greaterOrEqual pow swiglu and or xor",
+    "add sub mul div min max prelu equal less lessOrEqual greater greaterOrEqual pow swiglu and or xor mod " +
+      "bitwiseAnd bitwiseOr bitwiseXor",
     async () => (await import("./elementwise-binary.ts")).binaryKernels,
   ],
   ["where not cast", async () => (await import("./elementwise-move.ts")).moveKernels],

@@ -1,21 +1,20 @@
 /**
  * Elementwise operators: tables of one-line expressions on the template of kernels/vector.ts, over the runs that
  * broadcasting leaves. Work is divided by elements where there is one run, by runs otherwise. Comparisons, selections and
- * casts are in elementwise-logic.ts.
+ * casts are in elementwise-logic.ts, the rest in elementwise-math.ts.
  */
 import { type Activation, activationOf } from "../../ops/activation.ts";
 import * as ops from "../../ops/binary.ts";
 import { clip } from "../../ops/clip.ts";
 import type { AnyOp, Attrs } from "../../ops/op.ts";
 import * as unary from "../../ops/unary.ts";
-import { toF64 } from "../../tensor/convert.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { broadcastStrides, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import { type Kernel, type KernelInput, kernel } from "../backend.ts";
+import { type Kernel, kernel } from "../backend.ts";
 import { type Expr, f32x4, i32, i32x4, type Local, type Operand, v128 } from "./assembler.ts";
 import { activationKey, activationVector } from "./kernels/activations.ts";
-import { constant, erf, exp, log, sigmoid, type VectorFunction } from "./kernels/math.ts";
+import { constant, erf, exp, log, type VectorFunction } from "./kernels/math.ts";
 import { bytesOfElement, type Element, type RunForm, runArgs, runFunction } from "./kernels/vector.ts";
 import { emitWalk, mergeAxes, type WalkAxis, walkSize } from "./kernels/vector-walk.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
@@ -33,6 +32,8 @@ export interface Elementwise {
   readonly result: Element;
   readonly short?: boolean;
   readonly value: RunForm["value"];
+  /** Default: four lanes of 32 bits. */
+  readonly make?: typeof runFunction;
 }
 
 /** y = value(operands) with the operands broadcast to `shape`. */
@@ -44,7 +45,7 @@ export function emitElementwise(
   y: Operand<"i32">,
 ): void {
   const { f } = e;
-  const { elements, result, short = false } = how;
+  const { elements, result, short = false, make = runFunction } = how;
   const tensors = [...operands.map((o) => o.shape), shape];
   const widths = [...elements, result].map((t) => bytesOfElement[t]);
   const strides = tensors.map((t) => broadcastStrides(t, shape));
@@ -52,7 +53,7 @@ export function emitElementwise(
   const inner = axes.at(-1) ?? { size: 1, steps: tensors.map(() => 0) };
   const outer = axes.slice(0, -1);
   const repeated = operands.map((_, i) => inner.steps[i] === 0);
-  const fn = runFunction(e, {
+  const fn = make(e, {
     name: how.name,
     operands: elements.map((element, i) => ({ element, repeated: repeated[i] })),
     result,
@@ -123,7 +124,7 @@ const functions: readonly (readonly [AnyOp, Unary])[] = [
   [unary.erf, { make: erf }],
 ];
 
-const mapped = (name: string, { make, short = false }: Unary): Elementwise => ({
+export const mapped = (name: string, { make, short = false }: Unary): Elementwise => ({
   name,
   elements: ["f32"],
   result: "f32",
@@ -140,28 +141,17 @@ const unaryKernel = (op: AnyOp, entry: (attrs: Attrs) => readonly [string, Unary
 const activationEntry = (a: Activation): readonly [string, Unary] | undefined =>
   a.kind === "celu" && a.alpha <= 0 ? undefined : [activationKey(a), activationVector(a)];
 
-const clipKernel = kernel(clip, wasmName(clip, "f32"), ([x, min, max], [y]) => {
-  const bound = (t: KernelInput | undefined, open: number): number | undefined =>
-    t ? (t.constant && t.dtype === "f32" ? toF64(t.constant)[0] : undefined) : open;
-  const [low, high] = [bound(min, Number.NEGATIVE_INFINITY), bound(max, Number.POSITIVE_INFINITY)];
-  if (x.dtype !== "f32" || low === undefined || high === undefined || Number.isNaN(low) || Number.isNaN(high))
-    return undefined;
-  const entry = activationEntry({ kind: "clip", min: low, max: high });
-  return entry && elementwiseStep(mapped(...entry), [x], y, true);
-});
-
-/** Bounds that are only known at run time, or NaN. */
-const clipByOperands = wasmKernel(clip, wasmName(clip, "operands"), (inputs, [y]) => {
+const clipKernel = wasmKernel(clip, wasmName(clip, "f32"), (inputs, [y]) => {
   if (inputs.some((t) => t && t.dtype !== "f32")) return undefined;
   const given = [0, 1, 2].filter((i) => inputs[i]);
-  const has = (i: number): number => given.indexOf(i);
   const form: Elementwise = {
     name: `clip(${given})`,
     elements: given.map(() => "f32"),
     result: "f32",
-    value: (_, operands) => {
-      const raised = inputs[1] ? f32x4.max(operands[0], operands[has(1)]) : operands[0];
-      return inputs[2] ? f32x4.min(raised, operands[has(2)]) : raised;
+    short: true,
+    value: (_, [x, ...bounds]) => {
+      const raised = inputs[1] ? f32x4.max(x, bounds[0]) : x;
+      return inputs[2] ? f32x4.min(raised, bounds[inputs[1] ? 1 : 0]) : raised;
     },
   };
   return {
@@ -180,7 +170,7 @@ const clipByOperands = wasmKernel(clip, wasmName(clip, "operands"), (inputs, [y]
 // ---- two operands ------------------------------------------------------------------------------------------------
 
 export type Combine = (a: V, b: V) => V;
-type CombineIn = (f: Parameters<VectorFunction>[0], a: Local<"v128">, b: Local<"v128">) => V;
+export type CombineIn = (f: Parameters<VectorFunction>[0], a: Local<"v128">, b: Local<"v128">) => V;
 
 export const combined = (
   name: string,
@@ -227,42 +217,9 @@ const arithmeticKernel = ([op, f32, int]: (typeof arithmetic)[number]): Kernel<W
     true,
   );
 
-const prelu: CombineIn = (f, x, slope) => v128.bitselect(f32x4.mul(x, slope), x, f32x4.lt(x, constant(f, 0)));
-const swiglu =
-  (alpha: number): CombineIn =>
-  (f, a, b) =>
-    f32x4.mul(f32x4.mul(a, sigmoid(f, f32x4.mul(a, constant(f, alpha)))), b);
-
-const onlyF32 = (form: Elementwise) => (dtype: DType) => (dtype === "f32" ? form : undefined);
-
-/** The exponents that are a few multiplications. */
-const powers: ReadonlyMap<number, (f: Parameters<VectorFunction>[0], x: Local<"v128">) => V> = new Map([
-  [0.5, (_, x) => f32x4.sqrt(x)],
-  [-0.5, (f, x) => f32x4.div(constant(f, 1), f32x4.sqrt(x))],
-  [-1, (f, x) => f32x4.div(constant(f, 1), x)],
-  [2, (_, x) => f32x4.mul(x, x)],
-  [3, (_, x) => f32x4.mul(f32x4.mul(x, x), x)],
-]);
-
-const powKernel = kernel(ops.pow, wasmName(ops.pow, "constant"), ([x, e], [y]) => {
-  const exponent = e.constant && sizeOf(e.shape) === 1 ? toF64(e.constant)[0] : undefined;
-  const power = exponent === undefined ? undefined : powers.get(exponent);
-  if (!power || x.dtype !== "f32" || sizeOf(x.shape) !== sizeOf(y.shape)) return undefined;
-  const make: VectorFunction = (f, v) => power(f, f.let(v));
-  return elementwiseStep(mapped(`pow${exponent}`, { make, short: true }), [x], y, true);
-});
-
 export const elementwiseKernels: WasmKernels = () => [
   ...functions.map(([op, entry]) => unaryKernel(op, () => [op.op.name, entry])),
   ...unary.activationOps.map((op) => unaryKernel(op, (attrs) => activationEntry(activationOf(op.op.name, attrs)!))),
   clipKernel,
-  clipByOperands,
   ...arithmetic.map(arithmeticKernel),
-  binaryKernel(ops.prelu, "f32", onlyF32(combined("prelu", "f32", "f32", prelu)), true),
-  kernel(ops.swiglu, wasmName(ops.swiglu, "f32"), ([a, b], [y], { alpha = 1 }) =>
-    a.dtype === "f32"
-      ? elementwiseStep(combined(`swiglu(${alpha})`, "f32", "f32", swiglu(alpha), false), [a, b], y, true)
-      : undefined,
-  ),
-  powKernel,
 ];

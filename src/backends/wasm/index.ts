@@ -1,7 +1,6 @@
 /** The wasm backend: SIMD kernels emitted from TypeScript, linked into one module for each plan. */
 
 import type { OpDef } from "../../ops/op.ts";
-import type { DType } from "../../tensor/dtype.ts";
 import { DeviceError, InputError } from "../../tensor/errors.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily, type StagePlan } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
@@ -41,10 +40,14 @@ function cores(): number {
   return os?.availableParallelism() ?? 1;
 }
 
+/** Operators with a kernel for i64, which is loaded where they compute with that, and those for f32 beside it. */
+const wide = "add sub mul div mod min max equal less lessOrEqual greater greaterOrEqual where abs neg clip";
+
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
   ["f16 bf16", async () => (await import("./halves.ts")).halvesKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
+  [wide.replace(/\w+/g, "$&:i64"), async () => (await import("./elementwise-wide.ts")).wideKernels(target)],
   [
     "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
     async () => (await import("./elementwise-logic.ts")).logicKernels(target),
@@ -100,22 +103,17 @@ let plain: CpuBackend | undefined;
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
 const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "lstm", "gru", "rnn"]);
 
-/** What models do with large integer tensors: masks from positions and tokens. */
-const onIntegers: ReadonlySet<string> = new Set(
-  "equal less lessOrEqual greater greaterOrEqual where reduceMax reduceMin argMax argMin".split(" "),
-);
-
 /** Done while planning, without a kernel. */
 const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);
 
-/** 16-bit floats become f32 at once. */
-const asF32: ReadonlySet<DType> = new Set(["f32", "f16", "bf16"]);
-
-/** Whether some form of the operator, on these dtypes of the model's inputs, needs a plain kernel. */
-function needsPlain(op: OpDef, covered: boolean, dtypes: readonly DType[]): boolean {
+/** Whether some form of the operator needs a plain kernel. */
+function needsPlain(op: OpDef, covered: boolean, dtypes: readonly string[]): boolean {
   if (op.view || planned.has(op.name)) return false;
   if (!covered || partial.has(op.name)) return true;
-  return dtypes.some((t) => !asF32.has(t) && (t !== "i64" || onIntegers.has(op.name)));
+  const { name } = op;
+  const own = wide.split(" ").includes(name);
+  if (!own && !/^(sign|reduce|arg)/.test(name)) return false;
+  return dtypes.some((t) => t.startsWith(`${name}:`) && !(own ? /:(b|f16|f32|i64)/ : /:(b|f16|f32)/).test(t));
 }
 
 /**

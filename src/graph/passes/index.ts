@@ -2,6 +2,8 @@
  * What happens to a graph before it is planned. Two kinds of rules: those that need no shapes run once, at compile;
  * fusions, whose legality is a question of shapes, run while a stage is planned.
  */
+
+import type { Backend } from "../../backends/backend.ts";
 import { attention } from "../../ops/attention.ts";
 import { layerNorm } from "../../ops/layer-norm.ts";
 import type { OpDef } from "../../ops/op.ts";
@@ -46,10 +48,24 @@ const fused: Readonly<Record<string, readonly OpDef[]>> = {
 };
 
 /** The operators that a device may have to run for the graph: its own, those nested in it, and what fusions make. */
-export function operatorsToRun(graph: Graph): OpDef[] {
+function operatorsToRun(graph: Graph): OpDef[] {
   const ops = operatorsOf(graph);
   return [...ops, ...[...ops].flatMap(({ name }) => (Object.hasOwn(fused, name) ? fused[name] : []))];
 }
+
+/**
+ * Has a device load what the graph takes.
+ * @param more passed to it beside the dtypes
+ */
+export async function loadKernels(device: Backend, graph: Graph, more: readonly string[] = []): Promise<void> {
+  const ops = operatorsToRun(graph);
+  const onlyF32 = graph.inputs.every((p) => p.dtype === "f32") && !ops.some((op) => makesIntegers.test(op.name));
+  // Loaded for those who compute with others.
+  const dtypes = onlyF32 ? [] : (await import("../operand-types.ts")).dtypesOf(graph);
+  await device.load?.(ops, [...dtypes, ...more]);
+}
+
+const makesIntegers = /^(cast|topk|non|arg)/;
 
 /**
  * Applies the compile rules, also inside branches and loop bodies.

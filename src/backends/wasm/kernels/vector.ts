@@ -61,6 +61,12 @@ export interface RunForm {
 type RunParams = Record<string, "i32">;
 export type RunFunction = Func<RunParams, undefined>;
 
+export const runParams = (operands: number): RunParams => ({
+  ...Object.fromEntries(Array.from({ length: operands }, (_, i) => [`x${i}`, "i32" as const])),
+  y: "i32",
+  n: "i32",
+});
+
 /** Arguments of a run function. */
 export const runArgs = (
   operands: readonly Operand<"i32">[],
@@ -72,11 +78,7 @@ export function runFunction(e: Pick<StepEmitter, "shared">, form: RunForm): RunF
   const { operands, result } = form;
   const kinds = operands.map((o) => `${o.element}${o.repeated ? "*" : ""}`);
   const name = `${form.name}(${kinds.join()}) ${result}`;
-  const params: RunParams = {
-    ...Object.fromEntries(operands.map((_, i) => [`x${i}`, "i32" as const])),
-    y: "i32",
-    n: "i32",
-  };
+  const params = runParams(operands.length);
   return e.shared(name, (module) => module.func({ name, params }, (f, p) => emitRun(f, form, p)));
 }
 

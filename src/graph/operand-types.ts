@@ -1,0 +1,39 @@
+/** What dtypes operators compute with, as far as that can be told before shapes are known: backends load kernels by it. */
+import type { DType } from "../tensor/dtype.ts";
+import { type Graph, type Node, subgraphsOf, type ValueId } from "./ir.ts";
+
+/**
+ * Dtypes of the graph's inputs, and "add:i64" for an operator that has an input of that dtype which is neither constant nor
+ * known while planning. What loops and branches compute with is not traced: it may be i64.
+ */
+export function dtypesOf(graph: Graph): string[] {
+  const found = new Set<string>();
+  const types = new Map<ValueId, DType>();
+  for (const { id, dtype } of graph.inputs)
+    if (dtype) {
+      found.add(dtype);
+      types.set(id, dtype);
+    }
+  for (const node of graph.nodes) {
+    for (const id of node.inputs) if (types.has(id!)) found.add(`${node.op.name}:${types.get(id!)}`);
+    const result = resultType(node, types, graph);
+    if (result) for (const id of node.outputs) types.set(id, result);
+    if (node.op.name === "topk") types.set(node.outputs[1], "i64");
+    for (const nested of subgraphsOf(node)) for (const { op } of nested.nodes) found.add(`${op.name}:i64`);
+  }
+  return [...found];
+}
+
+/**
+ * The dtype of a node's outputs, most often that of its first input. Undefined where they don't depend on data, or are
+ * shapes: nothing computes with these but the planner.
+ */
+function resultType({ op, inputs, attrs }: Node, types: ReadonlyMap<ValueId, DType>, graph: Graph): DType | undefined {
+  const { name } = op;
+  if (/^(shape|size)$/.test(name) || !inputs.some((id) => types.has(id!))) return undefined;
+  if (name === "cast") return attrs["to"] as DType;
+  if (/^(nonZero|nonMax|arg)/.test(name)) return "i64";
+  if (/^(equal|less|greater|is[NI])/.test(name)) return "bool";
+  const first = inputs[name === "where" ? 1 : 0]!;
+  return types.get(first) ?? graph.constants.get(first)?.dtype;
+}

@@ -1,0 +1,36 @@
+/** What backends are told that operators compute with: enough to have the kernels, and no more than that. */
+import { expect, test } from "vitest";
+import { wasm } from "../../src/backends/wasm/index.ts";
+import { graph } from "../../src/graph/builder.ts";
+import { dtypesOf } from "../../src/graph/operand-types.ts";
+import { compile } from "../../src/graph/session.ts";
+import { add, cast, gather, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
+import { hostTensor } from "../../src/tensor/tensor.ts";
+
+const mask = graph(({ input, weight }) => {
+  const ids = input("ids", "i64", [4]);
+  const x = input("x", "f32", [4]);
+  const size = mul(shape(x), weight(hostTensor([2n], { dtype: "i64" })));
+  const table = weight(hostTensor([1, 2, 3]));
+  const rows = mul(gather(table, ids), cast(sub(ids, ids), { to: "f32" }));
+  const [, at] = topk(x, [2]);
+  return { rows, size, even: mod(at, weight(hostTensor([2n], { dtype: "i64" }))) };
+});
+
+test("operators that compute with data say so, those on shapes and constants don't", () => {
+  const typed = dtypesOf(mask);
+  expect(typed).toEqual(expect.arrayContaining(["i64", "f32", "sub:i64", "mul:f32", "gather:i64", "mod:i64"]));
+  expect(typed).not.toContain("mul:i64");
+});
+
+test("kernels for i64 are loaded and chosen", async () => {
+  const sum = graph(({ input }) => {
+    const [a, b] = [input("a", "i64", ["n"]), input("b", "i64", ["n"])];
+    return { y: where(input("c", "bool", ["n"]), add(a, b), b) };
+  });
+  using session = await compile(sum, { device: wasm({ threads: 1 }) });
+  const a = hostTensor([2n ** 62n, 3n], { dtype: "i64" });
+  const { y } = await session.run({ a, b: a, c: hostTensor([true, false], { dtype: "bool" }) });
+  expect([...(y.data as BigInt64Array)]).toEqual([-(2n ** 63n), 3n]);
+  expect(session.explain().map((s) => s.kernel)).toEqual(["wasm/add/i64", "wasm/where/i64"]);
+});
