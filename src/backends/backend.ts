@@ -215,6 +215,8 @@ export interface Program {
   ): Generator<Promise<unknown> | undefined, (HostTensor | DeviceTensor)[]>;
   /** The same at once, on devices that run in this thread. */
   runSync?(inputs: readonly HostTensor[]): HostTensor[];
+  /** Does what its first run does before it computes. */
+  prepare?(): void;
   dispose(): void;
 }
 

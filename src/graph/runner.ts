@@ -85,10 +85,7 @@ export class GraphRunner<S extends Step = Step> {
     const context: EvaluateContext = {
       run: (g, values) => this.runNested(g as Graph, values, { profile, stoppable }),
     };
-    const env = new Map<ValueId, AnyValue>();
-    graph.inputs.forEach((port, i) => {
-      env.set(port.id, inputs[i]);
-    });
+    const env = this.environment(inputs);
     // What is compared with a reference has to be here.
     if (this.verifier) yield* bringHome([...env.keys()], env);
     const { nodes } = graph;
@@ -120,9 +117,19 @@ export class GraphRunner<S extends Step = Step> {
     return results;
   }
 
+  /** Makes the first stage ready for inputs like these, without computing anything. */
+  *planFor(inputs: readonly AnyValue[]): Work<void> {
+    const { program } = yield* this.prepare(0, this.environment(inputs));
+    program?.prepare?.();
+  }
+
   /** The same at once, by the short way, where the latest plan fits and allows it. Undefined otherwise. */
   executeDirectly(inputs: readonly AnyValue[]): HostValue[] | undefined {
     return this.stages.get(0)?.[0]?.direct?.(inputs);
+  }
+
+  private environment(inputs: readonly AnyValue[]): Map<ValueId, AnyValue> {
+    return new Map(this.graph.inputs.map((port, i) => [port.id, inputs[i]]));
   }
 
   /** A branch or a loop body. */

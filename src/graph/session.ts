@@ -178,6 +178,20 @@ export class Session {
   }
 
   /**
+   * Makes a plan for inputs of these shapes and does what its first run would do before it computes: of graphs whose shapes
+   * follow from those of their inputs. Runs of the same shapes find it, as long as it is among the plans that are kept.
+   * @throws as `run`
+   */
+  async plan(inputs: Inputs, { state }: Pick<RunOptions, "state"> = {}): Promise<void> {
+    this.assertUsable();
+    const values = await this.collect(inputs);
+    await this.inTurn(() => {
+      this.enter({ state });
+      return drive(this.runner.planFor(values));
+    });
+  }
+
+  /**
    * State for one more sequence: the KV caches of a text, empty at first.
    * @throws InputError for a graph without state, UnsupportedOpError on a device that can't hold any
    */

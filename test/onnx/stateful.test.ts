@@ -145,6 +145,20 @@ describe("a decoder whose products are dynamically quantised", () => {
   });
 });
 
+test("prompts of any length find their plans where the decoder was prepared", async () => {
+  using model = await open(optimumDecoder({ quantised: true }), await wasm({ threads: 1 }));
+  await model.prepare();
+  const plans = () => model.session.explain().filter((s) => s.op === "cachedAttention").length / sizes.layers;
+  expect(plans()).toBe(2);
+  for (let n = 1; n <= text.length; n++) {
+    const sequence = model.sequence();
+    await sequence.feed(text.slice(0, n));
+    await sequence.feed([1]);
+    sequence.dispose();
+  }
+  expect(plans()).toBe(2);
+});
+
 describe("what is not attention to all before is left as it is", () => {
   const reasonFor = async (bytes: Uint8Array): Promise<string> => {
     const found = statefulDecoder((await importOnnx(bytes)).graph, options);

@@ -123,6 +123,10 @@ export class WasmProgram implements Program {
     return this.results();
   }
 
+  prepare(): void {
+    this.linked();
+  }
+
   private begin(inputs: readonly HostTensor[]): Run {
     const run = this.linked();
     const { memory, active } = this.session;
