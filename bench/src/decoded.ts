@@ -1,5 +1,6 @@
 /** Decoding token by token as it is measured, and what a process that does it tells the one that started it. */
 import type { LanguageModel } from "../../src/tasks/language/model.ts";
+import { argMax } from "../../src/tasks/language/sampling.ts";
 
 export interface Decoded {
   /** Milliseconds of each token after the first ones. */
@@ -16,12 +17,6 @@ export const warmup = 16;
 export const measured = 64;
 
 export const tokens = (n: number): number[] => Array.from({ length: n }, (_, i) => 300 + i);
-
-function argMax(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
-  return best;
-}
 
 interface DecodeOptions {
   /** Called after decoding. */
