@@ -21,10 +21,9 @@ export const eyeLike = /* @__PURE__ */ defineOp({
     return { dtype, shape: x.shape };
   },
   reference(_, { k = 0 }, [y]) {
-    const columns = y.shape[1];
-    fromF64(
-      Float64Array.from(y.data as Float32Array, (_, i) => ((i % columns) - Math.floor(i / columns) === k ? 1 : 0)),
-      y,
-    );
+    const [rows, columns] = y.shape;
+    const values = new Float64Array(rows * columns);
+    for (let r = Math.max(0, -k); r < rows && r + k < columns; r++) values[r * columns + r + k] = 1;
+    fromF64(values, y);
   },
 });

@@ -89,7 +89,7 @@ export interface MeanVarianceNormAttrs {
 }
 
 /** ONNX's composition adds this to the deviation, so that constant input gives 0. */
-const MVN_EPSILON = 1e-9;
+export const MVN_EPSILON = 1e-9;
 
 /** (x - mean) / standard deviation over `axes`. Any float dtype; output like `x`. */
 export const meanVarianceNorm = /* @__PURE__ */ defineOp({

@@ -1,6 +1,7 @@
 import { toF64 } from "../tensor/convert.ts";
 import { InputError } from "../tensor/errors.ts";
-import { forEachOffset, normalizeAxis, stridesOf } from "../tensor/shape.ts";
+import { forEachOffset, normalizeAxis, type Shape, stridesOf } from "../tensor/shape.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
 import { expectDType, expectRank, shapeError } from "./check.ts";
 import { movers } from "./copy.ts";
 import { defineOp } from "./op.ts";
@@ -10,6 +11,22 @@ export interface ReverseSequenceAttrs {
   batchAxis?: number;
   /** Default 0. */
   timeAxis?: number;
+}
+
+/** How many steps each sequence has. Throws InputError for one that has more than the axis. */
+export function sequenceLengths(
+  { dtype, data }: Pick<HostTensor, "dtype" | "data">,
+  shape: Shape,
+  time: number,
+): Float64Array {
+  const steps = shape[time];
+  const lengths = toF64({ dtype, data });
+  for (const n of lengths)
+    if (n < 0 || n > steps)
+      throw new InputError(`reverseSequence: length ${n} is outside [0, ${steps}] of axis ${time}`, {
+        op: "reverseSequence",
+      });
+  return lengths;
 }
 
 /**
@@ -32,13 +49,7 @@ export const reverseSequence = /* @__PURE__ */ defineOp({
   reference([x, lengths], { batchAxis = 1, timeAxis = 0 }, [y]) {
     const batch = normalizeAxis("reverseSequence", batchAxis, x.shape.length);
     const time = normalizeAxis("reverseSequence", timeAxis, x.shape.length);
-    const steps = x.shape[time];
-    const long = toF64(lengths);
-    for (const n of long)
-      if (n < 0 || n > steps)
-        throw new InputError(`reverseSequence: length ${n} is outside [0, ${steps}] of axis ${time}`, {
-          op: "reverseSequence",
-        });
+    const long = sequenceLengths(lengths, x.shape, time);
     const only = (axis: number): number[] => x.shape.map((_, i) => (i === axis ? 1 : 0));
     const stride = stridesOf(x.shape)[time];
     const { src, dst } = movers(x, y);

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { det } from "../../src/ops/det.ts";
 import { maxRoiPool } from "../../src/ops/max-roi-pool.ts";
@@ -11,7 +12,42 @@ const i64 = (...values: number[]): HostTensor => tensor(values, "i64");
 const nms = (inputs: (HostTensor | undefined)[], centerPointBox = false): HostTensor =>
   (nonMaxSuppression.op.evaluate!(inputs, { centerPointBox }, undefined as never) as HostTensor[])[0];
 
+/** By sorting, of boxes with whole corners. */
+function nmsBySorting(boxes: number[][], scores: number[], most: number, iou: number, least: number): number[] {
+  const area = ([y1, x1, y2, x2]: number[]): number => (y2 - y1) * (x2 - x1);
+  const overlap = (p: number[], q: number[]): number => {
+    const height = Math.min(p[2], q[2]) - Math.max(p[0], q[0]);
+    const width = Math.min(p[3], q[3]) - Math.max(p[1], q[1]);
+    const shared = height > 0 && width > 0 ? height * width : 0;
+    return shared === 0 ? 0 : Math.fround(shared / (area(p) + area(q) - shared));
+  };
+  const order = [...scores.keys()].filter((i) => scores[i] > least).sort((i, j) => scores[j] - scores[i] || i - j);
+  const kept: number[] = [];
+  for (const i of order) if (kept.length < most && kept.every((k) => overlap(boxes[k], boxes[i]) <= iou)) kept.push(i);
+  return kept;
+}
+
 describe("nonMaxSuppression", () => {
+  test("chooses what sorting does, with scores that are often equal", () => {
+    const box = fc
+      .tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 0, max: 9 })))
+      .map(([y, x, h, w]) => [y, x, y + h, x + w]);
+    const entry = fc.tuple(box, fc.integer({ min: 0, max: 8 }));
+    fc.assert(
+      fc.property(
+        fc.array(entry, { minLength: 1, maxLength: 40 }),
+        fc.nat(12),
+        fc.constantFrom(0, 0.25, 0.5),
+        (list, most, iou) => {
+          const [boxes, scores] = [list.map(([b]) => b), list.map(([, s]) => s / 8)];
+          const got = nms([tensor([boxes]), tensor([[scores]]), i64(most), tensor([iou]), tensor([0.25])]);
+          const want = nmsBySorting(boxes, scores, most, iou, 0.25);
+          expect(Array.from(got.data, Number)).toEqual(want.flatMap((i) => [0, 0, i]));
+        },
+      ),
+    );
+  });
+
   const boxes = tensor([
     [
       [0, 0, 1, 1],

@@ -38,7 +38,7 @@ export const families: readonly KernelFamily<HostStep>[] = [
     async () => (await import("./movement.ts")).movementKernels,
   ],
   [
-    "gather gatherNd gatherElements scatterElements scatterNd oneHot",
+    "gather gatherNd gatherElements scatterElements scatterNd oneHot reverseSequence",
     async () => (await import("./indexing.ts")).indexingKernels,
   ],
   ["topk", async () => (await import("./indexing-topk.ts")).topkKernels],
@@ -52,7 +52,7 @@ export const families: readonly KernelFamily<HostStep>[] = [
     async () => (await import("./reduce.ts")).reduceKernels,
   ],
   [
-    "layerNorm rmsNorm batchNorm instanceNorm groupNorm localResponseNorm",
+    "layerNorm rmsNorm batchNorm instanceNorm groupNorm localResponseNorm lpNorm meanVarianceNorm",
     async () => (await import("./norm.ts")).normKernels,
   ],
   ["attention", async () => (await import("./attention.ts")).attentionKernels],

@@ -1,12 +1,14 @@
 /**
  * Gathers and scatters: indices are resolved and checked first, into a table of offsets; then words are moved. Slices
- * that are contiguous move as rows. Reductions other than "none" are left to the reference.
+ * that are contiguous move as rows. Reductions are for f32.
  */
 import { gather } from "../../ops/gather.ts";
 import { gatherElements } from "../../ops/gather-elements.ts";
 import { gatherNd } from "../../ops/gather-nd.ts";
 import { resolveIndex } from "../../ops/indices.ts";
 import { oneHot } from "../../ops/one-hot.ts";
+import { reverseSequence, sequenceLengths } from "../../ops/reverse-sequence.ts";
+import type { ScatterAttrs } from "../../ops/scatter.ts";
 import { scatterElements } from "../../ops/scatter-elements.ts";
 import { scatterNd } from "../../ops/scatter-nd.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
@@ -126,6 +128,55 @@ const scaled =
     if (words > 1) for (let k = 0; k < offsets.length; k++) offsets[k] *= words;
   };
 
+type Reduction = NonNullable<ScatterAttrs["reduction"]>;
+const reductions: Partial<Record<Reduction, (a: number, b: number) => number>> = {
+  add: (a, b) => a + b,
+  mul: (a, b) => a * b,
+  max: Math.max,
+  min: Math.min,
+};
+
+/** y = x with rows of `row` elements of f32 joined to those at the offsets, one after the other. */
+function reduceRows(resolve: Resolver, count: number, row: number, reduction: Reduction): HostStep | undefined {
+  const combine = reductions[reduction];
+  if (!combine) return undefined;
+  const offsets = new Int32Array(count);
+  return {
+    run([x, indices, updates], [y]) {
+      resolve(indices, offsets);
+      const [src, dst] = [updates as Float32Array, y as Float32Array];
+      dst.set(x as Float32Array);
+      for (let k = 0, i = 0; k < count; k++)
+        for (let j = offsets[k]; j < offsets[k] + row; j++) dst[j] = combine(dst[j], src[i++]);
+    },
+  };
+}
+
+/** The sequences' steps as rows of words, whichever of the two axes is the outer one. */
+function reversal(x: TensorType, lengths: TensorType, batch: number, time: number): HostStep {
+  const { shape } = x;
+  const [first, second] = batch < time ? [batch, time] : [time, batch];
+  const row = sizeBetween(shape, second + 1, shape.length) * wordsPerElement(x.dtype);
+  const [outer, between] = [sizeBetween(shape, 0, first), sizeBetween(shape, first + 1, second)];
+  const [strideOut, strideIn] = [between * shape[second] * row, row];
+  const stride = time === first ? strideOut : strideIn;
+  const [srcOf, dstOf] = [wordView(), wordView()];
+  return {
+    run([a, n], [b]) {
+      const long = sequenceLengths({ dtype: lengths.dtype, data: n }, shape, time);
+      const [src, dst] = [srcOf(a), dstOf(b)];
+      let at = 0;
+      for (let o = 0; o < outer; o++)
+        for (let i = 0; i < shape[first]; i++)
+          for (let m = 0; m < between; m++)
+            for (let j = 0; j < shape[second]; j++, at += row) {
+              const [t, count] = time === first ? [i, long[j]] : [j, long[i]];
+              copyRow(src, t < count ? at + (count - 1 - 2 * t) * stride : at, dst, at, row);
+            }
+    },
+  };
+}
+
 export const indexingKernels: readonly Kernel<HostStep>[] = [
   hostKernel(gather, "cpu/gather/rows", ([x, indices], _, { axis = 0 }) => {
     const a = normalizeAxis("gather", axis, x.shape.length);
@@ -160,6 +211,23 @@ export const indexingKernels: readonly Kernel<HostStep>[] = [
     const row = sizeBetween(x.shape, tuple, x.shape.length) * words;
     const resolve = tupleOffsets("scatterNd", indices, x.shape, 0, words);
     return scatterRows(resolve, sizeOf(indices.shape) / tuple, row);
+  }),
+  hostKernel(scatterElements, "cpu/scatterElements/reduce", ([x, indices], _, { axis = 0, reduction = "none" }) => {
+    if (x.dtype !== "f32") return undefined;
+    const a = normalizeAxis("scatterElements", axis, x.shape.length);
+    const resolve = elementOffsets("scatterElements", indices, x.shape, a);
+    return reduceRows(resolve, sizeOf(indices.shape), 1, reduction);
+  }),
+  hostKernel(scatterNd, "cpu/scatterNd/reduce", ([x, indices], _, { reduction = "none" }) => {
+    if (x.dtype !== "f32") return undefined;
+    const tuple = indices.shape.at(-1)!;
+    const row = sizeBetween(x.shape, tuple, x.shape.length);
+    return reduceRows(tupleOffsets("scatterNd", indices, x.shape, 0, 1), sizeOf(indices.shape) / tuple, row, reduction);
+  }),
+  hostKernel(reverseSequence, "cpu/reverseSequence/rows", ([x, lengths], _, { batchAxis = 1, timeAxis = 0 }) => {
+    const rank = x.shape.length;
+    const axes = [batchAxis, timeAxis].map((a) => normalizeAxis("reverseSequence", a, rank));
+    return reversal(x, lengths, axes[0], axes[1]);
   }),
   hostKernel(oneHot, "cpu/oneHot/i64", ([indices], [y], { axis = -1 }) => {
     if (indices.dtype !== "i64" && indices.dtype !== "i32") return undefined;

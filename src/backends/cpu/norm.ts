@@ -5,12 +5,15 @@
  * - `batchNorm/channels`: statistics, scale and bias become one factor and one summand a channel.
  * - `groups`: instanceNorm and groupNorm.
  * - `localResponseNorm/window`: the sum over channels is a window that moves, kept for a whole plane at a time.
+ * - `lpNorm/columns`, `meanVarianceNorm/sets`: in two and three passes, the latter about the mean.
  */
 import { batchNorm, channelsFirst } from "../../ops/batch-norm.ts";
 import { groupNorm, instanceNorm } from "../../ops/group-norm.ts";
 import { layerNorm, rmsNorm, rowsFrom } from "../../ops/layer-norm.ts";
-import { localResponseNorm } from "../../ops/local-norm.ts";
-import { sizeOf } from "../../tensor/shape.ts";
+import { localResponseNorm, lpNorm, MVN_EPSILON, meanVarianceNorm } from "../../ops/local-norm.ts";
+import { blocksOf } from "../../ops/reduce.ts";
+import { aroundAxis } from "../../ops/softmax.ts";
+import { normalizeAxes, sizeOf } from "../../tensor/shape.ts";
 import { type HostStep, hostKernel, type Kernel, type KernelInput } from "../backend.ts";
 
 const allF32 = (inputs: readonly (KernelInput | undefined)[]): boolean => inputs.every((x) => !x || x.dtype === "f32");
@@ -197,6 +200,71 @@ const localResponseNormKernel = hostKernel(
   },
 );
 
+/** Along the axis for all `inner` columns at once: their norms, then what is left of them. */
+function lpColumns(
+  x: Float32Array,
+  y: Float32Array,
+  at: number,
+  n: number,
+  norms: Float64Array,
+  squared: boolean,
+): void {
+  const inner = norms.length;
+  norms.fill(0);
+  for (let k = 0, j = at; k < n; k++)
+    for (let i = 0; i < inner; i++, j++) norms[i] += squared ? x[j] * x[j] : Math.abs(x[j]);
+  for (let i = 0; i < inner; i++) norms[i] = norms[i] === 0 ? 0 : 1 / (squared ? Math.sqrt(norms[i]) : norms[i]);
+  for (let k = 0, j = at; k < n; k++) for (let i = 0; i < inner; i++, j++) y[j] = x[j] * norms[i];
+}
+
+const lpNormKernel = hostKernel(lpNorm, "cpu/lpNorm/columns", ([x], _, { axis = -1, p = 2 }) => {
+  if (x.dtype !== "f32") return undefined;
+  const { outer, n, inner } = aroundAxis("lpNorm", x.shape, axis);
+  const norms = new Float64Array(inner);
+  return {
+    run([a], [b]) {
+      for (let o = 0; o < outer; o++) lpColumns(a as Float32Array, b as Float32Array, o * n * inner, n, norms, p === 2);
+    },
+  };
+});
+
+const meanVarianceKernel = hostKernel(meanVarianceNorm, "cpu/meanVarianceNorm/sets", ([x], _, { axes = [0, 2, 3] }) => {
+  if (x.dtype !== "f32") return undefined;
+  const gone = normalizeAxes("meanVarianceNorm", axes, x.shape.length);
+  const blocks = blocksOf(x.shape, gone);
+  if (!blocks) return undefined;
+  const { outerKept, outerReduced, kept, reduced } = blocks;
+  const size = outerReduced * reduced;
+  return {
+    run([a], [b]) {
+      for (let s = 0; s < outerKept * kept; s++) {
+        const at = Math.floor(s / kept) * outerReduced * kept * reduced + (s % kept) * reduced;
+        standardise(a as Float32Array, b as Float32Array, at, outerReduced, kept * reduced, reduced, size);
+      }
+    },
+  };
+});
+
+/** `rows` rows of n elements, `stride` apart, to mean 0 and variance 1. */
+function standardise(
+  x: Float32Array,
+  y: Float32Array,
+  at: number,
+  rows: number,
+  stride: number,
+  n: number,
+  size: number,
+): void {
+  const end = at + rows * stride;
+  let sum = 0;
+  for (let r = at; r < end; r += stride) for (let i = r; i < r + n; i++) sum += x[i];
+  const mean = sum / size;
+  let squares = 0;
+  for (let r = at; r < end; r += stride) for (let i = r; i < r + n; i++) squares += (x[i] - mean) * (x[i] - mean);
+  const deviation = Math.sqrt(squares / size) + MVN_EPSILON;
+  for (let r = at; r < end; r += stride) for (let i = r; i < r + n; i++) y[i] = (x[i] - mean) / deviation;
+}
+
 export const normKernels: readonly Kernel<HostStep>[] = [
   layerNormKernel,
   rmsNormKernel,
@@ -208,4 +276,6 @@ export const normKernels: readonly Kernel<HostStep>[] = [
     groupsOf(inputs, groups, epsilon),
   ),
   localResponseNormKernel,
+  lpNormKernel,
+  meanVarianceKernel,
 ];

@@ -1,9 +1,10 @@
 /**
- * Reductions of f32. Neighbouring axes that are both kept or both reduced become one, and what is left is read as
+ * Reductions of f32, and of i64. Neighbouring axes that are both kept or both reduced become one, and what is left is read as
  * [outer kept, outer reduced, kept, reduced], each possibly of size 1. In double, in order of memory:
  * - `rows`: the last axis is reduced: each row gives one number, with four sums in flight.
  * - `columns`: the last axis is kept: rows are added into one row of results.
  * - `logSumExp/rows`: finds the maximum first.
+ * - `i64`: in order of memory, into the results themselves.
  * The arg-reductions and running sums have a loop for rows and one for columns likewise.
  */
 import { argMax, argMin } from "../../ops/arg-reduce.ts";
@@ -11,6 +12,7 @@ import { cumProd, cumSum } from "../../ops/cumulative.ts";
 import * as ops from "../../ops/reduce.ts";
 import { aroundAxis } from "../../ops/softmax.ts";
 import { toNumbers } from "../../tensor/convert.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import { type HostStep, hostKernel, type Kernel, type KernelInput } from "../backend.ts";
 import { expF32 } from "./elementwise-math.ts";
 
@@ -18,8 +20,9 @@ function planBlocks(
   op: string,
   [x, axes]: readonly KernelInput[],
   attrs: ops.ReduceAttrs,
+  dtype: DType = "f32",
 ): ops.ReducedBlocks | undefined {
-  if (x.dtype !== "f32") return undefined;
+  if (x.dtype !== dtype) return undefined;
   const list = axes?.constant && toNumbers(axes.constant);
   return ops.blocksOf(x.shape, ops.reducedAxes(op, x.shape.length, list, attrs));
 }
@@ -263,6 +266,52 @@ const argKernels = argSigns.flatMap(([op, sign]): Kernel<HostStep>[] => {
   ];
 });
 
+/** Joins n elements of x from i on to y[at]. */
+type JoinI64 = (x: BigInt64Array, i: number, n: number, y: BigInt64Array, at: number) => void;
+
+const addI64: JoinI64 = (x, i, n, y, at) => {
+  for (const end = i + n; i < end; i++) y[at] += x[i];
+};
+const multiplyI64: JoinI64 = (x, i, n, y, at) => {
+  for (const end = i + n; i < end; i++) y[at] = BigInt.asIntN(64, y[at] * x[i]);
+};
+const maxI64: JoinI64 = (x, i, n, y, at) => {
+  for (const end = i + n; i < end; i++) {
+    const [v, m] = [x[i], y[at]];
+    y[at] = v > m ? v : m;
+  }
+};
+const minI64: JoinI64 = (x, i, n, y, at) => {
+  for (const end = i + n; i < end; i++) {
+    const [v, m] = [x[i], y[at]];
+    y[at] = v < m ? v : m;
+  }
+};
+
+const tableI64: readonly [typeof ops.reduceSum, start: bigint, JoinI64][] = [
+  [ops.reduceSum, 0n, addI64],
+  [ops.reduceProd, 1n, multiplyI64],
+  [ops.reduceMax, -(2n ** 63n), maxI64],
+  [ops.reduceMin, 2n ** 63n - 1n, minI64],
+];
+
+const reductionsI64 = tableI64.map(([op, start, join]) =>
+  hostKernel(op, `cpu/${op.op.name}/i64`, (inputs, _, attrs) => {
+    const b = planBlocks(op.op.name, inputs, attrs, "i64");
+    if (!b) return undefined;
+    const { outerKept, outerReduced, kept, reduced } = b;
+    return {
+      run([x], [y]) {
+        (y as BigInt64Array).fill(start);
+        for (let o = 0, i = 0; o < outerKept; o++)
+          for (let r = 0; r < outerReduced; r++)
+            for (let k = 0; k < kept; k++, i += reduced)
+              join(x as BigInt64Array, i, reduced, y as BigInt64Array, o * kept + k);
+      },
+    };
+  }),
+);
+
 /** One running total for each of the `inner` columns. */
 function runTotals(
   x: Float32Array,
@@ -301,4 +350,45 @@ const running = [cumSum, cumProd].map((op) =>
   }),
 );
 
-export const reduceKernels: readonly Kernel<HostStep>[] = [...reductions, logSumExp, ...argKernels, ...running];
+/** The same for i64. What came before is read from y: V8 keeps no BigInt in a register from turn to turn. */
+function runTotalsI64(
+  x: BigInt64Array,
+  y: BigInt64Array,
+  n: number,
+  inner: number,
+  product: boolean,
+  exclusive: boolean,
+  reverse: boolean,
+): void {
+  const step = reverse ? -inner : inner;
+  const later = exclusive ? step : 0;
+  for (let at = 0; at < x.length; at += n * inner)
+    for (let i = at; i < at + inner; i++) {
+      const first = reverse ? i + (n - 1) * inner : i;
+      y[first] = exclusive ? (product ? 1n : 0n) : x[first];
+      for (let j = 1, o = first + step; j < n; j++, o += step)
+        y[o] = product ? BigInt.asIntN(64, y[o - step] * x[o - later]) : y[o - step] + x[o - later];
+    }
+}
+
+const runningI64 = [cumSum, cumProd].map((op) =>
+  hostKernel(op, `cpu/${op.op.name}/i64`, ([x, axis], _, { exclusive = false, reverse = false }) => {
+    if (x.dtype !== "i64" || !axis.constant) return undefined;
+    const { n, inner } = aroundAxis(op.op.name, x.shape, toNumbers(axis.constant)[0]);
+    if (n * inner === 0) return undefined;
+    return {
+      inplace: !exclusive,
+      run: ([x], [y]) =>
+        runTotalsI64(x as BigInt64Array, y as BigInt64Array, n, inner, op === cumProd, exclusive, reverse),
+    };
+  }),
+);
+
+export const reduceKernels: readonly Kernel<HostStep>[] = [
+  ...reductions,
+  logSumExp,
+  ...argKernels,
+  ...running,
+  ...reductionsI64,
+  ...runningI64,
+];
