@@ -1,4 +1,5 @@
 /** Answers that a JSON schema allows: the grammar against a validator and a writer of values, and whole generations. */
+import { isIPv4 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonConstraint } from "../../src/tasks/language/constraint.ts";
@@ -18,12 +19,29 @@ function accepts(schema: JsonSchema, text: string): boolean {
   return mayEnd(after(grammar, start, text));
 }
 
+/** By other means than expressions where there are any. */
+function isOfFormat(format: string, v: string): boolean {
+  const isDay = (day: string): boolean => {
+    const date = new Date(`${day}T00:00:00Z`);
+    return /^\d{4}-\d\d-\d\d$/.test(day) && !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day);
+  };
+  const isTime = (t: string): boolean =>
+    /^\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(t) && !Number.isNaN(Date.parse(`2000-01-01T${t}`));
+  if (format === "date") return isDay(v);
+  if (format === "time") return isTime(v);
+  if (format === "date-time") return v[10] === "T" && isDay(v.slice(0, 10)) && isTime(v.slice(11));
+  if (format === "ipv4") return isIPv4(v);
+  if (format === "email") return /^[^@\s"]+@[^@\s.]+(\.[^@\s.]+)+$/.test(v) && !v.includes("..");
+  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(v);
+}
+
 /** Whether a value fits a schema, by the definitions of the keywords. */
 function fits(schema: JsonSchema, v: unknown): boolean {
   if (typeof schema === "boolean") return schema;
   if ("const" in schema) return JSON.stringify(v) === JSON.stringify(schema["const"]);
   if ("enum" in schema) return (schema["enum"] as unknown[]).some((e) => JSON.stringify(e) === JSON.stringify(v));
   if ("anyOf" in schema) return (schema["anyOf"] as JsonSchema[]).some((s) => fits(s, v));
+  if ("oneOf" in schema) return (schema["oneOf"] as JsonSchema[]).filter((s) => fits(s, v)).length === 1;
   const kind = v === null ? "null" : Array.isArray(v) ? "array" : typeof v;
   const types = schema["type"] === undefined ? undefined : [schema["type"]].flat();
   if (types && !types.some((t) => t === kind || (t === "integer" && Number.isInteger(v)))) return false;
@@ -36,6 +54,9 @@ function fits(schema: JsonSchema, v: unknown): boolean {
   if (kind === "string") {
     const { minLength = 0, maxLength = Infinity } = schema as Record<string, never>;
     const { length } = Array.from(v as string);
+    const { pattern, format } = schema as Record<string, string>;
+    if (pattern !== undefined && !new RegExp(pattern, "u").test(v as string)) return false;
+    if (format !== undefined && !isOfFormat(format, v as string)) return false;
     return length >= minLength && length <= maxLength;
   }
   if (kind === "array") {
@@ -47,6 +68,8 @@ function fits(schema: JsonSchema, v: unknown): boolean {
     const object = v as Record<string, unknown>;
     const properties = (schema["properties"] ?? {}) as Record<string, JsonSchema>;
     const required = (schema["required"] ?? []) as string[];
+    if (schema["additionalProperties"] === false && Object.keys(object).some((k) => !Object.hasOwn(properties, k)))
+      return false;
     return (
       required.every((r) => Object.hasOwn(object, r)) &&
       Object.entries(object).every(([k, value]) => !Object.hasOwn(properties, k) || fits(properties[k], value))
@@ -121,6 +144,23 @@ describe("grammars of schemas", () => {
       ['{"b":1}'],
     ],
     [{ type: "object", additionalProperties: { type: "null" } }, ["{}", '{"x":null,"y":null}'], ['{"x":1}']],
+    [{ pattern: "^\\d{3}-[A-C]+$" }, ['"123-A"', '"000-CAB"'], ['"12-A"', '"123-"', '"123-D"', '"x123-A"']],
+    [{ pattern: "ab?c" }, ['"ac"', '"xabcx"', '"\\u0061\\nac"'], ['"ab"', '""']],
+    [{ pattern: '^[\\n"\\\\]$' }, ['"\\n"', '"\\""', '"\\\\"'], ['"n"', '"a"']],
+    [{ pattern: "^.[ü-\u{10ffff}]?$" }, ['"a"', '"\u{1f600}日"', '"xü"'], ['"xa"', '""', '"\\n"']],
+    [{ format: "date" }, ['"2024-02-28"', '"1999-12-31"'], ['"2024-02-30"', '"2024-13-01"', '"24-01-01"']],
+    [{ format: "ipv4" }, ['"127.0.0.1"', '"255.255.255.255"'], ['"256.1.1.1"', '"1.2.3"', '"01.2.3.4"']],
+    [{ format: "email" }, ['"a.b+c@d-e.org"'], ['"a@b"', '"@b.c"', '"a@-b.c"', '"a..b@c.de"']],
+    [
+      {
+        oneOf: [
+          { type: "object", properties: { a: true }, required: ["a"], additionalProperties: false },
+          { const: 1 },
+        ],
+      },
+      ['{"a":1}', "1"],
+      ["{}", "2"],
+    ],
     [true, ['{"a":[1,"b",{"c":null}]}', "-1.5e3", '""'], ["{", "undefined"]],
     [
       {
@@ -137,21 +177,35 @@ describe("grammars of schemas", () => {
 
   test.each<[JsonSchema, RegExp]>([
     [false, /# allows no value/],
-    [{ type: "string", pattern: "a+" }, /# "pattern" is not supported/],
+    [{ pattern: "(?=a)b" }, /# "pattern" with look-around "\(\?=" is not supported/],
+    [{ pattern: "(?<!a)b" }, /look-around "\(\?<!"/],
+    [{ properties: { x: { pattern: "(a)\\1" } } }, /#\/properties\/x "pattern" with the back-reference "\\1"/],
+    [{ pattern: "\\bword" }, /word boundary "\\b"/],
+    [{ pattern: "a(^b|c)" }, /"\^" inside of an alternative/],
+    [{ pattern: "(a?)*" }, /"\*" behind what may be empty/],
+    [{ pattern: "\\p{L}" }, /"\\p" is not supported/],
+    [{ pattern: "[" }, /is no regular expression/],
+    [{ pattern: "a", maxLength: 3 }, /"maxLength" beside "pattern"/],
     [{ type: "object", properties: { a: { type: "number", multipleOf: 1 } } }, /#\/properties\/a "multipleOf"/],
     [{ type: "number", minimum: 0.5 }, /"minimum" of a number takes whole numbers only/],
     [{ type: "integer", minimum: "0" }, /"minimum" takes a number/],
     [{ type: "integer", minimum: 3, maximum: 2 }, /allows no number/],
     [{ type: "string", minLength: 3, maxLength: 2 }, /"minLength" is more than "maxLength"/],
     [{ type: "thing" }, /has no type "thing"/],
-    [{ oneOf: [true] }, /"oneOf" is not supported/],
+    [{ oneOf: [{ type: "integer" }, { type: "number" }] }, /# "oneOf": 0 and 1 may both fit/],
+    [{ oneOf: [{ type: "null" }, { type: "string" }, { enum: ["a"] }] }, /"oneOf": 1 and 2/],
+    [
+      { oneOf: [{ properties: { a: { const: 1 } } }, { properties: { a: { const: 2 } }, required: ["a"] }] },
+      /"oneOf": 0 and 1/,
+    ],
+    [{ oneOf: [{ type: "null" }], minItems: 1 }, /"minItems" beside "oneOf"/],
     [{ enum: [] }, /is not a list/],
     [{ type: "string", const: 1 }, /has no value of type "string"/],
     [{ type: "string", anyOf: [true] }, /"type" beside "anyOf"/],
     [{ allOf: [true, true] }, /"allOf" is supported for one schema alone/],
     [{ type: "array", uniqueItems: true }, /"uniqueItems" is not supported/],
     [{ type: "array", prefixItems: [true] }, /"prefixItems" is not supported/],
-    [{ type: "string", format: "date" }, /"format" is not supported/],
+    [{ type: "string", format: "hostname" }, /"format" knows date, .*, not "hostname"/],
     [{ type: "string", nullable: true }, /"nullable" is not supported/],
     [{ type: "number", exclusiveMinimum: 0 }, /"exclusiveMinimum" is not supported/],
     [{ type: "integer", multipleOf: 5 }, /"multipleOf" is not supported/],
@@ -184,6 +238,17 @@ describe("grammars of schemas", () => {
     { type: "integer", exclusiveMinimum: 98 },
     { type: "number", minimum: -1, maximum: 20 },
     { type: "string", minLength: 2, maxLength: 4 },
+    ...["^a+$", "b", "^(?:x|yz?){2,3}$", "^[^a-z]{1,3}$|^q", '\\d[é-\u{1f600}"\\\\]', "^\\w*\\s?.$"].map((pattern) => ({
+      pattern,
+    })),
+    ...["date", "time", "date-time", "uuid", "email", "ipv4"].map((format) => ({ type: "string", format })),
+    { oneOf: [{ type: "null" }, { type: "integer" }, { enum: ["a", "b"] }] },
+    {
+      oneOf: ["cat", "dog"].map((kind) => ({
+        properties: { kind: { const: kind }, [kind]: { type: "boolean" } },
+        required: ["kind"],
+      })),
+    },
   );
   test("whole numbers are accepted just between their bounds", () => {
     const bounds = fc.tuple(fc.integer({ min: -3000, max: 3000 }), fc.nat(4000), fc.boolean());
@@ -194,6 +259,32 @@ describe("grammars of schemas", () => {
           const written = whole ? Math.round(v) : v;
           expect([written, accepts(schema, String(written))]).toEqual([written, fits(schema, written)]);
         }
+      }),
+    );
+  });
+
+  test.each([
+    "^(?:foo|ba[rz]){1,3}?$",
+    "^[^\\d\\s]+@\\w{2,}\\.(?<end>de|org)$",
+    "(ab|a)(c|bcd)(d*)",
+    "^.{3}$|^x*$",
+    "^[\\u{1f600}-\\u{1f64f}é߿ࠀ-က]{2}$",
+    "^\\W\\S\\D[\\-\\]a-]$",
+    "^\\x41\\t\\u00e9?\\/$",
+  ])("strings are accepted just when %s is found in them", (pattern) => {
+    const expression = new RegExp(pattern, "u");
+    const { grammar, start } = schemaGrammar({ pattern });
+    const takes = (text: string): boolean => mayEnd(after(grammar, start, JSON.stringify(text)));
+    const other = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.string({ unit: fc.constantFrom(..."abcdfoorz@.-]xA\té1") }),
+    );
+    fc.assert(
+      fc.property(fc.stringMatching(expression), other, fc.nat(), (fitting, random, at) => {
+        expect([fitting, takes(fitting)]).toEqual([fitting, true]);
+        const changed = fitting.slice(0, at % (fitting.length + 1)) + random;
+        for (const text of [random, changed].filter((t) => !/\p{Cs}/u.test(t)))
+          expect([text, takes(text)]).toEqual([text, expression.test(text)]);
       }),
     );
   });
@@ -333,7 +424,7 @@ describe("generation", () => {
     const g = await model.generate([{ role: "user", content: "?" }], { schema: { enum: ["yes", "no"] }, logprobs: 1 });
     expect(["yes", "no"]).toContain(JSON.parse(g.text));
     expect(g.logprobs!.map((l) => l.token)).toEqual(g.tokens);
-    await expect(model.generate("x", { schema: { type: "string", pattern: "x" } })).rejects.toThrow(InputError);
+    await expect(model.generate("x", { schema: { type: "array", uniqueItems: true } })).rejects.toThrow(InputError);
     // Cut off, it says so.
     expect((await model.generate("x", { schema, maxTokens: 3 })).finish).toBe("length");
   });

@@ -4,27 +4,18 @@
  */
 import { InputError } from "../../tensor/errors.ts";
 import { bytesFrom, Grammar, type GrammarState, type GrammarSymbol, literal, type Sequence } from "./grammar.ts";
+import { areDisjoint } from "./json-disjoint.ts";
+import { formats } from "./json-formats.ts";
+import { impliedTypes, type JsonSchema, keywords, type SchemaObject, typeNames } from "./json-keywords.ts";
+import { patternRule } from "./json-pattern.ts";
 import { decimals, integers, largest, mostDigits } from "./json-ranges.ts";
 
-/** `true` and `{}` allow any value. */
-export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
-type SchemaObject = Exclude<JsonSchema, boolean>;
+export type { JsonSchema } from "./json-keywords.ts";
 
 /** Keywords that say nothing about values. */
 const annotations = new Set(
   "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(" "),
 );
-/** Keywords of values by their type: the others are refused. */
-const keywords: Readonly<Record<string, readonly string[]>> = {
-  object: ["properties", "required", "additionalProperties"],
-  array: ["items", "minItems", "maxItems"],
-  string: ["minLength", "maxLength"],
-  number: ["minimum", "maximum"],
-  integer: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
-  boolean: [],
-  null: [],
-};
-const typeNames = Object.keys(keywords);
 const mostItems = 1000;
 
 /** @throws InputError for a schema with keywords that are not supported, or that no text fits */
@@ -80,19 +71,21 @@ class SchemaCompiler {
       if (all.length > 1 || "type" in schema) refuse(path, '"allOf" is supported for one schema alone');
       return [[this.value(all[0] as JsonSchema, `${path}/allOf/0`)]];
     }
-    if ("anyOf" in schema) {
-      alone("anyOf");
-      if ("type" in schema) refuse(path, '"type" beside "anyOf" is not supported');
-      return listOf(schema["anyOf"], `${path}/anyOf`).map((s, i) => [
-        this.value(s as JsonSchema, `${path}/anyOf/${i}`),
-      ]);
+    for (const keyword of ["anyOf", "oneOf"]) {
+      if (!(keyword in schema)) continue;
+      alone(keyword);
+      if ("type" in schema) refuse(path, `"type" beside "${keyword}" is not supported`);
+      const branches = listOf(schema[keyword], `${path}/${keyword}`) as readonly JsonSchema[];
+      const rules = branches.map((s, i) => [this.value(s, `${path}/${keyword}/${i}`)]);
+      if (keyword === "oneOf") this.assertDisjoint(branches, path);
+      return rules;
     }
     return this.typed(schema, used, path);
   }
 
   /** By `type`; where it is missing, by what the keywords are about. */
   private typed(schema: SchemaObject, used: readonly string[], path: string): Sequence[] {
-    const implied = typeNames.filter((t) => t !== "integer" && keywords[t].some((k) => k in schema));
+    const implied = impliedTypes(schema);
     const types = "type" in schema ? [schema["type"]].flat() : implied.length > 0 ? implied : undefined;
     const known = [
       "type",
@@ -157,7 +150,33 @@ class SchemaCompiler {
     return [min, max];
   }
 
+  /** One schema alone may fit: a grammar has no "but not that one". */
+  private assertDisjoint(branches: readonly JsonSchema[], path: string): void {
+    const resolve = (s: JsonSchema): JsonSchema =>
+      typeof s === "object" && "$ref" in s ? resolve(this.pointed(s["$ref"], path)) : s;
+    branches.forEach((a, i) => {
+      const same = branches.findIndex((b, k) => k > i && !areDisjoint(a, b, resolve));
+      if (same >= 0)
+        refuse(
+          path,
+          `"oneOf": ${i} and ${same} may both fit: schemas are told apart by "type", "const" or "enum", of the whole or of ` +
+            'a required property; or say "anyOf"',
+        );
+    });
+  }
+
   private string(schema: SchemaObject, path: string): Sequence {
+    const expression = ["pattern", "format"].find((k) => k in schema);
+    if (expression !== undefined) {
+      const other = keywords["string"].find((k) => k !== expression && k in schema);
+      if (other !== undefined) refuse(path, `"${other}" beside "${expression}" is not supported`);
+      const value = String(schema[expression]);
+      const pattern = expression === "pattern" ? value : Object.hasOwn(formats, value) ? formats[value] : undefined;
+      if (pattern === undefined)
+        return refuse(path, `"format" knows ${Object.keys(formats).join(", ")}, not "${value}"`);
+      const rule = patternRule(pattern, this.grammar, this.characters, (m) => refuse(path, `"${expression}" ${m}`));
+      return [...literal('"'), rule, ...literal('"')];
+    }
     const [min, max] = this.counts(schema, path, "minLength", "maxLength");
     if (min === 0 && max === Number.POSITIVE_INFINITY) return [this.plain("string")];
     const { character } = this;
@@ -207,6 +226,10 @@ class SchemaCompiler {
   }
 
   private reference(ref: unknown, path: string): number {
+    return this.value(this.pointed(ref, path), ref as string);
+  }
+
+  private pointed(ref: unknown, path: string): JsonSchema {
     if (typeof ref !== "string" || !ref.startsWith("#"))
       return refuse(path, `"$ref" has to point into the schema: "#/$defs/..."`);
     let at: unknown = this.root;
@@ -218,7 +241,7 @@ class SchemaCompiler {
           : undefined;
     }
     if (at === undefined) refuse(path, `"${ref}" is not there`);
-    return this.value(at as JsonSchema, ref);
+    return at as JsonSchema;
   }
 
   /** None, one, or a new line with an indent: models that may write any amount of white space write nothing else. */
