@@ -8,6 +8,7 @@ import type * as Tasks from "../../src/tasks/index.ts";
 import { llama } from "../models/llama-shape.ts";
 import { type Decoded, decodeAndPrefill, measured, prefillTokens, tokens, warmup } from "./decoded.ts";
 import { distEntry } from "./paths.ts";
+import { peakBytes } from "./peak-bytes.ts";
 import { randomFeed } from "./task.ts";
 
 /** Of the context, where the model was not made for more. */
@@ -15,7 +16,7 @@ const context = 1024;
 
 const memory = () => ({
   rss: process.memoryUsage().rss / 1e6,
-  peak: process.resourceUsage().maxRSS / 1000,
+  peak: peakBytes() / 1e6,
 });
 
 async function forwardpass(threads: number, file: string): Promise<Decoded> {

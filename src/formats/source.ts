@@ -23,10 +23,21 @@ export interface ByteSource {
   /** Many small reads cost no more than one: a file on disk, not a network. */
   readonly local?: boolean;
   /**
+   * The same source for what is read later: of the file that is there now, whatever its name stands for by then, and also
+   * without waiting. Missing for what is no file on disk.
+   * @throws InputError when it cannot be opened; readers throw a FormatError when it was written to meanwhile
+   */
+  hold?(): HeldSource;
+  /**
    * A file named relative to this one, for weights and tokenizers kept beside a model. Missing where "beside" means nothing.
    * @throws FormatError for a path that leads out of the folder, InputError when it cannot be opened
    */
   sibling?(path: string): Promise<ByteSource>;
+}
+
+/** A source that can be read at once. */
+export interface HeldSource extends ByteSource {
+  readSync(offset: number, length: number): Uint8Array;
 }
 
 /** Files of a model name each other; a hostile one must not name the rest of the disk. */

@@ -4,6 +4,9 @@
  */
 import { DeviceError } from "../tensor/errors.ts";
 
+/** Yielded to ask whether promises are waited for: the answer is true or false. */
+export const mayWait = Symbol("mayWait");
+
 export type Work<T> = Generator<unknown, T>;
 
 /** Milliseconds of computing after which other tasks get a turn, where the caller can stop the run. */
@@ -13,6 +16,10 @@ const turnAfter = 12;
 export function driveSync<T>(work: Work<T>): T {
   let step = work.next();
   while (!step.done) {
+    if (step.value === mayWait) {
+      step = work.next(false);
+      continue;
+    }
     if (step.value !== undefined) {
       work.return(undefined as never);
       throw new DeviceError("this model has to wait for its device: use run() instead of runSync()");
@@ -30,7 +37,8 @@ export async function drive<T>(work: Work<T>, signal?: AbortSignal): Promise<T> 
     let step = work.next();
     while (!step.done) {
       let sent: unknown;
-      if (step.value !== undefined) {
+      if (step.value === mayWait) sent = true;
+      else if (step.value !== undefined) {
         try {
           sent = await step.value;
         } catch (e) {

@@ -7,7 +7,7 @@ import { type EvaluateContext, isHostInput } from "../ops/op.ts";
 import { DeviceTensor } from "../tensor/device-tensor.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { type AnyValue, emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
-import { PendingWeightError, Weight } from "../tensor/weight.ts";
+import { PendingWeightError } from "../tensor/weight.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { defaultMemoryLimit, inferNode } from "./infer.ts";
@@ -15,6 +15,7 @@ import type { Graph, Node, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
 import type { Environment } from "./shape-walk.ts";
 import type { Verifier } from "./verify.ts";
+import { isPending, loadPending, mayLoad } from "./weights.ts";
 
 export interface RunnerLimits {
   /** Bytes that a stage's values may take. */
@@ -113,7 +114,7 @@ export class GraphRunner<S extends Step = Step> {
       i = next;
     }
     const results = graph.outputs.map((port) => env.get(port.id) ?? graph.constants.get(port.id) ?? null);
-    for (const v of results) if (isPending(v)) yield* resolve(v.elements.load());
+    for (const v of results) yield* loadPending(v);
     return results;
   }
 
@@ -200,13 +201,14 @@ export class GraphRunner<S extends Step = Step> {
     const { device } = this;
     const places = steps.flatMap((step) => step.inputs.map((place) => ({ step, place })));
     for (const { step, place } of [...places, ...outputs.map((place) => ({ step: undefined, place }))]) {
-      if (!isPending(place?.constant) || device.needs?.(place!, step) === false) continue;
+      const weight = place?.constant;
+      if (!isPending(weight) || device.needs?.(place!, step) === false || !(yield* mayLoad(weight))) continue;
       const reading = device.readInto?.(place!, step);
       if (reading) {
         yield* resolve(reading);
         continue;
       }
-      yield* resolve(place!.constant.elements.load());
+      yield* resolve(weight.elements.load());
       yield* resolve(device.keep?.(place!, step));
     }
   }
@@ -218,7 +220,7 @@ export class GraphRunner<S extends Step = Step> {
       const v = env.get(id) as HostValue | undefined;
       return v === undefined ? this.graph.constants.get(id) : v;
     });
-    for (const v of inputs) if (isPending(v)) yield* resolve(v.elements.load());
+    for (const v of inputs) yield* loadPending(v);
     try {
       const results = node.op.evaluate
         ? yield* finish(node.op.evaluate(inputs, node.attrs, context))
@@ -239,8 +241,6 @@ function* bringHome(ids: readonly (ValueId | undefined)[], env: Map<ValueId, Any
     if (v instanceof DeviceTensor) env.set(id!, v.host ?? (yield* resolve(v.toHost())));
   }
 }
-
-const isPending = (v: AnyValue | undefined): v is Weight => v instanceof Weight && v.elements.pending;
 
 function* resolve<T>(v: T | Promise<T>): Work<T> {
   return v instanceof Promise ? ((yield v) as T) : v;

@@ -19,7 +19,6 @@ import { toF64 } from "../tensor/convert.ts";
 import { type DType, isFloat, type TypedArray } from "../tensor/dtype.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, emptyTensor, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
-import { Weight } from "../tensor/weight.ts";
 import { GraphBuilder } from "./builder.ts";
 import type { Choice } from "./choose.ts";
 import type { Work } from "./drive.ts";
@@ -27,6 +26,7 @@ import { inferNode } from "./infer.ts";
 import { type Graph, stateValues, type ValueId } from "./ir.ts";
 import { GraphRunner } from "./runner.ts";
 import type { Environment } from "./shape-walk.ts";
+import { loadPending } from "./weights.ts";
 
 /** The largest difference between a kernel and its reference. */
 export interface KernelError {
@@ -91,9 +91,7 @@ export class Verifier<S extends Step = Step> {
 
   /** Runs the steps on the values of `env`. True where a kernel had to be refused: the plan is to be made anew. */
   *refusesAny(choices: readonly Choice<S>[], env: Environment, graph: Graph): Work<boolean> {
-    for (const { inputs } of choices)
-      for (const t of inputs)
-        if (t?.constant instanceof Weight && t.constant.elements.pending) yield t.constant.elements.load();
+    for (const { inputs } of choices) for (const t of inputs) yield* loadPending(t?.constant);
     if (!graph.states?.length || this.states.length === 0) return yield* this.checkAll(choices, new Map(env));
     const [first, ...others] = this.states;
     const copies = this.states.map((s) => s.fork(s.rows));

@@ -1,7 +1,8 @@
 /** A session's own copy of a graph, in which devices may take over the constants. */
 import type { TypedArray } from "../tensor/dtype.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import type { AnyValue, HostTensor } from "../tensor/tensor.ts";
 import { Elements, Weight } from "../tensor/weight.ts";
+import { mayWait, type Work } from "./drive.ts";
 import { type Graph, isGraph, type Node } from "./ir.ts";
 
 /**
@@ -28,6 +29,17 @@ export function withWeights(graph: Graph, owned = false, known = new Map<TypedAr
     constants: new Map([...graph.constants].map(([id, t]) => [id, weight(t)])),
     nodes: graph.nodes.map(node),
   };
+}
+
+export const isPending = (v: AnyValue | undefined): v is Weight => v instanceof Weight && v.elements.pending;
+
+/** Whether to load a weight that is pending. Where nobody waits, one that is readable is read where it is needed. */
+export function* mayLoad({ elements }: Weight): Work<boolean> {
+  return !elements.readable || ((yield mayWait) as boolean);
+}
+
+export function* loadPending(v: AnyValue | undefined): Work<void> {
+  if (isPending(v) && (yield* mayLoad(v))) yield v.elements.load();
 }
 
 const isTensor = (v: unknown): v is HostTensor =>

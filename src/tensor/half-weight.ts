@@ -48,16 +48,17 @@ export class HalfWeight extends Weight {
 
   /** Plain f32, for devices whose kernels read nothing else. */
   widened(): HostTensor {
-    const { elements, shape, stored } = this;
+    const { elements, shape } = this;
     if (!elements.pending) return { dtype: "f32", shape, data: this.data };
     const fetch = async (): Promise<Float32Array> => {
       await elements.load();
-      const data = decodeHalves(elements.data as Uint16Array, stored);
+      const { data } = this;
       // The file has them still.
-      elements.release(undefined);
+      elements.release();
       return data;
     };
-    return new Weight("f32", shape, Elements.stored(fetch));
+    const read = elements.readable ? () => this.data : undefined;
+    return new Weight("f32", shape, Elements.stored({ fetch, read }));
   }
 }
 

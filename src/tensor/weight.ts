@@ -5,8 +5,9 @@
  * promise, until they are loaded. Of weights in files there is never more than one in memory beside the device's copies, or a
  * part of one.
  */
-import type { DType, Half, TypedArray } from "./dtype.ts";
+import { type DType, dtypes, type Half, type TypedArray, viewOf } from "./dtype.ts";
 import { DeviceError } from "./errors.ts";
+import { leaveScratch, takeScratch } from "./scratch.ts";
 import type { Shape } from "./shape.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -26,17 +27,58 @@ interface Transferable {
   transfer?(newLength: number): unknown;
 }
 
-/** Elements in order, each part a multiple of `granule` but for the last, and valid until the next one is asked for. */
+/**
+ * Elements in order, each part a multiple of `granule` but for the last, and valid until the next one is asked for. Whoever
+ * asks may write over them.
+ */
 export type ElementParts = (granule: number) => AsyncIterable<TypedArray>;
+
+/** Where elements are that are not in memory. */
+export interface StoredElements {
+  /** Gives an array that nobody else holds, or a view of a larger one. */
+  fetch(): Promise<TypedArray>;
+  /** The same at once, where the host can: each time that somebody asks who cannot wait. */
+  read?(): TypedArray;
+  /** The same part by part, for devices that need no more of it at once. */
+  readonly parts?: ElementParts;
+  /** They are computed from what is in memory all the time. */
+  readonly inMemory?: boolean;
+}
+
+/** About as many bytes make a part. */
+const partBytes = 1 << 19;
+
+/** Elements in bytes that others hold: copied, as they need not be aligned, part by part. */
+export function inBytes(bytes: Uint8Array, dtype: DType): StoredElements {
+  const size = dtypes[dtype].bytes;
+  const copy = (): TypedArray => viewOf(dtype, bytes.slice().buffer, 0, bytes.length / size);
+  return {
+    inMemory: true,
+    fetch: async () => copy(),
+    read: copy,
+    async *parts(granule) {
+      const step = size * granule * Math.max(1, Math.floor(partBytes / (size * granule)));
+      const buffer = takeScratch(Math.min(step, bytes.length));
+      try {
+        for (let at = 0; at < bytes.length; at += step) {
+          const part = bytes.subarray(at, at + step);
+          buffer.set(part);
+          yield viewOf(dtype, buffer.buffer, 0, part.length / size);
+        }
+      } finally {
+        leaveScratch(buffer);
+      }
+    },
+  };
+}
 
 /** Elements that tensors of several shapes may share. */
 export class Elements {
   private readonly stay: boolean;
   private read: (() => TypedArray) | undefined;
   private fetch: (() => Promise<TypedArray>) | undefined;
-  /** From the file that they came in. */
-  private origin: (() => Promise<TypedArray>) | undefined;
-  private inParts: ElementParts | undefined;
+  /** What they were read from. */
+  private origin: StoredElements | undefined;
 
   /** @param owned nobody else has the array: its memory can be freed at once, instead of when garbage is collected */
   constructor(
@@ -48,20 +90,50 @@ export class Elements {
     if (this.stay && held!.buffer.byteLength > held!.byteLength) this.held = held!.slice();
   }
 
-  /**
-   * @param fetch gives an array that nobody else holds, or a view of a larger one
-   * @param parts the same part by part, for devices that need no more of it at once
-   */
-  static stored(fetch: () => Promise<TypedArray>, parts?: ElementParts): Elements {
+  static stored(origin: StoredElements): Elements {
     const elements = new Elements(undefined, true);
-    elements.fetch = elements.origin = fetch;
-    elements.inParts = parts;
+    elements.origin = origin;
+    elements.fetch = () => origin.fetch();
     return elements;
   }
 
   /** How they are read part by part, while they are pending and can be. */
   get parts(): ElementParts | undefined {
-    return this.pending ? this.inParts : undefined;
+    return this.pending ? this.origin?.parts : undefined;
+  }
+
+  /** Whether those that are pending can be had without waiting. */
+  get readable(): boolean {
+    return this.origin?.read !== undefined;
+  }
+
+  /**
+   * What pending elements become, computed each time that they are read.
+   * @param change writes over the elements from number `at` on
+   */
+  changed(change: (part: TypedArray, at: number) => void): Elements {
+    const origin = this.origin!;
+    const { parts, inMemory } = origin;
+    const all = (elements: TypedArray): TypedArray => {
+      const own = elements.buffer.byteLength > elements.byteLength ? elements.slice() : elements;
+      change(own, 0);
+      return own;
+    };
+    return Elements.stored({
+      inMemory,
+      fetch: async () => all(await origin.fetch()),
+      read: origin.read && (() => all(origin.read!())),
+      parts:
+        parts &&
+        async function* (granule) {
+          let at = 0;
+          for await (const part of parts(granule)) {
+            change(part, at);
+            at += part.length;
+            yield part;
+          }
+        },
+    });
   }
 
   /** Whether they have to be loaded first. */
@@ -82,7 +154,10 @@ export class Elements {
 
   /** @throws PendingWeightError */
   get data(): TypedArray {
-    if (this.fetch) throw new PendingWeightError(this);
+    if (this.fetch) {
+      if (this.origin?.read) return this.origin.read();
+      throw new PendingWeightError(this);
+    }
     return this.held ?? this.read!();
   }
 
@@ -91,6 +166,7 @@ export class Elements {
     const { held } = this;
     if (this.stay || !this.owned || !held || held.buffer.byteLength > held.byteLength) return undefined;
     this.held = undefined;
+    this.origin = undefined;
     this.read = read;
     return held;
   }
@@ -100,15 +176,28 @@ export class Elements {
     if (this.stay) return;
     this.drop();
     this.fetch = undefined;
+    this.origin = undefined;
     this.read = read;
   }
 
-  /** The same where reading takes a promise: they are pending then. Stored ones come from their file again. */
-  release(fetch: (() => Promise<TypedArray>) | undefined): void {
-    const again = this.origin ?? fetch;
-    if (this.stay || this.held === undefined || !again) return;
-    this.drop();
-    this.fetch = again;
+  /**
+   * The same where reading takes a promise: they are pending then. Those from files come from there again. Without either
+   * the host has a copy, so that what they are a view of, or computed from, can go.
+   */
+  release(fetch?: () => Promise<TypedArray>): void {
+    const { origin, held } = this;
+    if (this.stay || !(held || this.fetch)) return;
+    const again = origin && !origin.inMemory ? () => origin.fetch() : fetch;
+    if (again) {
+      this.drop();
+      this.fetch = again;
+    } else if (held) {
+      if (held.buffer.byteLength > held.byteLength) this.held = held.slice();
+    } else if (origin?.read) {
+      this.held = origin.read();
+      this.fetch = undefined;
+      this.origin = undefined;
+    }
   }
 
   private drop(): void {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -70,6 +70,29 @@ describe("local sources", () => {
       for await (const _ of source.parts!(0, size, 1, AbortSignal.abort(new Error("enough"))));
     };
     await expect(aborted()).rejects.toThrow("enough");
+  });
+
+  test("a file that is held, whatever becomes of its name, until it is written to", async () => {
+    const [own, other] = [join(folder, "held"), join(folder, "other")];
+    await writeFile(own, content);
+    const held = (await fileSource(own)).hold!();
+    await writeFile(other, new Uint8Array(size));
+    await rename(other, own);
+    expect(same(await held.read(12_345, 777), 12_345, 777)).toBe(true);
+    await rm(own);
+    expect(same(held.readSync(12_345, 777), 12_345, 777)).toBe(true);
+    for await (const part of held.parts!(5, 777, 777)) expect(same(part, 5, 777)).toBe(true);
+    expect(() => held.readSync(size, 1)).toThrow(FormatError);
+    await writeFile(own, content);
+    const source = await fileSource(own);
+    const shrinking = source.hold!();
+    await truncate(own, 100);
+    const shrunk = { name: "FormatError", offset: 100 };
+    await expect(shrinking.read(50, 100)).rejects.toMatchObject(shrunk);
+    expect(() => shrinking.readSync(50, 100)).toThrow(expect.objectContaining(shrunk));
+    expect(() => source.hold!()).toThrow(expect.objectContaining(shrunk));
+    await rm(own);
+    expect(() => source.hold!()).toThrow(InputError);
   });
 
   test("bytes are read without a copy", async () => {

@@ -23,14 +23,17 @@ function inParts(t: HostTensor, granules: number, failAt = Number.POSITIVE_INFIN
   return new Weight(
     t.dtype,
     t.shape,
-    Elements.stored(whole, async function* (granule) {
-      const buffer = data.slice(0, granule * granules);
-      for (let at = 0; at < data.length; at += buffer.length) {
-        if (at >= failAt) throw new Error("the disk is gone");
-        const part = buffer.subarray(0, Math.min(buffer.length, data.length - at));
-        part.set(data.subarray(at, at + part.length) as never);
-        yield part;
-      }
+    Elements.stored({
+      fetch: whole,
+      async *parts(granule) {
+        const buffer = data.slice(0, granule * granules);
+        for (let at = 0; at < data.length; at += buffer.length) {
+          if (at >= failAt) throw new Error("the disk is gone");
+          const part = buffer.subarray(0, Math.min(buffer.length, data.length - at));
+          part.set(data.subarray(at, at + part.length) as never);
+          yield part;
+        }
+      },
     }),
   );
 }

@@ -53,14 +53,15 @@ export class HostSession implements DeviceSession<HostStep> {
     const { elements } = constant;
     return this.copies.get(elements, prepack?.key ?? "", (others) => {
       if (!prepack) return this.plain(elements);
-      const { length } = elements.data;
+      const { data } = elements;
+      const { length } = data;
       // What reads the weight again outlives the original: it must not hold it.
       let copy: TypedArray;
       const again = (): TypedArray => unpack(prepack, copy, length);
       const only = isReversible(prepack) && !others.has("");
       const own = only && prepack.inPlace ? elements.takeOver(again) : undefined;
       if (own) prepack.pack(own, own);
-      copy = own ?? packedCopy(elements.data, prepack);
+      copy = own ?? packedCopy(data, prepack);
       if (only && !own) elements.handOver(again);
       return copy;
     });

@@ -88,11 +88,13 @@ export class WasmSession implements DeviceSession<AnyStep> {
     const { elements } = weight;
     const key = prepack?.key ?? "";
     if (this.constants.has(elements, key)) return Promise.resolve();
-    const granule = prepack ? prepack.granule : { source: 1, packed: 1 };
     const { parts } = elements;
     // Elements of 16 bits go in parts only where kernels read them as they are.
-    if (!parts || !granule || (weight.stored && !prepack?.stored)) return undefined;
+    if (!parts || (weight.stored && !prepack?.stored)) return undefined;
     const type = prepack?.type ?? weight;
+    // What has to be packed at once is one part.
+    const all = { source: Math.max(1, sizeOf(weight.shape)), packed: sizeOf(type.shape) };
+    const granule = prepack ? (prepack.granule ?? all) : { source: 1, packed: 1 };
     const block = this.allocate(type);
     const fill = async (): Promise<void> => {
       let read = 0;
@@ -182,6 +184,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
     if (!prepack) weight.handOver(() => this.view(weight, block).slice());
     else if (isReversible(prepack) && !this.constants.has(elements, ""))
       (prepack.stored ? elements : weight).handOver(() => unpack(prepack, this.view(prepack.type, block), size));
+    else elements.release();
   }
 
   private view({ dtype, shape }: TensorType, block: Block): TypedArray {

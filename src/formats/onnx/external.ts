@@ -1,16 +1,16 @@
-/** Weights in files beside the model: each tensor is one ranged read. */
+/** Weights in files beside the model: each tensor is one ranged read. Large ones in files on disk are read later. */
 import { dtypes } from "../../tensor/dtype.ts";
 import { FormatError, ForwardpassError } from "../../tensor/errors.ts";
-import type { ByteSource } from "../source.ts";
+import { type ByteSource, checkRange, type HeldSource } from "../source.ts";
 import { graphsOf } from "./order.ts";
 import type { GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
-import { dtypeOfOnnx } from "./tensor-proto.ts";
+import { dtypeOfOnnx, largeData } from "./tensor-proto.ts";
 
 /** Opens a file that the model names, relative to the model's own place. Undefined when there is none. */
 export type OpenExternal = (path: string) => Promise<ByteSource | undefined> | ByteSource | undefined;
 
 /**
- * Reads the data of every tensor that lives in another file.
+ * Reads the data of every tensor that lives in another file, or finds where it is.
  * @throws FormatError naming the tensor and the file when it is missing, too short, or outside the model's folder
  */
 export async function readExternal(model: ModelProto, open?: OpenExternal, signal?: AbortSignal): Promise<void> {
@@ -24,14 +24,22 @@ export async function readExternal(model: ModelProto, open?: OpenExternal, signa
       source = await openFile(tensor, path, open);
       sources.set(path, source);
     }
-    const { offset, length } = rangeOf(tensor);
-    tensor.raw = await source.read(offset, length, signal).catch((cause) => {
+    const { offset, length, later } = rangeOf(tensor);
+    try {
+      if (later && source.hold && !isHeld(source)) sources.set(path, (source = source.hold()));
+      if (later && isHeld(source)) {
+        checkRange(source, offset, length);
+        tensor.stored = { file: source, offset, length };
+      } else tensor.raw = await source.read(offset, length, signal);
+    } catch (cause) {
       if (signal?.aborted) throw cause;
       throw failed(tensor, `cannot read ${length} bytes at ${offset} of "${path}"`, cause);
-    });
+    }
     tensor.external = undefined;
   }
 }
+
+const isHeld = (source: ByteSource): source is HeldSource => "readSync" in source;
 
 async function openFile(tensor: TensorProto, path: string, open?: OpenExternal): Promise<ByteSource> {
   if (!open) throw failed(tensor, `its data is in "${path}", and no way to open other files was given`);
@@ -62,7 +70,8 @@ function checkPath(tensor: TensorProto): string {
   return path;
 }
 
-function rangeOf(tensor: TensorProto): { offset: number; length: number } {
+/** `later`: it is large, and its elements are whole bytes. */
+function rangeOf(tensor: TensorProto): { offset: number; length: number; later: boolean } {
   const number = (key: string): number | undefined => {
     const text = tensor.external?.get(key);
     if (text === undefined || text === "") return undefined;
@@ -72,10 +81,11 @@ function rangeOf(tensor: TensorProto): { offset: number; length: number } {
   const dtype = dtypeOfOnnx(tensor.dataType);
   if (!dtype || dtype === "string") return fail(tensor, `data type ${tensor.dataType} cannot be external`);
   const size = tensor.dims.reduce((n, d) => n * Number(d), 1);
-  const want = Math.ceil((size * dtypes[dtype].bits) / 8);
+  const { bits } = dtypes[dtype];
+  const want = Math.ceil((size * bits) / 8);
   const length = number("length") ?? want;
   if (length !== want) fail(tensor, `${dtype}[${tensor.dims}] takes ${want} bytes, external data has ${length}`);
-  return { offset: number("offset") ?? 0, length };
+  return { offset: number("offset") ?? 0, length, later: length >= largeData && bits >= 8 };
 }
 
 function* tensorsOf(model: ModelProto): Generator<TensorProto> {

@@ -6,6 +6,8 @@ import { GraphBuilder, type SymbolicValue } from "../../graph/builder.ts";
 import type { Dim, Graph } from "../../graph/ir.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { DTypeError, FormatError, ForwardpassError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import { Weight } from "../../tensor/weight.ts";
 import { type OpenExternal, readExternal } from "./external.ts";
 import { loweringsFor } from "./lower.ts";
 import { type ImportedGraph, type LoweringTable, type NestedGraph, type OnnxAttribute, OnnxNode } from "./node.ts";
@@ -116,7 +118,7 @@ class Importer {
       constants.delete(port.name);
       const { dtype, shape } = typeOfPort(port);
       if (scope.has(port.name)) throw new FormatError(`onnx: two inputs are named "${port.name}"`);
-      scope.define(port.name, builder.input(port.name, dtype, shape, initial?.()));
+      scope.define(port.name, builder.input(port.name, dtype, shape, initial && inMemory(initial())));
     }
     for (const [name, tensor] of constants) scope.initialize(name, tensor);
     this.lowerAll(graph.nodes, outputNames(graph), scope, { opsets: model.opsets, calls: [] });
@@ -310,9 +312,9 @@ function opsetOf(node: NodeProto, frame: Frame, model: ModelProto): number {
   throw new FormatError("onnx: the model doesn't say which version of the ai.onnx operators it uses");
 }
 
-function initializersOf(graph: GraphProto): Map<string, () => ReturnType<typeof tensorOf>> {
-  const map = new Map<string, () => ReturnType<typeof tensorOf>>();
-  const add = (name: string, tensor: () => ReturnType<typeof tensorOf>): void => {
+function initializersOf(graph: GraphProto): Map<string, () => HostTensor> {
+  const map = new Map<string, () => HostTensor>();
+  const add = (name: string, tensor: () => HostTensor): void => {
     if (map.has(name)) throw new FormatError(`onnx: two initializers are named "${name}"`);
     map.set(name, tensor);
   };
@@ -320,6 +322,10 @@ function initializersOf(graph: GraphProto): Map<string, () => ReturnType<typeof 
   for (const s of graph.sparseInitializers) add(s.values.name, () => denseOf(s));
   return map;
 }
+
+/** What is an input's default is read by every run that doesn't give another. */
+const inMemory = (t: HostTensor): HostTensor =>
+  t instanceof Weight ? { dtype: t.dtype, shape: t.shape, data: t.data } : t;
 
 function outputNames(graph: GraphProto): string[] {
   const names = graph.outputs.map((o) => o.name);

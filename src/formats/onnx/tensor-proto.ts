@@ -3,8 +3,12 @@ import { allocate, type DType, dtypes, isBig, type TypedArray, viewOf } from "..
 import { DTypeError, FormatError } from "../../tensor/errors.ts";
 import { formatType, stridesOf } from "../../tensor/shape.ts";
 import type { HostTensor, HostValue } from "../../tensor/tensor.ts";
-import { readSparse, readTensor, type SparseTensorProto, type TensorProto } from "./proto.ts";
+import { Elements, inBytes, Weight } from "../../tensor/weight.ts";
+import { type FileRange, readSparse, readTensor, type SparseTensorProto, type TensorProto } from "./proto.ts";
 import { decodeUtf8, decodeVarints, WireReader } from "./wire.ts";
+
+/** Bytes from which data is left where it is until somebody needs it. */
+export const largeData = 1 << 16;
 
 /** TensorProto.DataType, by number. Complex numbers have no dtype here. */
 const dataTypes: readonly (DType | undefined)[] = [
@@ -46,8 +50,8 @@ export const dtypeOfOnnx = (dataType: number): DType | undefined => dataTypes[da
 export const onnxOfDType = (dtype: DType): number => dataTypes.indexOf(dtype);
 
 /**
- * The tensor: a view of the file's bytes where they are aligned, otherwise a copy. Nothing is allocated before the data
- * is known to fill the declared shape.
+ * The tensor: a view of the file's bytes where they are aligned, otherwise a copy; a Weight that is pending where either
+ * is made later. Nothing is allocated before the data is known to fill the declared shape.
  * @throws FormatError when the data doesn't, DTypeError for a data type without a dtype
  */
 export function tensorOf(t: TensorProto): HostTensor {
@@ -70,10 +74,17 @@ export function tensorOf(t: TensorProto): HostTensor {
   const { bits } = dtypes[dtype];
   const packed = bits < 8;
   const want = Math.ceil((size * bits) / 8);
+  if (t.stored) {
+    if (t.stored.length !== want) fail(`${t.stored.length} bytes, not ${want}`);
+    return new Weight(dtype, shape, storedElements(dtype, t.stored));
+  }
   const raw = t.raw ?? fixedField(t, dtype);
   if (raw) {
     if (raw.length !== want) fail(`${raw.length} bytes, not ${want}`);
-    return { dtype, shape, data: packed ? unpack(dtype, raw, size) : aligned(dtype, raw, size) };
+    if (packed) return { dtype, shape, data: unpack(dtype, raw, size) };
+    const isAligned = raw.byteOffset % dtypes[dtype].bytes === 0;
+    if (!isAligned && want >= largeData) return new Weight(dtype, shape, Elements.stored(inBytes(raw, dtype)));
+    return { dtype, shape, data: aligned(dtype, raw, size) };
   }
   // A varint takes at least one byte, so the field bounds what is allocated.
   const wide = isBig(dtype) || (dtype === "u32" && t.int32s.length === 0);
@@ -120,6 +131,22 @@ function fixedField(t: TensorProto, dtype: DType): Uint8Array | undefined {
 export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
   const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : new Uint8Array(bytes);
   return viewOf(dtype, source.buffer, source.byteOffset, size);
+}
+
+/** Elements that are read from their file when they are needed. */
+function storedElements(dtype: DType, { file, offset, length }: FileRange): Elements {
+  const { bytes } = dtypes[dtype];
+  const elements = (part: Uint8Array): TypedArray => aligned(dtype, part, part.length / bytes);
+  const { parts } = file;
+  return Elements.stored({
+    fetch: async () => elements(await file.read(offset, length)),
+    read: () => elements(file.readSync(offset, length)),
+    parts:
+      parts &&
+      async function* (granule) {
+        for await (const part of parts(offset, length, granule * bytes)) yield elements(part);
+      },
+  });
 }
 
 /** Elements of less than a byte, a stream of bits from the lowest of the first byte on, one to each entry. */

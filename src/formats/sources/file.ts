@@ -1,13 +1,14 @@
 /** Files on disk (Node, Deno, Bun). */
 import { FormatError, InputError } from "../../tensor/errors.ts";
-import { type ByteSource, checkRange, checkSibling } from "../source.ts";
+import { leaveScratch, takeScratch } from "../../tensor/scratch.ts";
+import { type ByteSource, checkRange, checkSibling, type HeldSource } from "../source.ts";
 
-type FileHandle = import("node:fs/promises").FileHandle;
+type Fs = typeof import("node:fs");
 
 // Read by a variable name and with the bundlers' ignore marks, so that builds for browsers don't try to resolve it.
-const nodeFs = "node:fs/promises";
-export const loadFs = (): Promise<typeof import("node:fs/promises")> =>
-  import(/* webpackIgnore: true */ /* @vite-ignore */ nodeFs);
+const nodeFs = "node:fs";
+const load = (): Promise<Fs> => import(/* webpackIgnore: true */ /* @vite-ignore */ nodeFs);
+export const loadFs = async (): Promise<Fs["promises"]> => (await load()).promises;
 
 /** One read call of the operating system takes less than 2 GiB. */
 const maxReadBytes = 1 << 30;
@@ -15,80 +16,123 @@ const maxReadBytes = 1 << 30;
 /** About as many bytes make a part. */
 const partBytes = 1 << 19;
 
+interface Opened {
+  readonly fd: number;
+  close?(): Promise<void>;
+}
+
+/** Files that were held, and nobody reads any more. */
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<() => void>((close) => close());
+
 /**
- * A source over a file on disk. Opened for each read, so there is nothing to close.
+ * A source over a file on disk. Opened for each read, so there is nothing to close; one that is held is closed when nobody
+ * has the source any more.
  * @throws InputError when the file cannot be opened
  */
 export async function fileSource(path: string | URL, name = String(path)): Promise<ByteSource> {
-  const fs = await loadFs();
+  const fs = await load();
   const fail = (cause: unknown): never => {
     const { code, message } = cause as NodeJS.ErrnoException;
     throw new InputError(`${name}: ${code === "ENOENT" ? "there is no such file" : message}`, { cause });
   };
-  const stat = await fs.stat(path).catch(fail);
+  const now = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (e) {
+      return fail(e);
+    }
+  };
+  const stat = await fs.promises.stat(path).catch(fail);
   if (stat.isDirectory()) {
     const { modelFileAmong } = await import("./folder.ts");
-    const files = await fs.readdir(path);
+    const files = await fs.promises.readdir(path);
     const inside = (file: string) =>
       path instanceof URL ? new URL(file, path.href.replace(/\/?$/, "/")) : `${path}/${file}`;
     if (files.includes("onnx"))
-      for (const file of await fs.readdir(inside("onnx")).catch(() => [])) files.push(`onnx/${file}`);
+      for (const file of await fs.promises.readdir(inside("onnx")).catch(() => [])) files.push(`onnx/${file}`);
     return fileSource(inside(modelFileAmong(files, name)));
   }
-  const { size } = stat;
+  const { size, mtimeMs } = stat;
+  const ended = (offset: number): never => {
+    throw new FormatError(`${name}: the file ends at ${offset}, it had ${size} bytes when opened`, { offset });
+  };
+  const read = (fd: number, out: Uint8Array, at: number, position: number): Promise<number> =>
+    new Promise((resolve, reject) => {
+      fs.read(fd, out, at, Math.min(out.length - at, maxReadBytes), position, (e, n) => (e ? reject(e) : resolve(n)));
+    });
   /** Fills `out` with what is at `offset`. */
-  const fill = async (file: FileHandle, out: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> => {
+  const fill = async (fd: number, out: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> => {
     for (let at = 0; at < out.length; ) {
       signal?.throwIfAborted();
-      const { bytesRead } = await file.read(out, at, Math.min(out.length - at, maxReadBytes), offset + at);
-      if (bytesRead === 0)
-        throw new FormatError(`${name}: the file ends at ${offset + at}, it had ${size} bytes when opened`, {
-          offset: offset + at,
-        });
-      at += bytesRead;
+      at += (await read(fd, out, at, offset + at).catch(fail)) || ended(offset + at);
     }
   };
-  // One buffer for the parts of all tensors: engines let garbage outside of their heap grow to many times as much.
-  let spare: Uint8Array | undefined;
-  const source: ByteSource = {
-    size,
-    name,
-    local: true,
-    async sibling(other) {
-      checkSibling(name, other);
-      const own = path instanceof URL ? path.pathname : path;
-      const folder = own.slice(0, Math.max(own.lastIndexOf("/"), own.lastIndexOf("\\")) + 1);
-      return fileSource(path instanceof URL ? new URL(other, path) : folder + other);
-    },
-    async read(offset, length, signal) {
-      checkRange(source, offset, length);
-      const out = new Uint8Array(length);
-      const file = await fs.open(path, "r").catch(fail);
-      try {
-        await fill(file, out, offset, signal);
-      } finally {
-        await file.close();
-      }
-      return out;
-    },
-    async *parts(offset, length, granule, signal) {
-      checkRange(source, offset, length);
-      const step = granule * Math.max(1, Math.floor(partBytes / granule));
-      let buffer = spare;
-      spare = undefined;
-      if (!buffer || buffer.length < step) buffer = new Uint8Array(step);
-      const file = await fs.open(path, "r").catch(fail);
-      try {
-        for (let at = 0; at < length; at += step) {
-          const part = buffer.subarray(0, Math.min(step, length - at));
-          await fill(file, part, offset + at, signal);
-          yield part;
+  const over = (open: (offset: number) => Promise<Opened>): ByteSource => {
+    const source: ByteSource = {
+      size,
+      name,
+      local: true,
+      async sibling(other) {
+        checkSibling(name, other);
+        const own = path instanceof URL ? path.pathname : path;
+        const folder = own.slice(0, Math.max(own.lastIndexOf("/"), own.lastIndexOf("\\")) + 1);
+        return fileSource(path instanceof URL ? new URL(other, path) : folder + other);
+      },
+      async read(offset, length, signal) {
+        checkRange(source, offset, length);
+        const out = new Uint8Array(length);
+        const file = await open(offset);
+        try {
+          await fill(file.fd, out, offset, signal);
+        } finally {
+          await file.close?.();
         }
-      } finally {
-        spare = buffer;
-        await file.close();
-      }
-    },
+        return out;
+      },
+      async *parts(offset, length, granule, signal) {
+        checkRange(source, offset, length);
+        const step = Math.min(length, granule * Math.max(1, Math.floor(partBytes / granule)));
+        const file = await open(offset);
+        const buffer = takeScratch(step);
+        try {
+          for (let at = 0; at < length; at += step) {
+            const part = buffer.subarray(0, Math.min(step, length - at));
+            await fill(file.fd, part, offset + at, signal);
+            yield part;
+          }
+        } finally {
+          leaveScratch(buffer);
+          await file.close?.();
+        }
+      },
+      hold,
+    };
+    return source;
   };
-  return source;
+  const hold = (): HeldSource => {
+    const fd = now(() => fs.openSync(path, "r"));
+    const file: Opened = { fd };
+    forgotten.register(file, () => fs.closeSync(fd));
+    const unchanged = (offset: number): Opened => {
+      const latest = fs.fstatSync(file.fd);
+      if (latest.size < size) ended(latest.size);
+      if (latest.mtimeMs === mtimeMs) return file;
+      throw new FormatError(`${name}: the file was changed before its bytes from ${offset} on were read`, { offset });
+    };
+    unchanged(0);
+    return {
+      ...over(async (offset) => unchanged(offset)),
+      readSync(offset, length) {
+        checkRange({ name, size }, offset, length);
+        const { fd } = unchanged(offset);
+        const out = new Uint8Array(length);
+        for (let at = 0; at < length; ) {
+          const wanted = Math.min(length - at, maxReadBytes);
+          at += now(() => fs.readSync(fd, out, at, wanted, offset + at)) || ended(offset + at);
+        }
+        return out;
+      },
+    };
+  };
+  return over(() => fs.promises.open(path, "r").catch(fail));
 }

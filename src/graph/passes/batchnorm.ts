@@ -5,8 +5,14 @@
  * Legal when everything but x is constant, the convolution has no other reader, and no epilogue yet.
  */
 import { fromF64, toF64 } from "../../tensor/convert.ts";
+import type { DType, TypedArray } from "../../tensor/dtype.ts";
+import { type Shape, sizeOf } from "../../tensor/shape.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
+import { Elements, inBytes, Weight } from "../../tensor/weight.ts";
 import type { Rule } from "./rewrite.ts";
+
+/** Elements from which weights are large. */
+const largeWeight = 1 << 14;
 
 export const foldBatchNorm: Rule = (node, context) => {
   if (node.op.name !== "batchNorm" || node.attrs["training"] || node.inputs[0] === undefined) return undefined;
@@ -26,29 +32,55 @@ export const foldBatchNorm: Rule = (node, context) => {
   const factor = s.map((x, c) => x / Math.sqrt(v[c] + epsilon));
   const weightsId = conv.inputs[1]!;
   const inPlace = context.uses(weightsId) === 1 && context.owns(weightsId);
-  const newWeights = scaled(weights, factor, inPlace ? weights : emptyTensor(weights));
-  const newBias = emptyTensor({ dtype: weights.dtype, shape: [channels] });
+  const newWeights = scaled(weights, factor, inPlace);
   const old = bias ? toF64(bias) : new Float64Array(channels);
-  fromF64(
+  const newBias = rounded(
+    weights.dtype,
+    [channels],
     old.map((x, c) => factor[c] * (x - m[c]) + b[c]),
-    newBias,
   );
   const inputs = [conv.inputs[0], context.addConstant(newWeights), context.addConstant(newBias)];
   return [{ ...conv, inputs, outputs: node.outputs.slice(0, 1) }];
 };
 
-/** The weights with each output channel times its factor. f32 goes without copies in float64: weights are large. */
-function scaled(weights: HostTensor, factor: Float64Array, out: HostTensor): HostTensor {
-  const size = weights.data.length / factor.length;
-  if (weights.dtype === "f32") {
-    const [from, to] = [weights.data as Float32Array, out.data as Float32Array];
-    factor.forEach((f, c) => {
-      for (let i = c * size; i < (c + 1) * size; i++) to[i] = from[i] * f;
-    });
-  } else
-    fromF64(
+/**
+ * The weights with each output channel times its factor. Large ones are left as they are until a device is about to take them:
+ * they would be in memory twice.
+ */
+function scaled(weights: HostTensor, factor: Float64Array, inPlace: boolean): HostTensor {
+  const { dtype, shape } = weights;
+  const count = sizeOf(shape);
+  const size = count / factor.length;
+  if (dtype !== "f32" || (weights instanceof Weight && weights.stored))
+    return rounded(
+      dtype,
+      shape,
       toF64(weights).map((x, i) => x * factor[Math.floor(i / size)]),
-      out,
     );
-  return out;
+  const change = (part: TypedArray, at: number): void => scale(part as Float32Array, at, size, factor);
+  if (weights instanceof Weight && weights.elements.pending)
+    return new Weight(dtype, shape, weights.elements.changed(change));
+  const { data } = weights as { data: Float32Array };
+  if (inPlace || count < largeWeight) {
+    const own = inPlace ? data : data.slice();
+    change(own, 0);
+    return { dtype, shape, data: own };
+  }
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return new Weight(dtype, shape, Elements.stored(inBytes(bytes, dtype)).changed(change));
+}
+
+/** Multiplies elements from number `at` on, each of which belongs to one of the channels of `size`. */
+function scale(elements: Float32Array, at: number, size: number, factor: Float64Array): void {
+  for (let i = 0; i < elements.length; ) {
+    const channel = Math.floor((at + i) / size);
+    const end = Math.min(elements.length, (channel + 1) * size - at);
+    for (const f = factor[channel]; i < end; i++) elements[i] *= f;
+  }
+}
+
+function rounded(dtype: DType, shape: Shape, values: Float64Array): HostTensor {
+  const t = emptyTensor({ dtype, shape });
+  fromF64(values, t);
+  return t;
 }

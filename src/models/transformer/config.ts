@@ -54,7 +54,7 @@ export interface StoredWeight {
   readonly type?: BlockType;
   /** Reads it: an array that the caller owns, or a view of a larger one. */
   read(signal?: AbortSignal): Promise<Weight>;
-  /** Its elements, or the bytes of its blocks, part by part: see `Elements.stored`. */
+  /** Its elements, or the bytes of its blocks, part by part: see `StoredElements`. */
   parts?(granule: number, signal?: AbortSignal): ReturnType<ElementParts>;
 }
 
@@ -84,5 +84,5 @@ export function constantOf(w: Weight | StoredWeight): HostTensor {
   if ("bytes" in w) return { dtype: "u8", shape, data: w.bytes };
   if ("data" in w) return w;
   const read = async () => constantOf(await w.read()).data as TypedArray;
-  return new Constant(type ? "u8" : "f32", shape, Elements.stored(read, w.parts?.bind(w)));
+  return new Constant(type ? "u8" : "f32", shape, Elements.stored({ fetch: read, parts: w.parts?.bind(w) }));
 }

@@ -2,8 +2,9 @@
  * Loads a GGUF file, reads a prompt, goes on from it, and prints bytes: the most that was resident, and of the caches.
  * FILE
  */
+
+import { peakBytes } from "../../../bench/src/peak-bytes.ts";
 import { textGeneration } from "../../../src/tasks/text-generation.ts";
-import { peakBytes } from "./peak-bytes.ts";
 
 const { decoder } = await textGeneration(process.argv[2], { device: "wasm", threads: 1, contextLength: 512 });
 const sequence = decoder.sequence();

@@ -2,8 +2,9 @@
  * Runs a small model and lets go of it, then loads and runs a large one. Prints bytes: the most that was resident above
  * what was after the small one, and what the session holds by its plan. DEVICE SMALL LARGE: paths of ONNX files that take x.
  */
+
+import { peakBytes } from "../../../bench/src/peak-bytes.ts";
 import { load } from "../../../src/load.ts";
-import { peakBytes } from "./peak-bytes.ts";
 
 const [device, small, large] = process.argv.slice(2);
 const x = { dtype: "f32", shape: [1, 3, 224, 224], data: new Float32Array(3 * 224 * 224).fill(0.5) } as const;
