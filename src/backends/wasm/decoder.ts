@@ -4,7 +4,7 @@
  *
  *   kvAppend           memory.copy behind the rows that are there, or f32 rounded to f16
  *   rotaryEmbedding    pairs rotated four at a time, half-split or interleaved
- *   cachedAttention    kernels/cached-attention.ts, divided among threads by heads and tokens
+ *   cachedAttention    kernels/cached-attention.ts, divided among threads by tokens, or by keys where tokens are few
  */
 import { cachedAttention, cachedGeometry } from "../../ops/cached-attention.ts";
 import { kvAppend } from "../../ops/kv-append.ts";
@@ -12,8 +12,14 @@ import { rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
 import { bytesOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import { f32x4, i8x16, i32, type Local, type Operand, v128 } from "./assembler.ts";
-import { attentionScratch, emitCachedAttention, MOST_QUERIES } from "./kernels/cached-attention.ts";
+import { type Expr, f32x4, i8x16, i32, type Local, type Operand, v128 } from "./assembler.ts";
+import {
+  attentionScratch,
+  type CachedAttentionShape,
+  emitCachedAttention,
+  emitMerge,
+  partialLayout,
+} from "./kernels/cached-attention.ts";
 import { multiplyAdd } from "./kernels/gemm-tile.ts";
 import { emitToHalf } from "./kernels/half.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmTarget, wasmKernel } from "./step.ts";
@@ -149,89 +155,101 @@ const attend = (target: WasmTarget) =>
     const { dtype } = k;
     if (q.dtype !== "f32" || (dtype !== "f32" && dtype !== "f16") || g.dim % 4 || g.valueDim % 4) return undefined;
     const { leftWindow = -1, softcap = 0 } = attrs;
+    const { heads, kvHeads, dim, valueDim, scale } = g;
+    const shape: CachedAttentionShape = { heads, kvHeads, dim, valueDim, dtype, scale, softcap };
     const several = areSeveral(positions);
-    // Heads that share keys go together; where they are few, so do tokens that see the same keys but for the last.
-    const together = Math.min(g.group, MOST_QUERIES);
-    const parts = Math.ceil(g.group / together);
-    const most = several || leftWindow >= 0 ? 1 : Math.min(g.tokens, Math.floor(MOST_QUERIES / together));
-    const [kRow, vRow] = [g.kvHeads * g.dim, g.kvHeads * g.valueDim];
-    const [qRow, yRow] = [g.heads * g.dim, g.heads * g.valueDim];
-    const common = {
-      dtype,
-      qRow,
-      yRow,
-      kRow,
-      vRow,
-      dim: g.dim,
-      valueDim: g.valueDim,
-      scale: g.scale,
-      softcap,
-    } as const;
+    const [kRow, vRow] = [dim, valueDim].map((n) => kvHeads * n * bytesOf(dtype));
+    const scratchBytes = attentionScratch(shape);
+    const { bytes: partialBytes } = partialLayout(shape);
+    // Threads take tokens where there are many, or else each a part of the keys of every token.
+    const byTokens = g.tokens >= 4 * target.threads;
+    const partials = byTokens ? target.threads : g.tokens * target.threads;
+    const partialsAt = (e: StepEmitter, index: Operand<"i32">) =>
+      addressOf(addressOf(e.workspace, target.threads, scratchBytes), index, partialBytes);
+    /** Runs the code for a token's sequence, or for one that is in none. */
+    const forToken = (
+      e: StepEmitter,
+      t: Local<"i32">,
+      run: (of: Local<"i32"> | undefined) => void,
+      gap: () => void = () => {},
+    ) => {
+      const of = sequences && e.f.let(i32.load(several ? addressOf(e.inputs[4], t, 4) : e.inputs[4]));
+      if (of) e.f.if(i32.eq(of, -1), gap, () => run(of));
+      else run(undefined);
+    };
+    const outputOf = (e: StepEmitter, t: Local<"i32">) => addressOf(e.outputs[0], t, 4 * heads * valueDim);
+    const merge = (e: StepEmitter, t: Local<"i32">, index: Operand<"i32">, parts: number) =>
+      e.f.call(emitMerge(e, shape), { y: outputOf(e, t), partial: partialsAt(e, index), parts, step: partialBytes });
+    const clear = (e: StepEmitter, t: Local<"i32">) => e.f.memory.fill(outputOf(e, t), 0, 4 * heads * valueDim);
+
     return {
-      workspaceBytes: attentionScratch(g.dim) * target.threads,
+      workspaceBytes: scratchBytes * target.threads + partialBytes * partials,
       work: sizeOf(q.shape) * 256,
       alike: true,
       emit(e) {
         const { f } = e;
-        const [q, , , position, sequence] = e.inputs;
-        const [y] = e.outputs;
-        const scratch = addressOf(e.workspace, e.thread, attentionScratch(g.dim));
-        const chunks = Math.ceil(g.tokens / most);
-        const [unit, t, h, from, first] = f.locals("i32", 5);
-        const call = (heads: number, tokens: number) => {
-          const of = sequences && f.let(i32.load(several ? addressOf(sequence, t, 4) : sequence));
-          const out = f.let(i32.add(i32.add(i32.mul(t, 4 * yRow), i32.mul(h, 4 * g.valueDim)), y));
-          const clear = () => {
-            for (let t = 0; t < tokens; t++) f.memory.fill(i32.add(out, 4 * yRow * t), 0, 4 * heads * g.valueDim);
-          };
-          const run = () => {
-            const [keys, values] = [cacheOf(e, 1, k, of, e.inputs[1]), cacheOf(e, 2, v, of, e.inputs[2])];
-            f.set(first, several ? i32.load(addressOf(position, t, 4)) : i32.add(i32.load(position), t));
-            const end = i32.add(first, tokens);
-            f.if(i32.or(i32.lt_s(first, 0), i32.gt_s(end, keys.rows)), () => f.unreachable());
-            f.set(from, 0);
-            if (leftWindow >= 0) f.if(i32.gt_s(first, leftWindow), () => f.set(from, i32.sub(first, leftWindow)));
-            const shared = f.let(i32.div_u(h, g.group));
-            const row = (at: Operand<"i32">, width: number, dim: number) =>
-              addressOf(addressOf(at, from, width * bytesOf(dtype)), shared, dim * bytesOf(dtype));
-            f.call(emitCachedAttention(e, { ...common, heads, tokens }), {
-              q: i32.add(i32.add(i32.mul(t, 4 * qRow), i32.mul(h, 4 * g.dim)), q),
-              k: row(keys.at, kRow, g.dim),
-              v: row(values.at, vRow, g.valueDim),
-              y: out,
-              n: i32.add(i32.sub(first, from), 1),
-              scratch,
-            });
-          };
-          if (of) f.if(i32.eq(of, -1), clear, run);
-          else run();
+        const [queries, , , position] = e.inputs;
+        const { threads } = e.target;
+        const [t, part, row, from, begin, end] = f.locals("i32", 6);
+        /** The keys of a part of `parts`, a number of fours but for the last. */
+        const attendTo = (of: Local<"i32"> | undefined, index: Operand<"i32">, parts: number) => {
+          const [keys, values] = [cacheOf(e, 1, k, of, e.inputs[1]), cacheOf(e, 2, v, of, e.inputs[2])];
+          f.set(row, several ? i32.load(addressOf(position, t, 4)) : i32.add(i32.load(position), t));
+          f.if(i32.or(i32.lt_s(row, 0), i32.ge_s(row, keys.rows)), () => f.unreachable());
+          f.set(from, 0);
+          if (leftWindow >= 0) f.if(i32.gt_s(row, leftWindow), () => f.set(from, i32.sub(row, leftWindow)));
+          f.set(begin, 0);
+          f.set(end, i32.add(i32.sub(row, from), 1));
+          if (parts > 1) {
+            const count = f.let(end);
+            const bound = (p: Expr<"i32">) => i32.and(i32.div_u(i32.mul(count, p), parts), -4);
+            f.set(begin, bound(part));
+            f.if(i32.lt_u(part, parts - 1), () => f.set(end, bound(i32.add(part, 1))));
+          }
+          f.increment(from, begin);
+          f.call(emitCachedAttention(e, shape), {
+            q: addressOf(queries, t, 4 * heads * dim),
+            k: addressOf(keys.at, from, kRow),
+            v: addressOf(values.at, from, vRow),
+            n: i32.sub(end, begin),
+            partial: partialsAt(e, index),
+            scratch: addressOf(e.workspace, e.thread, scratchBytes),
+          });
         };
-        /** All tokens of the unit, then those of the last chunk. */
-        const callTokens = (heads: number) => {
-          const rest = g.tokens % most;
-          if (!rest) call(heads, most);
-          else
-            f.if(
-              i32.eq(t, g.tokens - rest),
-              () => call(heads, rest),
-              () => call(heads, most),
-            );
-        };
-        // Heads before tokens, so that every thread gets tokens with few and with many keys.
-        const share = e.share(g.kvHeads * parts * chunks);
-        f.forRange(unit, share.from, share.to, 1, () => {
-          f.set(t, i32.mul(i32.rem_u(unit, chunks), most));
-          const part = f.let(i32.div_u(unit, chunks));
-          f.set(h, i32.add(i32.mul(i32.div_u(part, parts), g.group), i32.mul(i32.rem_u(part, parts), together)));
-          const last = g.group - together * (parts - 1);
-          if (last === together) callTokens(together);
-          else
-            f.if(
-              i32.eq(i32.rem_u(part, parts), parts - 1),
-              () => callTokens(last),
-              () => callTokens(together),
-            );
-        });
+        if (byTokens) {
+          const share = e.share(g.tokens, 1, 4 * threads);
+          f.forRange(t, share.from, share.to, 1, () =>
+            forToken(
+              e,
+              t,
+              (of) => {
+                attendTo(of, e.thread, 1);
+                merge(e, t, e.thread, 1);
+              },
+              () => clear(e, t),
+            ),
+          );
+        } else {
+          const share = e.share(threads);
+          f.forRange(part, share.from, share.to, 1, () =>
+            f.forRange(t, 0, g.tokens, 1, () =>
+              forToken(e, t, (of) => attendTo(of, i32.add(i32.mul(t, threads), part), threads)),
+            ),
+          );
+        }
+      },
+      finish(e) {
+        if (byTokens) return;
+        const { threads } = e.target;
+        const t = e.f.local("i32");
+        e.f.forRange(t, 0, g.tokens, 1, () =>
+          forToken(
+            e,
+            t,
+            () => merge(e, t, i32.mul(t, threads), threads),
+            () => clear(e, t),
+          ),
+        );
       },
     };
   });

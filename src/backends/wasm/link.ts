@@ -92,23 +92,27 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
     readonly parts: number;
     readonly wakes: boolean;
     readonly calls: PartCall[];
+    readonly finishes: ((f: FunctionBuilder) => void)[];
   }[] = [];
   laidOut.forEach(({ layout, addresses }, index) => {
     const { step, beside } = steps[index].planned;
     const wakes = layout.work >= wakingWork(options);
     if (!isWasmStep(step)) {
-      linked.push({ index, parts: 0, wakes, calls: [(f) => f.call(host, { step: index })] });
+      linked.push({ index, parts: 0, wakes, finishes: [], calls: [(f) => f.call(host, { step: index })] });
       return;
     }
     const names = addresses.map((_, k) => `address${k}`);
     let code = emitted.get(layout);
     if (!code) emitted.set(layout, (code = emitStep(module, step, { layout, names, options, shared, own })));
-    const { func, parts } = code;
+    const { func, parts, finish } = code;
     const given = Object.fromEntries(names.map((name, k) => [name, addresses[k]]));
     const call: PartCall = (f, thread, part) => f.call(func, { thread, part, ...given });
+    const finishes = finish ? [(f: FunctionBuilder) => f.call(finish, { thread: 0, part: 0, ...given })] : [];
     const before = linked.at(-1);
-    if (beside && parts > 0 && parts === before?.parts) before.calls.push(call);
-    else linked.push({ index, parts, wakes, calls: [call] });
+    if (beside && parts > 0 && parts === before?.parts) {
+      before.calls.push(call);
+      before.finishes.push(...finishes);
+    } else linked.push({ index, parts, wakes, finishes, calls: [call] });
   });
   const callAll =
     (calls: readonly PartCall[]): PartCall =>
@@ -128,10 +132,11 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
           dispatch.serve(f, thread);
           f.return();
         });
-      for (const { index, parts, wakes, calls } of linked)
+      for (const { index, parts, wakes, calls, finishes } of linked)
         f.if(i32.and(i32.le_s(from, index), i32.gt_s(to, index)), () => {
           if (parts > 0 && dispatch) dispatch.share(f, index, parts, wakes, () => f.return());
           else callAll(calls)(f, 0, 0);
+          for (const finish of finishes) finish(f);
         });
       dispatch?.close(f);
     },
@@ -144,6 +149,7 @@ interface LinkedCode {
   readonly func: Func<StepParams, undefined>;
   /** 0: it is not divided. */
   readonly parts: number;
+  readonly finish?: Func<StepParams, undefined>;
 }
 
 type StepParams = { readonly thread: "i32"; readonly part: "i32" } & Readonly<Record<string, "i32">>;
@@ -161,25 +167,28 @@ function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): Linked
   let parts = 0;
   const addresses = Object.fromEntries(names.map((name) => [name, "i32" as const]));
   const params: StepParams = { thread: "i32", part: "i32", ...addresses };
-  const func = module.func({ name: layout.name, params }, (f, { thread, part }) => {
-    f.addressesFrom(2);
-    const share = (total: number, granule = 1, most = threads): Share => {
-      if (threads === 1) return { from: 0, to: total };
-      parts = Math.min(Math.max(most, threads), maxParts);
-      return shareOf(f, part, parts, total, granule);
-    };
-    const state: StepEmitter["state"] = (i, sequence) => {
-      if (!layout.states.has(i)) return undefined;
-      const at = layout.inputs[i];
-      const entry = sequence ? i32.add(i32.mul(sequence, options.stateBytes), at) : at;
-      if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
-      return { at: i32.load(entry), rows: i32.load(entry, 4) };
-    };
-    const { table } = options;
-    const target = { ...options, threads };
-    step.emit({ ...layout, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
-  });
-  return { func, parts };
+  const write = (name: string, emit: (e: StepEmitter) => void) =>
+    module.func({ name, params }, (f, { thread, part }) => {
+      f.addressesFrom(2);
+      const share = (total: number, granule = 1, most = threads): Share => {
+        if (threads === 1) return { from: 0, to: total };
+        parts = Math.min(Math.max(most, threads), maxParts);
+        return shareOf(f, part, parts, total, granule);
+      };
+      const state: StepEmitter["state"] = (i, sequence) => {
+        if (!layout.states.has(i)) return undefined;
+        const at = layout.inputs[i];
+        const entry = sequence ? i32.add(i32.mul(sequence, options.stateBytes), at) : at;
+        if (sequence) f.if(i32.ge_u(sequence, i32.load(options.stateTable)), () => f.unreachable());
+        return { at: i32.load(entry), rows: i32.load(entry, 4) };
+      };
+      const { table } = options;
+      const target = { ...options, threads };
+      emit({ ...layout, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
+    });
+  const func = write(layout.name, (e) => step.emit(e));
+  const finish = step.finish && write(`${layout.name}/finish`, (e) => step.finish!(e));
+  return { func, parts, finish };
 }
 
 /** [from, to) of a part: whole granules dealt out evenly. */

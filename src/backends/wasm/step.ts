@@ -101,6 +101,8 @@ export interface WasmStep extends Step {
    */
   readonly alike?: boolean;
   emit(e: StepEmitter): void;
+  /** What is left when all parts are done, on thread 0. */
+  finish?(e: StepEmitter): void;
 }
 
 /** The backend runs its own steps and, on the same memory, those of the plain backend. */
