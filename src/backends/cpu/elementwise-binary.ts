@@ -4,7 +4,8 @@
  * - `f32`: a loop per operator with the expression inside. A step of 0 or 1 serves vectors, scalars and repeats alike:
  *   the load of a repeated element is from L1, and V8 emits no vector code that it could stand in the way of.
  * - `i64`: the same in elementwise-i64.ts.
- * - `pow/constant`: the usual exponents without a call.
+ * - `pow/f32`: without calls of Math.pow, but for what is not ordinary.
+ * - `pow/constant`: the usual exponents without either.
  */
 import * as ops from "../../ops/binary.ts";
 import { bitwiseAnd, bitwiseOr, bitwiseXor } from "../../ops/bitwise.ts";
@@ -16,8 +17,9 @@ import { type DType, isBig, isFloat, type TypedArray } from "../../tensor/dtype.
 import { sizeOf } from "../../tensor/shape.ts";
 import { type HostStep, hostKernel, type Kernel, type KernelInput, kernel } from "../backend.ts";
 import { binaryI64Kernels } from "./elementwise-i64.ts";
-import { sigmoidF32 } from "./elementwise-math.ts";
+import { powF32, sigmoidF32 } from "./elementwise-math.ts";
 import { forRuns, type RunLoop, type Runs, runsOf } from "./elementwise-runs.ts";
+import { wordView } from "./movement-words.ts";
 
 type Loop<Y = Float32Array> = RunLoop<Float32Array, Y>;
 
@@ -131,10 +133,17 @@ const any = ([op, { float, int32, big }]: readonly [AnyOp, Functions]): Kernel<H
     return { inplace: y.dtype === a.dtype, run: ([p, q], [r]) => combine(runs, p, q, r, f) };
   });
 
+/** Without negative zeros. */
+function wholeRemainder(a: number, b: number): number {
+  const r = b === 0 ? 0 : a % b;
+  return r !== 0 && r < 0 !== b < 0 ? r + b : r;
+}
+
 const remainder = hostKernel(ops.mod, "cpu/mod/any", ([a, b], [y], { fmod = false }) => {
   if (!direct.includes(a.dtype) || b.dtype !== a.dtype || isBig(a.dtype)) return undefined;
   const runs = runsOf(y.shape, a.shape, b.shape);
-  const f = fmod ? (p: number, q: number): number => p % q : ops.flooredRemainder;
+  const whole = !isFloat(a.dtype);
+  const f = fmod ? (p: number, q: number): number => p % q : whole ? wholeRemainder : ops.flooredRemainder;
   return { inplace: true, run: ([p, q], [r]) => combine(runs, p, q, r, f) };
 });
 
@@ -178,6 +187,30 @@ const powConstant = kernel(ops.pow, "cpu/pow/constant", ([x, e], [y]): HostStep 
   return { inplace: true, run: ([a], [b]) => loop(a as Float32Array, b as Float32Array) };
 });
 
+const powers: (runs: Runs, x: Float32Array, bits: Int32Array, e: Float32Array, y: Float32Array) => void = (
+  { steps: [sx, se], starts: [xs, es], length, count },
+  x,
+  bits,
+  e,
+  y,
+) => {
+  for (let r = 0, i = 0; r < count; r++) {
+    let p = xs[r];
+    let q = es[r];
+    for (const end = i + length; i < end; i++, p += sx, q += se) y[i] = powF32(x[p], bits[p], e[q]);
+  }
+};
+
+const powOfF32 = kernel(ops.pow, "cpu/pow/f32", ([x, e], [y]): HostStep | undefined => {
+  if (x.dtype !== "f32" || e.dtype !== "f32") return undefined;
+  const runs = runsOf(y.shape, x.shape, e.shape);
+  const view = wordView();
+  return {
+    inplace: true,
+    run: ([a, b], [r]) => powers(runs, a as Float32Array, view(a) as Int32Array, b as Float32Array, r as Float32Array),
+  };
+});
+
 const powAny = kernel(ops.pow, "cpu/pow/any", ([x, e], [y]): HostStep | undefined => {
   if ((x.dtype !== "f32" && x.dtype !== "f64") || !direct.includes(e.dtype) || isBig(e.dtype)) return undefined;
   const runs = runsOf(y.shape, x.shape, e.shape);
@@ -211,6 +244,7 @@ export const binaryKernels: readonly Kernel<HostStep>[] = [
   comparison(compare.greater, greater),
   comparison(compare.greaterOrEqual, greaterOrEqual),
   powConstant,
+  powOfF32,
   powAny,
   swigluF32,
   ...binaryI64Kernels,

@@ -15,7 +15,7 @@ import type { TypedArray } from "../../tensor/dtype.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, hostKernel, type Kernel, kernel } from "../backend.ts";
 import { unaryI64Kernels } from "./elementwise-i64.ts";
-import { erfF32, expF32, sigmoidF32, tanhF32 } from "./elementwise-math.ts";
+import { cosF32, erfF32, expF32, sigmoidF32, sinF32, tanhF32 } from "./elementwise-math.ts";
 
 type Loop = (x: Float32Array, y: Float32Array) => void;
 /** `a` and `b` are the attributes of the operator, or its constants. */
@@ -46,6 +46,12 @@ const exp: Loop = (x, y) => {
 };
 const erf: Loop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = erfF32(x[i]);
+};
+const sin: Loop = (x, y) => {
+  for (let i = 0; i < y.length; i++) y[i] = sinF32(x[i]);
+};
+const cos: Loop = (x, y) => {
+  for (let i = 0; i < y.length; i++) y[i] = cosF32(x[i]);
 };
 const sigmoid: Loop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = sigmoidF32(x[i]);
@@ -215,6 +221,8 @@ export const unaryKernels: readonly Kernel<HostStep>[] = [
   plain(ops.reciprocal, reciprocal),
   plain(ops.exp, exp),
   plain(ops.erf, erf),
+  plain(ops.sin, sin),
+  plain(ops.cos, cos),
   plain(ops.sigmoid, sigmoid),
   plain(ops.tanh, tanh),
   plain(ops.hardSwish, hardSwish),
