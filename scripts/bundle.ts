@@ -76,7 +76,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     "wasm-core",
     /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
-  ["files", /^formats\/(sources\/file|onnx\/scan)$/],
+  ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],
   ["onnx-core", /^formats\/onnx\/[^/]+$/],
   // The other operators: what doesn't bundle reads all of them for the root entry, and takes its time for each file.
   ["ops-usual", /^ops\/(arg-reduce|bitwise|cumulative|depth-to-space|pad|tile)$/],

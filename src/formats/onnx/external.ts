@@ -1,22 +1,25 @@
 /** Weights in files beside the model: each tensor is one ranged read. Large ones in files on disk are read later. */
-import { dtypes } from "../../tensor/dtype.ts";
+import { type DType, dtypes, type TypedArray } from "../../tensor/dtype.ts";
 import { FormatError, ForwardpassError } from "../../tensor/errors.ts";
+import type { StoredElements } from "../../tensor/weight.ts";
 import { type ByteSource, checkRange, type HeldSource } from "../source.ts";
-import { graphsOf } from "./order.ts";
-import type { GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
-import { dtypeOfOnnx, largeData } from "./tensor-proto.ts";
+import type { TensorProto } from "./proto.ts";
+import { aligned, dtypeOfOnnx, largeData } from "./tensor-proto.ts";
 
 /** Opens a file that the model names, relative to the model's own place. Undefined when there is none. */
 export type OpenExternal = (path: string) => Promise<ByteSource | undefined> | ByteSource | undefined;
 
 /**
- * Reads the data of every tensor that lives in another file, or finds where it is.
+ * Reads the data of tensors that live in other files, or finds where it is.
  * @throws FormatError naming the tensor and the file when it is missing, too short, or outside the model's folder
  */
-export async function readExternal(model: ModelProto, open?: OpenExternal, signal?: AbortSignal): Promise<void> {
+export async function readExternal(
+  tensors: readonly TensorProto[],
+  open?: OpenExternal,
+  signal?: AbortSignal,
+): Promise<void> {
   const sources = new Map<string, ByteSource>();
-  for (const tensor of tensorsOf(model)) {
-    if (!tensor.external) continue;
+  for (const tensor of tensors) {
     signal?.throwIfAborted();
     const path = checkPath(tensor);
     let source = sources.get(path);
@@ -24,12 +27,12 @@ export async function readExternal(model: ModelProto, open?: OpenExternal, signa
       source = await openFile(tensor, path, open);
       sources.set(path, source);
     }
-    const { offset, length, later } = rangeOf(tensor);
+    const { dtype, offset, length, later } = rangeOf(tensor);
     try {
       if (later && source.hold && !isHeld(source)) sources.set(path, (source = source.hold()));
       if (later && isHeld(source)) {
         checkRange(source, offset, length);
-        tensor.stored = { file: source, offset, length };
+        tensor.stored = storedElements(dtype, source, offset, length);
       } else tensor.raw = await source.read(offset, length, signal);
     } catch (cause) {
       if (signal?.aborted) throw cause;
@@ -70,8 +73,24 @@ function checkPath(tensor: TensorProto): string {
   return path;
 }
 
+/** Elements that are read from their file when they are needed. */
+function storedElements(dtype: DType, file: HeldSource, offset: number, length: number): StoredElements {
+  const { bytes } = dtypes[dtype];
+  const elements = (part: Uint8Array): TypedArray => aligned(dtype, part, part.length / bytes);
+  const { parts } = file;
+  return {
+    fetch: async () => elements(await file.read(offset, length)),
+    read: () => elements(file.readSync(offset, length)),
+    parts:
+      parts &&
+      async function* (granule) {
+        for await (const part of parts(offset, length, granule * bytes)) yield elements(part);
+      },
+  };
+}
+
 /** `later`: it is large, and its elements are whole bytes. */
-function rangeOf(tensor: TensorProto): { offset: number; length: number; later: boolean } {
+function rangeOf(tensor: TensorProto): { dtype: DType; offset: number; length: number; later: boolean } {
   const number = (key: string): number | undefined => {
     const text = tensor.external?.get(key);
     if (text === undefined || text === "") return undefined;
@@ -85,26 +104,5 @@ function rangeOf(tensor: TensorProto): { offset: number; length: number; later: 
   const want = Math.ceil((size * bits) / 8);
   const length = number("length") ?? want;
   if (length !== want) fail(tensor, `${dtype}[${tensor.dims}] takes ${want} bytes, external data has ${length}`);
-  return { offset: number("offset") ?? 0, length, later: length >= largeData && bits >= 8 };
-}
-
-function* tensorsOf(model: ModelProto): Generator<TensorProto> {
-  yield* tensorsOfGraph(model.graph);
-  for (const f of model.functions) yield* tensorsOfNodes(f.nodes);
-}
-
-function* tensorsOfGraph(graph: GraphProto): Generator<TensorProto> {
-  yield* graph.initializers;
-  for (const s of graph.sparseInitializers) yield* [s.values, s.indices];
-  yield* tensorsOfNodes(graph.nodes);
-}
-
-function* tensorsOfNodes(nodes: readonly NodeProto[]): Generator<TensorProto> {
-  for (const node of nodes) {
-    for (const a of node.attributes) {
-      if (a.tensor) yield a.tensor;
-      yield* a.tensors;
-    }
-    for (const g of graphsOf(node)) yield* tensorsOfGraph(g);
-  }
+  return { dtype, offset: number("offset") ?? 0, length, later: length >= largeData && bits >= 8 };
 }

@@ -8,10 +8,10 @@ import type { DType } from "../../tensor/dtype.ts";
 import { DTypeError, FormatError, ForwardpassError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { Weight } from "../../tensor/weight.ts";
-import { type OpenExternal, readExternal } from "./external.ts";
+import type { OpenExternal } from "./external.ts";
 import { loweringsFor } from "./lower.ts";
 import { type ImportedGraph, type LoweringTable, type NestedGraph, type OnnxAttribute, OnnxNode } from "./node.ts";
-import { graphsOf, nodeLabel, type Schedule, schedule } from "./order.ts";
+import { graphsOf, nodeLabel, type Schedule, schedule, tensorsOf } from "./order.ts";
 import {
   type AttributeProto,
   type FunctionProto,
@@ -51,7 +51,9 @@ export interface OnnxModel {
  */
 export async function importOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Promise<OnnxModel> {
   const model = readModel(bytes);
-  await readExternal(model, options.loadExternal, options.signal);
+  const external = [...tensorsOf(model)].filter((t) => t.external);
+  if (external.length > 0)
+    await (await import("./external.ts")).readExternal(external, options.loadExternal, options.signal);
   const opset = Object.fromEntries([...model.opsets].map(([domain, version]) => [domain || "ai.onnx", version]));
   return {
     graph: new Importer(model, options.name ?? model.graph.name, await loweringsFor(typesOf(model))).import(),

@@ -1,6 +1,6 @@
 /** Names and order of nodes: who uses what, a valid order, and which results anybody reads. */
 import { FormatError } from "../../tensor/errors.ts";
-import type { GraphProto, NodeProto } from "./proto.ts";
+import type { GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
 
 /** What a node is called in messages. */
 export const nodeLabel = (n: NodeProto): string => n.name || n.outputs.find((o) => o !== "") || n.type;
@@ -98,4 +98,26 @@ function topological(
     throw new FormatError(`onnx: nodes depend on each other in a cycle: ${list}${names.length > 4 ? ", ..." : ""}`);
   }
   return ready;
+}
+
+/** Every tensor of a model, also in nested graphs, attributes and functions. */
+export function* tensorsOf(model: ModelProto): Generator<TensorProto> {
+  yield* tensorsOfGraph(model.graph);
+  for (const f of model.functions) yield* tensorsOfNodes(f.nodes);
+}
+
+function* tensorsOfGraph(graph: GraphProto): Generator<TensorProto> {
+  yield* graph.initializers;
+  for (const s of graph.sparseInitializers) yield* [s.values, s.indices];
+  yield* tensorsOfNodes(graph.nodes);
+}
+
+function* tensorsOfNodes(nodes: readonly NodeProto[]): Generator<TensorProto> {
+  for (const node of nodes) {
+    for (const a of node.attributes) {
+      if (a.tensor) yield a.tensor;
+      yield* a.tensors;
+    }
+    for (const g of graphsOf(node)) yield* tensorsOfGraph(g);
+  }
 }

@@ -3,7 +3,7 @@
  * until `tensorOf` makes it a host tensor.
  */
 import { FormatError } from "../../tensor/errors.ts";
-import type { HeldSource } from "../source.ts";
+import type { StoredElements } from "../../tensor/weight.ts";
 import { WireReader } from "./wire.ts";
 
 export interface ModelProto {
@@ -101,17 +101,10 @@ export interface TensorProto {
   strings: Uint8Array[];
   /** `location`, `offset`, `length` of a tensor that is in another file. */
   external?: Map<string, string>;
-  /** What that is, once it is found, of data that is read later. */
-  stored?: FileRange;
+  /** The same, once it is found, where it is read later. */
+  stored?: StoredElements;
   /** Where the message ends in the file, for messages. */
   offset: number;
-}
-
-/** Bytes of a file. */
-export interface FileRange {
-  readonly file: HeldSource;
-  readonly offset: number;
-  readonly length: number;
 }
 
 export interface SparseTensorProto {

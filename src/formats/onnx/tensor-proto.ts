@@ -4,7 +4,7 @@ import { DTypeError, FormatError } from "../../tensor/errors.ts";
 import { formatType, stridesOf } from "../../tensor/shape.ts";
 import type { HostTensor, HostValue } from "../../tensor/tensor.ts";
 import { Elements, inBytes, Weight } from "../../tensor/weight.ts";
-import { type FileRange, readSparse, readTensor, type SparseTensorProto, type TensorProto } from "./proto.ts";
+import { readSparse, readTensor, type SparseTensorProto, type TensorProto } from "./proto.ts";
 import { decodeUtf8, decodeVarints, WireReader } from "./wire.ts";
 
 /** Bytes from which data is left where it is until somebody needs it. */
@@ -74,10 +74,7 @@ export function tensorOf(t: TensorProto): HostTensor {
   const { bits } = dtypes[dtype];
   const packed = bits < 8;
   const want = Math.ceil((size * bits) / 8);
-  if (t.stored) {
-    if (t.stored.length !== want) fail(`${t.stored.length} bytes, not ${want}`);
-    return new Weight(dtype, shape, storedElements(dtype, t.stored));
-  }
+  if (t.stored) return new Weight(dtype, shape, Elements.stored(t.stored));
   const raw = t.raw ?? fixedField(t, dtype);
   if (raw) {
     if (raw.length !== want) fail(`${raw.length} bytes, not ${want}`);
@@ -131,22 +128,6 @@ function fixedField(t: TensorProto, dtype: DType): Uint8Array | undefined {
 export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
   const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : new Uint8Array(bytes);
   return viewOf(dtype, source.buffer, source.byteOffset, size);
-}
-
-/** Elements that are read from their file when they are needed. */
-function storedElements(dtype: DType, { file, offset, length }: FileRange): Elements {
-  const { bytes } = dtypes[dtype];
-  const elements = (part: Uint8Array): TypedArray => aligned(dtype, part, part.length / bytes);
-  const { parts } = file;
-  return Elements.stored({
-    fetch: async () => elements(await file.read(offset, length)),
-    read: () => elements(file.readSync(offset, length)),
-    parts:
-      parts &&
-      async function* (granule) {
-        for await (const part of parts(offset, length, granule * bytes)) yield elements(part);
-      },
-  });
 }
 
 /** Elements of less than a byte, a stream of bits from the lowest of the first byte on, one to each entry. */
