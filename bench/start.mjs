@@ -55,7 +55,7 @@ async function prepare() {
   const { build } = await import("esbuild");
   await build({
     absWorkingDir: here,
-    entryPoints: ["src/main.ts", "src/fresh.ts", "src/decode-engine.ts"],
+    entryPoints: ["src/main.ts", "src/fresh.ts", "src/decode-engine.ts", "src/lm-engine.ts"],
     outdir: ".cache",
     outExtension: { ".js": ".mjs" },
     bundle: true,

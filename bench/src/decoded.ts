@@ -40,7 +40,7 @@ export async function decodeAndPrefill(
     const start = performance.now();
     const logits = await sequence.feed([next]);
     next = argMax(logits);
-    sequence.recycle(logits);
+    sequence.recycle?.(logits);
     if (i >= warmup || late()) decode.push(performance.now() - start);
   }
   between?.();

@@ -16,6 +16,7 @@ import { decode } from "./workloads/decode.ts";
 import { coldStart, memory } from "./workloads/fresh-processes.ts";
 import { gemm } from "./workloads/gemm.ts";
 import { latency } from "./workloads/latency.ts";
+import { lm } from "./workloads/lm.ts";
 import { models } from "./workloads/models.ts";
 import { recurrent } from "./workloads/recurrent.ts";
 import { size } from "./workloads/size.ts";
@@ -29,6 +30,7 @@ const workloads: readonly Workload[] = [
   models,
   latency,
   decode,
+  lm,
   coldStart,
   memory,
   size,
