@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { f32x4, i32, ModuleBuilder, v128 } from "../../src/backends/wasm/assembler.ts";
+import * as double from "../../src/backends/wasm/kernels/double.ts";
 import * as math from "../../src/backends/wasm/kernels/math.ts";
 
 const CHUNK = 1 << 14;
@@ -67,6 +68,20 @@ const cases: {
     reference: (x) => (Math.abs(x) > 86 ? 0 : Math.exp(-Math.abs(x))),
     bound: (y) => 1 * ulp(y),
     edges: [0, 1, 1, 0],
+  },
+  {
+    name: "sin",
+    fn: double.sin,
+    reference: Math.sin,
+    bound: (y, x) => 1 * ulp(y) + Math.abs(x) * 2 ** -50,
+    edges: [Number.NaN, -0, 0, Number.NaN],
+  },
+  {
+    name: "cos",
+    fn: double.cos,
+    reference: Math.cos,
+    bound: (y, x) => 1 * ulp(y) + Math.abs(x) * 2 ** -50,
+    edges: [Number.NaN, 1, 1, Number.NaN],
   },
   {
     name: "log",

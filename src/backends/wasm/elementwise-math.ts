@@ -1,5 +1,6 @@
 /** Elementwise operators that fewer models have, on the template of elementwise.ts. */
 import * as ops from "../../ops/binary.ts";
+import * as unary from "../../ops/unary.ts";
 import { toF64 } from "../../tensor/convert.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
@@ -12,8 +13,10 @@ import {
   type Elementwise,
   elementwiseStep,
   mapped,
+  unaryKernel,
   wasmName,
 } from "./elementwise.ts";
+import { cos, pow, sin } from "./kernels/double.ts";
 import { constant, sigmoid, type VectorFunction } from "./kernels/math.ts";
 import type { WasmKernels } from "./step.ts";
 
@@ -52,4 +55,7 @@ export const mathKernels: WasmKernels = () => [
       : undefined,
   ),
   powKernel,
+  binaryKernel(ops.pow, "f32", onlyF32(combined("pow", "f32", "f32", pow, false)), true),
+  unaryKernel(unary.sin, () => ["sin", { make: sin }]),
+  unaryKernel(unary.cos, () => ["cos", { make: cos }]),
 ];

@@ -132,7 +132,10 @@ export const mapped = (name: string, { make, short = false }: Unary): Elementwis
   value: (f, [x]) => make(f, x),
 });
 
-const unaryKernel = (op: AnyOp, entry: (attrs: Attrs) => readonly [string, Unary] | undefined): Kernel<WasmStep> =>
+export const unaryKernel = (
+  op: AnyOp,
+  entry: (attrs: Attrs) => readonly [string, Unary] | undefined,
+): Kernel<WasmStep> =>
   kernel(op, wasmName(op, "f32"), ([x], [y], attrs) => {
     const found = x.dtype === "f32" ? entry(attrs as Attrs) : undefined;
     return found && elementwiseStep(mapped(...found), [x], y, true);

@@ -47,7 +47,7 @@ const wide = "add sub mul div mod min max equal less lessOrEqual greater greater
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
   ["f16 bf16", async () => (await import("./halves.ts")).halvesKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
-  ["prelu swiglu pow", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
+  ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
   [wide.replace(/\w+/g, "$&:i64"), async () => (await import("./elementwise-wide.ts")).wideKernels(target)],
   [
     "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
