@@ -163,6 +163,10 @@ export interface Style {
   /** Of weights, caches and logits. */
   dtype?: "f32" | "f16";
   window?: number;
+  /** Scores as cap tanh(score / cap). */
+  softcap?: number;
+  /** Scores that fall with the distance of keys. */
+  alibi?: boolean;
   /** Attention that sees later tokens too. */
   bothWays?: boolean;
   /** Products of 8-bit integers, and normalisation in basic operators. */
@@ -170,7 +174,7 @@ export interface Style {
 }
 
 /** As Optimum exports Llama: everything in basic operators. */
-export function optimumDecoder({ window, bothWays, quantised, dtype = "f32" }: Style = {}): Uint8Array {
+export function optimumDecoder({ window, softcap, alibi, bothWays, quantised, dtype = "f32" }: Style = {}): Uint8Array {
   const w = new Writer("", dtype);
   const times = quantised ? dynamicProduct : product;
   const normal = quantised ? normWrittenOut : norm;
@@ -194,10 +198,15 @@ export function optimumDecoder({ window, bothWays, quantised, dtype = "f32" }: S
     };
     const k = repeated(w, appended("key", rotate(w, project(kvHeads), angles)));
     const v = repeated(w, appended("value", project(kvHeads)));
-    const scores = w.add("Div", [
+    let scores = w.add("Div", [
       w.add("MatMul", [q, w.add("Transpose", [k], { perm: { ints: [0, 1, 3, 2] } })]),
       w.float(Math.sqrt(dim)),
     ]);
+    if (softcap) scores = w.add("Mul", [w.add("Tanh", [w.add("Div", [scores, w.float(softcap)])]), w.float(softcap)]);
+    if (alibi) {
+      const keys = w.add("Range", [w.constant(whole(0)), dimension(w, "attention_mask", 1), w.constant(whole(1))]);
+      scores = w.add("Add", [scores, w.add("Mul", [w.add("Cast", [keys], { to: { int: 1 } }), w.float(0.1)])]);
+    }
     const weights = w.add("Softmax", [bothWays ? scores : w.add("Add", [scores, bias])], { axis: { int: -1 } });
     const joined = w.add("Transpose", [w.add("MatMul", [weights, v])], { perm: { ints: [0, 2, 1, 3] } });
     const attended = times(w, w.add("Reshape", [joined, w.constant(i64(0, 0, width))]), width, width);

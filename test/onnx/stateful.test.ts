@@ -159,17 +159,34 @@ test("prompts of any length find their plans where the decoder was prepared", as
   expect(plans()).toBe(2);
 });
 
+test.each([{ window: 7 }, { window: 40 }, { window: sizes.context }, { softcap: 0.7 }, { softcap: 3, window: 9 }])(
+  "a decoder with %j gives with state what it gives without",
+  async (style) => {
+    const bytes = optimumDecoder(style);
+    const { graph } = await rewritten(bytes);
+    const attends = graph.nodes.find((n) => n.op.name === "cachedAttention")!;
+    // As long as the context it hides nothing.
+    const hides = style.window !== undefined && style.window < sizes.context;
+    expect(attends.attrs["leftWindow"]).toBe(hides ? style.window! - 1 : undefined);
+    expect(attends.attrs["softcap"]).toBe(style.softcap && Math.fround(style.softcap));
+    using model = await open(bytes, await wasm({ threads: 1 }));
+    using original = await asItComes(bytes);
+    const [sequence, growing] = [model.sequence(), original.sequence()];
+    const longer = [...text, ...text, ...text, ...text];
+    for (let at = 0; at < longer.length; at += 6)
+      close(await sequence.feed(longer.slice(at, at + 6)), await growing.feed(longer.slice(at, at + 6)));
+  },
+);
+
 describe("what is not attention to all before is left as it is", () => {
   const reasonFor = async (bytes: Uint8Array): Promise<string> => {
     const found = statefulDecoder((await importOnnx(bytes)).graph, options);
     return "reason" in found ? found.reason : "";
   };
 
-  test("a window, also one that short texts do not show", async () => {
-    expect(await reasonFor(optimumDecoder({ window: 3 }))).toMatch(/by their distance/);
-    expect(await reasonFor(optimumDecoder({ window: 40 }))).toMatch(/by their distance/);
-    // As long as the context it hides nothing.
-    expect(await reasonFor(optimumDecoder({ window: sizes.context }))).toBe("");
+  test("keys that are weighed by their distance", async () => {
+    expect(await reasonFor(optimumDecoder({ alibi: true }))).toMatch(/by their distance/);
+    expect(await reasonFor(optimumDecoder({ window: 2 }))).toMatch(/too short to measure/);
   });
 
   test("tokens that see later ones", async () => {

@@ -18,7 +18,7 @@ describe("small decoders", () => {
     folder = await mkdtemp(join(tmpdir(), "onnx-language-models-"));
     const graphs = {
       optimum: optimumDecoder(),
-      window: optimumDecoder({ window: 5 }),
+      alibi: optimumDecoder({ alibi: true }),
       genai: genaiDecoder(),
       plain: plainDecoder(),
     };
@@ -53,7 +53,7 @@ describe("small decoders", () => {
 
   test("as their graph is, with caches or without, with a note that it is slow", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
-    for (const name of ["window", "plain"]) {
+    for (const name of ["alibi", "plain"]) {
       using model = await textGeneration(at(name), { device: "cpu" });
       expect(warn.mock.lastCall?.[0]).toMatch(
         name === "plain" ? /is slow: .* no past_key_values/ : /is slow: .* by their distance/,

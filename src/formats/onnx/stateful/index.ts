@@ -73,10 +73,13 @@ function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
     );
     const long = probes.at(-1)!.at(-1)!;
     const short = probes.flat().filter((p) => p !== long);
-    const found = regions.map((r): Found => {
-      assertNoWindow(r, long);
-      return { ...r, ...measureAttention(r, short, graph.name) };
-    });
+    const made = new Map<number, Probe>();
+    const after = (past: number): Probe => {
+      const at = { past, tokens: setting.tokens };
+      if (!made.has(past)) made.set(past, new Probe(graph, at, inputsOf(ports, at, probeFrames)));
+      return made.get(past)!;
+    };
+    const found = regions.map((r): Found => ({ ...r, ...measureAttention(r, { short, long, after }, graph.name) }));
     const rewriter = new Rewriter({
       graph,
       ports,
@@ -154,17 +157,4 @@ function inputsOf(
   for (const { port, heads, dim, encoder } of ports.caches)
     inputs.set(port.id, { dtype: port.dtype ?? "f32", shape: [1, heads, encoder ? frames : past, dim] });
   return inputs;
-}
-
-/** A mask that treats keys differently, for the last token, after a past as long as the context. */
-function assertNoWindow({ nodes, keys }: Region, probe: Probe): void {
-  const total = probe.typeOf(keys.id).shape[2];
-  for (const node of nodes)
-    for (const id of node.inputs) {
-      const value = id === undefined ? undefined : probe.valueOf(id);
-      if (value?.shape.at(-1) !== total || total === 1) continue;
-      const first = value.data[0];
-      if (value.data.some((v) => !Object.is(v, first)))
-        throw new Unrecognised(`"${node.name}" masks or weighs keys by their distance`);
-    }
 }

@@ -19,19 +19,45 @@ export type Packing = "apart" | "packed";
 export interface Attention {
   readonly heads: number;
   readonly scale: number;
+  readonly softcap?: number;
+  /** Tokens before it that a token sees. Default: all. */
+  readonly leftWindow?: number;
   readonly queryPacking: Packing;
   readonly resultPacking: Packing;
 }
 
-/** @throws Unrecognised for anything but attention to all that came before */
-export function measureAttention(region: Region, probes: readonly Probe[], graphName: string): Attention {
+export interface Probes {
+  /** With and without a past. */
+  readonly short: readonly Probe[];
+  /** A token after a past as long as the context. */
+  readonly long: Probe;
+  /** With so many tokens before. */
+  after(past: number): Probe;
+}
+
+/** @throws Unrecognised for anything but attention to what came before, all of it or as far as a window goes */
+export function measureAttention(region: Region, given: Probes, graphName: string): Attention {
   const { keys, values } = region;
-  const last = probes.at(-1)!;
+  const leftWindow = windowOf(region, given.long);
+  // Where a window hides something, too.
+  const probes = leftWindow === undefined ? given.short : [...given.short, given.after(leftWindow + 2)];
+  const last = given.short.at(-1)!;
+  const softcap = capOf(region, last);
   const queryPacking = packingOf(last, region.query, keys.dim);
   const heads = sizeOf(last.typeOf(region.query).shape) / (last.setting.tokens * keys.dim);
   const resultPacking = packingOf(last, region.result, values.dim);
-  const scale = scaleOf(region, probes.find((p) => p.setting.tokens === 1 && p.setting.past > 0)!, heads);
-  const found = { heads, scale, queryPacking, resultPacking };
+  const shows = ({ setting: { past, tokens } }: Probe): boolean =>
+    tokens === 1 && past > 0 && past <= (leftWindow ?? Number.POSITIVE_INFINITY);
+  const one = given.short.find(shows);
+  if (!one) throw new Unrecognised(`a window of ${leftWindow} tokens is too short to measure`);
+  const found = {
+    heads,
+    scale: scaleOf(region, one, heads, softcap),
+    softcap,
+    leftWindow,
+    queryPacking,
+    resultPacking,
+  };
   for (const probe of probes) verify(region, probe, found, graphName);
   return found;
 }
@@ -44,8 +70,38 @@ function packingOf(probe: Probe, id: ValueId, dim: number): Packing {
   throw new Unrecognised(`attention reads or gives [${shape}]`);
 }
 
+/**
+ * How many tokens before it a token sees, where a mask hides others from one after a past as long as the context.
+ * @throws Unrecognised where keys are weighed otherwise by their distance
+ */
+function windowOf({ nodes, keys }: Region, probe: Probe): number | undefined {
+  const total = probe.typeOf(keys.id).shape[2];
+  let window: number | undefined;
+  for (const node of nodes)
+    for (const id of node.inputs) {
+      const value = id === undefined ? undefined : probe.valueOf(id);
+      if (value?.shape.at(-1) !== total || total === 1) continue;
+      const data = value.data as readonly unknown[] | Float32Array;
+      const seen = data.findIndex((v: unknown) => !Object.is(v, data[0]));
+      if (seen < 0) continue;
+      const isMask = Array.from(data).every((v, i) => Object.is(v, data[i % total < seen ? 0 : total - 1]));
+      if (!isMask || (window ?? total - 1 - seen) !== total - 1 - seen)
+        throw new Unrecognised(`"${node.name}" masks or weighs keys by their distance`);
+      window = total - 1 - seen;
+    }
+  return window;
+}
+
+/** Of scores that go through cap tanh(score / cap): what they are multiplied by in the end. */
+function capOf({ nodes }: Region, probe: Probe): number | undefined {
+  const tanh = nodes.find((n) => n.op.name === "tanh")?.outputs[0];
+  const product = nodes.find((n) => n.op.name === "mul" && tanh !== undefined && n.inputs.includes(tanh));
+  const cap = product && probe.valueOf(product.inputs.find((id) => id !== tanh)!);
+  return cap?.data.length === 1 ? toF64(cap)[0] : undefined;
+}
+
 /** One key of which each element is 1/dim, others zero: its share of the weights tells the scale of its score. */
-function scaleOf(region: Region, probe: Probe, heads: number): number {
+function scaleOf(region: Region, probe: Probe, heads: number, cap: number | undefined): number {
   const { keys } = region;
   const total = probe.typeOf(keys.id).shape[2];
   const standsOut = (cache: Cache, x: number): HostTensor =>
@@ -59,7 +115,8 @@ function scaleOf(region: Region, probe: Probe, heads: number): number {
       standsOut(region.values, 1),
     );
     const share = toF64(y)[0];
-    const scale = Math.log((share * (total - 1)) / (1 - share)) / score;
+    const measured = Math.log((share * (total - 1)) / (1 - share));
+    const scale = (cap ? cap * Math.atanh(measured / cap) : measured) / score;
     if (!(share < 0.99)) continue;
     const usual = [1 / Math.sqrt(keys.dim), 1].find((s) => Math.abs(scale / s - 1) < (isHalf(y.dtype) ? 2e-2 : 1e-4));
     return usual ?? scale;
@@ -88,7 +145,8 @@ function verify(region: Region, probe: Probe, found: Attention, name: string): v
     shape: packed ? [1, tokens, found.heads * values.dim] : [1, found.heads, tokens, values.dim],
   });
   const offset: HostTensor = { dtype: "i32", shape: [1], data: Int32Array.of(past) };
-  const attrs = { heads: found.heads, kvHeads: keys.heads, scale: found.scale, causal: !keys.encoder };
+  const { heads, scale, softcap, leftWindow } = found;
+  const attrs = { heads, kvHeads: keys.heads, scale, softcap, leftWindow, causal: !keys.encoder };
   attention.op.reference!(
     [head(q, found.queryPacking), wide(k), wide(v), undefined, undefined, keys.encoder ? undefined : offset],
     attrs,

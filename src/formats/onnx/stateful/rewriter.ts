@@ -190,10 +190,10 @@ export class Rewriter {
   }
 
   private attend(r: Found): SymbolicValue {
-    const { heads, scale, keys, values } = r;
+    const { heads, scale, softcap, leftWindow, keys, values } = r;
     const at = keys.encoder ? (this.lastFrame ??= this.g.input("lastFrame", "i32", [1])) : this.position;
     const q = r.queryPacking === "packed" ? this.now(r.query) : this.packed(r.query, heads, keys.dim);
-    const attrs = { heads, kvHeads: keys.heads, scale };
+    const attrs = { heads, kvHeads: keys.heads, scale, softcap, leftWindow };
     const y = cachedAttention(q, this.filled(keys), this.filled(values), at, this.sequence, attrs);
     if (r.resultPacking === "packed") return y;
     const apart = transpose(reshape(y, [1, -1, heads, values.dim]), splitHeads);
