@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { f32x4, i32, ModuleBuilder, v128 } from "../../src/backends/wasm/assembler.ts";
+import { wasmFeatures } from "../../src/backends/wasm/features.ts";
 import * as double from "../../src/backends/wasm/kernels/double.ts";
+import { gateSigmoid, gateTanh } from "../../src/backends/wasm/kernels/gates.ts";
 import * as math from "../../src/backends/wasm/kernels/math.ts";
 
 const CHUNK = 1 << 14;
@@ -123,6 +125,26 @@ const cases: {
     edges: [-1, -0, 0, 6],
   },
 ];
+
+for (const fma of wasmFeatures().relaxedSimd ? [false, true] : [false]) {
+  const variant = fma ? ", relaxed" : "";
+  cases.push(
+    {
+      name: `gateTanh${variant}`,
+      fn: gateTanh(fma),
+      reference: Math.tanh,
+      bound: (y) => 2 ** -21 * Math.abs(y) + 2 ** -149,
+      edges: [-1, -0, 0, 1],
+    },
+    {
+      name: `gateSigmoid${variant}`,
+      fn: gateSigmoid(fma),
+      reference: sigmoid,
+      bound: () => 2 ** -22,
+      edges: [0, 0.5, 0.5, 1],
+    },
+  );
+}
 
 describe("vector math", () => {
   for (const { name, fn, reference, bound, edges } of cases) {

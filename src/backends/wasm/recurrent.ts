@@ -14,10 +14,11 @@ import {
 import { rnn } from "../../ops/rnn.ts";
 import type { Kernel, KernelInput, Prepack } from "../backend.ts";
 import { packB, packedLength } from "./kernels/gemm-pack.ts";
+import { emitGemv } from "./kernels/gemv.ts";
 import { gruStages } from "./kernels/gru-cell.ts";
 import { lstmStages } from "./kernels/lstm-cell.ts";
 import { type CellForm, hasCellActivation, type Stage } from "./kernels/recurrent-cell.ts";
-import { emitLoop, type Layer, loopLayout, type Sided } from "./kernels/recurrent-loop.ts";
+import { emitLoop, type Layer, loopLayout, type Product, type Sided } from "./kernels/recurrent-loop.ts";
 import { rnnStages } from "./kernels/rnn-cell.ts";
 import { gemmFunction } from "./matmul.ts";
 import { allF32 } from "./norm.ts";
@@ -92,6 +93,17 @@ function activationsOf({ activations }: RecurrentAttrs, defaults: readonly CellA
   return same && first.every(hasCellActivation) ? first : undefined;
 }
 
+/** A product, with bias or without. @param oneRow m is always 1 */
+function productOf(e: StepEmitter, bias: boolean, oneRow: boolean): Product {
+  if (!oneRow) {
+    const fn = gemmFunction(e, { bias: bias ? "column" : "none", residual: false });
+    return (args) => e.f.call(fn, { ...args, residual: 0, ldr: 0 });
+  }
+  const name = `gemv${bias ? "/bias" : ""}`;
+  const fn = e.shared(name, (m) => emitGemv(m, name, e.target.features.relaxedSimd, bias));
+  return (args) => e.f.call(fn, args);
+}
+
 /** Multiply-adds that a gate takes. */
 const gateWork = 20;
 
@@ -134,8 +146,8 @@ function recurrentKernel<O extends AnyOp>(
         const biasSide: Sided = { at: biasAt, step: 4 * n * (gates + (splitsBias ? 1 : 0)) };
         const parts = {
           stages: cell.stages(e, { n, activations, clip }),
-          fromInput: gemmFunction(e, { bias: bias ? "column" : "none", residual: false }, oneRow && seq === 1),
-          fromState: gemmFunction(e, { bias: "none", residual: false }, oneRow),
+          fromInput: productOf(e, bias !== undefined, oneRow && seq === 1),
+          fromState: productOf(e, false, oneRow),
           w: { at: wAt, step: 4 * packedLength(input, gates * n) },
           r: groups.map((_, i) => ({ at: rAt + before(i), step: stateBytes })),
           bias: biasSide,

@@ -8,7 +8,7 @@ const { add, mul, sub } = f32x4;
 
 /** Gates in the order update, reset, hidden. */
 export function gruStages(
-  e: Pick<StepEmitter, "shared">,
+  e: Pick<StepEmitter, "shared" | "target">,
   form: Omit<CellForm, "kind">,
   { linearBeforeReset = false }: GruAttrs,
   bias: boolean,

@@ -8,7 +8,7 @@ const { add, mul, sub } = f32x4;
 
 /** `kept` is the cell's state, `constants` are peepholes. Gates in the order input, output, forget, cell. */
 export function lstmStages(
-  e: Pick<StepEmitter, "shared">,
+  e: Pick<StepEmitter, "shared" | "target">,
   form: Omit<CellForm, "kind">,
   { inputForget = false }: LstmAttrs,
   peepholes: boolean,

@@ -4,6 +4,7 @@ import type { CellActivation } from "../../../ops/recurrent.ts";
 import { type Expr, type Func, type FunctionBuilder, f32x4, i32, type Local, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 import { activationKey, activationVector, hasActivation } from "./activations.ts";
+import { gateSigmoid, gateTanh } from "./gates.ts";
 import { clip, type VectorFunction } from "./math.ts";
 import { storeUpTo } from "./vector.ts";
 
@@ -53,11 +54,16 @@ export interface Units {
 
 /** A function that does to all units of a row what `body` does to four. Made once for each form. */
 export function cellFunction(
-  e: Pick<StepEmitter, "shared">,
+  e: Pick<StepEmitter, "shared" | "target">,
   { n, activations, clip: bound, kind }: CellForm,
   body: (units: Units) => void,
 ): CellFunction {
-  const functions = activations.map((a) => activationVector(a as Activation).make);
+  const fma = e.target.features.relaxedSimd;
+  const gates: Partial<Record<CellActivation["kind"], VectorFunction>> = {
+    tanh: gateTanh(fma),
+    sigmoid: gateSigmoid(fma),
+  };
+  const functions = activations.map((a) => gates[a.kind] ?? activationVector(a as Activation).make);
   const keys = activations.map((a) => activationKey(a as Activation));
   const limit: VectorFunction = bound === undefined ? (_, x) => x : clip(-bound, bound);
   const name = `${kind}/${n}/${keys}/${bound ?? ""}`;
