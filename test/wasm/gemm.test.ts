@@ -4,6 +4,7 @@ import { f32x4, ModuleBuilder, v128 } from "../../src/backends/wasm/assembler.ts
 import { wasmFeatures } from "../../src/backends/wasm/features.ts";
 import { emitGemm, type GemmOptions, gemmWorkspaceBytes } from "../../src/backends/wasm/kernels/gemm.ts";
 import { emitPackB, packB, packedLength } from "../../src/backends/wasm/kernels/gemm-pack.ts";
+import { emitStream, STREAM_ROWS } from "../../src/backends/wasm/kernels/gemm-stream.ts";
 
 const CANARY = 12345;
 const random = (length: number, seed: number) => {
@@ -112,6 +113,37 @@ for (const fma of fmaChoices) {
         }
       }
     }
+
+    it("few rows, with B as it lies", () => {
+      const { memory, run } = instantiate((m) => emitStream(m, { name: "run", fma, export: true }));
+      const columns = fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1000, max: 2100 }));
+      fc.assert(
+        fc.property(
+          fc.integer({ min: 1, max: STREAM_ROWS }),
+          columns,
+          fc.integer({ min: 0, max: 18 }),
+          fc.nat(3),
+          fc.nat(),
+          (m, n, k, pad, seed) => {
+            const a = random(m * (k + pad), seed);
+            const b = random(k * (n + pad), seed + 1);
+            const c = new Float32Array(m * (n + pad)).fill(CANARY);
+            const { address, view } = layout(memory, [a, b, c]);
+            run(address[0], 4 * (k + pad), address[1], 4 * (n + pad), address[2], 4 * (n + pad), m, n, k);
+            for (let i = 0; i < m; i++)
+              for (let j = 0; j < n + pad; j++) {
+                let sum = 0;
+                for (let q = 0; q < k; q++) sum += a[i * (k + pad) + q] * b[q * (n + pad) + j];
+                const got = view[2][i * (n + pad) + j];
+                if (j >= n ? got !== CANARY : !(Math.abs(got - sum) <= (k + 3) * 2 ** -23))
+                  throw new Error(`C[${i},${j}] = ${got}, expected ${j >= n ? CANARY : sum}`);
+              }
+            expect(untouched(memory, view)).toBe(true);
+          },
+        ),
+        { numRuns: 100 },
+      );
+    });
 
     it("does not hide NaN and infinities behind the padding", () => {
       const { memory, run } = instantiate((m) => emitGemm(m, { name: "run", fma, export: true }));

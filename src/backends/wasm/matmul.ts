@@ -4,6 +4,8 @@
  *   packed   B is constant: its panels are made at compile. Batches of A are more rows.
  *   dynamic  B is made by the model (attention): each thread packs the columns or the batches that it works on. An A that
  *            is scaled is copied first, matrix by matrix.
+ *
+ * Few rows times such a B: matmul-stream.ts.
  */
 import type { Activation } from "../../ops/activation.ts";
 import { type GemmAttrs, gemm } from "../../ops/gemm.ts";
@@ -210,17 +212,28 @@ function dynamicStep(target: WasmTarget, form: Form, g: MatmulGeometry, layout: 
           workspace,
         });
       };
-      if (batches === 1) {
-        const { from, to } = e.share(n, PANEL_COLUMNS);
-        if (typeof from === "number") product(0, from, (to as number) - from);
-        else f.if(i32.lt_s(from, to), () => product(0, from, i32.sub(to, from)));
-        return;
-      }
-      const { from, to } = e.share(batches, 1, partsOf(batches, 1, target));
-      const batch = f.local("i32");
-      f.forRange(batch, from, to, 1, () => product(batch, 0, n));
+      forShares(e, batches, n, product);
     },
   };
+}
+
+/** Calls `product` for a batch and some of its columns: one batch is divided by columns, several are dealt out. */
+export function forShares(
+  e: StepEmitter,
+  batches: number,
+  n: number,
+  product: (batch: Operand<"i32">, from: Operand<"i32">, count: Operand<"i32">) => void,
+): void {
+  const { f } = e;
+  if (batches === 1) {
+    const { from, to } = e.share(n, PANEL_COLUMNS);
+    if (typeof from === "number") product(0, from, (to as number) - from);
+    else f.if(i32.lt_s(from, to), () => product(0, from, i32.sub(to, from)));
+    return;
+  }
+  const { from, to } = e.share(batches, 1, partsOf(batches, 1, e.target));
+  const batch = f.local("i32");
+  f.forRange(batch, from, to, 1, () => product(batch, 0, n));
 }
 
 /** Matrices from one batch to the next if that is the same everywhere: 1 for dense batches, 0 for a repeated matrix. */
@@ -235,7 +248,7 @@ function uniformStep(batch: readonly number[], strides: readonly number[]): numb
 }
 
 /** Which matrix of an operand a batch takes. */
-function matrixOf(
+export function matrixOf(
   f: FunctionBuilder,
   batch: Operand<"i32">,
   dims: readonly number[],
@@ -276,7 +289,7 @@ function copyFunction(e: StepEmitter, { transposeA, alpha }: Layout): Func<typeo
   );
 }
 
-const isF32 = (...types: (TensorType | undefined)[]): boolean => types.every((t) => !t || t.dtype === "f32");
+export const isF32 = (...types: (TensorType | undefined)[]): boolean => types.every((t) => !t || t.dtype === "f32");
 
 function planProduct(
   target: WasmTarget,
