@@ -51,8 +51,8 @@ export function effortOf(options: { quick?: boolean; turns?: string }, hasty = q
   return { ...thorough, rounds, budget: (thorough.budget * rounds) / thorough.rounds };
 }
 
-/** Milliseconds: threads of other engines spin for a while after their call. */
-const settle = 6;
+/** Milliseconds: threads of other engines spin for a while after their call, onnxruntime-web's for 16. */
+const settle = 20;
 const tolerance = 1e-3;
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
