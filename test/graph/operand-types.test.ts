@@ -34,3 +34,16 @@ test("kernels for i64 are loaded and chosen", async () => {
   expect([...(y.data as BigInt64Array)]).toEqual([-(2n ** 63n), 3n]);
   expect(session.explain().map((s) => s.kernel)).toEqual(["wasm/add/i64", "wasm/where/i64"]);
 });
+
+test("what is loaded for i64 does not stand in for kernels of other dtypes", async () => {
+  const device = wasm({ threads: 1 });
+  const kernels = async (dtype: "i64" | "f32", data: BigInt64Array | Float32Array) => {
+    const remainder = graph(({ input }) => ({ y: mod(input("a", dtype, [2]), input("b", dtype, [2])) }));
+    using session = await compile(remainder, { device });
+    const t = { dtype, shape: [2], data };
+    await session.run({ a: t, b: t });
+    return session.explain().map((s) => s.kernel);
+  };
+  expect(await kernels("i64", BigInt64Array.of(5n, -3n))).toEqual(["wasm/mod/i64"]);
+  expect(await kernels("f32", Float32Array.of(5, -3))).toEqual(["cpu/mod/any"]);
+});

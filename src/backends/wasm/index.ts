@@ -103,7 +103,7 @@ let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
 let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "lstm", "gru", "rnn"]);
+const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "mod", "lstm", "gru", "rnn"]);
 
 /** Done while planning, without a kernel. */
 const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);
