@@ -1,9 +1,56 @@
 /** A Llama in a GGUF file with random weights: the shape of SmolLM-135M with the vocabulary of Llama 2, untied. */
-import { type GgufType, type GgufValue, quantize, writeGguf } from "../../src/formats/gguf/index.ts";
-import { llama } from "./llama-shape.ts";
+import {
+  type GgufType,
+  type GgufValue,
+  type QuantizableType,
+  quantize,
+  writeGguf,
+} from "../../src/formats/gguf/index.ts";
+import { type LlamaShape, llama } from "./llama-shape.ts";
 import { randomNumbers } from "./onnx-writer.ts";
 
-export type LlamaType = "F32" | "Q8_0" | "Q4_0";
+/** Q4_K: with matrices in Q6_K as in llama.cpp's mixture Q4_K_M. */
+export type LlamaType = "F32" | "Q8_0" | "Q4_0" | "Q4_K";
+
+export interface Matrix {
+  readonly name: string;
+  readonly type: QuantizableType;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** All matrices of the model. */
+export function llamaMatrices(type: LlamaType, shape: LlamaShape): Matrix[] {
+  const { width, layers, heads, kvHeads, hidden, vocabulary } = shape;
+  const kvWidth = (width / heads) * kvHeads;
+  const better = type === "Q4_K" ? "Q6_K" : type;
+  const matrix = (name: string, rows: number, columns: number, as: QuantizableType = type): Matrix => ({
+    name,
+    type: as,
+    rows,
+    columns,
+  });
+  const layer = (n: number): Matrix[] => {
+    // The first and the last eighth of the layers, and every third of the others.
+    const eighth = Math.floor(layers / 8);
+    const some = n < eighth || n >= layers - eighth || (n - eighth) % 3 === 2 ? better : type;
+    const part = (name: string): string => `blk.${n}.${name}`;
+    return [
+      matrix(part("attn_q"), width, width),
+      matrix(part("attn_k"), kvWidth, width),
+      matrix(part("attn_v"), kvWidth, width, some),
+      matrix(part("attn_output"), width, width),
+      matrix(part("ffn_gate"), hidden, width),
+      matrix(part("ffn_up"), hidden, width),
+      matrix(part("ffn_down"), width, hidden, some),
+    ];
+  };
+  return [
+    matrix("token_embd", vocabulary, width),
+    ...Array.from({ length: layers }, (_, n) => layer(n)).flat(),
+    matrix("output", vocabulary, width, better),
+  ];
+}
 
 /** Pieces of SentencePiece's kind: control tokens, bytes, and made-up words. */
 function vocabulary(): [string, GgufValue][] {
@@ -24,35 +71,20 @@ function vocabulary(): [string, GgufValue][] {
 }
 
 /** The file's bytes: matrices of the type, norms in f32. */
-export function llamaGguf(type: LlamaType): Uint8Array {
-  const { width, layers, heads, kvHeads, hidden, vocabulary: words, context } = llama;
+export function llamaGguf(type: LlamaType, shape: LlamaShape = llama): Uint8Array {
+  const { width, layers, heads, kvHeads, hidden, context } = shape;
   const next = randomNumbers(1);
   const tensors = new Map<string, { type: GgufType; shape: number[]; bytes: Uint8Array }>();
-  const matrix = (name: string, rows: number, columns: number): void => {
+  for (const { name, type: as, rows, columns } of llamaMatrices(type, shape)) {
     const scale = Math.sqrt(3 / columns);
     const values = Float32Array.from({ length: rows * columns }, () => next() * scale);
-    tensors.set(`${name}.weight`, { type, shape: [rows, columns], bytes: quantize(type, values) });
-  };
-  const norm = (name: string): void => {
+    tensors.set(`${name}.weight`, { type: as, shape: [rows, columns], bytes: quantize(as, values) });
+  }
+  const norms = Array.from({ length: layers }, (_, n) => [`blk.${n}.attn_norm`, `blk.${n}.ffn_norm`]).flat();
+  for (const name of [...norms, "output_norm"]) {
     const bytes = quantize("F32", new Float32Array(width).fill(1));
     tensors.set(`${name}.weight`, { type: "F32", shape: [width], bytes });
-  };
-  const kvWidth = (width / heads) * kvHeads;
-  matrix("token_embd", words, width);
-  for (let n = 0; n < layers; n++) {
-    const part = (name: string): string => `blk.${n}.${name}`;
-    norm(part("attn_norm"));
-    matrix(part("attn_q"), width, width);
-    matrix(part("attn_k"), kvWidth, width);
-    matrix(part("attn_v"), kvWidth, width);
-    matrix(part("attn_output"), width, width);
-    norm(part("ffn_norm"));
-    matrix(part("ffn_gate"), hidden, width);
-    matrix(part("ffn_up"), hidden, width);
-    matrix(part("ffn_down"), width, hidden);
   }
-  norm("output_norm");
-  matrix("output", words, width);
   const metadata = new Map<string, GgufValue>([
     ["general.architecture", "llama"],
     ["general.name", "random"],
