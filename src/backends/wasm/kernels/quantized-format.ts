@@ -156,17 +156,9 @@ export const factorAt = (r: Reader, offset: number, power = 0): V =>
 
 // ---- packing ---------------------------------------------------------------------------------------------------------
 
-/** `count` words of a row into a plane, whose vectors may be apart. */
-export function putWords(
-  src: Uint8Array,
-  at: number,
-  count: number,
-  dst: Uint8Array,
-  to: number,
-  row: number,
-  step = 4 * GROUP,
-): void {
-  for (let i = 0, s = at, d = to + 4 * row; i < count; i++, s += 4, d += step) {
+/** `count` words of a row into a plane. */
+export function putWords(src: Uint8Array, at: number, count: number, dst: Uint8Array, to: number, row: number): void {
+  for (let i = 0, s = at, d = to + 4 * row; i < count; i++, s += 4, d += 4 * GROUP) {
     dst[d] = src[s];
     dst[d + 1] = src[s + 1];
     dst[d + 2] = src[s + 2];

@@ -115,8 +115,9 @@ const signedPairs = (offset: number) => (j: number) => {
 const pairAt = (j: number, row: number): number => 2 * GROUP * (j >> 1) + 2 * row + (j & 1);
 
 /**
- * d, 16 signed scales, and for each step two vectors of lower nibbles and one of upper two bits: read from one place
- * after the other, they come from memory as fast as from a cache (18 10^9 weights a second, and 12 from three planes).
+ * d, 16 signed scales, then for each step three vectors, one after the other as they are read: codes of three quarters, and
+ * in the upper bits of their bytes the fourth's. That is a third less to do than with the file's nibbles and pairs of bits,
+ * and what is read in the order of memory comes from there nearly as fast as from a cache.
  */
 const q6Scales = factorBytes;
 const q6Codes = q6Scales + 16 * GROUP;
@@ -130,20 +131,23 @@ const q6_k: Format = {
   d: (r) => factorAt(r, 0),
   segments: quarters(signedPairs(q6Scales), (r, h, w) => {
     const { f } = r;
-    const [low0, low1, upper] = range(3, (i) => f.let(load(r, q6Codes + q6Step * (8 * h + w), i)));
-    return range(4, (q) => () => {
-      const raw = q & 1 ? low1 : low0;
-      return v128.or(q < 2 ? low(f, raw) : high(f, raw), maskBytes(f, shift(upper, 4 - 2 * q), 48));
-    });
+    const three = range(3, (i) => f.let(load(r, q6Codes + q6Step * (8 * h + w), i)));
+    const [a, b, c] = three.map((v, i) => () => maskBytes(f, shift(v, 2 * i - 6), 3 << (2 * i)));
+    return [...three.map((v) => () => maskBytes(f, v, 63)), () => v128.or(v128.or(a(), b()), c())];
   }),
   pack(src, at, dst, to, row) {
     putF16(src, at + 208, dst, to, row);
     for (let j = 0; j < 16; j++) dst[to + q6Scales + pairAt(j, row)] = src[at + 192 + j];
-    for (const h of [0, 1]) {
-      const codes = to + q6Codes + 8 * q6Step * h;
-      for (const p of [0, 1]) putWords(src, at + 64 * h + 32 * p, 8, dst, codes + 4 * GROUP * p, row, q6Step);
-      putWords(src, at + 128 + 32 * h, 8, dst, codes + 8 * GROUP, row, q6Step);
-    }
+    for (let h = 0; h < 2; h++)
+      for (let l = 0; l < 32; l++) {
+        const [low0, low1] = [src[at + 64 * h + l], src[at + 64 * h + 32 + l]];
+        const upper = src[at + 128 + 32 * h + l];
+        const fourth = (low1 >> 4) | ((upper >> 6) << 4);
+        const d = to + q6Codes + q6Step * (8 * h + (l >> 2)) + 4 * row + (l & 3);
+        dst[d] = (low0 & 15) | ((upper & 3) << 4) | ((fourth & 3) << 6);
+        dst[d + 4 * GROUP] = (low1 & 15) | ((upper & 12) << 2) | ((fourth & 12) << 4);
+        dst[d + 8 * GROUP] = (low0 >> 4) | (upper & 48) | ((fourth & 48) << 2);
+      }
   },
 };
 
