@@ -87,7 +87,7 @@ describe.each(["llama 2", "llama 3", "gemma3", "qwen2"])("%s", (name) => {
     decoder.dispose();
   });
 
-  test.each([2, 3])("on %i threads logits are those of one", async (threads) => {
+  test.each([2, 3])("on %i threads logits are those of one, but for sums over runs of keys", async (threads) => {
     const { config, weights } = build(variants[name]);
     const { backend, dispose } = await withWorkers({ threads, parallelWork: 1 });
     const [many, one] = [
@@ -95,7 +95,12 @@ describe.each(["llama 2", "llama 3", "gemma3", "qwen2"])("%s", (name) => {
       await Decoder.open(config, weights, wasm({ threads: 1 })),
     ];
     const [a, b] = [many.sequence(), one.sequence()];
-    for (const n of [5, 1, 1, 1]) expect(await a.feed(text(n))).toEqual(await b.feed(text(n)));
+    for (const n of [5, 1, 1, 1]) {
+      const [got, want] = [await a.feed(text(n)), await b.feed(text(n))];
+      expect(Math.max(...got.map((v, i) => Math.abs(v - want[i])))).toBeLessThan(
+        1e-5 * Math.max(...want.map(Math.abs)),
+      );
+    }
     many.dispose();
     one.dispose();
     dispose();
