@@ -196,6 +196,16 @@ describe("what is not attention to all before is left as it is", () => {
     expect((await rewritten(mergedDecoder())).severalTokens).toBe(false);
   });
 
+  test("inputs that decoders of text do not have, as those of T5", async () => {
+    const { graph } = await importOnnx(optimumDecoder());
+    const port = { name: "encoder_attention_mask", id: graph.valueCount, dtype: "i64", shape: [1, 7] } as const;
+    const found = statefulDecoder(
+      { ...graph, inputs: [...graph.inputs, port], valueCount: graph.valueCount + 1 },
+      options,
+    );
+    expect("reason" in found && found.reason).toBe('it has an input "encoder_attention_mask"');
+  });
+
   test("a graph without caches", async () => {
     expect(await reasonFor(plainDecoder())).toBe("it has no past_key_values");
   });

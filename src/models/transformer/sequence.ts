@@ -12,6 +12,7 @@ import { decoder, type KvCache } from "./decoder.ts";
  * GPU runs of few tokens take as long as those of more.
  */
 const chunkSizes = { host: [128, 8, 1], gpu: [128, 32, 8, 1] } as const;
+const isHost = ({ device }: Session): boolean => device.name === "cpu" || device.name === "wasm";
 /** The least number of tokens that a run is filled up to. */
 const leastFilled = 8;
 /** Tokens of one run where any number is taken as it is. */
@@ -83,14 +84,15 @@ export class Decoder {
   }
 
   /**
-   * Runs one token, so that what is missing shows; disposes of itself then. Plans are there afterwards for prompts of any length
-   * that are no longer than a few runs.
+   * Runs one token, so that what is missing shows; disposes of itself then. On the CPU plans are there afterwards for prompts
+   * of any length that are no longer than a few runs.
    */
   async prepare(): Promise<void> {
     try {
       const sequence = this.sequence();
       // The larger one first: programs are linked anew when what they work in grows.
-      if (this.runSizes === "few" && this.config.contextLength >= leastFilled) await sequence.plan(leastFilled);
+      if (this.runSizes === "few" && isHost(this.session) && this.config.contextLength >= leastFilled)
+        await sequence.plan(leastFilled);
       await sequence.feed([0]);
       sequence.dispose();
     } catch (e) {
@@ -240,7 +242,7 @@ export class Sequence {
     if (runSizes === "one") return { size: 1, used: 1 };
     if (runSizes === "exact") return { size: Math.min(rest, mostTokens), used: Math.min(rest, mostTokens) };
     const room = this.decoder.config.contextLength - this.fed.length;
-    const sizes = session.device.fallback ? chunkSizes.host : chunkSizes.gpu;
+    const sizes = isHost(session) ? chunkSizes.host : chunkSizes.gpu;
     const whole = sizes.find((size) => size <= rest)!;
     const filled = Math.min(...sizes.filter((size) => size >= rest));
     // On a GPU 20 tokens run as 32, and 40 as 32 and 8.

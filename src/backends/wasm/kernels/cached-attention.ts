@@ -91,10 +91,13 @@ export function emitCachedAttention(e: StepEmitter, shape: CachedAttentionShape)
           if (group % mostRows) body(group % mostRows);
           then();
         });
-      /** The next four keys, if there are as many, are read in small pieces while these are worked on. */
+      /**
+       * The next four keys, if there are as many, are read in small pieces while these are worked on; if not, as much from the
+       * beginning of memory, which is larger than that: the cache may lie at its end.
+       */
       const startAhead = (rowBytes: number, end: Local<"i32">) => {
         f.set(ahead, next);
-        f.if(i32.gt_u(i32.add(ahead, 4 * rowBytes), end), () => f.set(ahead, from));
+        f.if(i32.gt_u(i32.add(ahead, 4 * rowBytes), end), () => f.set(ahead, 0));
       };
       const touchAhead = (bytes: number) => {
         for (let b = 0; b < bytes; b += 64) f.set(touched, v128.or(touched, v128.load(ahead, b)));
