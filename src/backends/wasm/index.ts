@@ -46,7 +46,7 @@ const wide = "add sub mul div mod min max equal less lessOrEqual greater greater
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
   ["f16 bf16", async () => (await import("./halves.ts")).halvesKernels(target)],
-  ["matmul", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
+  ["stream", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
   ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
   [wide.replace(/\w+/g, "$&:i64"), async () => (await import("./elementwise-wide.ts")).wideKernels(target)],
@@ -144,7 +144,10 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
     kernelsFor: (op) => (plain ? [...own.for(op), ...plain.kernelsFor(op)] : own.for(op)),
     fallback: referenceStep as Backend<AnyStep>["fallback"],
     async load(ops, dtypes) {
-      await own.load(new Set([...ops.map((op) => op.name), ...dtypes]));
+      const wanted = new Set([...ops.map((op) => op.name), ...dtypes]);
+      // With a softmax, products of two values are attention as a rule, which has a kernel of its own.
+      if (wanted.has("matmul") && !wanted.has("softmax")) wanted.add("stream");
+      await own.load(wanted);
       // Models of many equal layers have norms.
       if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))
         target.layouts = (await import("./layouts.ts")).layoutsOf;
