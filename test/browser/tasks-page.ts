@@ -19,7 +19,7 @@ export const app = {
     using model = await textGeneration(path);
     const pieces: string[] = [];
     for await (const piece of model.stream([{ role: "user", content }], { temperature: 0, maxTokens: 12 }))
-      pieces.push(`${piece}`);
+      pieces.push(piece);
     return pieces;
   },
 };
