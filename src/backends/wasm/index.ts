@@ -84,7 +84,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["lstm gru rnn", async () => (await import("./recurrent.ts")).recurrentKernels(target)],
   ["attention", async () => (await import("./attention.ts")).attentionKernels(target)],
   [
-    "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat " + "qlinearMatmul",
+    "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat qlinearMatmul",
     async () => (await import("./int8.ts")).int8Kernels(target),
   ],
 ];
@@ -95,9 +95,6 @@ export interface WasmBackend extends Backend<AnyStep> {
   /** A plan of own kernels only, for one thread, apart from any session: see src/ahead.ts. */
   image(plan: StagePlan<AnyStep>): ProgramImage;
 }
-
-/** Loaded for decoders. */
-let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
 
 /** The plain backend, for what has no kernel here. Many models need none of it, and then nobody loads it. */
 let plain: CpuBackend | undefined;
@@ -130,6 +127,8 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   if (!mayCompile()) throw new DeviceError("wasm: this host forbids to compile WebAssembly; use the cpu device");
   const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
   const own = new KernelFamilies<WasmStep>(familiesFor(target));
+  /** Loaded for decoders. */
+  let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
   return {
     name: "wasm",
     widens: true,

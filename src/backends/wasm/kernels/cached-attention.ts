@@ -8,8 +8,8 @@
  * their exponentials relative to the largest score so far, with what was summed before scaled down where that has grown
  * (online softmax, Milakov and Gimelshein, https://arxiv.org/abs/1805.02867); then their values, four keys at a time.
  *
- * What was tried on 9 query and 3 key heads of 64, 30 layers of 1024 positions in turn, one core of an AMD EPYC, Node 24,
- * medians in GB/s of f32 caches (reading them and nothing else: 14 to 16):
+ * What was tried on 9 query and 3 key heads of 64, 30 layers of 1024 positions in turn, one core of an AMD EPYC, Node 24, in
+ * GB/s of f32 caches (reading them and nothing else: 14 to 16), over a few runs on a shared machine:
  *
  *   heads before keys, blocks of 64 keys                     6 to 8
  *   four keys before heads, values by columns in registers   4 to 6
