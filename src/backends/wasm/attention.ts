@@ -4,14 +4,7 @@ import { bytesOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { i32 } from "./assembler.ts";
-import {
-  type AttentionParts,
-  type AttentionShape,
-  attentionWorkspaceBytes,
-  emitAttention,
-  emitWiden,
-  queryTiles,
-} from "./kernels/attention.ts";
+import { type AttentionShape, attentionWorkspaceBytes, emitAttention, queryTiles } from "./kernels/attention.ts";
 import { emitScoreRow, type ScoreOptions } from "./kernels/attention-row.ts";
 import { emitPackB, type PackBFunction } from "./kernels/gemm-pack.ts";
 import { gemmFunction } from "./matmul.ts";
@@ -21,19 +14,6 @@ const packFunction = (e: StepEmitter, transposed: boolean): PackBFunction => {
   const name = `packB/${transposed ? "t" : "n"}`;
   return e.shared(name, (m) => emitPackB(m, { name, transposed }));
 };
-
-/** What attention is made of. @param halves whether keys and values are f16 */
-export function attentionParts(e: StepEmitter, scores: ScoreOptions, halves = false): AttentionParts {
-  const rowName = `attention/row${JSON.stringify(scores)}`;
-  return {
-    product: gemmFunction(e, { bias: "none", residual: false }),
-    accumulate: gemmFunction(e, { bias: "none", residual: true }),
-    packRows: packFunction(e, true),
-    packColumns: packFunction(e, false),
-    scoreRow: e.shared(rowName, (m) => emitScoreRow(m, rowName, scores)),
-    widen: halves ? e.shared("attention/widen", (m) => emitWiden(m, "attention/widen")) : undefined,
-  };
-}
 
 /** Bytes between the integers of two samples; their low words count. */
 const integerStep = (t: TensorType | undefined): number | undefined =>
@@ -76,7 +56,15 @@ export const attentionKernels: WasmKernels = (target) => [
       work: g.batch * g.heads * g.seq * g.total * (g.dim + g.valueDim),
       alike: true,
       emit(e) {
-        const parts = attentionParts(e, scores);
+        const rowName = `attention/row${JSON.stringify(scores)}`;
+        const scoreRow = e.shared(rowName, (m) => emitScoreRow(m, rowName, scores));
+        const parts = {
+          product: gemmFunction(e, { bias: "none", residual: false }),
+          accumulate: gemmFunction(e, { bias: "none", residual: true }),
+          packRows: packFunction(e, true),
+          packColumns: packFunction(e, false),
+          scoreRow,
+        };
         const name = `attention${JSON.stringify([shape, scores])}`;
         const fn = e.own(name, (m) => emitAttention(m, name, shape, parts));
         const [qAt, kAt, vAt, maskAt, length, offset, sinkAt] = e.inputs;

@@ -1,18 +1,16 @@
 /**
- * Attention over caches. Few tokens: kernels/cached-attention.ts, for which threads take tokens, or runs of keys. From sixteen
- * tokens of one sequence on, kernels/attention.ts on the keys that the last of them sees: each key that is read, and widened
- * from f16, serves many queries, and three heads of keys are no bound to how threads divide them.
+ * Attention over caches: kernels/cached-attention.ts, for which threads take tokens, or runs of keys.
  *
- * GMAC/s on 1024 positions, 9 query and 3 key heads of 64, one core of an AMD EPYC, Node 24, this and the other kernel:
- * 128 tokens on f32 16.9 and 16.2, on f16 16.3 and 12.3; of 32 tokens on f32 this is 1.03 times as fast, of 8 0.95.
+ * Prompts, too, token by token. Tiles of queries on keys that are packed some hundred at a time, as in kernels/attention.ts, were
+ * tried: GMAC/s of 128 tokens on 1024 positions, 9 query and 3 key heads of 64, one core of an AMD EPYC, Node 24: f32 16.9
+ * instead of 16.2, f16 16.3 instead of 12.3. A prompt of 512 tokens took 3% longer with them, one of 1536 3% less, and pages
+ * with any attention 1.2 kB more.
  */
 import { cachedAttention, cachedGeometry } from "../../ops/cached-attention.ts";
 import { bytesOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Expr, i32, type Local, type Operand } from "./assembler.ts";
-import { attentionParts } from "./attention.ts";
-import { type AttentionShape, attentionWorkspaceBytes, emitAttention, queryTiles } from "./kernels/attention.ts";
 import {
   attentionScratch,
   type CachedAttentionShape,
@@ -148,82 +146,4 @@ const attend = (target: WasmTarget) =>
     };
   });
 
-/** Tokens from which keys are worth packing. */
-const leastTokens = 16;
-
-const attendTiles = (target: WasmTarget) =>
-  wasmKernel(cachedAttention, "wasm/cachedAttention/tiles", ([q, k, v, positions, sequences], _, attrs) => {
-    const g = cachedGeometry(q, k, v, attrs);
-    const { dtype } = k;
-    if (q.dtype !== "f32" || (dtype !== "f32" && dtype !== "f16") || g.dim % 4 || g.valueDim % 4) return undefined;
-    if (areSeveral(positions) || g.tokens < leastTokens) return undefined;
-    const { heads, kvHeads, dim, valueDim, tokens } = g;
-    const total = k.shape.at(-2)!;
-    const strides = (heads: number, dim: number) => ({ batch: 0, head: dim, position: heads * dim });
-    const shape: AttentionShape = {
-      batch: 1,
-      heads,
-      kvHeads,
-      seq: tokens,
-      total,
-      dim,
-      valueDim,
-      q: strides(heads, dim),
-      k: strides(kvHeads, dim),
-      v: strides(kvHeads, valueDim),
-      y: strides(heads, valueDim),
-      columns: total,
-      causal: true,
-      leftWindow: attrs.leftWindow ?? -1,
-      rightWindow: -1,
-      offsetStep: 0,
-      sink: false,
-      kvDtype: dtype,
-      untilLast: true,
-    };
-    const own = attentionWorkspaceBytes(shape);
-    return {
-      workspaceBytes: own * target.threads,
-      work: sizeOf(q.shape) * 256,
-      alike: true,
-      emit(e) {
-        const { f } = e;
-        const [queries, , , position, sequence] = e.inputs;
-        const [y] = e.outputs;
-        const name = `cachedAttention/tiles${JSON.stringify([shape, attrs])}`;
-        const parts = attentionParts(e, { scale: g.scale, softcap: attrs.softcap ?? 0 }, dtype === "f16");
-        const fn = e.own(name, (m) => emitAttention(m, name, shape, parts));
-        const { from, to } = e.share(heads * queryTiles(tokens));
-        const run = (of: Local<"i32"> | undefined) => {
-          const [keys, values] = [cacheOf(e, 1, k, of, e.inputs[1]), cacheOf(e, 2, v, of, e.inputs[2])];
-          const first = f.let(i32.load(position));
-          f.if(i32.or(i32.lt_s(first, 0), i32.gt_s(i32.add(first, tokens), keys.rows)), () => f.unreachable());
-          f.call(fn, {
-            q: queries,
-            k: keys.at,
-            v: values.at,
-            mask: 0,
-            length: 0,
-            offset: position,
-            sink: 0,
-            y,
-            from,
-            to,
-            workspace: addressOf(e.workspace, e.thread, own),
-          });
-        };
-        if (!sequences) {
-          run(undefined);
-          return;
-        }
-        const of = f.let(i32.load(sequence));
-        f.if(
-          i32.eq(of, -1),
-          () => f.memory.fill(y, 0, 4 * tokens * heads * valueDim),
-          () => run(of),
-        );
-      },
-    };
-  });
-
-export const cachedAttentionKernels: WasmKernels = (target) => [attendTiles(target), attend(target)];
+export const cachedAttentionKernels: WasmKernels = (target) => [attend(target)];

@@ -46,7 +46,7 @@ const wide = "add sub mul div mod min max equal less lessOrEqual greater greater
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
   ["f16 bf16", async () => (await import("./halves.ts")).halvesKernels(target)],
-  ["stream", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
+  ["matmul:stream", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
   ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
   [wide.replace(/\w+/g, "$&:i64"), async () => (await import("./elementwise-wide.ts")).wideKernels(target)],
@@ -145,7 +145,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
     async load(ops, dtypes) {
       const wanted = new Set([...ops.map((op) => op.name), ...dtypes]);
       // With a softmax, products of two values are attention as a rule, which has a kernel of its own.
-      if (wanted.has("matmul") && !wanted.has("softmax")) wanted.add("stream");
+      if (wanted.has("matmul") && !wanted.has("softmax")) wanted.add("matmul:stream");
       await own.load(wanted);
       // Models of many equal layers have norms.
       if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))

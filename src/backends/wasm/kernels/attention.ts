@@ -1,8 +1,7 @@
 /**
  * Attention, f32: y = softmax(scale q k^T + mask) v by tiles of queries and keys. The scores of a tile are a product on
  * the micro-kernel of gemm.ts, a row at a time becomes weights (online softmax, https://arxiv.org/abs/1805.02867), and a
- * second product adds the weighted values to y. Keys and values are packed once for all the queries of their head, some
- * hundred at a time, so that what is packed stays in the second cache and a workspace is small however many there are.
+ * second product adds the weighted values to y. Keys and values of a head are packed once for all of its queries.
  */
 import {
   type Expr,
@@ -20,7 +19,6 @@ import type { ScoreRowFunction } from "./attention-row.ts";
 import type { GemmFunction } from "./gemm.ts";
 import { gemmWorkspaceBytes } from "./gemm.ts";
 import { PANEL_COLUMNS, type PackBFunction, packedLength } from "./gemm-pack.ts";
-import { fromHalf } from "./half.ts";
 import { storeUpTo } from "./vector.ts";
 
 export interface Strides {
@@ -53,35 +51,25 @@ export interface AttentionShape {
   readonly lengthStep?: number;
   readonly offsetStep?: number;
   readonly sink: boolean;
-  /** Of keys and values. f16: `dim` and `valueDim` are multiples of 4. Default: f32. */
-  readonly kvDtype?: "f32" | "f16";
-  /** There are as many keys as the last query sees: `offset` and `seq`. */
-  readonly untilLast?: boolean;
 }
 
 /** Queries and keys of a tile: the scores take 32 KB. */
 const tileQueries = 64;
 const tileKeys = 128;
-/** Bytes of keys and values that are packed at a time. */
-const packedBytes = 2 ** 19;
 
 /** Tiles of queries for each head, of equal height. */
 export const queryTiles = (seq: number): number => Math.ceil(seq / tileQueries);
 
 /** Where the parts of a thread's workspace start. */
-function layout({ seq, total, dim, valueDim, heads, kvHeads, kvDtype }: AttentionShape) {
-  const tiles = queryTiles(seq);
-  const rows = Math.ceil(seq / tiles);
+function layout({ seq, total, dim, valueDim }: AttentionShape) {
+  const rows = Math.ceil(seq / queryTiles(seq));
   const keys = Math.min(tileKeys, Math.ceil(total / PANEL_COLUMNS) * PANEL_COLUMNS);
-  const atOnce = Math.max(1, Math.floor(packedBytes / (4 * (dim + valueDim) * tileKeys))) * tileKeys;
-  const chunk = Math.min(total, atOnce);
-  const scores = alignUp((8 * rows * tiles * heads) / kvHeads);
+  const scores = alignUp(8 * rows);
   const packedK = scores + alignUp(4 * rows * keys);
-  const packedV = packedK + alignUp(4 * packedLength(dim, chunk));
-  const widened = packedV + alignUp(4 * packedLength(chunk, valueDim));
-  const gemm = widened + (kvDtype === "f16" ? alignUp(4 * tileKeys * Math.max(dim, valueDim)) : 0);
+  const packedV = packedK + alignUp(4 * packedLength(dim, total));
+  const gemm = packedV + alignUp(4 * packedLength(total, valueDim));
   const bytes = gemm + alignUp(gemmWorkspaceBytes(rows, Math.max(dim, keys)));
-  return { rows, keys, atOnce, scores, packedK, packedV, widened, gemm, bytes };
+  return { rows, keys, scores, packedK, packedV, gemm, bytes };
 }
 
 /** Bytes that each thread needs. */
@@ -109,29 +97,7 @@ export interface AttentionParts {
   readonly packRows: PackBFunction;
   readonly packColumns: PackBFunction;
   readonly scoreRow: ScoreRowFunction;
-  /** For f16. */
-  readonly widen?: WidenFunction;
 }
-
-const widenParams = { from: "i32", stride: "i32", to: "i32", rows: "i32", n: "i32" } as const;
-export type WidenFunction = Func<typeof widenParams, undefined>;
-
-/** Rows of `n` f16, a multiple of 4 and `stride` bytes apart, as rows of f32 side by side. */
-export const emitWiden = (m: ModuleBuilder, name: string): WidenFunction =>
-  m.func({ name, params: widenParams }, (f, { from, stride, to, rows, n }) => {
-    const [at, end] = f.locals("i32", 2);
-    f.while(rows, () => {
-      f.set(at, from);
-      f.set(end, i32.add(from, i32.shl(n, 1)));
-      f.while(i32.lt_u(at, end), () => {
-        f.v128.store(to, fromHalf(f, v128.load16x4_s(at)));
-        f.increment(at, 8);
-        f.increment(to, 16);
-      });
-      f.increment(from, stride);
-      f.increment(rows, -1);
-    });
-  });
 
 /** Works on items [from, to) of batch x heads x tiles of queries. */
 export function emitAttention(
@@ -145,15 +111,15 @@ export function emitAttention(
   const group = g.heads / g.kvHeads;
   const wide = Math.ceil(g.valueDim / PANEL_COLUMNS) * PANEL_COLUMNS;
   return m.func({ name, params }, (f, p) => {
-    const [item, first, past, sample, head, query, rows, kv, length, offset] = f.locals("i32", 10);
-    const [key, keys, end, row, at0, from, to, chunk, chunkEnd, allEnd, states] = f.locals("i32", 11);
+    const [item, sample, head, query, rows, kv, packed, length, offset] = f.locals("i32", 9);
+    const [key, keys, end, row, at0, from, to] = f.locals("i32", 7);
     const part = (offset: number): Local<"i32"> => f.let(i32.add(p.workspace, offset));
     const [scores, packedK, packedV, gemmSpace] = [at.scores, at.packedK, at.packedV, at.gemm].map(part);
     const y = f.local("i32");
-    const place = (base: Operand<"i32">, s: Strides, h: Operand<"i32">, position: Operand<"i32">, size = 4) =>
+    const place = (base: Operand<"i32">, s: Strides, h: Operand<"i32">, position: Operand<"i32">) =>
       i32.add(
-        i32.add(base, i32.mul(sample, size * s.batch)),
-        i32.add(i32.mul(h, size * s.head), i32.mul(position, size * s.position)),
+        i32.add(base, i32.mul(sample, 4 * s.batch)),
+        i32.add(i32.mul(h, 4 * s.head), i32.mul(position, 4 * s.position)),
       );
     const clamp = (x: Local<"i32">, low: Operand<"i32">, high: Operand<"i32">): void => {
       f.if(i32.gt_s(x, high), () => f.set(x, high));
@@ -176,36 +142,20 @@ export function emitAttention(
       f.if(i32.gt_s(keys, tileKeys), () => f.set(keys, tileKeys));
     };
 
-    /** Keys and values [chunk, chunkEnd). */
-    const packChunk = (): void => {
-      const size = g.kvDtype === "f16" ? 2 : 4;
-      const pack = (
-        base: Local<"i32">,
-        s: Strides,
-        n: number,
-        call: (b: Operand<"i32">, ldb: number) => void,
-      ): void => {
-        const source = place(base, s, i32.rem_u(kv, g.kvHeads), key, size);
-        if (!parts.widen) {
-          call(source, 4 * s.position);
-          return;
-        }
-        const wide = f.let(i32.add(p.workspace, at.widened));
-        f.call(parts.widen, { from: source, stride: size * s.position, to: wide, rows: keys, n });
-        call(wide, 4 * n);
-      };
-      f.forRange(key, chunk, chunkEnd, tileKeys, () => {
+    const packHead = (): void => {
+      const firstOf = (base: Local<"i32">, s: Strides) => place(base, s, i32.rem_u(kv, g.kvHeads), 0);
+      f.call(parts.packRows, { b: firstOf(p.k, g.k), ldb: 4 * g.k.position, k: g.dim, n: length, out: packedK });
+      f.forRange(key, 0, length, tileKeys, () => {
         setTileKeys();
-        pack(p.k, g.k, g.dim, (b, ldb) =>
-          f.call(parts.packRows, { b, ldb, k: g.dim, n: keys, out: inChunk(packedK, 4 * g.dim) }),
-        );
-        pack(p.v, g.v, g.valueDim, (b, ldb) =>
-          f.call(parts.packColumns, { b, ldb, k: keys, n: g.valueDim, out: inChunk(packedV, 4 * wide) }),
-        );
+        f.call(parts.packColumns, {
+          b: i32.add(firstOf(p.v, g.v), i32.mul(key, 4 * g.v.position)),
+          ldb: 4 * g.v.position,
+          k: keys,
+          n: g.valueDim,
+          out: i32.add(packedV, i32.mul(key, 4 * wide)),
+        });
       });
     };
-    const inChunk = (packed: Operand<"i32">, keyBytes: number) =>
-      i32.add(packed, i32.mul(i32.sub(key, chunk), keyBytes));
 
     const attendTile = (): void => {
       const ldc = 4 * g.y.position;
@@ -225,7 +175,7 @@ export function emitAttention(
         ...products,
         a: place(p.q, g.q, head, query),
         lda: 4 * g.q.position,
-        b: inChunk(packedK, 4 * g.dim),
+        b: i32.add(packedK, i32.mul(key, 4 * g.dim)),
         c: scores,
         ldc: 4 * at.keys,
         n: keys,
@@ -248,7 +198,7 @@ export function emitAttention(
           from,
           to,
           mask: g.maskSteps ? mask : 0,
-          state: stateOf(row),
+          state: i32.add(p.workspace, i32.shl(row, 3)),
           y: i32.add(y, i32.mul(row, ldc)),
           valueDim: g.valueDim,
         });
@@ -257,7 +207,7 @@ export function emitAttention(
         ...products,
         a: scores,
         lda: 4 * at.keys,
-        b: inChunk(packedV, 4 * wide),
+        b: i32.add(packedV, i32.mul(key, 4 * wide)),
         c: y,
         ldc,
         residual: y,
@@ -267,27 +217,14 @@ export function emitAttention(
       });
     };
 
-    const stateOf = (row: Local<"i32">) => i32.add(states, i32.shl(row, 3));
-    /** Items of the run, from `first` on, one after the other. */
-    const forItems = (body: () => void): void =>
-      f.forRange(item, first, past, 1, () => {
-        f.set(head, i32.rem_u(i32.div_u(item, tiles), g.heads));
-        f.set(query, i32.mul(i32.rem_u(item, tiles), at.rows));
-        f.set(rows, i32.sub(g.seq, query));
-        clamp(rows, 0, at.rows);
-        f.set(y, place(p.y, g.y, head, query));
-        f.set(states, i32.add(p.workspace, i32.mul(i32.sub(item, first), 8 * at.rows)));
-        body();
-      });
-    const toTile = (key: Local<"i32">): void => f.set(key, i32.mul(i32.div_u(key, tileKeys), tileKeys));
-
-    f.set(first, p.from);
-    // Runs of items whose keys are the same.
-    f.while(i32.lt_s(first, p.to), () => {
-      f.set(kv, i32.div_u(first, tiles * group));
-      f.set(past, i32.mul(i32.add(kv, 1), tiles * group));
-      f.if(i32.gt_s(past, p.to), () => f.set(past, p.to));
-      f.set(sample, i32.div_u(kv, g.kvHeads));
+    f.set(packed, -1);
+    f.forRange(item, p.from, p.to, 1, () => {
+      const cell = f.let(i32.div_u(item, tiles));
+      f.set(head, i32.rem_u(cell, g.heads));
+      f.set(sample, i32.div_u(cell, g.heads));
+      f.set(query, i32.mul(i32.rem_u(item, tiles), at.rows));
+      f.set(rows, i32.sub(g.seq, query));
+      clamp(rows, 0, at.rows);
       f.set(length, g.columns);
       f.set(offset, 0);
       if (g.lengthStep !== undefined) {
@@ -296,62 +233,45 @@ export function emitAttention(
         f.set(offset, i32.sub(given, g.seq));
       }
       if (g.offsetStep !== undefined) f.set(offset, i32.load(i32.add(p.offset, i32.mul(sample, g.offsetStep))));
-      if (g.untilLast) f.set(length, i32.add(offset, g.seq));
-      forItems(() =>
-        f.forRange(row, 0, rows, 1, () => {
-          const state = f.let(stateOf(row));
-          f.f32.store(state, g.sink ? f32.load(i32.add(p.sink, i32.shl(head, 2))) : Number.NEGATIVE_INFINITY);
-          f.f32.store(state, g.sink ? 1 : 0, 4);
-          f.memory.fill(i32.add(y, i32.mul(row, 4 * g.y.position)), 0, 4 * g.valueDim);
-        }),
-      );
-      f.set(chunk, 0);
+      f.set(kv, i32.div_u(cell, group));
+      f.if(i32.ne(kv, packed), () => {
+        packHead();
+        f.set(packed, kv);
+      });
+      f.set(y, place(p.y, g.y, head, query));
+      f.forRange(row, 0, rows, 1, () => {
+        const state = f.let(i32.add(p.workspace, i32.shl(row, 3)));
+        f.f32.store(state, g.sink ? f32.load(i32.add(p.sink, i32.shl(head, 2))) : Number.NEGATIVE_INFINITY);
+        f.f32.store(state, g.sink ? 1 : 0, 4);
+        f.memory.fill(i32.add(y, i32.mul(row, 4 * g.y.position)), 0, 4 * g.valueDim);
+      });
+      // The tiles that some query of these sees.
+      f.set(key, 0);
       if (g.leftWindow >= 0) {
-        f.set(chunk, firstKey(i32.const(0)));
-        clamp(chunk, 0, g.total);
-        toTile(chunk);
+        f.set(key, firstKey(query));
+        clamp(key, 0, g.total);
+        f.set(key, i32.mul(i32.div_u(key, tileKeys), tileKeys));
       }
-      setEnd(allEnd, i32.const(g.seq - 1));
-      f.while(i32.lt_s(chunk, allEnd), () => {
-        f.set(chunkEnd, i32.add(chunk, at.atOnce));
-        f.if(i32.gt_s(chunkEnd, allEnd), () => f.set(chunkEnd, allEnd));
-        packChunk();
-        // The tiles that some query of these sees.
-        forItems(() => {
-          f.set(key, chunk);
-          if (g.leftWindow >= 0) {
-            f.set(key, firstKey(query));
-            clamp(key, 0, g.total);
-            toTile(key);
-            f.if(i32.lt_s(key, chunk), () => f.set(key, chunk));
-          }
-          setEnd(end, i32.add(query, i32.sub(rows, 1)));
-          f.if(i32.gt_s(end, chunkEnd), () => f.set(end, chunkEnd));
-          f.while(i32.lt_s(key, end), () => {
-            setTileKeys();
-            attendTile();
-            f.increment(key, tileKeys);
+      setEnd(end, i32.add(query, i32.sub(rows, 1)));
+      f.while(i32.lt_s(key, end), () => {
+        setTileKeys();
+        attendTile();
+        f.increment(key, tileKeys);
+      });
+      f.forRange(row, 0, rows, 1, () => {
+        const sum = f.let(f32.load(i32.add(p.workspace, i32.shl(row, 3)), 4));
+        // Nothing was visible: the zeros stay.
+        f.if(f32.ne(sum, 0), () => {
+          const share = f.let(f32x4.splat(f32.div(1, sum)));
+          const to = f.let(i32.add(y, i32.mul(row, 4 * g.y.position)));
+          const left = f.let(i32.const(g.valueDim));
+          f.while(i32.gt_s(left, 0), () => {
+            storeUpTo(f, "f32", to, f32x4.mul(v128.load(to), share), left);
+            f.increment(to, 16);
+            f.increment(left, -4);
           });
         });
-        f.increment(chunk, at.atOnce);
       });
-      forItems(() =>
-        f.forRange(row, 0, rows, 1, () => {
-          const sum = f.let(f32.load(stateOf(row), 4));
-          // Nothing was visible: the zeros stay.
-          f.if(f32.ne(sum, 0), () => {
-            const share = f.let(f32x4.splat(f32.div(1, sum)));
-            const to = f.let(i32.add(y, i32.mul(row, 4 * g.y.position)));
-            const left = f.let(i32.const(g.valueDim));
-            f.while(i32.gt_s(left, 0), () => {
-              storeUpTo(f, "f32", to, f32x4.mul(v128.load(to), share), left);
-              f.increment(to, 16);
-              f.increment(left, -4);
-            });
-          });
-        }),
-      );
-      f.set(first, past);
     });
   });
 }
