@@ -15,3 +15,9 @@ export function takeScratch(bytes: number): Uint8Array<ArrayBuffer> {
 export function leaveScratch(buffer: Uint8Array<ArrayBuffer>): void {
   spare = new WeakRef(buffer);
 }
+
+/** About as many bytes make a part of what is read in passing. */
+const partBytes = 1 << 19;
+
+/** Bytes of a part: a multiple of `granule`. */
+export const partSize = (granule: number): number => granule * Math.max(1, Math.floor(partBytes / granule));

@@ -7,7 +7,7 @@
  */
 import { type DType, dtypes, type Half, type TypedArray, viewOf } from "./dtype.ts";
 import { DeviceError } from "./errors.ts";
-import { leaveScratch, takeScratch } from "./scratch.ts";
+import { leaveScratch, partSize, takeScratch } from "./scratch.ts";
 import type { Shape } from "./shape.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -45,9 +45,6 @@ export interface StoredElements {
   readonly inMemory?: boolean;
 }
 
-/** About as many bytes make a part. */
-const partBytes = 1 << 19;
-
 /** Elements in bytes that others hold: copied, as they need not be aligned, part by part. */
 export function inBytes(bytes: Uint8Array, dtype: DType): StoredElements {
   const size = dtypes[dtype].bytes;
@@ -57,7 +54,7 @@ export function inBytes(bytes: Uint8Array, dtype: DType): StoredElements {
     fetch: async () => copy(),
     read: copy,
     async *parts(granule) {
-      const step = size * granule * Math.max(1, Math.floor(partBytes / (size * granule)));
+      const step = partSize(size * granule);
       const buffer = takeScratch(Math.min(step, bytes.length));
       try {
         for (let at = 0; at < bytes.length; at += step) {

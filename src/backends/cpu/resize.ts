@@ -47,8 +47,7 @@ const nearest = kernel<HostStep, typeof resize>(resize, "cpu/resize/nearest", (i
       const width = length * inner;
       for (let r = 0; r < rows.length; r++) {
         const to = r * width;
-        // A short row is gathered again as quickly as a call copies it.
-        if (width > 512 && r > 0 && rows[r] === rows[r - 1]) out.copyWithin(to, to - width, to);
+        if (r > 0 && rows[r] === rows[r - 1]) out.copyWithin(to, to - width, to);
         else if (inner === 1) gatherRow(x as Float32Array, rows[r], columns, out as Float32Array, to);
         else gatherBlocks(x, rows[r], columns, inner, out, to);
       }

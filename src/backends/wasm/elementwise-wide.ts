@@ -7,7 +7,7 @@ import * as unary from "../../ops/unary.ts";
 import { where } from "../../ops/where.ts";
 import type { Kernel } from "../backend.ts";
 import { type Expr, i64x2, v128 } from "./assembler.ts";
-import { type Elementwise, elementwiseStep, emitElementwise, wasmName } from "./elementwise.ts";
+import { clipStep, type Elementwise, elementwiseStep, wasmName } from "./elementwise.ts";
 import type { Element } from "./kernels/vector.ts";
 import { byLanes, modulus, quotient, remainder, wideFunction } from "./kernels/vector-wide.ts";
 import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
@@ -71,7 +71,7 @@ export const wideKernels: WasmKernels = () => [
   }),
   wasmKernel(clip, wasmName(clip, "i64"), ([x, min, max], [y]) => {
     if (x.dtype !== "i64") return undefined;
-    const given = [0, ...(min ? [1] : []), ...(max ? [2] : [])];
+    const given = [0, 1, 2].filter((i) => [x, min, max][i]);
     const form = wide(
       `clip(${given})`,
       given.map(() => "i64" as const),
@@ -81,17 +81,6 @@ export const wideKernels: WasmKernels = () => [
         return max ? lower(raised, high, i64x2.lt_s(raised, high)) : raised;
       },
     );
-    const shapes = given.map((i) => (i === 0 ? y.shape : []));
-    return {
-      inplace: true,
-      emit: (e) =>
-        emitElementwise(
-          e,
-          form,
-          y.shape,
-          given.map((i, k) => ({ shape: shapes[k], at: e.inputs[i] })),
-          e.outputs[0],
-        ),
-    };
+    return clipStep(form, given, y);
   }),
 ];

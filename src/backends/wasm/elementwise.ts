@@ -144,6 +144,19 @@ export const unaryKernel = (
 const activationEntry = (a: Activation): readonly [string, Unary] | undefined =>
   a.kind === "celu" && a.alpha <= 0 ? undefined : [activationKey(a), activationVector(a)];
 
+/** @param given numbers of the inputs that there are: what is clipped, and one or both of its bounds, single elements */
+export const clipStep = (form: Elementwise, given: readonly number[], y: TensorType): WasmStep => ({
+  inplace: true,
+  emit: (e) =>
+    emitElementwise(
+      e,
+      form,
+      y.shape,
+      given.map((i) => ({ shape: i === 0 ? y.shape : [], at: e.inputs[i] })),
+      e.outputs[0],
+    ),
+});
+
 const clipKernel = wasmKernel(clip, wasmName(clip, "f32"), (inputs, [y]) => {
   if (inputs.some((t) => t && t.dtype !== "f32")) return undefined;
   const given = [0, 1, 2].filter((i) => inputs[i]);
@@ -157,17 +170,7 @@ const clipKernel = wasmKernel(clip, wasmName(clip, "f32"), (inputs, [y]) => {
       return inputs[2] ? f32x4.min(raised, bounds[inputs[1] ? 1 : 0]) : raised;
     },
   };
-  return {
-    inplace: true,
-    emit: (e) =>
-      emitElementwise(
-        e,
-        form,
-        y.shape,
-        given.map((i) => ({ shape: i === 0 ? y.shape : [], at: e.inputs[i] })),
-        e.outputs[0],
-      ),
-  };
+  return clipStep(form, given, y);
 });
 
 // ---- two operands ------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** Files on disk (Node, Deno, Bun). */
 import { FormatError, InputError } from "../../tensor/errors.ts";
-import { leaveScratch, takeScratch } from "../../tensor/scratch.ts";
+import { leaveScratch, partSize, takeScratch } from "../../tensor/scratch.ts";
 import { type ByteSource, checkRange, checkSibling, type HeldSource } from "../source.ts";
 
 type Fs = typeof import("node:fs");
@@ -12,9 +12,6 @@ export const loadFs = async (): Promise<Fs["promises"]> => (await load()).promis
 
 /** One read call of the operating system takes less than 2 GiB. */
 const maxReadBytes = 1 << 30;
-
-/** About as many bytes make a part. */
-const partBytes = 1 << 19;
 
 interface Opened {
   readonly fd: number;
@@ -91,7 +88,7 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
       },
       async *parts(offset, length, granule, signal) {
         checkRange(source, offset, length);
-        const step = Math.min(length, granule * Math.max(1, Math.floor(partBytes / granule)));
+        const step = Math.min(length, partSize(granule));
         const file = await open(offset);
         const buffer = takeScratch(step);
         try {
