@@ -128,89 +128,72 @@ const roiTables = kernel<HostStep, typeof roiAlign>(roiAlign, "cpu/roiAlign/tabl
         const batch = checkBatchIndex(Number(indices[r]), batches);
         rows.fill(b.startY, b.binHeight, outHeight, b.samplesY, height, width);
         columns.fill(b.startX, b.binWidth, outWidth, b.samplesX, width, 1);
-        for (let c = 0; c < channels; c++, to += outHeight * outWidth)
-          pool(
-            src as Float32Array,
-            (batch * channels + c) * height * width,
-            rows,
-            b.samplesY,
-            columns,
-            b.samplesX,
-            out as Float32Array,
-            to,
-            outHeight,
-            outWidth,
-          );
+        for (let c = 0; c < channels; c++) {
+          const base = (batch * channels + c) * height * width;
+          for (let py = 0; py < outHeight; py++)
+            for (let px = 0; px < outWidth; px++)
+              out[to++] = pool(src as Float32Array, base, rows, py, b.samplesY, columns, px, b.samplesX);
+        }
       }
     },
   };
 });
 
-/** The bins of a region in one plane, from `base` on, each of `samplesY` x `samplesX` points of the tables. */
+/** One bin of a region: `samplesY` x `samplesX` points of the tables, from the plane at `base`. */
 type RoiPool = (
   x: Float32Array,
   base: number,
   rows: SampleTable,
+  py: number,
   samplesY: number,
   columns: SampleTable,
+  px: number,
   samplesX: number,
-  y: Float32Array,
-  to: number,
-  outHeight: number,
-  outWidth: number,
-) => void;
+) => number;
 
-const poolAverage: RoiPool = (x, base, rows, samplesY, columns, samplesX, y, to, outHeight, outWidth) => {
-  const { low, high, weight } = columns;
-  const factor = samplesY * samplesX === 0 ? 0 : 1 / (samplesY * samplesX);
-  for (let py = 0; py < outHeight; py++)
-    for (let px = 0; px < outWidth; px++) {
-      let sum = fround(0);
-      for (let i = py * samplesY; i < (py + 1) * samplesY; i++) {
-        if (rows.low[i] < 0) continue;
-        const top = base + rows.low[i];
-        const bottom = base + rows.high[i];
-        const wy = rows.weight[i];
-        const vy = fround(1 - wy);
-        for (let j = px * samplesX; j < (px + 1) * samplesX; j++) {
-          const left = low[j];
-          if (left < 0) continue;
-          const right = high[j];
-          const wx = weight[j];
-          const vx = fround(1 - wx);
-          const upper = fround(fround(vx * x[top + left]) + fround(wx * x[top + right]));
-          const lower = fround(fround(vx * x[bottom + left]) + fround(wx * x[bottom + right]));
-          sum = fround(sum + fround(fround(vy * upper) + fround(wy * lower)));
-        }
-      }
-      y[to++] = sum * factor;
+const poolAverage: RoiPool = (x, base, rows, py, samplesY, columns, px, samplesX) => {
+  if (samplesY * samplesX === 0) return 0;
+  let sum = 0;
+  for (let i = py * samplesY; i < (py + 1) * samplesY; i++) {
+    if (rows.low[i] < 0) continue;
+    const top = base + rows.low[i];
+    const bottom = base + rows.high[i];
+    const wy = rows.weight[i];
+    for (let j = px * samplesX; j < (px + 1) * samplesX; j++) {
+      const left = columns.low[j];
+      if (left < 0) continue;
+      const right = columns.high[j];
+      const wx = columns.weight[j];
+      sum +=
+        (1 - wy) * ((1 - wx) * x[top + left] + wx * x[top + right]) +
+        wy * ((1 - wx) * x[bottom + left] + wx * x[bottom + right]);
     }
+  }
+  return sum / (samplesY * samplesX);
 };
 
-const poolMax: RoiPool = (x, base, rows, samplesY, columns, samplesX, y, to, outHeight, outWidth) => {
-  for (let py = 0; py < outHeight; py++)
-    for (let px = 0; px < outWidth; px++) {
-      let max = samplesY * samplesX === 0 ? 0 : Number.NEGATIVE_INFINITY;
-      for (let i = py * samplesY; i < (py + 1) * samplesY; i++)
-        for (let j = px * samplesX; j < (px + 1) * samplesX; j++) {
-          if (rows.low[i] < 0 || columns.low[j] < 0) {
-            max = Math.max(max, 0);
-            continue;
-          }
-          const top = base + rows.low[i];
-          const bottom = base + rows.high[i];
-          const wy = rows.weight[i];
-          const wx = columns.weight[j];
-          max = Math.max(
-            max,
-            (1 - wy) * (1 - wx) * x[top + columns.low[j]],
-            (1 - wy) * wx * x[top + columns.high[j]],
-            wy * (1 - wx) * x[bottom + columns.low[j]],
-            wy * wx * x[bottom + columns.high[j]],
-          );
-        }
-      y[to++] = max;
+const poolMax: RoiPool = (x, base, rows, py, samplesY, columns, px, samplesX) => {
+  if (samplesY * samplesX === 0) return 0;
+  let max = Number.NEGATIVE_INFINITY;
+  for (let i = py * samplesY; i < (py + 1) * samplesY; i++)
+    for (let j = px * samplesX; j < (px + 1) * samplesX; j++) {
+      if (rows.low[i] < 0 || columns.low[j] < 0) {
+        max = Math.max(max, 0);
+        continue;
+      }
+      const top = base + rows.low[i];
+      const bottom = base + rows.high[i];
+      const wy = rows.weight[i];
+      const wx = columns.weight[j];
+      max = Math.max(
+        max,
+        (1 - wy) * (1 - wx) * x[top + columns.low[j]],
+        (1 - wy) * wx * x[top + columns.high[j]],
+        wy * (1 - wx) * x[bottom + columns.low[j]],
+        wy * wx * x[bottom + columns.high[j]],
+      );
     }
+  return max;
 };
 
 export const imageKernels: Kernel<HostStep>[] = [gridBilinear, roiTables];
