@@ -47,10 +47,12 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
       throw new ShapeError(
         `compile: there is no input "${name}"; there are: ${session.inputs.map((p) => p.name).join(", ")}`,
       );
-  for (const { name, shape } of session.inputs) {
-    if (shapes[name] || shape?.every((d) => typeof d === "number")) continue;
-    const example = shape ? shape.map((d) => (typeof d === "number" ? d : 1)) : "1,3,224,224";
-    throw new ShapeError(`compile: the shape of "${name}" is open: [${shape ?? "?"}]; give it, as ${name}=${example}`);
+  const open = session.inputs.filter((p) => !shapes[p.name] && !p.shape?.every((d) => typeof d === "number"));
+  if (open.length) {
+    const told = open.map(({ name, shape }) => `"${name}" is [${shape ?? "?"}]`).join(", ");
+    const example = ({ name, shape = [1] }: (typeof open)[number]): string =>
+      `${name}=${shape.map((d) => (typeof d === "number" ? d : 1))}`;
+    throw new ShapeError(`compile: shapes are open: ${told}; give them, as ${open.map(example).join(" ")}`);
   }
   const stage = planInputs(session, shapes);
   const { graph } = session;

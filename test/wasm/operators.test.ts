@@ -150,3 +150,12 @@ test("an odd number of 8-bit channels reads nothing behind the last one", async 
       ),
     );
 });
+
+test("a 64-bit integer is true where any of its bits is set", async () => {
+  const values = [0n, 1n, -1n, 1n << 32n, -(1n << 63n), 0n, (1n << 63n) - 1n];
+  const g = graph(({ input }) => ({ y: ops.cast(input("x", "i64", ["n"]), { to: "bool" }) }));
+  using session = await compile(g, { device: wasm({ threads: 1 }) });
+  const { y } = await session.run({ x: BigInt64Array.from(values) });
+  expect([...y.data]).toEqual(values.map((v) => Number(v !== 0n)));
+  expect(session.explain()[0].kernel).toBe("wasm/cast/lanes");
+});

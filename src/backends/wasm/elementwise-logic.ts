@@ -84,8 +84,9 @@ function castForm(from: DType, to: DType): Elementwise | undefined {
     if (from === "bool") return form("bool", "f32", (f, x) => v128.and(x, constant(f, 1)));
     return form(element, "f32", (_, x) => f32x4.convert_i32x4_s(x));
   }
-  // The words of an i64 are needed both to see whether it is zero.
-  if (to === "bool") return from === "i64" ? undefined : form(element, "bool", (_, x) => i32x4.ne(x, i32x4.splat(0)));
+  // The words of an i64 are needed both to see whether it is zero: as f32 it is so if both are.
+  if (to === "bool" && from === "i64") return form("i64 as f32", "bool", (f, x) => f32x4.ne(x, constant(f, 0)));
+  if (to === "bool") return form(element, "bool", (_, x) => i32x4.ne(x, i32x4.splat(0)));
   return form(element, result, from === "bool" ? (_, x) => i32x4.neg(x) : same);
 }
 
