@@ -60,12 +60,25 @@ const recurrent = (): Uint8Array => {
   });
 };
 
+/** Its kernel has tables in memory. */
+const resized = (): Uint8Array =>
+  encodeModel({
+    nodes: [
+      node("Resize", ["x", "", "scales"], ["h"], { mode: { string: "linear" } }),
+      node("Resize", ["h", "", "scales"], ["y"]),
+    ],
+    inputs: [{ name: "x", dtype: "f32", shape: [1, 3, 7, 9] }],
+    outputs: [{ name: "y", dtype: "f32", shape: [1, 3, 28, 36] }],
+    initializers: { scales: { dtype: "f32", shape: [4], data: Float32Array.of(1, 1, 2, 2) } },
+  });
+
 const cases: [name: string, model: string | Uint8Array, shapes: Record<string, number[]>][] = [
   ["fraud-mlp", modelOf("fraud-mlp"), { x: [3, 30] }],
   ["mnist-cnn", modelOf("mnist-cnn"), {}],
   ["cifar10-cnn", modelOf("cifar10-cnn"), {}],
   ["spam-transformer", modelOf("spam-transformer"), {}],
   ["lstm", recurrent(), {}],
+  ["resize", resized(), {}],
 ];
 
 describe("compiled ahead of time", () => {

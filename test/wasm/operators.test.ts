@@ -11,7 +11,7 @@ import { tensorFrom } from "../cases/case.ts";
 import { expectSame, onThreads } from "./threaded.ts";
 
 /** What a node reads: shapes of f32 data, or tensors as they are. */
-type Input = number[] | (HostTensor & { constant?: boolean });
+type Input = number[] | (HostTensor & { constant?: boolean }) | undefined;
 type Node = readonly [op: AnyOp, inputs: readonly Input[], attrs?: Attrs];
 
 const integers = (...values: number[]): HostTensor => ({
@@ -77,6 +77,15 @@ const nodes: Record<string, Node> = {
     { axis: 1 },
   ],
   split: [ops.split, [[1, 91, 31, 33]], { axis: 1, parts: 3 }],
+  "resize to twice the size": [ops.resize, [[1, 30, 33, 35], undefined, undefined, integers(1, 30, 66, 70)]],
+  "resize of pairs": [ops.resize, [bytes("u8", [3, 70, 71, 2]), undefined, undefined, integers(3, 99, 50, 2)]],
+  "resize of rows alone": [ops.resize, [[5, 60, 301], undefined, undefined, integers(5, 25, 301)], { mode: "linear" }],
+  "resize of planes": [ops.resize, [[1, 9, 61, 63], undefined, undefined, integers(1, 9, 80, 150)], { mode: "cubic" }],
+  "resize of channels last": [
+    ops.resize,
+    [[2, 50, 51, 5], undefined, undefined, integers(2, 20, 80, 5)],
+    { mode: "linear", antialias: true },
+  ],
   quantizeLinear: [ops.quantizeLinear, [[3, 41, 999], [], bytes("i8", [])]],
   dynamicQuantizeLinear: [ops.dynamicQuantizeLinear, [[90003]]],
   "matmulInteger by rows": [ops.matmulInteger, [bytes("u8", [101, 67]), bytes("i8", [67, 45], true), bytes("u8", [])]],
@@ -108,6 +117,7 @@ async function run([op, inputs, attrs = {}]: Node, device: Backend): Promise<{ k
   const builder = new GraphBuilder();
   const data: Record<string, HostTensor> = {};
   const values = inputs.map((given, i) => {
+    if (!given) return undefined;
     const t = Array.isArray(given) ? tensorFrom(i + 1, "f32", given) : given;
     if (t.dtype === "i64" || (t as { constant?: boolean }).constant) return builder.constant(t);
     data[`x${i}`] = t;

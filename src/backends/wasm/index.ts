@@ -65,6 +65,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
   ["conv", async () => (await import("./conv.ts")).convKernels(target)],
   ["convInteger qlinearConv", async () => (await import("./conv-int8.ts")).convInt8Kernels(target)],
+  ["resize", async () => (await import("./resize.ts")).resizeKernels(target)],
   ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels(target)],
   [
     "maxPool averagePool globalMaxPool globalAveragePool",
@@ -100,7 +101,7 @@ export interface WasmBackend extends Backend<AnyStep> {
 let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "mod", "lstm", "gru", "rnn"]);
+const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "mod", "resize", "lstm", "gru", "rnn"]);
 
 /** Done while planning, without a kernel. */
 const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);

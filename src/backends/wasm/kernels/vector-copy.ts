@@ -35,7 +35,7 @@ export function emitCopyBytes(m: ModuleBuilder, name: string): CopyBytesFunction
 
 export type ElementBytes = 1 | 2 | 4 | 8;
 
-function copyElement(f: FunctionBuilder, width: ElementBytes, to: Local<"i32">, from: Local<"i32">): void {
+export function copyElement(f: FunctionBuilder, width: ElementBytes, to: Local<"i32">, from: Local<"i32">): void {
   if (width === 1) f.i32.store8(to, i32.load8_u(from));
   else if (width === 2) f.i32.store16(to, i32.load16_u(from));
   else if (width === 4) f.i32.store(to, i32.load(from));
