@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { vocabularyMetadata } from "../../src/formats/decoder/gguf-vocabulary.ts";
-import { type GgufValue, writeGguf } from "../../src/formats/gguf/index.ts";
+import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { FormatError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -12,51 +12,14 @@ import type { Matrices } from "../goldens/decoder.ts";
 import { NaiveEncoder } from "../goldens/encoder.ts";
 import { readUnigramModel } from "../goldens/sentencepiece-model.ts";
 import { bertWeights, randomWeights } from "../models/tiny-encoders.ts";
+import { bertGguf, bertMetadata, wordPieceMetadata } from "./bert-gguf.ts";
 import { config, folderOf, shape, weights, words } from "./encoder-folders.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
 
-/** Names as llama.cpp's converter writes them. */
-const ggufName = (name: string): string =>
-  name
-    .replace("embeddings.word_embeddings", "token_embd")
-    .replace("embeddings.position_embeddings", "position_embd")
-    .replace("embeddings.token_type_embeddings", "token_types")
-    .replace("embeddings.LayerNorm", "token_embd_norm")
-    .replace(/encoder\.layer\.(\d)\./, "blk.$1.")
-    .replace(/attention\.self\.([qkv])[a-z]+/, "attn_$1")
-    .replace("attention.output.dense", "attn_output")
-    .replace("attention.output.LayerNorm", "attn_output_norm")
-    .replace("intermediate.dense", "ffn_up")
-    .replace("output.dense", "ffn_down")
-    .replace("output.LayerNorm", "layer_output_norm");
-
-const metadataOf = (c: typeof shape, more: Record<string, GgufValue>): Map<string, GgufValue> =>
-  new Map<string, GgufValue>([
-    ["general.architecture", "bert"],
-    ["bert.context_length", c.positions],
-    ["bert.embedding_length", c.width],
-    ["bert.feed_forward_length", c.hidden],
-    ["bert.block_count", c.layers],
-    ["bert.attention.head_count", c.heads],
-    ["bert.attention.layer_norm_epsilon", config.epsilon],
-    ...Object.entries(more),
-  ]);
-
-function fileOf(metadata: Map<string, GgufValue>, all: ReadonlyMap<string, HostTensor>): Uint8Array {
-  const used = [...all].filter(([name]) => /^(embeddings|encoder)/.test(name));
-  const tensors = used.map(([name, t]) => {
-    const bytes = new Uint8Array((t.data as Float32Array).slice().buffer);
-    return [ggufName(name), { type: "F32" as const, shape: t.shape, bytes }] as const;
-  });
-  return writeGguf({ metadata, tensors: new Map(tensors) });
-}
-
-const wordPieces: Record<string, GgufValue> = {
-  "tokenizer.ggml.model": "bert",
-  "tokenizer.ggml.tokens": words.map((w, i) => (i < 5 ? w : w.startsWith("##") ? w.slice(2) : `▁${w}`)),
-  "tokenizer.ggml.token_type": Int32Array.from(words, (_, i) => (i < 5 ? 3 : 1)),
-};
+const wordPieces = wordPieceMetadata(words);
+const metadataOf = (c: typeof shape, more: Record<string, GgufValue>) =>
+  bertMetadata({ ...c, epsilon: config.epsilon }, more);
 
 describe("BERT", () => {
   test("gives the folder's vectors, pooled as the file says", async () => {
@@ -66,7 +29,7 @@ describe("BERT", () => {
       [2, "cls"],
     ] as const) {
       using folder = await embeddings(await folderOf("bert"), { ...options, pooling });
-      const bytes = fileOf(metadataOf(shape, { ...wordPieces, "bert.pooling_type": poolingType }), weights);
+      const bytes = bertGguf(metadataOf(shape, { ...wordPieces, "bert.pooling_type": poolingType }), weights);
       const path = join(await folderOf("bert"), "bert.gguf");
       await writeFile(path, bytes);
       using model = await embeddings(path, options);
@@ -76,7 +39,7 @@ describe("BERT", () => {
 
   test("mistakes are told", async () => {
     const open = (more: Record<string, GgufValue>, all: ReadonlyMap<string, HostTensor> = weights) =>
-      embeddings(fileOf(metadataOf(shape, { ...wordPieces, ...more }), all), options);
+      embeddings(bertGguf(metadataOf(shape, { ...wordPieces, ...more }), all), options);
     await expect(open({ "general.architecture": "llama" })).rejects.toThrow(/"llama" is no encoder; known: bert/);
     await expect(open({ "bert.pooling_type": 3 })).rejects.toThrow(UnsupportedOpError);
     await expect(open({ "tokenizer.ggml.model": "none" })).rejects.toThrow(/no vocabulary in it/);
@@ -95,7 +58,7 @@ test("XLM-RoBERTa: a unigram vocabulary with marks around the text, one type, po
     data: (types.data as Float32Array).slice(0, c.width),
   });
   const marked = Object.fromEntries(vocabularyMetadata({ ...v, addBegin: true, addEnd: true }));
-  using model = await embeddings(fileOf(metadataOf(c, { ...marked, "bert.pooling_type": 2 }), own), options);
+  using model = await embeddings(bertGguf(metadataOf(c, { ...marked, "bert.pooling_type": 2 }), own), options);
   const naive = new NaiveEncoder(c, own as unknown as Matrices);
   const id = (piece: string): number => v.pieces.indexOf(piece);
   const [the, of] = [id("▁the"), id("▁of")];

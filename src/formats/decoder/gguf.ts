@@ -1,13 +1,12 @@
 /** GGUF files as decoders: what their metadata and tensor names mean, architecture by architecture. */
-import type { DecoderConfig, DecoderLayer, Weight } from "../../models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
-import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
-import { floatParts } from "../float-parts.ts";
-import { type GgufFile, type GgufTensor, readGguf } from "../gguf/index.ts";
+import { type GgufFile, readGguf } from "../gguf/index.ts";
 import type { ByteSource } from "../source.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
+import { fileWeight } from "./gguf-weight.ts";
 import { Metadata } from "./metadata.ts";
 import type { DecoderVocabulary } from "./vocabulary.ts";
 
@@ -152,28 +151,5 @@ async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions)
   throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
 }
 
-function weightsOf(file: GgufFile): Map<string, FileWeight> {
-  return new Map(
-    [...file.tensors.values()].map((t) => {
-      const type = blocksOf(t);
-      const read = (signal?: AbortSignal) => readWeight(t, type, signal);
-      return [t.name, { type, shape: t.shape, stored: t.type, read, parts: partsOf(t, type) }];
-    }),
-  );
-}
-
-/** Matrices stay as they are. */
-const blocksOf = ({ shape, type }: GgufTensor): BlockType | undefined =>
-  shape.length === 2 && type !== "F32" ? (type.toLowerCase() as BlockType) : undefined;
-
-/** Of blocks as they are, and of f32. */
-function partsOf(t: GgufTensor, type: BlockType | undefined): FileWeight["parts"] {
-  if (!t.parts) return undefined;
-  if (type) return (granule, signal) => t.parts!(granule, signal);
-  return t.type === "F32" ? (granule, signal) => floatParts(t.parts!(4 * granule, signal)) : undefined;
-}
-
-async function readWeight(t: GgufTensor, type: BlockType | undefined, signal?: AbortSignal): Promise<Weight> {
-  if (type) return { type, shape: t.shape, bytes: await t.bytes(signal) };
-  return { dtype: "f32", shape: t.shape, data: await t.dequantize(signal) };
-}
+const weightsOf = (file: GgufFile): Map<string, FileWeight> =>
+  new Map([...file.tensors.values()].map((t) => [t.name, fileWeight(t)]));

@@ -3,9 +3,12 @@ import type { GraphDefinition, SymbolicValue } from "../../graph/builder.ts";
 import type { Activation } from "../../ops/activation.ts";
 import { attention } from "../../ops/attention.ts";
 import { layerNorm } from "../../ops/layer-norm.ts";
-import { matmul } from "../../ops/matmul.ts";
+import { DTypeError } from "../../tensor/errors.ts";
 import type { Shape } from "../../tensor/shape.ts";
-import { type Weights, weightOf } from "../weights.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
+import { weightOf } from "../weights.ts";
+import { type AnyWeight, blockTypeOf, constantOf } from "./config.ts";
+import { product, rowsOf } from "./stored.ts";
 
 export type BlockActivation = "gelu" | "geluTanh" | "relu" | "silu";
 
@@ -27,16 +30,35 @@ export interface AttentionNames {
   readonly out: string;
 }
 
+/** Weights by name. Matrices of products, and the table of words, may be in blocks. */
+export type BlockWeights = ReadonlyMap<string, AnyWeight>;
+
 export class Blocks {
+  private readonly constants = new Map<AnyWeight, SymbolicValue>();
+
   constructor(
     private readonly g: GraphDefinition,
-    private readonly weights: Weights,
+    private readonly weights: BlockWeights,
     private readonly config: BlockConfig,
   ) {}
 
-  /** @throws InputError for a weight that is missing, ShapeError for one of another shape */
+  /** @throws InputError for a weight that is missing, ShapeError for one of another shape, DTypeError for blocks */
   named(name: string, shape: Shape): SymbolicValue {
-    return this.g.weight(weightOf(this.weights, name, shape));
+    return this.g.weight(this.floats(name, shape));
+  }
+
+  /** The weight itself. Throws as `named`. */
+  floats(name: string, shape: Shape): HostTensor {
+    const w = weightOf(this.weights, name, shape);
+    const type = blockTypeOf(w);
+    if (type) throw new DTypeError(`weights: "${name}" is ${type}, not f32`);
+    return constantOf(w);
+  }
+
+  /** Rows of a table [rows, columns]. */
+  rows(name: string, indices: SymbolicValue, shape: readonly [rows: number, columns: number]): SymbolicValue {
+    const table = weightOf(this.weights, name, shape);
+    return rowsOf(indices, table, this.constant(table));
   }
 
   norm(name: string, x: SymbolicValue): SymbolicValue {
@@ -52,8 +74,25 @@ export class Blocks {
     rest: { residual?: SymbolicValue; activation?: Activation } = {},
   ): SymbolicValue {
     const bias = this.weights.has(`${name}.bias`) ? this.named(`${name}.bias`, [n]) : undefined;
-    const w = this.named(`${name}.weight`, [n, k]);
-    return matmul(x, w, bias, rest.residual, { transposeB: true, activation: rest.activation });
+    return this.product(`${name}.weight`, x, [n, k], { ...rest, bias });
+  }
+
+  /** The same by the weight's own name. */
+  product(
+    name: string,
+    x: SymbolicValue,
+    shape: readonly [n: number, k: number],
+    rest: { bias?: SymbolicValue; residual?: SymbolicValue; activation?: Activation } = {},
+  ): SymbolicValue {
+    const w = weightOf(this.weights, name, shape);
+    return product(x, w, this.constant(w), rest);
+  }
+
+  /** One constant for each weight, however often it is used. */
+  private constant(w: AnyWeight): SymbolicValue {
+    const known = this.constants.get(w) ?? this.g.weight(constantOf(w));
+    this.constants.set(w, known);
+    return known;
   }
 
   /** residual + attention of x to itself. */

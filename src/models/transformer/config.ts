@@ -60,6 +60,9 @@ export interface StoredWeight {
 
 export type Weight = (HostTensor & { readonly data: Float32Array }) | BlockWeight;
 
+/** A weight of encoders: floats of any kind, blocks, or either in a file. */
+export type AnyWeight = HostTensor | BlockWeight | StoredWeight;
+
 /**
  * Weights by the names that GGUF files use. Matrices are [outputs, inputs]. N is the layer's number; biases, and what is
  * in brackets, are used where they are there.
@@ -75,14 +78,14 @@ export type Weight = (HostTensor & { readonly data: Float32Array }) | BlockWeigh
 export type DecoderWeights = ReadonlyMap<string, Weight | StoredWeight>;
 
 /** The type of its blocks; undefined for f32. */
-export const blockTypeOf = (w: Weight | StoredWeight): BlockType | undefined => ("type" in w ? w.type : undefined);
+export const blockTypeOf = (w: AnyWeight): BlockType | undefined => ("type" in w ? w.type : undefined);
 
 /** The elements as a graph's constant. Those of a stored weight are read later. */
-export function constantOf(w: Weight | StoredWeight): HostTensor {
+export function constantOf(w: AnyWeight): HostTensor {
   const type = blockTypeOf(w);
   const shape = type ? [ggufBytes(ggufTypeNamed(type), sizeOf(w.shape))] : w.shape;
   if ("bytes" in w) return { dtype: "u8", shape, data: w.bytes };
-  if ("data" in w) return w;
+  if (!("read" in w)) return w;
   const read = async () => constantOf(await w.read()).data as TypedArray;
   return new Constant(type ? "u8" : "f32", shape, Elements.stored({ fetch: read, parts: w.parts?.bind(w) }));
 }

@@ -11,8 +11,6 @@ import { cachedAttention } from "../../ops/cached-attention.ts";
 import { gather } from "../../ops/gather.ts";
 import { kvAppend } from "../../ops/kv-append.ts";
 import { layerNorm, rmsNorm } from "../../ops/layer-norm.ts";
-import { matmul } from "../../ops/matmul.ts";
-import { quantizedGather, quantizedMatmul } from "../../ops/quantized-matmul.ts";
 import { range } from "../../ops/range.ts";
 import { reshape } from "../../ops/reshape.ts";
 import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
@@ -30,6 +28,7 @@ import {
   type Weight,
 } from "./config.ts";
 import { type RopeConfig, ropeTables } from "./rope.ts";
+import { product, rowsOf } from "./stored.ts";
 
 /** What keys and values are kept in. f16 takes half of the memory, and rounds to 11 bits. */
 export type KvCache = "f32" | "f16";
@@ -99,10 +98,7 @@ abstract class Builder {
     const { vocabSize, width, contextLength, embeddingScale, rope } = this.config;
     const name = "token_embd.weight";
     const w = this.expect(name, [vocabSize, width]);
-    const type = blockTypeOf(w);
-    const embedded = type
-      ? quantizedGather(this.tokens, this.constant(name, w), { type, k: width, rows: vocabSize })
-      : gather(this.constant(name, w), this.tokens);
+    const embedded = rowsOf(this.tokens, w, this.constant(name, w));
     const x = embeddingScale ? this.scale(embedded, embeddingScale) : embedded;
     if (rope) return x;
     const learned = this.dense("position_embd.weight", [contextLength, width]);
@@ -183,13 +179,9 @@ abstract class Builder {
     shape: readonly number[],
     { residual, activation }: { residual?: SymbolicValue; activation?: Activation } = {},
   ): SymbolicValue {
-    const [n, k] = shape;
     const weight = this.expect(`${name}.weight`, shape);
-    const w = this.constant(`${name}.weight`, weight);
-    const bias = this.bias(name, n);
-    const type = blockTypeOf(weight);
-    if (type) return quantizedMatmul(x, w, bias, residual, { type, n, k, activation });
-    return matmul(x, w, bias, residual, { transposeB: true, activation });
+    const constant = this.constant(`${name}.weight`, weight);
+    return product(x, weight, constant, { bias: this.bias(name, shape[0]), residual, activation });
   }
 
   private bias(name: string, n: number): SymbolicValue | undefined {

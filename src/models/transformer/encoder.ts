@@ -5,9 +5,7 @@ import type { Activation } from "../../ops/activation.ts";
 import { add } from "../../ops/binary.ts";
 import { gather } from "../../ops/gather.ts";
 import { matmul } from "../../ops/matmul.ts";
-import type { Weights } from "../weights.ts";
-import { weightOf } from "../weights.ts";
-import { type BlockConfig, Blocks } from "./blocks.ts";
+import { type BlockConfig, Blocks, type BlockWeights } from "./blocks.ts";
 
 export interface EncoderConfig extends BlockConfig {
   readonly vocabSize: number;
@@ -38,13 +36,14 @@ export type EncoderHead =
     };
 
 /**
- * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM
- * and BertForSequenceClassification. Inputs: `tokens` i32 [batch, tokens]; `positions` i32 [1, tokens], rows of the position table; `mask` bool
- * [batch, 1, 1, tokens], false for padding. Where the head takes `pairs` and the model tells their texts apart, `types` i32 [batch, tokens],
- * 0 for the first text and 1 for the second. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
- * @throws InputError for a weight that is missing, ShapeError for one of another shape
+ * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM and BertForSequenceClassification.
+ * Matrices of layers and heads, and the words', may be in the blocks of GGUF files. Inputs: `tokens` i32 [batch, tokens];
+ * `positions` i32 [1, tokens], rows of the position table; `mask` bool [batch, 1, 1, tokens], false for padding. Where the
+ * head takes `pairs` and the model tells their texts apart, `types` i32 [batch, tokens], 0 for the first text and 1 for the
+ * second. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
+ * @throws InputError for a weight that is missing, ShapeError for one of another shape, DTypeError for blocks elsewhere
  */
-export function transformerEncoder(config: EncoderConfig, weights: Weights, head: EncoderHead): Graph {
+export function transformerEncoder(config: EncoderConfig, weights: BlockWeights, head: EncoderHead): Graph {
   const { vocabSize, width, positions } = config;
   return graph(
     (g): Record<string, SymbolicValue> => {
@@ -52,16 +51,16 @@ export function transformerEncoder(config: EncoderConfig, weights: Weights, head
       const b = new Blocks(g, weights, config);
       const tokens = input("tokens", "i32", ["batch", "tokens"]);
       const mask = input("mask", "bool", ["batch", 1, 1, "tokens"]);
-      const embeddings = b.named("embeddings.word_embeddings.weight", [vocabSize, width]);
+      const words = "embeddings.word_embeddings.weight";
       const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
-      let x = add(gather(embeddings, tokens), gather(table, input("positions", "i32", [1, "tokens"])));
+      let x = add(b.rows(words, tokens, [vocabSize, width]), gather(table, input("positions", "i32", [1, "tokens"])));
       const typeCount = weights.get("embeddings.token_type_embeddings.weight")?.shape[0] ?? 0;
       if (typeCount > 1 && "pairs" in head && head.pairs) {
         const types = b.named("embeddings.token_type_embeddings.weight", [typeCount, width]);
         x = add(x, gather(types, input("types", "i32", ["batch", "tokens"])));
       } else if (typeCount > 0) {
         // All tokens are of the first type.
-        const types = weightOf(weights, "embeddings.token_type_embeddings.weight", [-1, width]);
+        const types = b.floats("embeddings.token_type_embeddings.weight", [-1, width]);
         const first = (types.data as Float32Array).slice(0, width);
         x = add(x, weight({ dtype: "f32", shape: [width], data: first }));
       }
@@ -85,7 +84,7 @@ export function transformerEncoder(config: EncoderConfig, weights: Weights, head
           const activation = { kind: config.activation } as Activation;
           const y = b.norm(`${name}.LayerNorm`, b.linear(`${name}.dense`, rows, [width, width], { activation }));
           const bias = b.named("cls.predictions.bias", [vocabSize]);
-          return { hidden: x, logits: matmul(y, embeddings, bias, undefined, { transposeB: true }) };
+          return { hidden: x, logits: b.product(words, y, [vocabSize, width], { bias }) };
         }
         case "tokens":
           return { hidden: x, logits: b.linear(head.name, x, [head.classes, width]) };

@@ -2,6 +2,7 @@
 import { activationOf } from "../../formats/activation.ts";
 import { f32Weight, type ModelFolder } from "../../formats/folder.ts";
 import { isGguf } from "../../formats/recognize.ts";
+import type { BlockWeights } from "../../models/transformer/blocks.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
@@ -15,7 +16,7 @@ export type Pooling = "mean" | "cls";
 
 export interface EncoderFile {
   readonly config: EncoderConfig;
-  readonly weights: ReadonlyMap<string, HostTensor>;
+  readonly weights: BlockWeights;
   readonly tokenizer: Tokenizer;
   readonly pooling: Pooling;
   /** Longer texts are cut. */

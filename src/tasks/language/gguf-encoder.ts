@@ -1,10 +1,11 @@
 /** GGUF files of architecture "bert" as encoders of texts: BERT, BGE, E5, MiniLM, and XLM-RoBERTa with its relatives. */
 import { ggufVocabulary } from "../../formats/decoder/gguf-vocabulary.ts";
+import { fileWeight, floatWeight } from "../../formats/decoder/gguf-weight.ts";
 import { Metadata } from "../../formats/decoder/metadata.ts";
-import { type GgufTensor, readGguf } from "../../formats/gguf/index.ts";
+import { readGguf } from "../../formats/gguf/index.ts";
 import type { ByteSource } from "../../formats/source.ts";
+import type { AnyWeight } from "../../models/transformer/config.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
-import type { HostTensor } from "../../tensor/tensor.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import type { EncoderFile, EncoderOptions, Pooling } from "./encoder.ts";
@@ -30,8 +31,11 @@ const bertNames: readonly [RegExp, string][] = [
 /** `bert.pooling_type`. None says nothing of how sentences are compared: then as most are. */
 const poolings: readonly (Pooling | undefined)[] = ["mean", "mean", "cls", undefined, "cls"];
 
+/** Tables of which graphs take floats. */
+const dense = /^(position_embd|token_types)\./;
+
 /**
- * Weights of any block type become f32.
+ * Matrices stay in their blocks, in the file until a device takes them.
  * @throws FormatError for metadata that is missing, UnsupportedOpError for another architecture or way to pool
  */
 export async function readGgufEncoder(source: ByteSource, options: EncoderOptions): Promise<EncoderFile> {
@@ -47,11 +51,12 @@ export async function readGgufEncoder(source: ByteSource, options: EncoderOption
     throw new UnsupportedOpError(`${source.name}: pooling_type ${poolingType} is not supported`, {
       missing: ["pooling_type"],
     });
-  const weights = new Map<string, HostTensor>();
+  const weights = new Map<string, AnyWeight>();
   for (const tensor of file.tensors.values()) {
     options.signal?.throwIfAborted();
     const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), tensor.name);
-    weights.set(name, await readF32(tensor, options.signal));
+    const isMatrix = tensor.shape.length === 2 && !dense.test(tensor.name);
+    weights.set(name, isMatrix ? fileWeight(tensor) : await floatWeight(tensor, options.signal));
   }
   const rows = (name: string): number => weights.get(name)?.shape[0] ?? meta.missing(name);
   const positions = rows("embeddings.position_embeddings.weight");
@@ -85,8 +90,4 @@ async function tokenizerOf(meta: Metadata, name: string): Promise<Tokenizer> {
   if (v.kind !== "unigram") return openTokenizer(v);
   // Encoders put marks around their texts.
   return openTokenizer({ ...v, addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? true });
-}
-
-async function readF32(tensor: GgufTensor, signal?: AbortSignal): Promise<HostTensor> {
-  return { dtype: "f32", shape: tensor.shape, data: await tensor.dequantize(signal) };
 }
