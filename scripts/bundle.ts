@@ -102,9 +102,16 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ],
 ];
 
-/** For Node every file costs more than what is in it: the root entry and all that nearly every ONNX model needs are one. */
-const isNodeCore = (module: string, chunk: string | undefined): boolean =>
-  module.startsWith("ops/") || /^(core|files|onnx-core|onnx-cnn|wasm-core)$/.test(chunk ?? "");
+/** Of the rest what tasks and the kernels of language models need. */
+const nodeCore = /^(ops\/(attention|layer-norm|quantized-matmul|image-.*|non-max-suppression)|formats\/sources\/file)$/;
+
+/** For Node every file costs more than what is in it. */
+function nodeChunk(module: string, chunk: string | undefined): string | undefined {
+  if (/^(core|ops-usual|ops-decoder)$/.test(chunk ?? "") || nodeCore.test(module)) return "core";
+  if (module.startsWith("ops/")) return "ops";
+  if (/^(files|onnx-core|onnx-cnn)$/.test(chunk ?? "")) return "onnx";
+  return chunk;
+}
 
 function chunkOf(id: string, format: InternalModuleFormat): string | undefined {
   if (!id.startsWith(src)) return undefined;
@@ -113,7 +120,7 @@ function chunkOf(id: string, format: InternalModuleFormat): string | undefined {
     .replaceAll("\\", "/")
     .replace(/\.ts$/, "");
   const chunk = chunks.find(([, test]) => (typeof test === "function" ? test(module) : test.test(module)))?.[0];
-  return format === "cjs" && isNodeCore(module, chunk) ? "core" : chunk;
+  return format === "cjs" ? nodeChunk(module, chunk) : chunk;
 }
 
 /** TypeScript by esbuild; of the packages only `pbf` becomes part of the bundle. */

@@ -1,7 +1,7 @@
 /** ONNX graphs of tasks: with the folder around them and what they say of themselves. */
 import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
-import { importOnnxSource, type OnnxModel } from "../formats/onnx/index.ts";
+import type { OnnxModel } from "../formats/onnx/index.ts";
 import type { ByteSource } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { FormatError } from "../tensor/errors.ts";
@@ -25,6 +25,7 @@ export async function readGraph(source: ByteSource, signal?: AbortSignal): Promi
     if (!source.sibling) throw new FormatError(`${source.name}: weights are in "${path}": pass a path or URL`);
     return source.sibling(path);
   };
+  const { importOnnxSource } = await import("../formats/onnx/index.ts");
   return importOnnxSource(source, { name: source.name, loadExternal, signal });
 }
 

@@ -10,7 +10,7 @@ import type { KvCache } from "../models/transformer/decoder.ts";
 import { Decoder } from "../models/transformer/sequence.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
-import { JsonConstraint } from "./language/constraint.ts";
+import type { JsonConstraint } from "./language/constraint.ts";
 import type { JsonSchema } from "./language/json-schema.ts";
 import type { LanguageModel, LanguageModelFile, TextSequence } from "./language/model.ts";
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
@@ -202,7 +202,7 @@ export class TextGenerator {
       throw new InputError(`generate: maxTokens takes a whole number from 0, got ${maxTokens}`);
     const sampler = new Sampler(options);
     const { schema } = options;
-    const constraint = schema === undefined ? undefined : new JsonConstraint(schema, this.needTokenizer());
+    const constraint = schema === undefined ? undefined : await this.constrain(schema);
     const text = new PieceFilter(this.tokenizer, prompt === "", stopsOf(options.stop));
     signal?.throwIfAborted();
     const started = performance.now();
@@ -255,6 +255,11 @@ export class TextGenerator {
     } finally {
       this.giveBack(sequence);
     }
+  }
+
+  private async constrain(schema: JsonSchema): Promise<JsonConstraint> {
+    const { JsonConstraint } = await import("./language/constraint.ts");
+    return new JsonConstraint(schema, this.needTokenizer());
   }
 
   private finish(g: Generation, reason: FinishReason, rest: string): string {
