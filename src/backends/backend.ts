@@ -261,7 +261,7 @@ export interface Backend<S extends Step = Step> {
   refine?(plan: StagePlan<S>): StagePlan<S>;
   /**
    * Loads what graphs of these operators take beyond what is there. Called before `open`.
-   * @param dtypes of the graph's inputs, and "add:i64" where an operator is known to compute with one
+   * @param dtypes of the graph's inputs, and "add:i64" and "add:int" where an operator is known to compute with one
    */
   load?(ops: readonly OpDef[], dtypes: readonly string[]): Promise<void>;
   /** A store for constants and programs of one session. */

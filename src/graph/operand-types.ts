@@ -1,25 +1,30 @@
 /** What dtypes operators compute with, as far as that can be told before shapes are known: backends load kernels by it. */
-import type { DType } from "../tensor/dtype.ts";
+import { type DType, isInteger } from "../tensor/dtype.ts";
 import { type Graph, type Node, subgraphsOf, type ValueId } from "./ir.ts";
 
 /**
- * Dtypes of the graph's inputs, and "add:i64" for an operator that has an input of that dtype which is neither constant nor
- * known while planning. What loops and branches compute with is not traced: it may be i64.
+ * Dtypes of the graph's inputs, and "add:i64" and "add:int" for an operator that has an input of that dtype, of any integer
+ * dtype, which is neither constant nor known while planning. What loops and branches compute with is not traced: it may be i64.
  */
 export function dtypesOf(graph: Graph): string[] {
   const found = new Set<string>();
   const types = new Map<ValueId, DType>();
+  const add = ({ op: { name }, attrs }: Pick<Node, "op" | "attrs">, dtype: DType): void => {
+    found.add(`${name}:${dtype}`);
+    // Of casts, only those to bool need the integers' own kernel.
+    if (isInteger(dtype) && (name !== "cast" || attrs["to"] === "bool")) found.add(`${name}:int`);
+  };
   for (const { id, dtype } of graph.inputs)
     if (dtype) {
       found.add(dtype);
       types.set(id, dtype);
     }
   for (const node of graph.nodes) {
-    for (const id of node.inputs) if (types.has(id!)) found.add(`${node.op.name}:${types.get(id!)}`);
+    for (const id of node.inputs) if (types.has(id!)) add(node, types.get(id!)!);
     const result = resultType(node, types, graph);
     if (result) for (const id of node.outputs) types.set(id, result);
     if (node.op.name === "topk") types.set(node.outputs[1], "i64");
-    for (const nested of subgraphsOf(node)) for (const { op } of nested.nodes) found.add(`${op.name}:i64`);
+    for (const nested of subgraphsOf(node)) for (const inner of nested.nodes) add(inner, "i64");
   }
   return [...found];
 }

@@ -1,12 +1,13 @@
 import fc from "fast-check";
 import * as ops from "../../src/ops/index.ts";
+import { integerRange } from "../../src/ops/integers.ts";
 import type { AnyOp } from "../../src/ops/op.ts";
-import { type DType, isFloat } from "../../src/tensor/dtype.ts";
+import { type DType, isBig, isFloat, isInteger } from "../../src/tensor/dtype.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { type OpCase, opCase, shapeOf, tensorOf, type ValueRange } from "./case.ts";
 
 const floats: DType[] = ["f32", "f32", "f32", "f64", "f16", "bf16"];
-const integers: DType[] = ["i32", "i64", "u8", "i8", "u32", "i16", "u64"];
+const integers: DType[] = ["i32", "i64", "u8", "i8", "u32", "i16", "u16", "u64"];
 const numeric: DType[] = [...floats, ...integers];
 const signed: DType[] = [...floats, "i32", "i64", "i8"];
 const anything: DType[] = [...numeric, "bool"];
@@ -58,15 +59,22 @@ const withExtremes = (cases: fc.Arbitrary<OpCase>): fc.Arbitrary<OpCase> =>
     .tuple(cases, fc.boolean())
     .map(([c, extreme]) => (extreme ? { ...c, inputs: c.inputs.map((t) => t && withSpecials(t)) } : c));
 
-const wideSpecials = [-(2n ** 63n), -1n, 0n, 2n ** 63n - 1n, 2n ** 40n + 3n, 3n - 2n ** 33n];
+const widestSpecials = [-(2n ** 63n), -1n, 0n, 2n ** 63n - 1n, 2n ** 40n + 3n, 3n - 2n ** 33n];
 
-/** Now and then with i64 beyond 32 bits, and where they overflow. */
+/** Now and then with integers at the ends of what their dtype holds, where they overflow. */
 const withWideIntegers = (cases: fc.Arbitrary<OpCase>): fc.Arbitrary<OpCase> =>
   fc.tuple(cases, fc.boolean()).map(([c, wide]) => {
     if (!wide) return c;
-    for (const [k, t] of c.inputs.entries())
-      if (t?.data instanceof BigInt64Array)
-        for (let i = 0; i < t.data.length; i += 2) t.data[i] = wideSpecials[(i / 2 + k) % wideSpecials.length];
+    for (const [k, t] of c.inputs.entries()) {
+      if (!t || !isInteger(t.dtype)) continue;
+      const [low, high] = integerRange(t.dtype);
+      const specials = t.dtype === "i64" ? widestSpecials : [low, high, 0n, low + 1n, high / 3n, high - 1n];
+      const values = t.data as unknown as (number | bigint)[];
+      for (let i = 0; i < values.length; i += 2) {
+        const special = specials[(i / 2 + k) % specials.length];
+        values[i] = isBig(t.dtype) ? special : Number(special);
+      }
+    }
     return c;
   });
 
@@ -229,7 +237,7 @@ export const elementwiseCases = {
     fc.record({ bias: maybe(number(-1, 1)), lambda: maybe(number(0, 2)) }),
   ),
   not: unaryCase(ops.not, ["bool"]),
-  bitwiseNot: unaryCase(ops.bitwiseNot, integers, wide),
+  bitwiseNot: withWideIntegers(unaryCase(ops.bitwiseNot, integers, wide)),
   isNan: withExtremes(unaryCase(ops.isNan, floats)),
   isInf: withExtremes(
     unaryCase(
@@ -254,9 +262,9 @@ export const elementwiseCases = {
   pow: powCase,
   prelu: slopeCase,
   swiglu: swigluCase,
-  bitwiseAnd: binaryCase(ops.bitwiseAnd, integers, wide),
-  bitwiseOr: binaryCase(ops.bitwiseOr, integers, wide),
-  bitwiseXor: binaryCase(ops.bitwiseXor, integers, wide),
+  bitwiseAnd: withWideIntegers(binaryCase(ops.bitwiseAnd, integers, wide)),
+  bitwiseOr: withWideIntegers(binaryCase(ops.bitwiseOr, integers, wide)),
+  bitwiseXor: withWideIntegers(binaryCase(ops.bitwiseXor, integers, wide)),
   bitShift: binaryCase(
     ops.bitShift,
     integers,

@@ -40,8 +40,10 @@ function cores(): number {
   return os?.availableParallelism() ?? 1;
 }
 
-/** Operators with a kernel for i64, which is loaded where they compute with that, and those for f32 beside it. */
-const wide = "add sub mul div mod min max equal less lessOrEqual greater greaterOrEqual where abs neg clip";
+/** Operators with a kernel for all integers, which is loaded where they compute with some, and those for f32 beside it. */
+const integer =
+  "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip cast " +
+  "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot";
 
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
@@ -49,7 +51,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["matmul:stream", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
   ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
-  [wide.replace(/\w+/g, "$&:i64"), async () => (await import("./elementwise-wide.ts")).wideKernels(target)],
+  [integer.replace(/\w+/g, "$&:int"), async () => (await import("./elementwise-integers.ts")).integerKernels(target)],
   [
     "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
     async () => (await import("./elementwise-logic.ts")).logicKernels(target),
@@ -110,10 +112,7 @@ const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape"
 function needsPlain(op: OpDef, covered: boolean, dtypes: readonly string[]): boolean {
   if (op.view || planned.has(op.name)) return false;
   if (!covered || partial.has(op.name)) return true;
-  const { name } = op;
-  const own = wide.split(" ").includes(name);
-  if (!own && !/^(sign|reduce|arg)/.test(name)) return false;
-  return dtypes.some((t) => t.startsWith(`${name}:`) && !(own ? /:(b|f16|f32|i64)/ : /:(b|f16|f32)/).test(t));
+  return dtypes.some((t) => t.startsWith(`${op.name}:`) && /:(f64|[iu]16|u32|u64)/.test(t));
 }
 
 /**

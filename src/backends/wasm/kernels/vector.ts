@@ -26,12 +26,16 @@ import {
 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 
-/** How an element is read into, or stored from, a lane of 32 bits. `i64`: its low word. `i64 as f32`: its value. */
-export type Element = "f32" | "i32" | "u8" | "i8" | "bool" | "i64" | "i64 as f32";
+/**
+ * How an element is read into, or stored from, a lane of 32 bits. `i64`: its low word. `i64 as f32`: its value. `i16` is
+ * for vector-integers.ts, which only asks for the size of each.
+ */
+export type Element = "f32" | "i32" | "i16" | "u8" | "i8" | "bool" | "i64" | "i64 as f32";
 
 export const bytesOfElement: Record<Element, number> = {
   f32: 4,
   i32: 4,
+  i16: 2,
   u8: 1,
   i8: 1,
   bool: 1,
@@ -129,7 +133,7 @@ function splatElement(element: Element, at: Expr<"i32">): V {
       return i32x4.splat(i32.load8_s(at));
     case "bool":
       return i32x4.splat(i32.sub(0, i32.ne(i32.load8_u(at), 0)));
-    case "i64 as f32":
+    default:
       return f32x4.splat(f32.convert_i64_s(i64.load(at)));
   }
 }
@@ -149,7 +153,7 @@ function loadLanes(f: FunctionBuilder, element: Element, at: Local<"i32">, vecto
       return i32x4.ne(loadLanes(f, "u8", at, vector), i32x4.splat(0));
     case "i64":
       return i8x16.shuffle(v128.load(at, offset), v128.load(at, offset + 16), evenWords);
-    case "i64 as f32": {
+    default: {
       const lane = (i: number) => f32.convert_i64_s(i64.load(at, offset + 8 * i));
       return [1, 2, 3].reduce((v, i) => f32x4.replace_lane(v, i, lane(i)), f32x4.splat(lane(0)));
     }
