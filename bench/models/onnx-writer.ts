@@ -4,11 +4,11 @@ import { PbfWriter } from "pbf";
 type Attribute = number | string | readonly number[];
 type WriteFields = (pbf: PbfWriter) => void;
 
-const dataTypes = { f32: 1, i64: 7, f16: 10 } as const;
+const dataTypes = { f32: 1, u8: 2, i64: 7, f16: 10 } as const;
 /** AttributeProto.AttributeType */
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 /** Attributes that are floats even where their value is whole. */
-const floatAttributes = new Set(["epsilon", "alpha", "beta", "momentum"]);
+const floatAttributes = new Set(["epsilon", "alpha", "beta", "momentum", "spatial_scale"]);
 
 const message = (pbf: PbfWriter, field: number, write: WriteFields): void => {
   pbf.writeMessage(field, (_: unknown, p?: PbfWriter) => write(p!), undefined);

@@ -15,6 +15,7 @@ import { conv } from "./workloads/conv.ts";
 import { decode } from "./workloads/decode.ts";
 import { coldStart, memory } from "./workloads/fresh-processes.ts";
 import { gemm } from "./workloads/gemm.ts";
+import { images } from "./workloads/images.ts";
 import { latency } from "./workloads/latency.ts";
 import { lm } from "./workloads/lm.ts";
 import { models } from "./workloads/models.ts";
@@ -27,6 +28,7 @@ const workloads: readonly Workload[] = [
   conv,
   attention,
   recurrent,
+  images,
   models,
   latency,
   decode,

@@ -3,10 +3,10 @@ import { encodeFloats, f16ToNumber } from "../../src/tensor/float.ts";
 import { OnnxWriter, randomNumbers } from "../models/onnx-writer.ts";
 
 export interface Feed {
-  readonly dtype: "f32" | "f16" | "i64";
+  readonly dtype: "f32" | "f16" | "i64" | "u8";
   readonly shape: readonly number[];
   /** f16 as bits. */
-  readonly data: Float32Array | Uint16Array | BigInt64Array;
+  readonly data: Float32Array | Uint16Array | BigInt64Array | Uint8Array;
 }
 
 export interface Task {

@@ -57,7 +57,7 @@ export const affineGrid = /* @__PURE__ */ defineOp({
 });
 
 /** Element i of n as a coordinate from -1 to 1. A single element under alignCorners is at its low end. */
-function normalised(i: number, n: number, alignCorners: boolean): number {
+export function normalised(i: number, n: number, alignCorners: boolean): number {
   if (alignCorners) return n === 1 ? -1 : (2 * i) / (n - 1) - 1;
   return (2 * i + 1) / n - 1;
 }

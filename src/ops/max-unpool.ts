@@ -1,4 +1,4 @@
-import { sizeOf, stridesOf } from "../tensor/shape.ts";
+import { type Shape, sizeOf } from "../tensor/shape.ts";
 import type { TensorType } from "../tensor/tensor.ts";
 import { expectDType, expectFloat, numbersOf, shapeError, valuesOf } from "./check.ts";
 import { movers } from "./copy.ts";
@@ -10,7 +10,7 @@ export interface MaxUnpoolAttrs extends Pick<WindowAttrs, "strides" | "pads"> {
 }
 
 /** The shape that was pooled: the one the indices count in. */
-function pooledShape(x: TensorType, { kernelShape, strides, pads }: MaxUnpoolAttrs): number[] {
+export function pooledShape(x: TensorType, { kernelShape, strides, pads }: MaxUnpoolAttrs): number[] {
   const rank = x.shape.length - 2;
   const kernel = perAxis("maxUnpool", "kernel", kernelShape, rank, 1);
   const steps = perAxis("maxUnpool", "strides", strides, rank, 1);
@@ -44,14 +44,26 @@ export const maxUnpool = /* @__PURE__ */ defineOp({
   reference([x, indices], attrs, [y]) {
     const pooled = pooledShape(x, attrs);
     const size = sizeOf(pooled);
-    const from = stridesOf(pooled);
-    const to = stridesOf(y.shape);
     const { src, dst } = movers(x, y);
     numbersOf(indices).forEach((index, i) => {
-      if (index < 0 || index >= size) shapeError("maxUnpool", `index ${index} is outside [${pooled}]`, x);
-      let at = 0;
-      for (let d = 0; d < pooled.length; d++) at += (Math.floor(index / from[d]) % pooled[d]) * to[d];
-      dst[at] = src[i];
+      if (index < 0 || index >= size) refuseIndex(index, pooled);
+      dst[offsetIn(pooled, y.shape, index)] = src[i];
     });
   },
 });
+
+/** Throws ShapeError. */
+export function refuseIndex(index: number, pooled: Shape): never {
+  shapeError("maxUnpool", `index ${index} is outside [${pooled}]`);
+}
+
+/** Where the element at `index` of an array of shape `pooled` is in one of `shape`. */
+export function offsetIn(pooled: Shape, shape: Shape, index: number): number {
+  let at = 0;
+  for (let d = pooled.length - 1, stride = 1; d >= 0; d--) {
+    at += (index % pooled[d]) * stride;
+    index = Math.floor(index / pooled[d]);
+    stride *= shape[d];
+  }
+  return at;
+}

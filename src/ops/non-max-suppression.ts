@@ -27,13 +27,27 @@ function cornersOf(boxes: Float64Array, centered: boolean): Float64Array {
   return out;
 }
 
-/** Intersection over union of the boxes at p and q, rounded to f32 so that it can be equal to an f32 threshold. */
-function overlap(boxes: Float64Array, p: number, q: number): number {
-  const height = Math.min(boxes[p + 2], boxes[q + 2]) - Math.max(boxes[p], boxes[q]);
-  const width = Math.min(boxes[p + 3], boxes[q + 3]) - Math.max(boxes[p + 1], boxes[q + 1]);
-  if (!(height > 0 && width > 0)) return 0;
-  const shared = height * width;
-  return Math.fround(shared / (boxes[p + 4] + boxes[q + 4] - shared));
+/**
+ * Whether one of the first `count` boxes of `kept` overlaps the one at `at` by more than `iou`: intersection over union,
+ * rounded to f32 so that it can be equal to an f32 threshold. Most boxes don't meet: they are told apart first.
+ */
+function overlaps(kept: Float64Array, count: number, boxes: Float64Array, at: number, iou: number): boolean {
+  const low0 = boxes[at];
+  const low1 = boxes[at + 1];
+  const high0 = boxes[at + 2];
+  const high1 = boxes[at + 3];
+  const area = boxes[at + 4];
+  for (let k = 0; k < count * width; k += width) {
+    // One branch that is foreseen for the most part, where each comparison alone would often not be.
+    const apart0 = +(kept[k] >= high0) | +(kept[k + 2] <= low0);
+    const apart1 = +(kept[k + 1] >= high1) | +(kept[k + 3] <= low1);
+    if ((apart0 | apart1) !== 0) continue;
+    const size0 = Math.min(kept[k + 2], high0) - Math.max(kept[k], low0);
+    const size1 = Math.min(kept[k + 3], high1) - Math.max(kept[k + 1], low1);
+    const shared = size0 * size1;
+    if (size0 > 0 && size1 > 0 && Math.fround(shared / (kept[k + 4] + area - shared)) > iou) return true;
+  }
+  return false;
 }
 
 /** Moves the id at `root` of a heap down to its place: the highest score on top, of equal ones the lowest id. */
@@ -100,7 +114,9 @@ export function suppress(
   const corners = cornersOf(toF64(boxes), centerPointBox);
   const values = toF64(scores);
   const heap = new Int32Array(count);
-  const kept = new Int32Array(Math.max(0, Math.min(count, limits.most)));
+  const most = Math.max(0, Math.min(count, limits.most));
+  /** Boxes of one class. */
+  const kept = new Float64Array(most * width);
   const chosen: number[] = [];
   for (let n = 0; n < batches; n++)
     for (let c = 0; c < classes; c++) {
@@ -109,15 +125,14 @@ export function suppress(
       for (let i = 0; i < count; i++) if (limits.score === undefined || score[i] > limits.score) heap[size++] = i;
       for (let i = (size >> 1) - 1; i >= 0; i--) siftDown(heap, score, i, size);
       let found = 0;
-      for (; size > 0 && found < kept.length; ) {
+      for (; size > 0 && found < most; ) {
         const i = heap[0];
         heap[0] = heap[--size];
         siftDown(heap, score, 0, size);
         const at = (n * count + i) * width;
-        let k = 0;
-        while (k < found && !(overlap(corners, kept[k], at) > limits.iou)) k++;
-        if (k < found) continue;
-        kept[found++] = at;
+        if (limits.iou < 0 ? found > 0 : overlaps(kept, found, corners, at, limits.iou)) continue;
+        for (let k = 0; k < width; k++) kept[found * width + k] = corners[at + k];
+        found++;
         chosen.push(n, c, i);
       }
     }

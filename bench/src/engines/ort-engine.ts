@@ -5,7 +5,7 @@ import type { Engine, Loaded } from "./engine.ts";
 
 export type Ort = typeof import("onnxruntime-web");
 
-const types = { f32: "float32", f16: "float16", i64: "int64" } as const;
+const types = { f32: "float32", f16: "float16", i64: "int64", u8: "uint8" } as const;
 
 /** GPUBufferUsage: STORAGE, COPY_DST and COPY_SRC. */
 const usage = 0x80 | 0x8 | 0x4;

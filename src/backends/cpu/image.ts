@@ -2,7 +2,9 @@
  * Sampling at computed positions, f32.
  * - gridSample/bilinear: offsets and weights of a point's four neighbours are found once and serve all channels.
  * - roiAlign/tables: neighbours along each axis are found once for a region, instead of for each sample and channel.
+ * - affineGrid/planes: coordinates of rows and columns are found once, while planning.
  */
+import { affineGrid, normalised } from "../../ops/affine-grid.ts";
 import { gridElement, gridPosition, gridSample } from "../../ops/grid-sample.ts";
 import { checkBatchIndex, roiAlign, roiBins, roiNeighbours } from "../../ops/roi-align.ts";
 import { type HostStep, type Kernel, kernel } from "../backend.ts";
@@ -196,4 +198,37 @@ const poolMax: RoiPool = (x, base, rows, py, samplesY, columns, px, samplesX) =>
   return max;
 };
 
-export const imageKernels: Kernel<HostStep>[] = [gridBilinear, roiTables];
+const affinePlanes = kernel<HostStep, typeof affineGrid>(
+  affineGrid,
+  "cpu/affineGrid/planes",
+  ([theta], [y], { alignCorners = false }) => {
+    if (theta.dtype !== "f32" || y.shape.length !== 4) return undefined;
+    const [batches, height, width] = y.shape;
+    const coordinates = (n: number): Float64Array =>
+      Float64Array.from({ length: n }, (_, i) => normalised(i, n, alignCorners));
+    const [rows, columns] = [coordinates(height), coordinates(width)];
+    return {
+      run([matrices], [out]) {
+        for (let n = 0; n < batches; n++)
+          for (let r = 0; r < height; r++) {
+            const to = (n * height + r) * width * 2;
+            affineRow(matrices as Float32Array, n * 6, rows[r], columns, out as Float32Array, to);
+          }
+      },
+    };
+  },
+);
+
+/** Positions of one row of the grid, x first, by the matrix at `m`. */
+function affineRow(theta: Float32Array, m: number, row: number, columns: Float64Array, y: Float32Array, to: number) {
+  const a = theta[m];
+  const b = theta[m + 3];
+  const shiftX = theta[m + 1] * row + theta[m + 2];
+  const shiftY = theta[m + 4] * row + theta[m + 5];
+  for (let c = 0; c < columns.length; c++) {
+    y[to + 2 * c] = a * columns[c] + shiftX;
+    y[to + 2 * c + 1] = b * columns[c] + shiftY;
+  }
+}
+
+export const imageKernels: Kernel<HostStep>[] = [gridBilinear, roiTables, affinePlanes];

@@ -43,7 +43,8 @@ export const families: readonly KernelFamily<HostStep>[] = [
   ],
   ["topk", async () => (await import("./indexing-topk.ts")).topkKernels],
   ["resize", async () => (await import("./resize.ts")).resizeKernels],
-  ["gridSample roiAlign", async () => (await import("./image.ts")).imageKernels],
+  ["gridSample roiAlign affineGrid", async () => (await import("./image.ts")).imageKernels],
+  ["col2im maxUnpool", async () => (await import("./scatter-windows.ts")).scatterWindowKernels],
   ["dft stft", async () => (await import("./signal.ts")).signalKernels],
   ["softmax logSoftmax", async () => (await import("./softmax.ts")).softmaxKernels],
   [
