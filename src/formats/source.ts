@@ -15,6 +15,8 @@ export interface ByteSource {
    * @throws FormatError when the range is not inside the file; InputError when it cannot be read
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** The same at once. Missing where that takes a wait; what is in a file on disk has to be held for it. */
+  readSync?(offset: number, length: number): Uint8Array;
   /**
    * The same bytes part by part, each a multiple of `granule` but for the last, and valid until the next one is asked for.
    * Missing where several reads cost more than one.
@@ -35,7 +37,7 @@ export interface ByteSource {
   sibling?(path: string): Promise<ByteSource>;
 }
 
-/** A source that can be read at once. */
+/** A file that is there whatever happens to its name. */
 export interface HeldSource extends ByteSource {
   readSync(offset: number, length: number): Uint8Array;
 }
@@ -94,9 +96,12 @@ export function bytesSource(data: Uint8Array | ArrayBuffer, name = "bytes"): Byt
   const source = {
     size: bytes.byteLength,
     name,
-    async read(offset: number, length: number) {
+    readSync(offset: number, length: number) {
       checkRange(source, offset, length);
       return bytes.subarray(offset, offset + length);
+    },
+    async read(offset: number, length: number) {
+      return source.readSync(offset, length);
     },
   };
   return source;

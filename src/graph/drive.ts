@@ -22,7 +22,9 @@ export function driveSync<T>(work: Work<T>): T {
     }
     if (step.value !== undefined) {
       work.return(undefined as never);
-      throw new DeviceError("this model has to wait for its device: use run() instead of runSync()");
+      throw new DeviceError(
+        "runSync: waits for a device: use run(); or for weights from a URL or Blob: run() once before",
+      );
     }
     step = work.next();
   }

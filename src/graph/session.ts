@@ -211,7 +211,8 @@ export class Session {
 
   /**
    * The same without a promise, where the device is this thread (`cpu`, `wasm`).
-   * @throws DeviceError where the model has to wait for its device, or while a `run` is under way
+   * @throws DeviceError where the model has to wait for its device; at the first run for weights that come from a URL or a Blob
+   * when they are needed, as those of encoders and language models in GGUF; or while a `run` is under way
    */
   runSync(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): Outputs {
     const { profile } = options;

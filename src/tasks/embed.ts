@@ -1,6 +1,7 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
 import { openDevice } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
+import { whileLoading } from "../formats/loading.ts";
 import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
@@ -38,10 +39,12 @@ export interface EmbeddingOptions extends TaskOptions {
  * without `@huggingface/tokenizers`, which word pieces in GGUF need too
  */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
-  const folder = await ModelFolder.openModel(model, sourceOptions(options));
-  const graph = await folder.onlyGraph();
-  const vectors = graph ? await exported(graph, folder, options) : await native(folder, options);
-  return new SentenceEncoder(vectors, options.normalize ?? true);
+  return whileLoading(options, async (options) => {
+    const folder = await ModelFolder.openModel(model, sourceOptions(options));
+    const graph = await folder.onlyGraph();
+    const vectors = graph ? await exported(graph, folder, options) : await native(folder, options);
+    return new SentenceEncoder(vectors, options.normalize ?? true);
+  });
 }
 
 /** Vectors of tokenized texts, whatever runs them. */

@@ -2,6 +2,7 @@
 import { openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
+import { whileLoading } from "../formats/loading.ts";
 import { recognize } from "../formats/recognize.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
@@ -84,16 +85,20 @@ export const tokensPerSecond = (g: Generation): number =>
  * known, InputError when it can't be read
  */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
+  return whileLoading(options, (options) => open(model, options));
+}
+
+async function open(model: SourceInput, options: TextGenerationOptions): Promise<TextGenerator> {
   const { signal, onProgress } = options;
   const source = await openSource(model, sourceOptions(options));
   const isGraph = (await recognize(source)) === "onnx";
-  const { vocabulary, chatTemplate, open } = isGraph ? await readOnnx() : await readWeights();
-  const tokenizer = options.tokenizer ?? (vocabulary && (await openTokenizer(vocabulary)));
+  const file = isGraph ? await readOnnx() : await readWeights();
+  const tokenizer = options.tokenizer ?? (file.vocabulary && (await openTokenizer(file.vocabulary)));
   const device = await openDevice(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   const generator = new TextGenerator(
-    { tokenizer, chatTemplate: options.chatTemplate ?? chatTemplate },
-    await open(device),
+    { tokenizer, chatTemplate: options.chatTemplate ?? file.chatTemplate },
+    await file.open(device),
   );
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return generator;

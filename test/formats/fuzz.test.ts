@@ -5,12 +5,12 @@
 import { describe, expect, test } from "vitest";
 import { convert } from "../../src/formats/convert/index.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
-import { readWeights } from "../../src/formats/decoder/weights.ts";
 import { type GgufValue, readGguf, writeGguf } from "../../src/formats/gguf/index.ts";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
 import { ForwardpassError, InputError, load } from "../../src/index.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
+import { readWeights } from "../models/all-weights.ts";
 import { type Random, randomFrom } from "../random.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 import { tinyLlama2c } from "../tasks/tiny-llama2c.ts";

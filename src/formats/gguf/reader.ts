@@ -20,6 +20,8 @@ export interface GgufTensor {
   readonly byteLength: number;
   /** The stored bytes. Don't write to them: they may be a view of the file in memory. */
   bytes(signal?: AbortSignal): Promise<Uint8Array>;
+  /** The same at once, where the source need not wait. */
+  bytesSync?(): Uint8Array;
   /** The same part by part, where the source can: see `ByteSource.parts`. */
   parts?(granule: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
   /** All elements as f32, row-major. */
@@ -88,7 +90,10 @@ function parse(c: Cursor, source: ByteSource): GgufFile {
   if (typeof alignment !== "number" || alignment < 1 || !Number.isInteger(Math.log2(alignment)))
     return c.fail(`general.alignment is ${alignment}, not a power of two`, c.at);
 
-  const infos = new Map<string, Omit<GgufTensor, "bytes" | "parts" | "dequantize"> & { infoAt: number }>();
+  const infos = new Map<
+    string,
+    Omit<GgufTensor, "bytes" | "bytesSync" | "parts" | "dequantize"> & { infoAt: number }
+  >();
   for (let i = 0; i < tensorCount; i++) {
     const info = tensorInfo(c, alignment);
     if (infos.has(info.name)) c.fail(`tensor ${JSON.stringify(info.name)} appears twice`, info.infoAt);
@@ -109,6 +114,7 @@ function parse(c: Cursor, source: ByteSource): GgufFile {
       ...info,
       byteOffset,
       bytes,
+      bytesSync: source.readSync && (() => source.readSync!(byteOffset, info.byteLength)),
       parts: source.parts && ((granule, signal) => source.parts!(byteOffset, info.byteLength, granule, signal)),
       dequantize: async (signal) => dequantize(info.type, await bytes(signal), elements),
     });

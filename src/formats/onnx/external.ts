@@ -42,7 +42,7 @@ export async function readExternal(
   }
 }
 
-const isHeld = (source: ByteSource): source is HeldSource => "readSync" in source;
+const isHeld = (source: ByteSource): source is HeldSource => "readSync" in source && "hold" in source;
 
 async function openFile(tensor: TensorProto, path: string, open?: OpenExternal): Promise<ByteSource> {
   if (!open) throw failed(tensor, `its data is in "${path}", and no way to open other files was given`);

@@ -54,6 +54,8 @@ export interface StoredWeight {
   readonly type?: BlockType;
   /** Reads it: an array that the caller owns, or a view of a larger one. */
   read(signal?: AbortSignal): Promise<Weight>;
+  /** The same at once, where the source need not wait. */
+  readSync?(): Weight;
   /** Its elements, or the bytes of its blocks, part by part: see `StoredElements`. */
   parts?(granule: number, signal?: AbortSignal): ReturnType<ElementParts>;
 }
@@ -86,6 +88,11 @@ export function constantOf(w: AnyWeight): HostTensor {
   const shape = type ? [ggufBytes(ggufTypeNamed(type), sizeOf(w.shape))] : w.shape;
   if ("bytes" in w) return { dtype: "u8", shape, data: w.bytes };
   if (!("read" in w)) return w;
-  const read = async () => constantOf(await w.read()).data as TypedArray;
-  return new Constant(type ? "u8" : "f32", shape, Elements.stored({ fetch: read, parts: w.parts?.bind(w) }));
+  const elements = (read: Weight): TypedArray => constantOf(read).data as TypedArray;
+  const stored = Elements.stored({
+    fetch: async () => elements(await w.read()),
+    read: w.readSync && (() => elements(w.readSync!())),
+    parts: w.parts?.bind(w),
+  });
+  return new Constant(type ? "u8" : "f32", shape, stored);
 }

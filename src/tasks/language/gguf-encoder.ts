@@ -2,6 +2,7 @@
 import { ggufVocabulary } from "../../formats/decoder/gguf-vocabulary.ts";
 import { fileWeight, floatWeight } from "../../formats/decoder/gguf-weight.ts";
 import { Metadata } from "../../formats/decoder/metadata.ts";
+import { heldSource } from "../../formats/decoder/weights.ts";
 import { readGguf } from "../../formats/gguf/index.ts";
 import type { ByteSource } from "../../formats/source.ts";
 import type { AnyWeight } from "../../models/transformer/config.ts";
@@ -39,7 +40,7 @@ const dense = /^(position_embd|token_types)\./;
  * @throws FormatError for metadata that is missing, UnsupportedOpError for another architecture or way to pool
  */
 export async function readGgufEncoder(source: ByteSource, options: EncoderOptions): Promise<EncoderFile> {
-  const file = await readGguf(source);
+  const file = await readGguf(heldSource(source));
   const meta = new Metadata(file, source.name);
   if (meta.architecture !== "bert")
     throw new UnsupportedOpError(`${source.name}: architecture "${meta.architecture}" is no encoder; known: bert`, {

@@ -1,6 +1,7 @@
 /** Encoders with a head, from safetensors or as ONNX graphs: tokens of texts to logits. */
 import { openDevice } from "../../device.ts";
 import { ModelFolder } from "../../formats/folder.ts";
+import { whileLoading } from "../../formats/loading.ts";
 import type { ByteSource, SourceInput } from "../../formats/source.ts";
 import { compile, type Session } from "../../graph/session.ts";
 import { sourceOptions } from "../../load.ts";
@@ -71,9 +72,11 @@ export class TextTask {
  * without `@huggingface/tokenizers`
  */
 export async function openTextRunner(model: SourceInput, kind: HeadKind, options: RunnerOptions): Promise<TextRunner> {
-  const folder = await ModelFolder.openModel(model, sourceOptions(options));
-  const graph = await folder.onlyGraph();
-  return graph ? openExported(graph, folder, kind, options) : openNative(folder, kind, options);
+  return whileLoading(options, async (options) => {
+    const folder = await ModelFolder.openModel(model, sourceOptions(options));
+    const graph = await folder.onlyGraph();
+    return graph ? openExported(graph, folder, kind, options) : openNative(folder, kind, options);
+  });
 }
 
 function checkKind(name: string, architectures: unknown, kind: HeadKind | "words"): void {
