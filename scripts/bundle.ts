@@ -74,7 +74,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
   [
     "wasm-core",
-    /^backends\/(wasm\/(assembler.*|step|session|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
+    /^backends\/(wasm\/(assembler.*|step|session|copy|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
   ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],
   ["onnx-core", /^formats\/onnx\/[^/]+$/],

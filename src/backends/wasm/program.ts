@@ -12,6 +12,7 @@ import {
   type RunControl,
   type StagePlan,
 } from "../backend.ts";
+import { copyTo } from "./copy.ts";
 import { DispatchState, Failure } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import { type Linked, type LinkedStep, link } from "./link.ts";
@@ -134,7 +135,7 @@ export class WasmProgram implements Program {
       throw new UnsupportedOpError("wasm: these caches have no kernel that serves several sequences in a run");
     if (this.viewed !== memory.memory.buffer || (this.viewsState && this.viewedState !== active[0]?.blocks))
       this.makeViews();
-    for (let i = 0; i < inputs.length; i++) this.inputs[i].set(inputs[i].data as never);
+    for (let i = 0; i < inputs.length; i++) copyTo(inputs[i].data as TypedArray, this.inputs[i]);
     return run;
   }
 

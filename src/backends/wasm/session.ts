@@ -1,5 +1,5 @@
 /** What one session holds: its linear memory, with weights, states and the programs that run over them. */
-import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { bytesOf, type TypedArray, type TypedArrayConstructor, viewOf } from "../../tensor/dtype.ts";
 import { DisposedError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
@@ -14,6 +14,7 @@ import {
   type StagePlan,
   unpack,
 } from "../backend.ts";
+import { copyTo } from "./copy.ts";
 import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
 import { alignUp, LinearMemory } from "./memory.ts";
@@ -198,11 +199,11 @@ export class WasmSession implements DeviceSession<AnyStep> {
 
   /** A copy of an output, in the array that was given back where it is of that kind. */
   copyOut(output: TypedArray): TypedArray {
-    const { spare } = this;
-    if (spare?.constructor !== output.constructor || spare.length !== output.length) return output.slice();
-    this.spare = undefined;
-    spare.set(output as never);
-    return spare;
+    let copy = this.spare;
+    if (copy?.constructor === output.constructor && copy.length === output.length) this.spare = undefined;
+    else copy = new (output.constructor as TypedArrayConstructor)(output.length);
+    copyTo(output, copy);
+    return copy;
   }
 
   /** Where constant bytes of kernels are. */
