@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { textGeneration } from "../../src/tasks/index.ts";
 import { genaiDecoder, optimumDecoder, plainDecoder, sizes } from "../onnx/small-decoders.ts";
@@ -65,6 +66,17 @@ describe("small decoders", () => {
       expect(again.reusedTokens).toBeGreaterThan(0);
       expect(again.tokens).toEqual(tokens.slice(3));
     }
+    warn.mockRestore();
+  });
+
+  test("a classifier is refused, without a note", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const models = fileURLToPath(new URL("../../examples/models/", import.meta.url));
+    for (const name of ["spam-transformer", "mnist-cnn"])
+      await expect(textGeneration(join(models, name), { device: "cpu" })).rejects.toThrow(
+        /model.onnx: no language model/,
+      );
+    expect(warn).not.toHaveBeenCalled();
     warn.mockRestore();
   });
 

@@ -21,7 +21,8 @@ const keptPlans = 64;
 
 /**
  * @param input what `source` was opened as: `config.json` is beside the graph, or beside the folder `onnx` around it
- * @throws FormatError for a file that is corrupt or no language model, UnsupportedOpError for operators that are missing
+ * @throws FormatError for a file that is corrupt, UnsupportedOpError for a graph that is no language model, and for operators
+ *   that are missing
  */
 export async function readOnnxModel(
   input: SourceInput,
@@ -31,12 +32,22 @@ export async function readOnnxModel(
   const folder = await folderAround(input, options);
   const json = (await folder?.optionalJson("config.json")) ?? {};
   const { graph } = await readGraph(source, options.signal);
+  checkDecoder(source.name, graph);
   const config = sizesOf(source.name, graph, json, options);
   const { kvCache = "f32" } = options;
   return {
     open: (device) => openModel(graph, config, { device, ownsWeights: source.local, kvCache }),
     ...(folder && (await readVocabulary(folder, json))),
   };
+}
+
+/** Classifiers have input_ids and logits too, but not of every token. */
+function checkDecoder(name: string, { inputs, outputs }: Graph): void {
+  const logits = outputs.find((p) => p.name === "logits");
+  if (logits && (logits.shape?.length ?? 3) === 3 && inputs.some((p) => p.name === "input_ids")) return;
+  throw new UnsupportedOpError(
+    `${name}: no language model that can be generated from: those have input_ids and logits [batch, tokens, vocabulary]`,
+  );
 }
 
 async function folderAround(input: SourceInput, options: SourceOptions): Promise<ModelFolder | undefined> {

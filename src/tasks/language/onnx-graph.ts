@@ -18,14 +18,12 @@ export class GraphModel implements LanguageModel {
   /** One for an empty cache, one for single tokens after others. */
   readonly hasBranches: boolean;
 
-  /** @throws UnsupportedOpError for a graph that is no decoder of text */
+  /** @throws UnsupportedOpError for caches whose types the graph does not say */
   constructor(
     readonly config: DecoderSizes,
     readonly session: Session,
   ) {
-    const { inputs, outputs } = session;
-    if (!inputs.some((p) => p.name === "input_ids") || !outputs.some((p) => p.name === "logits"))
-      throw new UnsupportedOpError("the graph is no language model: those have input_ids and logits");
+    const { inputs } = session;
     this.hasBranches = inputs.some((p) => p.name === "use_cache_branch");
     this.empty = Object.fromEntries(inputs.filter((p) => isPast(p.name)).map((p) => [p.name, emptyCache(p)]));
   }
