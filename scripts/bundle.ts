@@ -59,6 +59,9 @@ const commonOps = new Set(
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
   // What graphs of 16-bit floats load for themselves.
   ["halves", /^(tensor\/half-weight|graph\/passes\/widen)$/],
+  // What graphs with a softmax or a norm load for themselves.
+  ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],
+  ["onnx-rows", /^formats\/onnx\/ops\/(norm|reduce|softmax|logic)$/],
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
   [
     "core",
@@ -77,7 +80,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     /^backends\/(wasm\/(assembler.*|step|session|copy|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
   ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],
-  ["onnx-core", /^formats\/onnx\/[^/]+$/],
+  ["onnx-core", /^formats\/onnx\/([^/]+|ops\/matmul)$/],
   // The other operators: what doesn't bundle reads all of them for the root entry, and takes its time for each file.
   ["ops-usual", /^ops\/(arg-reduce|bitwise|cumulative|depth-to-space|pad|tile)$/],
   ["ops-random", /^ops\/(random|mersenne-twister)$/],
@@ -103,11 +106,11 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 ];
 
 /** Of the rest what tasks and the kernels of language models need. */
-const nodeCore = /^(ops\/(attention|layer-norm|quantized-matmul|image-.*|non-max-suppression)|formats\/sources\/file)$/;
+const nodeCore = /^(ops\/(quantized-matmul|image-.*|non-max-suppression)|formats\/sources\/file)$/;
 
 /** For Node every file costs more than what is in it. */
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
-  if (/^(core|ops-usual|ops-decoder)$/.test(chunk ?? "") || nodeCore.test(module)) return "core";
+  if (/^(core|blocks|ops-usual|ops-decoder)$/.test(chunk ?? "") || nodeCore.test(module)) return "core";
   if (module.startsWith("ops/")) return "ops";
   if (/^(files|onnx-core|onnx-cnn)$/.test(chunk ?? "")) return "onnx";
   return chunk;

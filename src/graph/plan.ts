@@ -118,5 +118,5 @@ function fuse(nodes: readonly Node[], shapes: ShapeWalk, isOutput: (id: ValueId)
     },
     isOutput,
   };
-  return rewrite(nodes, planRules, host);
+  return rewrite(nodes, planRules(), host);
 }

@@ -4,21 +4,16 @@
  */
 
 import type { Backend } from "../../backends/backend.ts";
-import { attention } from "../../ops/attention.ts";
-import { layerNorm } from "../../ops/layer-norm.ts";
 import type { OpDef } from "../../ops/op.ts";
-import { transpose } from "../../ops/transpose.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { sourceOf, Weight } from "../../tensor/weight.ts";
 import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
-import { fuseAttention, packAttention } from "./attention.ts";
 import { foldBatchNorm } from "./batchnorm.ts";
 import { fuseActivation, fuseBias, fuseResidual } from "./epilogue.ts";
 import { foldConstants } from "./fold.ts";
 import { removeIdentity } from "./identity.ts";
-import { fuseLayerNorm } from "./layernorm.ts";
 import { type Rule, rewrite } from "./rewrite.ts";
 
 /** In order; each sees what the one before left. */
@@ -28,37 +23,33 @@ const compileRules = ({ constants }: Graph): readonly Rule[] => {
   return [removeIdentity, foldConstants(bytes), foldBatchNorm];
 };
 
-/** Fusions, with shapes known. */
-export const planRules: readonly Rule[] = [
-  fuseLayerNorm,
+let blocks: typeof import("./blocks.ts") | undefined;
+
+/** Fusions, with shapes known. Kernels of what they make are loaded before: see `loadKernels`. */
+export const planRules = (): readonly Rule[] => [
+  ...(blocks?.blockRules ?? []),
   fuseGelu,
   fuseGeluTanh,
   fuseSwish,
-  fuseAttention,
-  packAttention,
   fuseBias,
   fuseResidual,
   fuseActivation,
 ];
 
-/** What fusions put in the place of patterns that have the operator of that name. */
-const fused: Readonly<Record<string, readonly OpDef[]>> = {
-  reduceMean: [layerNorm.op],
-  softmax: [attention.op, transpose.op],
-};
-
 /** The operators that a device may have to run for the graph: its own, those nested in it, and what fusions make. */
-function operatorsToRun(graph: Graph): OpDef[] {
+async function operatorsToRun(graph: Graph): Promise<OpDef[]> {
   const ops = operatorsOf(graph);
-  return [...ops, ...[...ops].flatMap(({ name }) => (Object.hasOwn(fused, name) ? fused[name] : []))];
+  if (![...ops].some((op) => op.name === "softmax" || op.name === "reduceMean")) return [...ops];
+  const { blockOps } = (blocks ??= await import("./blocks.ts"));
+  return [...ops, ...[...ops].flatMap(({ name }) => (Object.hasOwn(blockOps, name) ? blockOps[name] : []))];
 }
 
 /**
- * Has a device load what the graph takes.
+ * Has a device load what the graph takes, and what plans of it are made with.
  * @param more passed to it beside the dtypes
  */
 export async function loadKernels(device: Backend, graph: Graph, more: readonly string[] = []): Promise<void> {
-  const ops = operatorsToRun(graph);
+  const ops = await operatorsToRun(graph);
   const onlyF32 = graph.inputs.every((p) => p.dtype === "f32") && !ops.some((op) => makesIntegers.test(op.name));
   // Loaded for those who compute with others.
   const dtypes = onlyF32 ? [] : (await import("../operand-types.ts")).dtypesOf(graph);

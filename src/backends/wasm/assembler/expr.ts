@@ -1,4 +1,4 @@
-import { instructionRows } from "./opcodes.ts";
+import { instructionRows, namesOf } from "./opcodes.ts";
 import { Writer } from "./writer.ts";
 
 export type ValueType = "i32" | "i64" | "f32" | "f64" | "v128";
@@ -21,8 +21,19 @@ export type Operand<T extends ValueType> =
 
 type Row = (typeof instructionRows)[number];
 type Words<S extends string> = S extends `${infer Head} ${infer Tail}` ? [Head, ...Words<Tail>] : [S];
+/** Names in full: one that begins with a dot gets the space of the one before it. */
+type Full<W extends readonly string[], Space extends string = ""> = W extends [
+  infer Name extends string,
+  ...infer More extends string[],
+]
+  ? Name extends `.${string}`
+    ? `${Space}${Name}` | Full<More, Space>
+    : Name extends `${infer Own}.${string}`
+      ? Name | Full<More, Own>
+      : Full<More, Space>
+  : never;
 /** Instruction name -> signature. */
-type Signatures = { [R in Row as Exclude<Words<R[2]>[number], "_">]: R[1] };
+type Signatures = { [R in Row as Full<Words<R[2]>>]: R[1] };
 export type InstructionName = keyof Signatures;
 
 type Arguments<W extends readonly string[]> = W extends [infer Head, ...infer Tail extends string[]]
@@ -89,8 +100,9 @@ function naturalAlign(name: string): number {
 
 /** The instruction of that spec name. Made when it is first used: a module has a few dozen of the hundreds that there are. */
 export function instructionOf(name: string): Instruction | undefined {
+  const own = name.slice(name.indexOf("."));
   for (const [first, signature, names] of instructionRows) {
-    const place = names.includes(name) ? names.split(" ").indexOf(name) : -1;
+    const place = names.includes(own) ? namesOf(names).indexOf(name) : -1;
     if (place < 0) continue;
     const [inputs, result] = signature.split(" -> ");
     return {
