@@ -236,7 +236,7 @@ describe("vocabularies", () => {
     const v: ByteLevelVocabulary = {
       ...own,
       pieces: [...own.pieces, ...merged],
-      kinds: [...own.kinds, ...merged.map(() => "normal" as const)],
+      kinds: [...Array.from(own.pieces, (_, i) => own.kinds.at(i)!), ...merged.map(() => "normal" as const)],
       merges,
       pattern,
     };

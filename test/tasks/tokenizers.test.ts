@@ -87,7 +87,7 @@ describe("SentencePiece", () => {
     const spaces = new SentencePieceTokenizer({
       pieces: ["<unk>", "a", "\u2581a", "\u2581\u2581", "\u2581"],
       scores: [0, -1, -2, -3, -4],
-      kinds: ["unknown", "normal", "normal", "user", "normal"],
+      kinds: ["unknown", "normal", "normal", "user", "normal"] satisfies PieceKind[],
       end: [],
       unknown: 0,
       addSpace: false,
@@ -184,7 +184,13 @@ describe("byte-level BPE", () => {
   });
 
   test("works without a vocabulary for some bytes", () => {
-    const t = new ByteLevelTokenizer({ pieces: ["a"], kinds: ["normal"], merges: [], pattern: "default", end: [] });
+    const t = new ByteLevelTokenizer({
+      pieces: ["a"],
+      kinds: ["normal"] satisfies PieceKind[],
+      merges: [],
+      pattern: "default",
+      end: [],
+    });
     expect(t.encode("ab")).toEqual([0]);
   });
 });

@@ -127,16 +127,16 @@ export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
       missing: ["t5"],
     });
   const [end, ...others] = v.end;
-  const nameOf = (id: number | undefined): string | undefined => (id === undefined ? undefined : v.pieces[id]);
+  const nameOf = (id: number | undefined): string | undefined => (id === undefined ? undefined : v.pieces.at(id));
   const begin = nameOf(v.begin);
-  const special = (kind: PieceKind): boolean => kind === "control" || kind === "unknown";
-  const added = v.pieces.flatMap((content, id) =>
-    special(v.kinds[id]) || v.kinds[id] === "user"
+  const special = (kind: PieceKind | undefined): boolean => kind === "control" || kind === "unknown";
+  const added = [...v.pieces].flatMap((content, id) =>
+    special(v.kinds.at(id)) || v.kinds.at(id) === "user"
       ? [
           {
             id,
             content,
-            special: special(v.kinds[id]),
+            special: special(v.kinds.at(id)),
             single_word: false,
             lstrip: false,
             rstrip: false,
@@ -169,7 +169,7 @@ export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
       add_bos_token: addBegin,
     },
     begin,
-    end: [...(end === undefined ? [] : [v.pieces[end]]), ...[end, ...others].filter((id) => id !== undefined)],
+    end: [...(end === undefined ? [] : [v.pieces.at(end)!]), ...[end, ...others].filter((id) => id !== undefined)],
   };
 }
 
@@ -192,7 +192,7 @@ function byteLevelParts(v: ByteLevelVocabulary): Json {
     }));
     return { type: "Sequence", pretokenizers: [...splits, { ...bytes, use_regex: false }] };
   };
-  const vocab = Object.fromEntries(v.pieces.map((piece, id) => [piece, id]));
+  const vocab = Object.fromEntries(Array.from(v.pieces, (piece, id) => [piece, id]));
   return {
     normalizer: known?.composed ? { type: "NFC" } : null,
     pre_tokenizer: byPattern(),
@@ -204,13 +204,15 @@ function byteLevelParts(v: ByteLevelVocabulary): Json {
       byte_fallback: false,
       ignore_merges: known?.wholeWords === true,
       vocab,
-      merges: v.merges,
+      merges: [...v.merges],
     },
   };
 }
 
 function sentencePieceParts(v: SentencePieceVocabulary): Json {
-  const pieces = v.pieces.map((piece, id) => (v.kinds[id] === "normal" ? piece.replaceAll(" ", "▁") : piece));
+  const pieces = Array.from(v.pieces, (piece, id) =>
+    v.kinds.at(id) === "normal" ? piece.replaceAll(" ", "▁") : piece,
+  );
   const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const addSpace = v.addSpace ?? true;
   const strip = { type: "Strip", content: " ", start: 1, stop: 0 };
@@ -242,7 +244,7 @@ function sentencePieceParts(v: SentencePieceVocabulary): Json {
 function mergesOf(pieces: readonly string[], { kinds, scores }: SentencePieceVocabulary): string[] {
   const ids = new Map<string, number>();
   pieces.forEach((piece, id) => {
-    if (kinds[id] === "normal" && !ids.has(piece)) ids.set(piece, id);
+    if (kinds.at(id) === "normal" && !ids.has(piece)) ids.set(piece, id);
   });
   const merges: { text: string; score: number; left: number; right: number }[] = [];
   for (const [piece, id] of ids) {

@@ -1,6 +1,7 @@
 /** The vocabularies inside GGUF files, read and written. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { GgufValue } from "../gguf/index.ts";
+import type { Strings } from "../string-list.ts";
 import type { Metadata } from "./metadata.ts";
 import type {
   ByteLevelVocabulary,
@@ -34,13 +35,10 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   if (model === undefined || model === "none" || !pieces) return undefined;
   const types = meta.numbers("tokenizer.ggml.token_type");
   const kindOf = (id: number): PieceKind => (types && kinds[types[id]]) ?? "normal";
-  const pieceKinds = pieces.map((_, id) => kindOf(id));
   const named = (key: string): number | undefined => meta.number(`tokenizer.ggml.${key}_token_id`);
   const end = new Set([named("eos"), named("eot"), named("eom")].filter((id) => id !== undefined));
-  pieces.forEach((piece, id) => {
-    if (endNames.has(piece) && pieceKinds[id] !== "normal") end.add(id);
-  });
-  const common = { pieces, kinds: pieceKinds, begin: named("bos"), end };
+  for (let id = 0; id < pieces.length; id++) if (kindOf(id) !== "normal" && endNames.has(pieces.at(id)!)) end.add(id);
+  const common = { pieces, kinds: { length: pieces.length, at: kindOf }, begin: named("bos"), end };
   if (model === "llama" || model === "t5") {
     const scores = meta.numbers("tokenizer.ggml.scores");
     if (!scores || scores.length !== pieces.length) throw new FormatError("the vocabulary has no scores");
@@ -56,6 +54,8 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
     return {
       kind: "unigram",
       ...scored,
+      pieces: [...pieces],
+      kinds: Array.from(pieces, (_, id) => kindOf(id)),
       charsmap: rules && new Uint8Array(rules.buffer, rules.byteOffset, rules.byteLength),
       collapseSpaces: meta.flag("tokenizer.ggml.remove_extra_whitespaces") ?? true,
       addEnd: meta.flag("tokenizer.ggml.add_eos_token") ?? true,
@@ -63,11 +63,11 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   }
   // Words stand there with "▁" in front, what continues them without "##".
   if (model === "bert") {
-    const words = pieces.map((piece, id) => {
-      if (pieceKinds[id] !== "normal" || /^\[.+\]$/.test(piece)) return piece;
+    const words = Array.from(pieces, (piece, id) => {
+      if (kindOf(id) !== "normal" || /^\[.+\]$/.test(piece)) return piece;
       return piece.startsWith("▁") ? piece.slice(1) : `##${piece}`;
     });
-    const lowercase = !words.some((word, id) => pieceKinds[id] === "normal" && /^(##)?[A-Z]/.test(word));
+    const lowercase = !words.some((word, id) => kindOf(id) === "normal" && /^(##)?[A-Z]/.test(word));
     return { kind: "wordPiece", pieces: words, lowercase };
   }
   if (model === "gpt2") {
@@ -83,9 +83,9 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
 }
 
 /** Files from before there was a name for how words are cut. */
-function guessedPattern(meta: Metadata, pieces: readonly string[]): string {
+function guessedPattern(meta: Metadata, pieces: Strings): string {
   if (meta.architecture === "gpt2") return "gpt-2";
-  if (pieces.includes("<|begin_of_text|>")) return "llama-bpe";
+  if ([...pieces].includes("<|begin_of_text|>")) return "llama-bpe";
   console.warn(
     'The file does not say how words are cut ("tokenizer.ggml.pre"): taken as "default". Tokens may differ from those that the model was trained with.',
   );
@@ -99,12 +99,12 @@ export function vocabularyMetadata(
   const scored = v.kind === "byteLevel" ? undefined : v;
   const unigram = v.kind === "unigram" ? v : undefined;
   const spaced = (piece: string, i: number): string =>
-    scored && v.kinds[i] === "normal" ? piece.replaceAll(" ", "▁") : piece;
+    scored && v.kinds.at(i) === "normal" ? piece.replaceAll(" ", "▁") : piece;
   const entries: [string, GgufValue | undefined][] = [
     ["model", { sentencepiece: "llama", unigram: "t5", byteLevel: "gpt2" }[v.kind]],
     ["pre", v.kind === "byteLevel" ? v.pattern : "default"],
-    ["tokens", v.pieces.map(spaced)],
-    ["token_type", Int32Array.from(v.kinds, (kind) => kinds.indexOf(kind))],
+    ["tokens", Array.from(v.pieces, spaced)],
+    ["token_type", Int32Array.from({ length: v.kinds.length }, (_, i) => kinds.indexOf(v.kinds.at(i)))],
     ["scores", scored && Float32Array.from(scored.scores)],
     ["merges", v.kind === "byteLevel" ? [...v.merges] : undefined],
     ["bos_token_id", v.begin],

@@ -2,7 +2,9 @@
 import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
-import { type GgufFile, readGguf } from "../gguf/index.ts";
+import type { GgufFile } from "../gguf/index.ts";
+import { readPackedGguf } from "../gguf/reader.ts";
+import type { PackedValue } from "../gguf/values.ts";
 import type { ByteSource } from "../source.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
@@ -40,7 +42,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
  * architecture that is not known
  */
 export async function readGgufDecoder(source: ByteSource, options: ReadOptions = {}): Promise<DecoderFile> {
-  const file = await readGguf(source);
+  const file = await readPackedGguf(source);
   const meta = new Metadata(file, source.name);
   const config = configOf(file, source.name, await ropeScaling(file, meta, options), options);
   return {
@@ -64,7 +66,7 @@ function vocabularyOf(meta: Metadata): DecoderVocabulary | undefined {
 
 /** What a configuration is read from. */
 export interface GgufShapes {
-  readonly metadata: GgufFile["metadata"];
+  readonly metadata: ReadonlyMap<string, PackedValue>;
   readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 }
 
@@ -135,7 +137,11 @@ function layersOf(meta: Metadata, { windowPattern }: Architecture, count: number
   });
 }
 
-async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions): Promise<RopeScaling | undefined> {
+async function ropeScaling(
+  file: GgufFile<PackedValue>,
+  meta: Metadata,
+  options: ReadOptions,
+): Promise<RopeScaling | undefined> {
   const originalContext = meta.number("rope.scaling.original_context_length") ?? meta.need("context_length");
   const context = contextOf(meta.need("context_length"), options);
   const magnitude = meta.number("rope.scaling.attn_factor");
@@ -151,5 +157,5 @@ async function ropeScaling(file: GgufFile, meta: Metadata, options: ReadOptions)
   throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
 }
 
-const weightsOf = (file: GgufFile): Map<string, FileWeight> =>
+const weightsOf = (file: GgufFile<PackedValue>): Map<string, FileWeight> =>
   new Map([...file.tensors.values()].map((t) => [t.name, fileWeight(t)]));

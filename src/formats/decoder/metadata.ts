@@ -1,19 +1,21 @@
 /** Typed access to the metadata of a GGUF file. */
 import { FormatError } from "../../tensor/errors.ts";
-import type { GgufFile, GgufValue } from "../gguf/index.ts";
+import type { GgufFile } from "../gguf/index.ts";
+import type { PackedValue } from "../gguf/values.ts";
+import { StringList } from "../string-list.ts";
 
 export class Metadata {
   readonly architecture: string;
 
   constructor(
-    private readonly file: Pick<GgufFile, "metadata">,
+    private readonly file: Pick<GgufFile<PackedValue>, "metadata">,
     private readonly name: string,
   ) {
     this.architecture = this.text("general.architecture") ?? this.missing("general.architecture");
   }
 
   /** `key` of this architecture, `llama.block_count`, or the whole key where it has a dot already. */
-  get(key: string): GgufValue | undefined {
+  get(key: string): PackedValue | undefined {
     return this.file.metadata.get(`${this.architecture}.${key}`) ?? this.file.metadata.get(key);
   }
 
@@ -40,9 +42,10 @@ export class Metadata {
     return typeof v === "boolean" ? v : undefined;
   }
 
-  texts(key: string): readonly string[] | undefined {
+  texts(key: string): StringList | undefined {
     const v = this.get(key);
-    return Array.isArray(v) && typeof v[0] === "string" ? (v as string[]) : undefined;
+    if (Array.isArray(v) && typeof v[0] === "string") return StringList.of(v as string[]);
+    return v instanceof StringList && v.length > 0 ? v : undefined;
   }
 
   numbers(key: string): ArrayLike<number> | undefined {

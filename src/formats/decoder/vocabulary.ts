@@ -1,14 +1,21 @@
 /** What model files say about their tokens: data, from which `forwardpass/tasks` makes tokenizers. */
 import type { Json } from "../folder.ts";
+import type { Strings } from "../string-list.ts";
 
 export type PieceKind = "normal" | "unknown" | "control" | "user" | "byte" | "unused";
+
+/** Of each piece: an array is one. */
+export interface PieceKinds {
+  readonly length: number;
+  at(id: number): PieceKind | undefined;
+}
 
 export interface SentencePieceVocabulary {
   readonly kind: "sentencepiece";
   /** With "▁" or a space for spaces. Byte pieces: `<0x0A>`. */
-  readonly pieces: readonly string[];
+  readonly pieces: Strings;
   readonly scores: ArrayLike<number>;
-  readonly kinds: readonly PieceKind[];
+  readonly kinds: PieceKinds;
   readonly begin?: number;
   readonly end: Iterable<number>;
   readonly unknown?: number;
@@ -19,8 +26,10 @@ export interface SentencePieceVocabulary {
 }
 
 /** SentencePiece's other model: the likeliest way to cut a text into pieces. */
-export interface UnigramVocabulary extends Omit<SentencePieceVocabulary, "kind"> {
+export interface UnigramVocabulary extends Omit<SentencePieceVocabulary, "kind" | "pieces" | "kinds"> {
   readonly kind: "unigram";
+  readonly pieces: readonly string[];
+  readonly kinds: readonly PieceKind[];
   /** What characters become first: SentencePiece's `precompiled_charsmap`. */
   readonly charsmap?: Uint8Array;
   /** Several spaces become one, those around the text none. Default true. */
@@ -40,10 +49,10 @@ export interface WordPieceVocabulary {
 
 export interface ByteLevelVocabulary {
   readonly kind: "byteLevel";
-  readonly pieces: readonly string[];
-  readonly kinds: readonly PieceKind[];
+  readonly pieces: Strings;
+  readonly kinds: PieceKinds;
   /** "left right", the first learned first. */
-  readonly merges: readonly string[];
+  readonly merges: Strings;
   /** How words are cut: GGUF's names of pre-tokenizers. */
   readonly pattern: string;
   readonly begin?: number;

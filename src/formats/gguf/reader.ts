@@ -7,8 +7,8 @@
 import { dequantize } from "../../tensor/blocks/dequantize.ts";
 import { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { ByteSource } from "../source.ts";
-import { Cursor, TruncatedView } from "./cursor.ts";
-import { type GgufValue, type GgufValueType, readValue } from "./values.ts";
+import { Cursor } from "./cursor.ts";
+import { type GgufValue, type GgufValueType, type PackedValue, plainValue, readValue } from "./values.ts";
 
 export interface GgufTensor {
   readonly name: string;
@@ -28,12 +28,12 @@ export interface GgufTensor {
   dequantize(signal?: AbortSignal): Promise<Float32Array>;
 }
 
-export interface GgufFile {
+export interface GgufFile<Value = GgufValue> {
   readonly version: number;
   /** In bytes: data and tensors begin at multiples of it. */
   readonly alignment: number;
   /** Keys in file order. */
-  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly metadata: ReadonlyMap<string, Value>;
   /** The stored type of each metadata value. */
   readonly types: ReadonlyMap<string, GgufValueType>;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
@@ -45,44 +45,26 @@ const maxDimensions = 8;
 const smallestEntry = 8 + 4 + 1; // a key's length, a type, a byte
 const smallestInfo = 8 + 4 + 4 + 8; // a name's length, the number of dimensions, a type, an offset
 
-/** Enough for the metadata of most models without a tokenizer. */
-const firstRead = 1 << 18;
-
 /**
  * Reads metadata and tensor descriptions; tensor data is read when asked for.
  * @throws FormatError with byte offset for anything malformed or truncated
  */
 export async function readGguf(source: ByteSource): Promise<GgufFile> {
-  // The header's length is written nowhere: parse what is there, and on reaching its end again with four times as much.
-  let head = await source.read(0, Math.min(firstRead, source.size));
-  for (;;) {
-    try {
-      return parse(new Cursor(source.name, head, source.size), source);
-    } catch (error) {
-      if (!(error instanceof TruncatedView)) throw error;
-    }
-    const longer = new Uint8Array(Math.min(head.length * 4, source.size));
-    longer.set(head);
-    longer.set(await source.read(head.length, longer.length - head.length), head.length);
-    head = longer;
-  }
+  const file = await readPackedGguf(source);
+  return { ...file, metadata: new Map([...file.metadata].map(([key, value]) => [key, plainValue(value)])) };
 }
 
-function parse(c: Cursor, source: ByteSource): GgufFile {
-  if (c.u32() !== ggufMagic) c.fail("does not begin with GGUF", 0);
-  const version = c.u32();
-  if (version !== 2 && version !== 3)
-    c.fail(version & 0xffff ? `GGUF version ${version}; known: 2 and 3` : "big-endian GGUF is not supported", 4);
-  const tensorCount = c.count(smallestInfo, "tensors");
-  const entryCount = c.count(smallestEntry, "metadata entries");
-
-  const metadata = new Map<string, GgufValue>();
+/** The same, with arrays of strings as lists that decode them when asked for. */
+export async function readPackedGguf(source: ByteSource): Promise<GgufFile<PackedValue>> {
+  const c = new Cursor(source);
+  const { version, tensorCount, entryCount } = await c.whole(() => counts(c));
+  const metadata = new Map<string, PackedValue>();
   const types = new Map<string, GgufValueType>();
   for (let i = 0; i < entryCount; i++) {
-    const at = c.at;
-    const key = c.name("key");
+    const { at } = c;
+    const key = await c.whole(() => c.name("key"));
     if (metadata.has(key)) c.fail(`key ${JSON.stringify(key)} appears twice`, at);
-    const { type, value } = readValue(c);
+    const { type, value } = await readValue(c);
     types.set(key, type);
     metadata.set(key, value);
   }
@@ -90,12 +72,9 @@ function parse(c: Cursor, source: ByteSource): GgufFile {
   if (typeof alignment !== "number" || alignment < 1 || !Number.isInteger(Math.log2(alignment)))
     return c.fail(`general.alignment is ${alignment}, not a power of two`, c.at);
 
-  const infos = new Map<
-    string,
-    Omit<GgufTensor, "bytes" | "bytesSync" | "parts" | "dequantize"> & { infoAt: number }
-  >();
+  const infos = new Map<string, TensorInfo>();
   for (let i = 0; i < tensorCount; i++) {
-    const info = tensorInfo(c, alignment);
+    const info = await c.whole(() => tensorInfo(c, alignment));
     if (infos.has(info.name)) c.fail(`tensor ${JSON.stringify(info.name)} appears twice`, info.infoAt);
     infos.set(info.name, info);
   }
@@ -123,8 +102,21 @@ function parse(c: Cursor, source: ByteSource): GgufFile {
   return { version, alignment, metadata, types, tensors };
 }
 
+/** What stands before the metadata. */
+function counts(c: Cursor) {
+  if (c.u32() !== ggufMagic) c.fail("does not begin with GGUF", 0);
+  const version = c.u32();
+  if (version !== 2 && version !== 3)
+    c.fail(version & 0xffff ? `GGUF version ${version}; known: 2 and 3` : "big-endian GGUF is not supported", 4);
+  const tensorCount = c.count(smallestInfo, "tensors");
+  const entryCount = c.count(smallestEntry, "metadata entries");
+  return { version, tensorCount, entryCount };
+}
+
+type TensorInfo = Omit<GgufTensor, "bytes" | "bytesSync" | "parts" | "dequantize"> & { readonly infoAt: number };
+
 /** One tensor description; `byteOffset` is still relative to the data. */
-function tensorInfo(c: Cursor, alignment: number) {
+function tensorInfo(c: Cursor, alignment: number): TensorInfo {
   const infoAt = c.at;
   const name = c.name("tensor name");
   const what = `tensor ${JSON.stringify(name)}`;

@@ -1,5 +1,6 @@
 /** The metadata values of GGUF: thirteen types, of which an array may hold any. */
 import { InputError } from "../../tensor/errors.ts";
+import { StringList } from "../string-list.ts";
 import type { Cursor } from "./cursor.ts";
 
 /** Numbers in a typed array of their width; strings, booleans and arrays in an array. */
@@ -20,6 +21,9 @@ export type GgufArray =
 
 /** 64-bit integers beyond 2^53 are bigints. */
 export type GgufValue = number | bigint | boolean | string | GgufArray;
+/** The same, arrays of strings as lists: see `readPackedGguf`. */
+export type PackedValue = GgufValue | StringList;
+export const plainValue = (v: PackedValue): GgufValue => (v instanceof StringList ? [...v] : v);
 
 /** In the order of their numbers in files. */
 const scalarNames = [
@@ -65,10 +69,10 @@ const maxDepth = 16;
 
 const plainOf64 = (v: bigint): number | bigint => (BigInt.asIntN(54, v) === v ? Number(v) : v);
 
-export function readValue(c: Cursor): { type: GgufValueType; value: GgufValue } {
-  const type = readType(c);
-  if (type !== "array") return { type, value: readScalar(c, type) };
-  const { element, value } = readArray(c, 1);
+export async function readValue(c: Cursor): Promise<{ type: GgufValueType; value: PackedValue }> {
+  const type = await c.whole(() => readType(c));
+  if (type !== "array") return { type, value: await c.whole(() => readScalar(c, type)) };
+  const { element, value } = await readArray(c, 1);
   return { type: `${element}[]`, value };
 }
 
@@ -100,28 +104,26 @@ function readBool(c: Cursor): boolean {
   return byte === 1;
 }
 
-function readArray(c: Cursor, depth: number): { element: ElementType; value: GgufArray } {
+async function readArray(c: Cursor, depth: number): Promise<{ element: ElementType; value: GgufArray | StringList }> {
   if (depth > maxDepth) c.fail(`arrays are nested deeper than ${maxDepth}`, c.at);
-  const element = readType(c);
-  const n = c.count(smallest(element), `${element} elements`);
+  const { element, n } = await c.whole(() => {
+    const element = readType(c);
+    return { element, n: c.count(smallest(element), `${element} elements`) };
+  });
   if (isNumberType(element)) {
     const array = typedArrays[element];
-    return { element, value: new array(c.copy(n * array.BYTES_PER_ELEMENT)) };
+    return { element, value: new array(await c.copy(n * array.BYTES_PER_ELEMENT)) };
   }
   if (element === "string") {
-    // Whether all of it is loaded is seen before any string is made: see `readGguf`.
-    const { at } = c;
-    for (let i = 0; i < n; i++) c.take(c.count(1, "bytes of a string"));
-    c.at = at;
+    const list = new StringList(n, new Uint8Array(8 * n));
+    await c.strings(list, n);
+    return { element, value: list };
   }
-  const read: () => unknown =
-    element === "string"
-      ? () => c.text()
-      : element === "bool"
-        ? () => readBool(c)
-        : () => readArray(c, depth + 1).value;
   const value: unknown[] = [];
-  for (let i = 0; i < n; i++) value.push(read());
+  while (value.length < n)
+    value.push(
+      element === "bool" ? await c.whole(() => readBool(c)) : plainValue((await readArray(c, depth + 1)).value),
+    );
   return { element, value: value as GgufArray };
 }
 

@@ -3,7 +3,7 @@ import { ggufVocabulary } from "../../formats/decoder/gguf-vocabulary.ts";
 import { fileWeight, floatWeight } from "../../formats/decoder/gguf-weight.ts";
 import { Metadata } from "../../formats/decoder/metadata.ts";
 import { heldSource } from "../../formats/decoder/weights.ts";
-import { readGguf } from "../../formats/gguf/index.ts";
+import { readPackedGguf } from "../../formats/gguf/reader.ts";
 import type { ByteSource } from "../../formats/source.ts";
 import type { AnyWeight } from "../../models/transformer/config.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
@@ -40,7 +40,7 @@ const dense = /^(position_embd|token_types)\./;
  * @throws FormatError for metadata that is missing, UnsupportedOpError for another architecture or way to pool
  */
 export async function readGgufEncoder(source: ByteSource, options: EncoderOptions): Promise<EncoderFile> {
-  const file = await readGguf(heldSource(source));
+  const file = await readPackedGguf(heldSource(source));
   const meta = new Metadata(file, source.name);
   if (meta.architecture !== "bert")
     throw new UnsupportedOpError(`${source.name}: architecture "${meta.architecture}" is no encoder; known: bert`, {

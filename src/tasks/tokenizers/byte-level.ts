@@ -39,24 +39,22 @@ export class ByteLevelTokenizer implements Tokenizer {
     this.end = new Set(v.end);
     this.ranks = new StringIndex(v.merges, () => true);
     const specials: [string, number][] = [];
-    const isSpecial = (id: number): boolean => v.kinds[id] === "control" || v.kinds[id] === "user";
-    v.pieces.forEach((piece, id) => {
-      if (isSpecial(id)) specials.push([piece, id]);
-    });
+    const isSpecial = (id: number): boolean => v.kinds.at(id) === "control" || v.kinds.at(id) === "user";
+    for (let id = 0; id < this.size; id++) if (isSpecial(id)) specials.push([v.pieces.at(id)!, id]);
     this.ids = new StringIndex(v.pieces, (id) => !isSpecial(id));
-    this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
+    this.specials = new SpecialTokens(specials, (id) => v.kinds.at(id) === "user");
     this.pattern = patternNamed(v.pattern);
   }
 
   bytes(token: number): Uint8Array {
-    const piece = this.v.pieces[token];
-    if (piece === undefined || this.v.kinds[token] === "control") return none;
-    if (this.v.kinds[token] === "user") return encoder.encode(piece);
+    const piece = this.v.pieces.at(token);
+    if (piece === undefined || this.v.kinds.at(token) === "control") return none;
+    if (this.v.kinds.at(token) === "user") return encoder.encode(piece);
     return Uint8Array.from(Array.from(piece), (c) => byteOf.get(c) ?? 0x3f);
   }
 
   specialName(token: number): string | undefined {
-    return this.v.kinds[token] === "control" ? this.v.pieces[token] : undefined;
+    return this.v.kinds.at(token) === "control" ? this.v.pieces.at(token) : undefined;
   }
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {

@@ -3,6 +3,7 @@
  * to the piece with the best score, again and again; what is no piece becomes byte tokens.
  */
 import type { SentencePieceVocabulary } from "../../formats/decoder/vocabulary.ts";
+import { StringList } from "../../formats/string-list.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import { StringIndex } from "./string-index.ts";
@@ -18,14 +19,14 @@ type Pieces = Pick<SentencePieceVocabulary, "pieces" | "kinds">;
 
 /** What a token stands for: see `Tokenizer.bytes`. */
 export function bytesOfPiece({ pieces, kinds }: Pieces, token: number): Uint8Array {
-  const piece = pieces[token];
-  const kind = kinds[token];
+  const piece = pieces.at(token);
+  const kind = kinds.at(token);
   if (piece === undefined || kind === "control") return none;
   return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encoder.encode(spaced(piece));
 }
 
 export const controlName = ({ pieces, kinds }: Pieces, token: number): string | undefined =>
-  kinds[token] === "control" ? pieces[token] : undefined;
+  kinds.at(token) === "control" ? pieces.at(token) : undefined;
 
 export class SentencePieceTokenizer implements Tokenizer {
   readonly size: number;
@@ -42,15 +43,16 @@ export class SentencePieceTokenizer implements Tokenizer {
     this.leadingSpace = v.addSpace ?? true;
     this.end = new Set(v.end);
     const specials: [string, number][] = [];
-    v.pieces.forEach((piece, id) => {
-      const kind = v.kinds[id];
-      if (kind === "byte") this.byteIds.set(byteValue(piece), id);
-      if (kind === "control" || kind === "unknown" || kind === "user") specials.push([spaced(piece), id]);
-    });
-    const pieces = v.pieces.some((piece) => piece.includes(" ")) ? v.pieces.map(marked) : v.pieces;
-    this.ids = new StringIndex(pieces, (id) => v.kinds[id] === "normal");
+    for (let id = 0; id < this.size; id++) {
+      const kind = v.kinds.at(id);
+      if (kind === "byte") this.byteIds.set(byteValue(v.pieces.at(id)!), id);
+      if (kind === "control" || kind === "unknown" || kind === "user") specials.push([spaced(v.pieces.at(id)!), id]);
+    }
+    const pieces = StringList.of(v.pieces);
+    const hasSpaces = pieces.bytes.includes(0x20);
+    this.ids = new StringIndex(hasSpaces ? Array.from(pieces, marked) : pieces, (id) => v.kinds.at(id) === "normal");
     // What users define is matched in any text, control tokens only where the caller asks.
-    this.specials = new SpecialTokens(specials, (id) => v.kinds[id] === "user");
+    this.specials = new SpecialTokens(specials, (id) => v.kinds.at(id) === "user");
   }
 
   bytes(token: number): Uint8Array {
