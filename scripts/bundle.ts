@@ -73,6 +73,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     /^backends\/wasm\/(conv|conv-(?!transpose|int8).*|pooling|kernels\/(conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
   ],
   ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
+  ["wasm-integers", /^backends\/wasm\/(kernels\/)?([a-z]+-)?integers$/],
   ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|layouts|kernels\/vector-(norm|rows))$/],
   ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
   [

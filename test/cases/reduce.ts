@@ -15,7 +15,7 @@ const i64 = (values: readonly number[]) => ({
 
 const shapes = fc.oneof({ weight: 2, arbitrary: shapeOf(0, 5, 6) }, rowShapes);
 
-const numbers: readonly DType[] = ["f32", "f32", "f32", "f32", "f32", "f64", "f16", "i32", "i64", "u8", "u64"];
+const numbers: readonly DType[] = ["f32", "f32", "f32", "f32", "f32", "f64", "f16", "i32", "i64", "i16", "u8", "u64"];
 
 const reduction = (
   op: typeof reductions.reduceSum,

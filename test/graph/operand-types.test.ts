@@ -4,7 +4,7 @@ import { wasm } from "../../src/backends/wasm/index.ts";
 import { graph } from "../../src/graph/builder.ts";
 import { dtypesOf } from "../../src/graph/operand-types.ts";
 import { compile } from "../../src/graph/session.ts";
-import { add, cast, gather, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
+import { add, cast, cumSum, gather, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
 import { hostTensor } from "../../src/tensor/tensor.ts";
 
 const mask = graph(({ input, weight }) => {
@@ -36,15 +36,20 @@ test("kernels for integers are loaded and chosen", async () => {
   expect(session.explain().map((s) => s.kernel)).toEqual(["wasm/add/integers", "wasm/where/integers"]);
 });
 
-test("what is loaded for i64 does not stand in for kernels of other dtypes", async () => {
+test("what is loaded for integers does not stand in for kernels of other dtypes", async () => {
   const device = wasm({ threads: 1 });
+  const axis = hostTensor(0n, { dtype: "i64" });
   const kernels = async (dtype: "i64" | "f32", data: BigInt64Array | Float32Array) => {
-    const remainder = graph(({ input }) => ({ y: mod(input("a", dtype, [2]), input("b", dtype, [2])) }));
-    using session = await compile(remainder, { device });
+    const both = graph(({ input, weight }) => ({
+      rest: mod(input("a", dtype, [2]), input("b", dtype, [2])),
+      sums: cumSum(input("c", dtype, [2]), weight(axis)),
+    }));
+    using session = await compile(both, { device });
     const t = { dtype, shape: [2], data };
-    await session.run({ a: t, b: t });
+    await session.run({ a: t, b: t, c: t });
     return session.explain().map((s) => s.kernel);
   };
-  expect(await kernels("i64", BigInt64Array.of(5n, -3n))).toEqual(["wasm/mod/integers"]);
-  expect(await kernels("f32", Float32Array.of(5, -3))).toEqual(["cpu/mod/any"]);
+  const integers = await kernels("i64", BigInt64Array.of(5n, -3n));
+  expect(integers).toEqual(["wasm/mod/integers", "wasm/cumSum/integers"]);
+  expect(await kernels("f32", Float32Array.of(5, -3))).toEqual(["cpu/mod/any", "cpu/cumSum/columns"]);
 });

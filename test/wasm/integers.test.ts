@@ -7,7 +7,7 @@ import { GraphBuilder } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import * as ops from "../../src/ops/index.ts";
 import { integerRange, storeIntegers } from "../../src/ops/integers.ts";
-import type { AnyOp, Attrs } from "../../src/ops/op.ts";
+import { type AnyOp, type Attrs, isHostInput } from "../../src/ops/op.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 import { runReference } from "../kernel-property.ts";
@@ -96,10 +96,12 @@ function operands(dtype: DType): [a: HostTensor, b: HostTensor] {
 
 async function check(device: Backend, op: AnyOp, inputs: readonly HostTensor[], attrs: Attrs): Promise<void> {
   const builder = new GraphBuilder();
-  const operands = inputs.map((t, i) => builder.input(`x${i}`, t.dtype, t.shape));
+  const operands = inputs.map((t, i) =>
+    isHostInput(op.op, i) ? builder.constant(t) : builder.input(`x${i}`, t.dtype, t.shape),
+  );
   builder.output("y", builder.run(op.op, operands, attrs)[0]);
   using session = await compile(builder.build(), { device });
-  const { y } = await session.run(Object.fromEntries(inputs.map((t, i) => [`x${i}`, t])));
+  const { y } = await session.run(Object.fromEntries(session.inputs.map(({ name }, i) => [name, inputs[i]])));
   expect(session.explain()[0].kernel).toMatch(/^wasm\//);
   expect(y.data).toEqual(runReference(op.op, { inputs, attrs })![0].data);
 }
@@ -120,6 +122,33 @@ describe.each(backends)("with %s", (_, device) => {
       }
       for (const [op, attrs = {}] of unary)
         if (dtype[0] === "i" || op !== ops.neg) for (const x of [b, cut(b, 5)]) await check(device, op, [x], attrs);
+    },
+    60_000,
+  );
+
+  test.each(dtypes)(
+    "reductions and running sums of %s",
+    async (dtype) => {
+      const [{ data }] = operands(dtype);
+      // Rows with a body and a remainder in vectors of every width.
+      const shape = [3, 5, 83];
+      const values = Array.from(data.slice(0, 3 * 5 * 83) as never, BigInt) as bigint[];
+      while (values.length < 3 * 5 * 83) values.push(values[values.length % 97]);
+      const x = { ...tensor(dtype, values), shape };
+      const i64 = (numbers: number[], of = [numbers.length]): HostTensor => ({
+        ...tensor("i64", numbers.map(BigInt)),
+        shape: of,
+      });
+      for (const op of [ops.reduceSum, ops.reduceProd, ops.reduceMax, ops.reduceMin])
+        for (const axes of [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]])
+          await check(device, op, [x, i64(axes)], {});
+      for (const axis of [0, 1, 2]) {
+        for (const op of [ops.argMax, ops.argMin])
+          for (const selectLastIndex of [false, true]) await check(device, op, [x], { axis, selectLastIndex });
+        for (const exclusive of [false, true])
+          for (const reverse of [false, true])
+            await check(device, ops.cumSum, [x, i64([axis], [])], { exclusive, reverse });
+      }
     },
     60_000,
   );

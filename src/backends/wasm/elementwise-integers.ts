@@ -105,7 +105,7 @@ const scalarForm = (name: string, t: Integer, scalar: Scalar): Elementwise => ({
   make: scalarFunction(t, scalar),
 });
 
-export const integerKernels: WasmKernels = () => [
+export const elementwiseIntegerKernels: WasmKernels = () => [
   ...arithmetic.map(([op, combine]) => binary(op, (t) => combined(op.op.name, t, combine(t)))),
   ...comparisons.map(([op, test]) => binary(op, (t) => ({ ...combined(op.op.name, t, test(t)), result: "bool" }))),
   ...scalars.map(([op, scalar]) =>

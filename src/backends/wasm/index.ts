@@ -43,7 +43,7 @@ function cores(): number {
 /** Operators with a kernel for all integers, which is loaded where they compute with some, and those for f32 beside it. */
 const integer =
   "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip cast " +
-  "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot";
+  "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot reduceSum reduceProd reduceMax reduceMin argMax argMin cumSum";
 
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
@@ -51,7 +51,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["matmul:stream", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
   ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
-  [integer.replace(/\w+/g, "$&:int"), async () => (await import("./elementwise-integers.ts")).integerKernels(target)],
+  [integer.replace(/\w+/g, "$&:int"), async () => (await import("./integers.ts")).integerKernels(target)],
   [
     "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
     async () => (await import("./elementwise-logic.ts")).logicKernels(target),
@@ -103,7 +103,17 @@ export interface WasmBackend extends Backend<AnyStep> {
 let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set(["quantizedMatmul", "pow", "pad", "mod", "resize", "lstm", "gru", "rnn"]);
+const partial: ReadonlySet<string> = new Set([
+  "quantizedMatmul",
+  "pow",
+  "pad",
+  "mod",
+  "cumSum",
+  "resize",
+  "lstm",
+  "gru",
+  "rnn",
+]);
 
 /** Done while planning, without a kernel. */
 const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);

@@ -87,6 +87,10 @@ const words = ({ bytes }: Integer): typeof i64 => (bytes === 8 ? i64 : (i32 as u
 const constant = ({ bytes }: Integer, n: number): Word =>
   bytes === 8 ? i64.const(BigInt(n)) : (i32.const(n) as unknown as Word);
 
+export const zeroWord = (t: Integer): Word => constant(t, 0);
+export const plus = (t: Integer) => words(t).add;
+export const lessWord = (t: Integer) => (t.signed ? words(t).lt_s : words(t).lt_u);
+
 export function loadWord({ bytes, signed }: Integer, at: Local<"i32">): Word {
   if (bytes === 8) return i64.load(at);
   const extended = {
