@@ -12,7 +12,8 @@ export interface DeformConvAttrs extends Omit<ConvWindowAttrs, "autoPad"> {
   offsetGroups?: number;
 }
 
-function deformGeometry(
+/** Checks shapes. */
+export function deformGeometry(
   x: TensorType,
   w: TensorType,
   offset: TensorType,

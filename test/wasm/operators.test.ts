@@ -43,6 +43,24 @@ const nodes: Record<string, Node> = {
     [bytes("u8", [2, 6, 40, 41]), bytes("i8", [8, 3, 3, 3], true)],
     { groups: 2 },
   ],
+  gridSample: [
+    ops.gridSample,
+    [
+      [2, 7, 41, 37],
+      [2, 50, 45, 2],
+    ],
+    { paddingMode: "reflection" },
+  ],
+  roiAlign: [
+    ops.roiAlign,
+    [[1, 30, 33, 35], tensorFrom(11, "f32", [23, 4], { min: -2, max: 37 }), integers(...new Array<number>(23).fill(0))],
+    { outputHeight: 7, outputWidth: 5, samplingRatio: 2 },
+  ],
+  deformConv: [
+    ops.deformConv,
+    [[1, 12, 40, 41], { ...tensorFrom(12, "f32", [24, 12, 3, 3]), constant: true }, [1, 36, 40, 41]],
+    { pads: [1, 1, 1, 1], offsetGroups: 2 },
+  ],
   "comparison of repeated": [ops.less, [[50001], [1]]],
   "where of three": [ops.where, [bool([9, 1, 333]), [9, 40, 333], [40, 1]]],
   cast: [ops.cast, [[80005]], { to: "i64" }],

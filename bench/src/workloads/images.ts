@@ -183,7 +183,8 @@ function resize({ dtype = "f32", mode, from, to }: Resized): LazyTask {
       data: Uint8Array.from({ length: from.reduce((a, b) => a * b, 1) }, () => 256 * next()),
     });
     const x = dtype === "u8" ? bytes() : randomFeed(from, 100);
-    const how = mode === "nearest" ? { coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" } : {};
+    const how: Record<string, string> =
+      mode === "nearest" ? { coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" } : {};
     return imageTask(
       name,
       { x },

@@ -3,6 +3,8 @@
  * (im2col) is never there as a whole: blocks of outputs are packed into panels that stay in the cache, used for all
  * rows of W, and forgotten. A pointwise kernel with stride 1 packs x itself; others pack from staged rows.
  */
+
+import type { Prepack } from "../backend.ts";
 import { type Expr, i32, type Local, type Operand } from "./assembler.ts";
 import { axisKey, type ConvForm, type ConvShape, depthOfProduct, isSingle, planeSize, workOf } from "./conv-shape.ts";
 import { activationKey, productActivation } from "./kernels/activations.ts";
@@ -64,37 +66,37 @@ export function layoutOf(s: ConvShape): ConvLayout {
   return { source, panels, stageBytes: staged, bytes: SCRATCH_BYTES + staged + panels * panelBytes };
 }
 
+/** Constant weights in panels of rows, of which the tallest has `tileRows`. */
+export function prepackRows(input: number, s: ConvShape, tileRows: number): Prepack {
+  const { groups, channelsOut: rows } = s;
+  const k = depthOfProduct(s);
+  return {
+    input,
+    key: `rows/${tileRows}/${groups}`,
+    type: { dtype: "f32", shape: [groups * rows * k] },
+    moves: true,
+    pack(source, packed) {
+      const [from, to] = [source as Float32Array, packed as Float32Array];
+      for (let g = 0; g < groups; g++) {
+        const base = g * rows * k;
+        packRows({ rows, k, tileRows }, (at, row, q) => {
+          to[base + at] = from[base + row * k + q];
+        });
+      }
+    },
+  };
+}
+
 /** @param constantWeights false: w is made by the model, and packed in each run */
 export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, constantWeights: boolean): WasmStep {
-  const k = depthOfProduct(s);
   const layout = layoutOf(s);
   const tileRows = tileRowsOf(target.features.relaxedSimd);
-  const rows = s.channelsOut;
-  const weights = s.groups * rows * k;
-  const weightBytes = constantWeights ? 0 : alignUp(4 * weights);
+  const weightBytes = constantWeights ? 0 : alignUp(4 * s.groups * s.channelsOut * depthOfProduct(s));
   const own = alignUp(layout.bytes) + weightBytes;
   return {
     workspaceBytes: own * target.threads,
     work: productWork(workOf(s)),
-    prepack: constantWeights
-      ? [
-          {
-            input: 1,
-            key: `rows/${tileRows}/${s.groups}`,
-            type: { dtype: "f32", shape: [weights] },
-            moves: true,
-            pack(source, packed) {
-              const [from, to] = [source as Float32Array, packed as Float32Array];
-              for (let g = 0; g < s.groups; g++) {
-                const base = g * rows * k;
-                packRows({ rows, k, tileRows }, (at, row, q) => {
-                  to[base + at] = from[base + row * k + q];
-                });
-              }
-            },
-          },
-        ]
-      : undefined,
+    prepack: constantWeights ? [prepackRows(1, s, tileRows)] : undefined,
     emit(e) {
       const workspace = e.f.let(i32.add(addressOf(e.workspace, e.thread, own), 0));
       let packed: Operand<"i32"> = e.inputs[1];

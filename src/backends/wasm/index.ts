@@ -85,6 +85,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
     async () => (await import("./reduce.ts")).reduceKernels(target),
   ],
   ["lstm gru rnn", async () => (await import("./recurrent.ts")).recurrentKernels(target)],
+  ["gridSample roiAlign deformConv", async () => (await import("./sampling.ts")).samplingKernels(target)],
   ["attention", async () => (await import("./attention.ts")).attentionKernels(target)],
   [
     "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat qlinearMatmul",
@@ -113,6 +114,8 @@ const partial: ReadonlySet<string> = new Set([
   "lstm",
   "gru",
   "rnn",
+  "gridSample",
+  "roiAlign",
 ]);
 
 /** Done while planning, without a kernel. */
