@@ -37,12 +37,17 @@ export type GrammarState = ReadonlySet<Stack | undefined>;
 const deepest = 2000;
 
 export class Grammar {
-  private readonly rules: Sequence[][] = [];
+  private readonly rules: (Sequence[] | (() => Sequence[]))[] = [];
   private readonly stacks = new Map<string, Stack>();
   private readonly sequenceIds = new Map<Sequence, number>();
 
   /** A new rule; its alternatives may be given later, so that rules can refer to themselves. */
   rule(...alternatives: Sequence[]): number {
+    return this.rules.push(alternatives) - 1;
+  }
+
+  /** A rule whose alternatives are made when a text gets to it. */
+  lazy(alternatives: () => Sequence[]): number {
     return this.rules.push(alternatives) - 1;
   }
 
@@ -52,7 +57,7 @@ export class Grammar {
 
   start(rule: number): GrammarState {
     const state = new Set<Stack | undefined>();
-    for (const sequence of this.rules[rule]) this.push(state, sequence, 0, undefined);
+    for (const sequence of this.alternatives(rule)) this.push(state, sequence, 0, undefined);
     return state;
   }
 
@@ -62,6 +67,11 @@ export class Grammar {
     for (const s of state)
       if (s && (s.sequence[s.at] as ByteSet)[byte]) this.push(after, s.sequence, s.at + 1, s.below);
     return after;
+  }
+
+  private alternatives(rule: number): Sequence[] {
+    const known = this.rules[rule];
+    return typeof known === "function" ? (this.rules[rule] = known()) : known;
   }
 
   /** Adds what begins at `at`, with rules opened until a byte is on top. */
@@ -85,7 +95,7 @@ export class Grammar {
     }
     // Nothing is left of the sequence after a last rule: what is below stays on top.
     const rest = at + 1 === sequence.length ? below : this.stack(sequence, at + 1, below);
-    for (const alternative of this.rules[symbol]) this.push(state, alternative, 0, rest, depth + 1);
+    for (const alternative of this.alternatives(symbol)) this.push(state, alternative, 0, rest, depth + 1);
   }
 
   private stack(sequence: Sequence, at: number, below: Stack | undefined): Stack {

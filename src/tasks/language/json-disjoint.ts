@@ -33,10 +33,13 @@ function excludes(given: JsonSchema, other: JsonSchema, resolve: Resolve, depth:
 function excludesObject(a: SchemaObject, b: SchemaObject, again: (x: JsonSchema, y: JsonSchema) => boolean): boolean {
   const [own, theirs] = [a, b].map((s) => (s["properties"] ?? {}) as Record<string, JsonSchema>);
   const [needed, wanted] = [a, b].map((s) => (s["required"] ?? []) as string[]);
-  // Where properties are declared, others are not written.
-  const declares = Object.keys(own).length > 0 || a["additionalProperties"] === false;
+  // Where properties are declared, others are not written, unless there is something said of them.
+  const { additionalProperties: more } = a;
+  const declares =
+    !("patternProperties" in a) && (more === false || (Object.keys(own).length > 0 && typeof more !== "object"));
   if (declares && wanted.some((name) => !Object.hasOwn(own, name))) return true;
-  if (b["additionalProperties"] === false && needed.some((name) => !Object.hasOwn(theirs, name))) return true;
+  const closed = b["additionalProperties"] === false && !("patternProperties" in b);
+  if (closed && needed.some((name) => !Object.hasOwn(theirs, name))) return true;
   return needed.some((name) => Object.hasOwn(theirs, name) && again(own[name], theirs[name]));
 }
 

@@ -4,13 +4,28 @@
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 export type SchemaObject = Exclude<JsonSchema, boolean>;
 
+/** Keywords that say nothing about values. */
+export const annotations: ReadonlySet<string> = new Set(
+  "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(" "),
+);
+
+const bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+
 /** Keywords of values by their type: others are refused. */
 export const keywords: Readonly<Record<string, readonly string[]>> = {
-  object: ["properties", "required", "additionalProperties"],
-  array: ["items", "minItems", "maxItems"],
+  object: [
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+  ],
+  array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
   string: ["minLength", "maxLength", "pattern", "format"],
-  number: ["minimum", "maximum"],
-  integer: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+  number: bounds,
+  integer: bounds,
   boolean: [],
   null: [],
 };

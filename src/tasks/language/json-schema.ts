@@ -1,22 +1,29 @@
 /**
  * JSON schemas (https://json-schema.org/draft/2020-12) as grammars: every text of the grammar is JSON that the schema allows.
- * Properties come in the order in which the schema names them. Keywords that a grammar can't keep are refused, not ignored.
+ * Properties come in the order in which the schema names them, and others behind them where the schema says what they are.
+ * Keywords that a grammar can't keep are refused, not ignored. Those that it keeps are `keywords` of json-keywords.ts and
+ *
+ * - `$ref` into the schema, also to what it is part of; `allOf` (json-merge.ts), `anyOf`, `oneOf` of schemas that no value fits
+ *   two of, each also beside other keywords; `enum`, `const`
+ * - `uniqueItems` for values that can be listed; `patternProperties` for one pattern; `minProperties` above 1 for properties
+ *   that are declared; `format` for those of json-formats.ts
  */
 import { InputError } from "../../tensor/errors.ts";
-import { bytesFrom, Grammar, type GrammarState, type GrammarSymbol, literal, type Sequence } from "./grammar.ts";
+import { Grammar, type GrammarState, literal, type Sequence } from "./grammar.ts";
 import { areDisjoint } from "./json-disjoint.ts";
 import { formats } from "./json-formats.ts";
-import { impliedTypes, type JsonSchema, keywords, type SchemaObject, typeNames } from "./json-keywords.ts";
+import { annotations, impliedTypes, type JsonSchema, keywords, type SchemaObject, typeNames } from "./json-keywords.ts";
+import { differentRule, membersRule, otherNames } from "./json-members.ts";
+import { merged } from "./json-merge.ts";
+import { type NumberBounds, numberRule } from "./json-numbers.ts";
 import { patternRule } from "./json-pattern.ts";
-import { decimals, integers, largest, mostDigits } from "./json-ranges.ts";
+import { PlainJson } from "./json-plain.ts";
 
 export type { JsonSchema } from "./json-keywords.ts";
 
-/** Keywords that say nothing about values. */
-const annotations = new Set(
-  "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(" "),
-);
 const mostItems = 1000;
+/** Schemas taken together inside of one another. */
+const deepest = 100;
 
 /** @throws InputError for a schema with keywords that are not supported, or that no text fits */
 export function schemaGrammar(schema: JsonSchema): { grammar: Grammar; start: GrammarState } {
@@ -30,7 +37,9 @@ export function schemaGrammar(schema: JsonSchema): { grammar: Grammar; start: Gr
 class SchemaCompiler {
   readonly grammar = new Grammar();
   private readonly rules = new Map<JsonSchema, number>();
-  private readonly shared = new Map<string, number>();
+  private readonly json = new PlainJson(this.grammar);
+  /** How many schemas are being taken together. */
+  private depth = 0;
 
   constructor(private readonly root: JsonSchema) {}
 
@@ -53,9 +62,12 @@ class SchemaCompiler {
       const other = used.find((k) => k !== keyword && k !== "type");
       if (other !== undefined) refuse(path, `"${other}" beside "${keyword}" is not supported`);
     };
-    if ("$ref" in schema) {
-      alone("$ref");
-      return [[this.reference(schema["$ref"], path)]];
+    if ("$ref" in schema || "allOf" in schema) {
+      const parts = this.parts(schema, path);
+      // By itself, a schema may contain itself.
+      if (parts.length === 1)
+        return [[this.value(parts[0], "$ref" in schema ? String(schema["$ref"]) : `${path}/allOf/0`)]];
+      return this.deeper(path, () => this.alternatives(this.together(schema, path), path));
     }
     if ("const" in schema || "enum" in schema) {
       const keyword = "const" in schema ? "const" : "enum";
@@ -65,20 +77,15 @@ class SchemaCompiler {
       if (fitting.length === 0) refuse(path, `has no value of type ${JSON.stringify(schema["type"])}`);
       return fitting.map((v) => literal(JSON.stringify(v)));
     }
-    if ("allOf" in schema) {
-      alone("allOf");
-      const all = listOf(schema["allOf"], `${path}/allOf`);
-      if (all.length > 1 || "type" in schema) refuse(path, '"allOf" is supported for one schema alone');
-      return [[this.value(all[0] as JsonSchema, `${path}/allOf/0`)]];
-    }
     for (const keyword of ["anyOf", "oneOf"]) {
       if (!(keyword in schema)) continue;
-      alone(keyword);
-      if ("type" in schema) refuse(path, `"type" beside "${keyword}" is not supported`);
       const branches = listOf(schema[keyword], `${path}/${keyword}`) as readonly JsonSchema[];
-      const rules = branches.map((s, i) => [this.value(s, `${path}/${keyword}/${i}`)]);
       if (keyword === "oneOf") this.assertDisjoint(branches, path);
-      return rules;
+      const rest = without(schema, keyword);
+      const all = rest ? branches.map((s) => this.merge(s, rest, path)) : branches;
+      const possible = rest ? all.filter((s) => s !== false) : all;
+      if (possible.length === 0) refuse(path, "allows no value");
+      return possible.map((s) => [this.value(s, `${path}/${keyword}/${all.indexOf(s)}`)]);
     }
     return this.typed(schema, used, path);
   }
@@ -103,38 +110,90 @@ class SchemaCompiler {
     });
   }
 
-  private object(schema: SchemaObject, path: string): Sequence {
-    const properties = Object.entries((schema["properties"] as Record<string, JsonSchema> | undefined) ?? {});
-    const required = "required" in schema ? listOf(schema["required"], `${path}/required`, true) : [];
-    const undeclared = required.find((r) => !properties.some(([name]) => name === r));
-    if (undeclared !== undefined) refuse(path, `requires "${String(undeclared)}", which is not among its properties`);
-    const more = schema["additionalProperties"] as JsonSchema | undefined;
-    if (properties.length === 0 && more !== false) return this.dictionary(more ?? true, path);
-    if (typeof more === "object") refuse(path, `"additionalProperties" beside "properties" is not supported`);
-    const members = properties.map(([name, s]) => {
-      const value = this.value(s, `${path}/properties/${name}`);
-      return { needed: required.includes(name), member: [...literal(`${JSON.stringify(name)}:`), this.space, value] };
-    });
-    // From the last property to the first: what may come from here on, when it is the first member and when it is not.
-    let [first, later] = [this.grammar.rule([]), this.grammar.rule([])];
-    for (const { needed, member } of members.reverse()) {
-      const skipped = (rest: number): Sequence[] => (needed ? [] : [[rest]]);
-      const firstRule = this.grammar.rule([this.space, ...member, later], ...skipped(first));
-      const laterRule = this.grammar.rule([...literal(","), this.space, ...member, later], ...skipped(later));
-      [first, later] = [firstRule, laterRule];
-    }
-    return [...literal("{"), first, this.space, ...literal("}")];
+  /** What a schema is made of: what it refers to, `allOf`, and its other keywords. */
+  private parts(schema: SchemaObject, path: string): readonly JsonSchema[] {
+    const all = "allOf" in schema ? listOf(schema["allOf"], `${path}/allOf`) : [];
+    const pointed = "$ref" in schema ? [this.pointed(schema["$ref"], path)] : [];
+    return [...pointed, ...(all as JsonSchema[]), without(schema, "$ref", "allOf") ?? []].flat();
   }
 
-  /** Members of any names. */
-  private dictionary(value: JsonSchema, path: string): Sequence {
-    const member = [
-      this.plain("string"),
+  /** The same without `$ref` and `allOf`. */
+  private together(schema: JsonSchema, path: string): JsonSchema {
+    if (typeof schema !== "object" || !("$ref" in schema || "allOf" in schema)) return schema;
+    return this.parts(schema, path).reduce((a, b) => this.merge(a, b, path), true);
+  }
+
+  private merge(a: JsonSchema, b: JsonSchema, path: string): JsonSchema {
+    const context = { resolve: (s: JsonSchema) => this.together(s, path), fail: (m: string) => refuse(path, m) };
+    return this.deeper(path, () => merged(a, b, context));
+  }
+
+  private deeper<T>(path: string, work: () => T): T {
+    if (this.depth >= deepest) refuse(path, "refers to itself without end");
+    this.depth++;
+    const result = work();
+    this.depth--;
+    return result;
+  }
+
+  private object(schema: SchemaObject, path: string): Sequence {
+    const properties = Object.entries((schema["properties"] as Record<string, JsonSchema> | undefined) ?? {});
+    const names = properties.map(([name]) => name);
+    const required = "required" in schema ? listOf(schema["required"], `${path}/required`, true) : [];
+    const undeclared = required.find((r) => !names.includes(r as string));
+    if (undeclared !== undefined) refuse(path, `requires "${String(undeclared)}", which is not among its properties`);
+    const [min, max] = this.counts(schema, path, "minProperties", "maxProperties");
+    const other = this.otherMember(schema, names, path);
+    // Names that are not declared may come twice, and are one property then.
+    if (other && min > Math.max(1, required.length))
+      refuse(path, `"minProperties" of more than ${Math.max(1, required.length)} takes properties that are declared`);
+    if (max < required.length || (!other && min > names.length)) refuse(path, "allows no object");
+    const declared = properties.map(([name, s]) => {
+      const value = this.value(s, `${path}/properties/${name}`);
+      return {
+        needed: required.includes(name),
+        member: [...literal(`${JSON.stringify(name)}:`), this.json.space, value],
+      };
+    });
+    const members = membersRule(this.grammar, this.json.space, { declared, other, min, max });
+    return [...literal("{"), members, this.json.space, ...literal("}")];
+  }
+
+  /** A member whose name is not declared, where some are written: none beside properties, unless it is said what they are. */
+  private otherMember(schema: SchemaObject, declared: readonly string[], path: string): Sequence | undefined {
+    const { additionalProperties: more, propertyNames } = schema;
+    const patterns = Object.entries((schema["patternProperties"] as Record<string, JsonSchema> | undefined) ?? {});
+    const member = (name: Sequence, value: JsonSchema, key: string): Sequence => [
+      ...name,
       ...literal(":"),
-      this.space,
-      this.value(value, `${path}/additionalProperties`),
+      this.json.space,
+      this.value(value, `${path}/${key}`),
     ];
-    return this.list("{", member, "}", 0, Number.POSITIVE_INFINITY);
+    const quoted = (rule: number): Sequence => [...literal('"'), rule, ...literal('"')];
+    if (propertyNames !== undefined && (declared.length > 0 || patterns.length > 0))
+      refuse(path, '"propertyNames" beside properties is not supported');
+    if (patterns.length > 0) {
+      if (patterns.length > 1) refuse(path, '"patternProperties" is supported for one pattern');
+      if (typeof more === "object") refuse(path, '"additionalProperties" beside "patternProperties" is not supported');
+      const [[pattern, value]] = patterns;
+      const key = `patternProperties/${pattern}`;
+      const rule = patternRule(pattern, this.grammar, this.json.characters, (m) =>
+        refuse(path, `"patternProperties" ${m}`),
+      );
+      const both = declared.find((name) => new RegExp(pattern, "u").test(name));
+      if (both !== undefined) refuse(path, `"patternProperties": the property "${both}" fits a pattern`);
+      return member(quoted(rule), value, key);
+    }
+    if (more === false || (declared.length > 0 && typeof more !== "object")) return undefined;
+    const value = (more as JsonSchema | undefined) ?? true;
+    if (declared.length > 0)
+      return member(quoted(otherNames(this.grammar, declared, this.json.characters)), value, "additionalProperties");
+    const names = propertyNames as JsonSchema | undefined;
+    const name =
+      names === undefined
+        ? this.plain("string")
+        : this.value(this.merge({ type: "string" }, names, path), `${path}/propertyNames`);
+    return member([name], value, "additionalProperties");
   }
 
   /** How many there may be, by the two keywords. */
@@ -174,59 +233,70 @@ class SchemaCompiler {
       const pattern = expression === "pattern" ? value : Object.hasOwn(formats, value) ? formats[value] : undefined;
       if (pattern === undefined)
         return refuse(path, `"format" knows ${Object.keys(formats).join(", ")}, not "${value}"`);
-      const rule = patternRule(pattern, this.grammar, this.characters, (m) => refuse(path, `"${expression}" ${m}`));
+      const rule = patternRule(pattern, this.grammar, this.json.characters, (m) =>
+        refuse(path, `"${expression}" ${m}`),
+      );
       return [...literal('"'), rule, ...literal('"')];
     }
     const [min, max] = this.counts(schema, path, "minLength", "maxLength");
     if (min === 0 && max === Number.POSITIVE_INFINITY) return [this.plain("string")];
-    const { character } = this;
-    const rest = max === Number.POSITIVE_INFINITY ? this.characters : this.upTo(max - min, character);
+    const { character } = this.json;
+    const rest = max === Number.POSITIVE_INFINITY ? this.json.characters : this.json.upTo(max - min, character);
     return [...literal('"'), ...new Array<number>(min).fill(character), rest, ...literal('"')];
   }
 
   private ranged(type: "number" | "integer", schema: SchemaObject, path: string): Sequence {
-    if (!keywords[type].some((k) => k in schema)) return [this.plain(type)];
-    const bound = (key: string, fallback: bigint, round: (n: number) => number, step: bigint): bigint => {
-      const n = schema[key];
-      if (n === undefined) return fallback;
-      if (typeof n !== "number" || Math.abs(n) > Number.MAX_SAFE_INTEGER) refuse(path, `"${key}" takes a number`);
-      if (type === "number" && !Number.isInteger(n)) refuse(path, `"${key}" of a number takes whole numbers only`);
-      return BigInt(round(n as number)) + step;
-    };
-    const least = [
-      bound("minimum", -largest, Math.ceil, 0n),
-      bound("exclusiveMinimum", -largest, Math.floor, 1n),
-    ].reduce((a, b) => (a > b ? a : b));
-    const most = [bound("maximum", largest, Math.floor, 0n), bound("exclusiveMaximum", largest, Math.ceil, -1n)].reduce(
-      (a, b) => (a < b ? a : b),
-    );
-    if (least > most) refuse(path, "allows no number");
-    const { grammar } = this;
-    const all = type === "integer" ? integers(grammar, least, most) : decimals(grammar, least, most, this.fraction);
-    return [grammar.rule(...all)];
+    const given = keywords[type].filter((k) => k in schema);
+    if (given.length === 0) return [this.plain(type)];
+    for (const key of given) if (!Number.isFinite(schema[key])) refuse(path, `"${key}" takes a number`);
+    const { multipleOf } = schema as NumberBounds;
+    if (multipleOf !== undefined && multipleOf <= 0) refuse(path, `"multipleOf" takes a number above 0`);
+    return [numberRule(this.grammar, type, schema, (m) => refuse(path, m))];
   }
 
   private array(schema: SchemaObject, path: string): Sequence {
-    const [min, max] = this.counts(schema, path, "minItems", "maxItems");
-    const item = this.value((schema["items"] as JsonSchema | undefined) ?? true, `${path}/items`);
-    return this.list("[", [item], "]", min, max);
+    const { items, uniqueItems } = schema;
+    const { grammar } = this;
+    const [least, max] = this.counts(schema, path, "minItems", "maxItems");
+    // Before 2020 lists of the first items were called `items`.
+    const key = Array.isArray(items) ? "items" : "prefixItems";
+    const front = (key in schema ? listOf(schema[key], `${path}/${key}`, true) : []) as readonly JsonSchema[];
+    const first = front.slice(0, max).map((s, i) => [this.value(s, `${path}/${key}/${i}`)]);
+    // All of the first ones are written, and others where it is said what they are.
+    const min = Math.max(least, first.length);
+    const others = Array.isArray(items) ? undefined : (items as JsonSchema | undefined);
+    const rest = others ?? (first.length === 0 || min > first.length);
+    if (rest === false && min > first.length) refuse(path, "allows no list");
+    const wrapped = (rule: number): Sequence => [...literal("["), rule, this.json.space, ...literal("]")];
+    if (uniqueItems === true && max > 1) {
+      const values = first.length === 0 ? [...new Set(this.literals(rest, path))] : [];
+      if (values.length === 0)
+        refuse(path, '"uniqueItems" takes items of "enum", "const", "boolean" or "null" that are no lists or objects');
+      if (values.length < min) refuse(path, "allows no list");
+      return wrapped(differentRule(grammar, this.json.space, values, { min, max }));
+    }
+    const other = rest === false ? undefined : [this.value(rest, `${path}/items`)];
+    const declared = first.map((member) => ({ needed: true, member }));
+    return wrapped(membersRule(grammar, this.json.space, { declared, other, min, max }));
   }
 
-  /** From `min` to `max` items with commas between them. */
-  private list(open: string, item: Sequence, close: string, min: number, max: number): Sequence {
-    const more = [...literal(","), this.space, ...item];
-    let rest = this.grammar.rule([]);
-    if (max === Number.POSITIVE_INFINITY) this.grammar.define(rest, [], [...more, rest]);
-    // From the last item back: `n` are there already.
-    for (let n = (max === Number.POSITIVE_INFINITY ? Math.max(min, 1) : max) - 1; n >= 1; n--)
-      rest = this.grammar.rule([...more, rest], ...(n >= min ? [[]] : []));
-    const some = [[this.space, ...item, rest]];
-    const items = this.grammar.rule(...(max === 0 ? [] : some), ...(min === 0 ? [[]] : []));
-    return [...literal(open), items, this.space, ...literal(close)];
-  }
-
-  private reference(ref: unknown, path: string): number {
-    return this.value(this.pointed(ref, path), ref as string);
+  /** All values of a schema as they are written; none where they are too many to say, or have parts. */
+  private literals(given: JsonSchema, path: string): string[] {
+    const schema = this.together(given, path);
+    if (typeof schema === "boolean") return [];
+    for (const key of ["anyOf", "oneOf"])
+      if (key in schema && !without(schema, key)) {
+        const branches = listOf(schema[key], `${path}/${key}`).map((s) => this.literals(s as JsonSchema, path));
+        return branches.some((b) => b.length === 0) ? [] : branches.flat();
+      }
+    const values =
+      "const" in schema
+        ? [schema["const"]]
+        : "enum" in schema
+          ? listOf(schema["enum"], path)
+          : ({ boolean: [true, false], null: [null] } as Record<string, unknown[]>)[String(schema["type"])];
+    const fitting = values?.filter((v) => isOfType(v, schema["type"])) ?? [];
+    return fitting.some((v) => Object(v) === v) ? [] : fitting.map((v) => JSON.stringify(v));
   }
 
   private pointed(ref: unknown, path: string): JsonSchema {
@@ -244,104 +314,23 @@ class SchemaCompiler {
     return at as JsonSchema;
   }
 
-  /** None, one, or a new line with an indent: models that may write any amount of white space write nothing else. */
-  private get space(): number {
-    return this.once("space", () => {
-      const indent = this.upTo(20, bytesFrom([32, 32], [9, 9]));
-      return [[], literal(" "), [...literal("\n"), indent]];
-    });
-  }
-
   private plain(type: string): number {
     switch (type) {
       case "string":
-        return this.once(type, () => [[...literal('"'), this.characters, ...literal('"')]]);
+        return this.json.once(type, () => [[...literal('"'), this.json.characters, ...literal('"')]]);
       case "integer":
-        return this.once(type, () => this.integer());
+        return this.json.once(type, () => this.json.integer());
       case "number":
-        return this.once(type, () => this.number());
+        return this.json.once(type, () => this.json.number());
       case "boolean":
-        return this.once(type, () => [literal("true"), literal("false")]);
+        return this.json.once(type, () => [literal("true"), literal("false")]);
       case "null":
-        return this.once(type, () => [literal("null")]);
+        return this.json.once(type, () => [literal("null")]);
       case "object":
-        return this.once(type, () => [this.dictionary(true, "#")]);
+        return this.json.once(type, () => [this.object({}, "#")]);
       default:
-        return this.once(type, () => [this.array({}, "#")]);
+        return this.json.once(type, () => [this.array({}, "#")]);
     }
-  }
-
-  private get characters(): number {
-    return this.once("characters", (rule) => [[], [this.character, rule]]);
-  }
-
-  /** Bytes of UTF-8 as the standard has them, and the escapes of JSON; what takes two escapes is written as it is. */
-  private get character(): number {
-    return this.once("character", () => {
-      const tail = bytesFrom([0x80, 0xbf]);
-      const hex = bytesFrom([48, 57], [65, 70], [97, 102]);
-      const one: Sequence[] = [
-        [bytesFrom([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x7f])],
-        [bytesFrom([0xc2, 0xdf]), tail],
-        [bytesFrom([0xe0, 0xe0]), bytesFrom([0xa0, 0xbf]), tail],
-        [bytesFrom([0xe1, 0xec], [0xee, 0xef]), tail, tail],
-        [bytesFrom([0xed, 0xed]), bytesFrom([0x80, 0x9f]), tail],
-        [bytesFrom([0xf0, 0xf0]), bytesFrom([0x90, 0xbf]), tail, tail],
-        [bytesFrom([0xf1, 0xf3]), tail, tail, tail],
-        [bytesFrom([0xf4, 0xf4]), bytesFrom([0x80, 0x8f]), tail, tail],
-        [...literal("\\"), bytesFrom(...Array.from('"\\/bfnrt', (c) => [c.charCodeAt(0), c.charCodeAt(0)] as const))],
-        [...literal("\\u"), bytesFrom([48, 57], [65, 67], [69, 70], [97, 99], [101, 102]), hex, hex, hex],
-        [...literal("\\u"), bytesFrom([68, 68], [100, 100]), bytesFrom([48, 55]), hex, hex],
-      ];
-      return one;
-    });
-  }
-
-  private integer(): Sequence[] {
-    const sign = this.grammar.rule([], literal("-"));
-    const more = this.upTo(mostDigits - 1, bytesFrom([48, 57]));
-    return [
-      [sign, ...literal("0")],
-      [sign, bytesFrom([49, 57]), more],
-    ];
-  }
-
-  /** A point, and digits behind it. */
-  private get fraction(): number {
-    const digit = bytesFrom([48, 57]);
-    return this.once("fraction", () => [[...literal("."), digit, this.upTo(mostDigits - 1, digit)]]);
-  }
-
-  private number(): Sequence[] {
-    const digit = bytesFrom([48, 57]);
-    const fraction = this.grammar.rule([], [this.fraction]);
-    const exponent = this.grammar.rule(
-      [],
-      [
-        bytesFrom([69, 69], [101, 101]),
-        this.grammar.rule([], [bytesFrom([43, 43], [45, 45])]),
-        digit,
-        this.upTo(1, digit),
-      ],
-    );
-    return [[this.plain("integer"), fraction, exponent]];
-  }
-
-  /** At most `n` bytes of a set, or of what a rule gives. */
-  private upTo(n: number, set: GrammarSymbol): number {
-    let rule = this.grammar.rule([]);
-    for (let i = 0; i < n; i++) rule = this.grammar.rule([], [set, rule]);
-    return rule;
-  }
-
-  private once(name: string, alternatives: (rule: number) => Sequence[]): number {
-    let rule = this.shared.get(name);
-    if (rule === undefined) {
-      rule = this.grammar.rule();
-      this.shared.set(name, rule);
-      this.grammar.define(rule, ...alternatives(rule));
-    }
-    return rule;
   }
 }
 
@@ -350,6 +339,12 @@ function isOfType(v: unknown, type: unknown): boolean {
   if (type === undefined) return true;
   const own = v === null ? "null" : Array.isArray(v) ? "array" : typeof v;
   return [type].flat().some((t) => t === own || (t === "integer" && Number.isInteger(v)));
+}
+
+/** A schema without some keywords; undefined where nothing is left that says something of values. */
+function without(schema: SchemaObject, ...keys: string[]): SchemaObject | undefined {
+  const rest = Object.entries(schema).filter(([k]) => !keys.includes(k));
+  return rest.some(([k]) => !annotations.has(k)) ? Object.fromEntries(rest) : undefined;
 }
 
 function listOf(v: unknown, path: string, mayBeEmpty = false): readonly unknown[] {
