@@ -11,8 +11,22 @@
  *   eight, 32 k at a time                          56    32    48    41    38
  *   the same, activations in fours and shuffled    54    30    49    39    37   fewer instructions, but no more free ports
  *
- * V8 issues six instructions a cycle then. Without relaxed SIMD bytes become words, there are twice the instructions, and
- * Node 20 has registers for none of it (12, 12, 7, -, 4): floats (15) from four rows of activations on.
+ * V8 issues six instructions a cycle then. Without relaxed SIMD bytes become words, and there are twice the instructions;
+ * 8 rows, Node 20 and Node 24:
+ *
+ *                                               q4_0    q8_0    q2_k    q4_k    q6_k
+ *   floats                                     16, 14  17, 18  15, 15  15, 16  15, 16
+ *   eight, 32 k at a time                      19, 35  24, 36  11, 21  15, 31  12, 23
+ *
+ * V8 up to that of Node 22 orders a straight piece of code itself: loads go to its start, and what they read waits on the
+ * stack. Steps end in a branch for that reason, see `fence`: one row, 10^9 multiply-adds a second,
+ *
+ *                                                q4_0  q8_0  q2_k  q3_k  q4_k  q5_k  q6_k
+ *   Node 20, without                               18    18     4     3     7     3     3
+ *   with                                           20    23    13    11    16    11    12
+ *   Node 22, relaxed SIMD, without                 32    19    11     8    14     8     9
+ *   with                                           35    25    23    19    25    17    18
+ *   Node 24, relaxed SIMD, with or without         39    26    29    22    38    23    25
  */
 import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
@@ -69,7 +83,24 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
     const one = f.local("v128");
     const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(16)));
-    const accumulate = (target: Local<"v128">, a: V, b: V) => f.set(target, multiplyAdd(relaxed, a, b, target));
+    /** Sums since the last fence. */
+    const changed = new Set<Local<"v128">>();
+    const set = (to: Local<"v128">, v: V) => {
+      f.set(to, v);
+      changed.add(to);
+    };
+    let fences = 0;
+    /**
+     * Has all sums so far computed before anything that follows is loaded: they might still change here, as far as a
+     * compiler knows, though no address is odd. Conditions differ, or all but the first would be left out.
+     */
+    const fence = () => {
+      f.if(i32.eq(at, 2 * fences++ + 1), () => {
+        for (const sum of changed) f.set(sum, zero);
+      });
+      changed.clear();
+    };
+    const accumulate = (target: Local<"v128">, a: V, b: V) => set(target, multiplyAdd(relaxed, a, b, target));
     /** Codes of row `r` of activations from element k of the unit on, repeated in all lanes; `part`: of odd k. */
     const xCodes = (r: number, k: number, part: number): V =>
       v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + (k & 31) * (bytes ? 1 : 2) + 4 * part);
@@ -84,7 +115,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
       /** Adds to a local, or sets it, the first time since it was reset. Returns how many it holds. */
       const add = (to: Local<"v128">, v: V, sum: typeof i32x4.add): number => {
         const held = sumsOf.get(to) ?? 0;
-        f.set(to, held > 0 ? sum(to, v) : v);
+        set(to, held > 0 ? sum(to, v) : v);
         sumsOf.set(to, held + 1);
         return held + 1;
       };
@@ -137,10 +168,11 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
               finishScaled(block, reader, slot(sharedSums(segment, index), half, 0));
           }
         });
+        fence();
       }
     };
     const emitSegment = (segment: Segment) => {
-      if (rows > 1 && relaxed) {
+      if (rows > 1 || !relaxed) {
         // Each word of activations serves eight rows of weights; so many sums leave registers for 32 k at a time.
         for (const part of new Set(segment.blocks.map((b) => b.k >> 5)))
           emitBlocks(segment, (block) => segment.blocks[block].k >> 5 === part, [0, 1]);

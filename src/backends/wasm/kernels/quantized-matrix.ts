@@ -32,7 +32,7 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
     groupBytes: packedBytes(format, GROUP, k),
     activationBytes: (k / 32) * blockBytes(words),
     // See the header of quantized-dot.ts.
-    manyRows: !relaxed ? 4 : words && format.unit > 32 ? 16 : Number.POSITIVE_INFINITY,
+    manyRows: words && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
     activations(e) {
       const name = `quantizeActivations/${JSON.stringify(layout)}`;
       return e.shared(name, (m) => emitQuantize(m, name, layout));
