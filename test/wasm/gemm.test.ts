@@ -3,6 +3,12 @@ import { describe, expect, it } from "vitest";
 import { f32x4, ModuleBuilder, v128 } from "../../src/backends/wasm/assembler.ts";
 import { wasmFeatures } from "../../src/backends/wasm/features.ts";
 import { emitGemm, type GemmOptions, gemmWorkspaceBytes } from "../../src/backends/wasm/kernels/gemm.ts";
+import {
+  emitGroups,
+  GROUP_ROWS,
+  groupPanels,
+  groupWorkspaceBytes,
+} from "../../src/backends/wasm/kernels/gemm-groups.ts";
 import { emitPackB, packB, packedLength } from "../../src/backends/wasm/kernels/gemm-pack.ts";
 import { emitStream, STREAM_ROWS } from "../../src/backends/wasm/kernels/gemm-stream.ts";
 
@@ -114,36 +120,53 @@ for (const fma of fmaChoices) {
       }
     }
 
-    it("few rows, with B as it lies", () => {
-      const { memory, run } = instantiate((m) => emitStream(m, { name: "run", fma, export: true }));
-      const columns = fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1000, max: 2100 }));
-      fc.assert(
-        fc.property(
-          fc.integer({ min: 1, max: STREAM_ROWS }),
-          columns,
-          fc.integer({ min: 0, max: 18 }),
-          fc.nat(3),
-          fc.nat(),
-          (m, n, k, pad, seed) => {
-            const a = random(m * (k + pad), seed);
-            const b = random(k * (n + pad), seed + 1);
-            const c = new Float32Array(m * (n + pad)).fill(CANARY);
-            const { address, view } = layout(memory, [a, b, c]);
-            run(address[0], 4 * (k + pad), address[1], 4 * (n + pad), address[2], 4 * (n + pad), m, n, k);
-            for (let i = 0; i < m; i++)
-              for (let j = 0; j < n + pad; j++) {
-                let sum = 0;
-                for (let q = 0; q < k; q++) sum += a[i * (k + pad) + q] * b[q * (n + pad) + j];
-                const got = view[2][i * (n + pad) + j];
-                if (j >= n ? got !== CANARY : !(Math.abs(got - sum) <= (k + 3) * 2 ** -23))
-                  throw new Error(`C[${i},${j}] = ${got}, expected ${j >= n ? CANARY : sum}`);
-              }
-            expect(untouched(memory, view)).toBe(true);
-          },
-        ),
-        { numRuns: 100 },
-      );
-    });
+    const asItLies = {
+      "few rows": { rows: STREAM_ROWS, wide: [1000, 2100], emit: emitStream, last: () => [] },
+      "groups of panels": {
+        rows: GROUP_ROWS,
+        wide: [200, 290],
+        emit: emitGroups,
+        last: (m: number, n: number, k: number, panels: number): [number, Float32Array] => {
+          const group = Math.min(panels, groupPanels(k, n));
+          return [group, new Float32Array(groupWorkspaceBytes(m, k, n) / 4)];
+        },
+      },
+    };
+    for (const [name, { rows, wide, emit, last }] of Object.entries(asItLies))
+      it(`${name}, with B as it lies`, () => {
+        const { memory, run } = instantiate((m) => emit(m, { name: "run", fma, export: true }));
+        const columns = fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: wide[0], max: wide[1] }));
+        fc.assert(
+          fc.property(
+            fc.integer({ min: 1, max: rows }),
+            columns,
+            fc.integer({ min: 0, max: 18 }),
+            fc.nat(3),
+            fc.integer({ min: 1, max: 9 }),
+            fc.nat(),
+            (m, n, k, pad, panels, seed) => {
+              if (rows > STREAM_ROWS && k === 0) return;
+              const a = random(m * (k + pad), seed);
+              const b = random(k * (n + pad), seed + 1);
+              const c = new Float32Array(m * (n + pad)).fill(CANARY);
+              const [group, workspace] = last(m, n, k, panels);
+              const { address, view } = layout(memory, workspace ? [a, b, c, workspace] : [a, b, c]);
+              const more = group && workspace ? [group, address[3]] : [];
+              run(address[0], 4 * (k + pad), address[1], 4 * (n + pad), address[2], 4 * (n + pad), m, n, k, ...more);
+              for (let i = 0; i < m; i++)
+                for (let j = 0; j < n + pad; j++) {
+                  let sum = 0;
+                  for (let q = 0; q < k; q++) sum += a[i * (k + pad) + q] * b[q * (n + pad) + j];
+                  const got = view[2][i * (n + pad) + j];
+                  if (j >= n ? got !== CANARY : !(Math.abs(got - sum) <= (k + 3) * 2 ** -23))
+                    throw new Error(`C[${i},${j}] = ${got}, expected ${j >= n ? CANARY : sum}`);
+                }
+              expect(untouched(memory, view)).toBe(true);
+            },
+          ),
+          { numRuns: 60 },
+        );
+      });
 
     it("does not hide NaN and infinities behind the padding", () => {
       const { memory, run } = instantiate((m) => emitGemm(m, { name: "run", fma, export: true }));

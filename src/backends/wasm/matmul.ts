@@ -5,7 +5,7 @@
  *   dynamic  B is made by the model (attention): each thread packs the columns or the batches that it works on. An A that
  *            is scaled is copied first, matrix by matrix.
  *
- * Few rows times such a B: matmul-stream.ts.
+ * Up to 128 rows times such a B that is not transposed or scaled: matmul-stream.ts.
  */
 import type { Activation } from "../../ops/activation.ts";
 import { type GemmAttrs, gemm } from "../../ops/gemm.ts";

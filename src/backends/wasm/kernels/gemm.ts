@@ -275,7 +275,7 @@ export const tallerFrom = ({ taller }: Pick<Deal<number>, "taller">, t: Operand<
 const positive = (x: Expr<"i32">) => i32.and(x, i32.xor(i32.shr_s(x, 31), -1));
 
 /** Calls `body` with the height of each tile. Counts `tiles` and `taller` down. */
-function forTiles(
+export function forTiles(
   f: FunctionBuilder,
   { tiles, height, taller }: Deal<Local<"i32">>,
   body: (height: Local<"i32">) => void,
@@ -289,4 +289,4 @@ function forTiles(
   });
 }
 
-const ceilDiv = (x: Operand<"i32">, y: Operand<"i32">) => i32.div_u(i32.add(x, i32.sub(y, 1)), y);
+export const ceilDiv = (x: Operand<"i32">, y: Operand<"i32">) => i32.div_u(i32.add(x, i32.sub(y, 1)), y);
