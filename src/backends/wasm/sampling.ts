@@ -47,18 +47,24 @@ function atMost(f: StepEmitter["f"], n: Expr<"i32">, most: number): Expr<"i32"> 
 /** Neighbours are read two by two. */
 const hasPairs = (height: number, width: number): boolean => height >= 2 && width >= 2;
 
-/** `gridPosition` of ops/grid-sample.ts for linear samples, within the plane where what lies outside repeats it. */
+/**
+ * `gridPosition` of ops/grid-sample.ts, within the plane where what lies outside repeats it. The nearest element is the
+ * linear sample at its own position.
+ */
 function gridCoordinate(f: StepEmitter["f"], at: Expr<"f32">, n: number, attrs: GridSampleAttrs): Local<"f64"> {
-  const { alignCorners, paddingMode = "zeros" } = attrs;
+  const { alignCorners, paddingMode = "zeros", mode } = attrs;
+  const round = () => mode === "nearest" && f.set(v, f64.nearest(v));
   const g = f64.add(f64.promote_f32(at), 1);
   const exact = alignCorners ? f64.mul(f64.div(g, 2), n - 1) : f64.div(f64.sub(f64.mul(g, n), 1), 2);
   const v = f.let(f64.promote_f32(f32.demote_f64(exact)));
+  round();
   if (paddingMode === "reflection") {
     const [low, range] = alignCorners ? [0, n - 1] : [-0.5, n];
     // Back and forth: from 0 to 2 and again.
     const turns = f.let(f64.div(f64.sub(v, low), range));
     const phase = f64.sub(turns, f64.mul(f64.floor(f64.div(turns, 2)), 2));
     f.set(v, f64.add(f64.mul(f64.sub(1, f64.abs(f64.sub(phase, 1))), range), low));
+    round();
   }
   if (paddingMode !== "zeros") f.set(v, f64.min(f64.max(v, 0), n - 1));
   return v;
@@ -88,10 +94,10 @@ function samplePlanes(e: StepEmitter, { table, x, planeBytes, rowBytes, channels
   });
 }
 
-const gridLinear = (target: WasmTarget) =>
-  wasmKernel(gridSample, "wasm/gridSample/linear", ([x, grid], [y], attrs) => {
+const gridPoints = (target: WasmTarget) =>
+  wasmKernel(gridSample, "wasm/gridSample/points", ([x, grid], [y], attrs) => {
     const [batches, channels, height, width] = x.shape;
-    if (!isF32(x, grid) || x.shape.length !== 4 || (attrs.mode ?? "linear") !== "linear") return undefined;
+    if (!isF32(x, grid) || x.shape.length !== 4 || attrs.mode === "cubic") return undefined;
     if (!hasPairs(height, width) || sizeOf(y.shape) === 0) return undefined;
     const points = grid.shape[1] * grid.shape[2];
     const blocks = Math.ceil(points / blockPoints);
@@ -318,4 +324,4 @@ const deformGemm = (target: WasmTarget) =>
     };
   });
 
-export const samplingKernels: WasmKernels = (target) => [gridLinear(target), roiBins(target), deformGemm(target)];
+export const samplingKernels: WasmKernels = (target) => [gridPoints(target), roiBins(target), deformGemm(target)];
