@@ -70,7 +70,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
   [
     "wasm-cnn",
-    /^backends\/wasm\/(conv|conv-(?!transpose|int8).*|pooling|kernels\/(conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
+    /^backends\/wasm\/(conv|conv-(?!transpose|int8|.*halves).*|pooling|kernels\/(blocks|conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
   ],
   ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
   ["wasm-integers", /^backends\/wasm\/(kernels\/)?([a-z]+-)?integers$/],

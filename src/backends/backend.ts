@@ -292,7 +292,7 @@ export interface DeviceSession<S extends Step = Step> {
 
 /**
  * Kernels that belong together. `ops` are the names of their operators, separated by spaces, or what else asks for them of
- * what `load` is given as dtypes; "*": always loaded.
+ * what `load` is given as dtypes; "*": always loaded; "conv+f16": where both are asked for.
  */
 export type KernelFamily<S extends Step> = readonly [ops: string, load: () => Promise<readonly Kernel<S>[]>];
 
@@ -308,7 +308,8 @@ export class KernelFamilies<S extends Step> {
 
   /** @param ops names of operators; default: every one */
   async load(ops?: ReadonlySet<string>): Promise<void> {
-    const wanted = (names: string): boolean => !ops || names.split(" ").some((name) => name === "*" || ops.has(name));
+    const wanted = (names: string): boolean =>
+      !ops || names.split(" ").some((name) => name === "*" || name.split("+").every((n) => ops.has(n)));
     await Promise.all(
       this.families.map(async ([names, load], i) => {
         if (this.loaded[i].length === 0 && wanted(names)) this.loaded[i] = await load();

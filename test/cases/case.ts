@@ -51,8 +51,8 @@ export function tensorFrom(
 }
 
 /** The same in f32, rounded to 16-bit floats, as a weight that is stored in these. */
-export function halfWeightFrom(seed: number, stored: Half, shape: readonly number[]): HalfWeight {
-  const { data } = tensorFrom(seed, stored, shape);
+export function halfWeightFrom(seed: number, stored: Half, shape: readonly number[], range?: ValueRange): HalfWeight {
+  const { data } = tensorFrom(seed, stored, shape, range);
   return new HalfWeight(stored, shape, new Elements(data as Uint16Array));
 }
 

@@ -5,9 +5,9 @@ import { convInteger, qlinearConv } from "../../src/ops/conv-integer.ts";
 import { convTranspose, convTransposeGeometry } from "../../src/ops/conv-transpose.ts";
 import { deformConv } from "../../src/ops/deform-conv.ts";
 import { kernelExtent, resolveWindow, type WindowAttrs } from "../../src/ops/window.ts";
-import type { DType } from "../../src/tensor/dtype.ts";
+import type { DType, Half } from "../../src/tensor/dtype.ts";
 import { hostTensor } from "../../src/tensor/tensor.ts";
-import { opCase, tensorFrom, type ValueRange } from "./case.ts";
+import { halfWeightFrom, opCase, tensorFrom, type ValueRange } from "./case.ts";
 import { activation } from "./epilogue.ts";
 
 const times = (arbitrary: fc.Arbitrary<number>, n: number): fc.Arbitrary<number[]> =>
@@ -183,13 +183,16 @@ export const convCases = {
       c: fc.oneof({ weight: 2, arbitrary: spatialConv }, networkLayer.map(withShapes)),
       residual: fc.boolean(),
       activation,
+      half: fc.constantFrom<(Half | undefined)[]>(undefined, undefined, "f16", "bf16"),
     })
-    .map(({ c, residual, activation }) =>
+    .map(({ c, residual, activation, half }) =>
       opCase(
         conv,
         [
           tensorFrom(c.seed, c.dtype, c.x, c.range),
-          tensorFrom(c.seed + 1, c.dtype, c.w, c.range),
+          half && c.dtype === "f32"
+            ? halfWeightFrom(c.seed + 1, half, c.w, c.range)
+            : tensorFrom(c.seed + 1, c.dtype, c.w, c.range),
           c.bias ? tensorFrom(c.seed + 2, c.dtype, [c.outs]) : undefined,
           residual ? tensorFrom(c.seed + 3, c.dtype, c.y) : undefined,
         ],

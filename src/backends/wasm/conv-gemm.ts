@@ -6,8 +6,18 @@
 
 import type { Prepack } from "../backend.ts";
 import { type Expr, i32, type Local, type Operand } from "./assembler.ts";
-import { axisKey, type ConvForm, type ConvShape, depthOfProduct, isSingle, planeSize, workOf } from "./conv-shape.ts";
-import { activationKey, productActivation } from "./kernels/activations.ts";
+import {
+  axisKey,
+  type ConvForm,
+  type ConvShape,
+  depthOfProduct,
+  formKey,
+  isSingle,
+  planeSize,
+  workOf,
+} from "./conv-shape.ts";
+import { productActivation } from "./kernels/activations.ts";
+import { atMost, forBlocks } from "./kernels/blocks.ts";
 import { packFunction, packTaps } from "./kernels/conv-pack.ts";
 import {
   clearStage,
@@ -18,27 +28,26 @@ import {
   stageBytes,
   stagedSource,
 } from "./kernels/conv-stage.ts";
-import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./kernels/gemm.ts";
+import { dealRows, type GemmOptions, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./kernels/gemm.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
-import { emitProduct, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
+import { emitProduct, type ProductArgs, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, partsOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 /** The product of packed operands with this epilogue, made once. */
-export function productFunction(e: StepEmitter, { bias, residual, activation }: ConvForm): ProductFunction {
-  const name = `product${bias ? "+bias" : ""}${residual ? "+residual" : ""}/${activationKey(activation)}`;
-  const then = productActivation(e, activation);
-  return e.shared(name, (m) =>
-    emitProduct(m, {
-      name,
-      fma: e.target.features.relaxedSimd,
-      bias: bias ? "row" : "none",
-      residual,
-      ...then,
-    }),
-  );
+export function productFunction(e: StepEmitter, form: ConvForm): ProductFunction {
+  const options = productOptions(e, form);
+  return e.shared(options.name, (m) => emitProduct(m, options));
 }
+
+export const productOptions = (e: StepEmitter, form: ConvForm): GemmOptions => ({
+  name: `product${formKey(form)}`,
+  fma: e.target.features.relaxedSimd,
+  bias: form.bias ? "row" : "none",
+  residual: form.residual,
+  ...productActivation(e, form.activation),
+});
 
 /** Bytes of a packed block of outputs: half of a usual second-level cache, less what else is read. */
 const blockBytes = 160 * 1024;
@@ -51,12 +60,13 @@ export interface ConvLayout {
   readonly bytes: number;
 }
 
-export function layoutOf(s: ConvShape): ConvLayout {
+/** @param fewest panels that a block has, or all */
+export function layoutOf(s: ConvShape, fewest = 1): ConvLayout {
   const k = depthOfProduct(s);
   const outputs = planeSize(s);
   const panelBytes = 4 * k * PANEL_COLUMNS;
   const all = Math.ceil(outputs / PANEL_COLUMNS);
-  const panels = Math.max(1, Math.min(all, Math.floor(blockBytes / panelBytes)));
+  const panels = Math.min(all, Math.max(fewest, Math.floor(blockBytes / panelBytes)));
   const outputRows = Math.min(s.rows.output, Math.ceil((panels * PANEL_COLUMNS - 1) / s.columns.output) + 1);
   const plane = 4 * s.rows.input * s.columns.input;
   const source =
@@ -76,13 +86,9 @@ export function prepackRows(input: number, s: ConvShape, tileRows: number): Prep
     type: { dtype: "f32", shape: [groups * rows * k] },
     moves: true,
     pack(source, packed) {
-      const [from, to] = [source as Float32Array, packed as Float32Array];
-      for (let g = 0; g < groups; g++) {
-        const base = g * rows * k;
-        packRows({ rows, k, tileRows }, (at, row, q) => {
-          to[base + at] = from[base + row * k + q];
-        });
-      }
+      packRows({ groups, rows, k, tileRows }, (at, row, q) => {
+        packed[at] = source[row * k + q];
+      });
     },
   };
 }
@@ -107,7 +113,14 @@ export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, const
       const [x, , bias, residual] = e.inputs;
       const product = productFunction(e, form);
       const at = { x, bias, residual, y: e.outputs[0] };
-      emitGemmConv(e, s, layout, { product, tileRows, form, packed, workspace, at });
+      emitGemmConv(e, s, layout, {
+        multiply: (args) => e.f.call(product, args),
+        tileRows,
+        form,
+        packed,
+        workspace,
+        at,
+      });
     },
   };
 }
@@ -148,12 +161,13 @@ function splitOf(s: ConvShape, threads: number, tiles: number): Split {
 
 /** What is multiplied, and where things are. */
 interface ConvProduct {
-  readonly product: ProductFunction;
+  multiply(args: ProductArgs): void;
   /** Of its tallest tile. */
   readonly tileRows: number;
   readonly form: ConvForm;
-  /** Weights in panels of rows. */
+  /** Weights in panels of rows, and the bytes of each. */
   readonly packed: Operand<"i32">;
+  readonly weightBytes?: number;
   readonly workspace: Local<"i32">;
   readonly at: Record<"x" | "bias" | "residual" | "y", number>;
   /**
@@ -177,7 +191,7 @@ export const sumsStride = (layout: ConvLayout): number => 4 * PANEL_COLUMNS * la
 
 export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p: ConvProduct): void {
   const { f } = e;
-  const { form, product, packed, workspace } = p;
+  const { form, packed, workspace, weightBytes = 4 } = p;
   const { x, bias, residual, y } = p.at;
   const { source } = layout;
   const k = depthOfProduct(s);
@@ -210,7 +224,7 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
 
   const inputPlane = 4 * rows.input * columns.input;
   const ldc = 4 * depth.output * outputs;
-  const [plane, panel, count, i] = f.locals("i32", 4);
+  const [plane, i] = f.locals("i32", 2);
   f.forRange(plane, firstPlane, lastPlane, 1, () => {
     // plane = (image, group, depth)
     const z = f.let(i32.rem_u(plane, depth.output));
@@ -221,15 +235,15 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
       p.image?.(channels, fresh) ?? f.let(i32.add(i32.mul(channels, s.channelsIn * depth.input * inputPlane), x));
     const firstRow = rowsBefore(deal, firstTile);
     const rowOffset = f.let(i32.add(i32.mul(channels, s.channelsOut), firstRow));
-    const weightsAt = f.let(i32.add(i32.mul(i32.add(i32.mul(group, s.channelsOut), firstRow), 4 * k), packed));
+    const weightsAt = f.let(
+      i32.add(i32.mul(i32.add(i32.mul(group, s.channelsOut), firstRow), weightBytes * k), packed),
+    );
     const resultAt = f.let(i32.add(i32.mul(rowOffset, ldc), i32.mul(z, 4 * outputs)));
     const biasAt = f.let(i32.add(i32.shl(i32.add(i32.mul(group, s.channelsOut), firstRow), 2), bias));
-    f.forRange(panel, firstPanel, lastPanel, layout.panels, () => {
-      f.set(count, i32.sub(lastPanel, panel));
-      f.if(i32.gt_s(count, layout.panels), () => f.set(count, i32.const(layout.panels)));
+    forBlocks(f, firstPanel, lastPanel, layout.panels, (panel, count) => {
       const first = f.let(i32.mul(panel, PANEL_COLUMNS));
       const wanted = f.let(i32.mul(count, PANEL_COLUMNS));
-      f.if(i32.gt_s(wanted, i32.sub(outputs, first)), () => f.set(wanted, i32.sub(outputs, first)));
+      atMost(f, wanted, i32.sub(outputs, first));
       const row = f.let(i32.div_u(first, columns.output));
       const last = i32.div_u(i32.sub(i32.add(first, wanted), 1), columns.output);
       const base = source.stage
@@ -253,7 +267,7 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
         }),
       );
       const at = f.let(i32.add(resultAt, i32.shl(first, 2)));
-      f.call(product, {
+      p.multiply({
         a: weightsAt,
         b: block,
         c: p.sums?.at ?? i32.add(at, y),

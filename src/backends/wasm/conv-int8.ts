@@ -99,16 +99,14 @@ function planConv(
       key: `pairs/${tileRows}/${shape.groups}/${zeros ?? ""}`,
       type: { dtype: "i32", shape: [shape.groups * rows * k] },
       pack(source, packed) {
-        for (let group = 0; group < shape.groups; group++)
-          packRows({ rows, k, tileRows }, (at, row, q) => {
-            const channel = group * rows + row;
-            const zero = Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
-            const tap = q % taps;
-            const value = (c: number): number =>
-              c < channels ? Number(source[(channel * channels + c) * taps + tap]) - zero : 0;
-            const c = 2 * Math.floor(q / taps);
-            packed[group * rows * k + at] = (value(c) & 0xffff) | (value(c + 1) << 16);
-          });
+        packRows({ groups: shape.groups, rows, k, tileRows }, (at, channel, q) => {
+          const zero = Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
+          const tap = q % taps;
+          const value = (c: number): number =>
+            c < channels ? Number(source[(channel * channels + c) * taps + tap]) - zero : 0;
+          const c = 2 * Math.floor(q / taps);
+          packed[at] = (value(c) & 0xffff) | (value(c + 1) << 16);
+        });
       },
     }),
     emit(e, at, finish) {
@@ -132,7 +130,7 @@ function planConv(
         });
       };
       emitGemmConv(e, shape, layout, {
-        product,
+        multiply: (args) => f.call(product, args),
         tileRows,
         form: { bias: false, residual: false },
         packed: at.w,

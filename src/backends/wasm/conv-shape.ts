@@ -1,9 +1,11 @@
 /** Convolutions as kernels see them: groups of two-dimensional windows over slices. */
 import type { Activation } from "../../ops/activation.ts";
-import type { ConvGeometry } from "../../ops/conv.ts";
+import { type ConvAttrs, type ConvGeometry, convGeometry } from "../../ops/conv.ts";
 import type { Window } from "../../ops/window.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
+import type { KernelInput } from "../backend.ts";
+import { activationKey } from "./kernels/activations.ts";
 import type { Axis } from "./kernels/conv-stage.ts";
 
 export interface ConvShape {
@@ -80,5 +82,20 @@ export interface ConvForm {
   readonly activation?: Activation;
 }
 
+export const formKey = ({ bias, residual, activation }: ConvForm): string =>
+  `${bias ? "+bias" : ""}${residual ? "+residual" : ""}/${activationKey(activation)}`;
+
 /** Names what code depends on. */
 export const axisKey = (a: Axis): string => `${a.input}k${a.kernel}s${a.stride}d${a.dilation}p${a.pad}o${a.output}`;
+
+/** The shape, if it is one for these kernels at all. */
+export function planned(
+  [x, w, bias, residual]: readonly KernelInput[],
+  [y]: readonly TensorType[],
+  attrs: ConvAttrs,
+): { shape: ConvShape; form: ConvForm } | undefined {
+  if (!isF32(x, w) || sizeOf(y.shape) === 0 || sizeOf(w.shape) === 0) return undefined;
+  const shape = convShape(convGeometry("conv", x, w, attrs));
+  const form = { bias: bias !== undefined, residual: residual !== undefined, activation: attrs.activation };
+  return shape && { shape, form };
+}

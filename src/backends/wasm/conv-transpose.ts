@@ -6,8 +6,8 @@ import { convTranspose, convTransposeGeometry } from "../../ops/conv-transpose.t
 import { sizeOf } from "../../tensor/shape.ts";
 import { i32 } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";
-import { type ConvForm, type ConvShape, isF32, volumeOf, workOf } from "./conv-shape.ts";
-import { activationKey, activationVector } from "./kernels/activations.ts";
+import { type ConvForm, type ConvShape, formKey, isF32, volumeOf, workOf } from "./conv-shape.ts";
+import { activationVector } from "./kernels/activations.ts";
 import { emitFinishRows } from "./kernels/conv-finish.ts";
 import { addRows, joinPhases } from "./kernels/conv-scatter.ts";
 import { type Axis, clearStage, extentOf } from "./kernels/conv-stage.ts";
@@ -101,7 +101,7 @@ function transposedStep(target: WasmTarget, l: Layout, form: ConvForm): WasmStep
           const width = channelsIn * l.taps;
           for (let g = 0; g < groups; g++)
             for (let first = 0; first < width; first += rows)
-              packRows({ rows, k, tileRows }, (at, row, c) => {
+              packRows({ groups: 1, rows, k, tileRows }, (at, row, c) => {
                 out[(g * width + first) * k + at] = w[(g * k + c) * width + first + row];
               });
         },
@@ -121,7 +121,7 @@ function emitTransposed(e: StepEmitter, l: Layout, form: ConvForm, memory: Retur
   const product = productFunction(e, { bias: false, residual: false });
   const pack = e.shared("packB/n", (m) => emitPackB(m, { name: "packB/n" }));
   const add = addRows(e, columns.output);
-  const finishKey = `finish/${columns.input}/${rowBytes}${form.bias ? "+bias" : ""}/${activationKey(form.activation)}`;
+  const finishKey = `finish/${columns.input}/${rowBytes}${formKey(form)}`;
   const activation = form.activation && activationVector(form.activation).make;
   const finish = e.own(finishKey, (m) =>
     emitFinishRows(m, {

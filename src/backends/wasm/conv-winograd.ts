@@ -3,10 +3,12 @@
  * product (conv-gemm.ts): windows of m + 2 with stride m, staged and packed by the same code, in blocks of whole rows of
  * tiles. Then one product for each point, and the transform back.
  */
-import { i32, type Local } from "./assembler.ts";
+import type { Prepack } from "../backend.ts";
+import { type Expr, i32, type Local, type Operand } from "./assembler.ts";
 import { productFunction } from "./conv-gemm.ts";
-import { axisKey, type ConvForm, type ConvShape, isSingle, planeSize, workOf } from "./conv-shape.ts";
-import { activationKey, activationVector } from "./kernels/activations.ts";
+import { axisKey, type ConvForm, type ConvShape, formKey, isSingle, planeSize, workOf } from "./conv-shape.ts";
+import { activationVector } from "./kernels/activations.ts";
+import { atMost, forBlocks } from "./kernels/blocks.ts";
 import { emitFinishRows } from "./kernels/conv-finish.ts";
 import { packFunction } from "./kernels/conv-pack.ts";
 import { type Axis, clearStage, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
@@ -74,51 +76,81 @@ function gemmCycles(s: ConvShape): number {
   return panels * k * (s.channelsOut + PANEL_COLUMNS) + (4 * k * s.channelsOut) / bytesPerCycle;
 }
 
+/** Products with transformed kernels of `tiles` tiles of channels from tile `first` on; `at`: where those of a point are. */
+type Multiply = (first: Operand<"i32">, tiles: Operand<"i32">, at: (point: Local<"i32">) => Expr<"i32">) => void;
+
+/** Where transformed kernels come from. */
+export interface KernelSource {
+  readonly prepack: Prepack;
+  /** That it takes of each thread's workspace. */
+  readonly bytes: number;
+  /** Multiplies with the kernels of tiles [first, last) of a group, in one run or several. */
+  emit(
+    e: StepEmitter,
+    kernels: { group: Local<"i32">; first: Operand<"i32">; last: Operand<"i32">; workspace: Expr<"i32"> },
+    multiply: Multiply,
+  ): void;
+}
+
+/** They are in memory. */
+function transformed({ features }: WasmTarget, s: ConvShape, m: TileSize): KernelSource {
+  const points = (m + 2) ** 2;
+  const { channelsIn: k, channelsOut: rows, groups } = s;
+  const tileRows = tileRowsOf(features.relaxedSimd);
+  const deal = dealRows(rows, tileRows);
+  const size = groups * rows * k;
+  return {
+    bytes: 0,
+    prepack: {
+      input: 1,
+      key: `winograd${m}/${tileRows}/${groups}`,
+      type: { dtype: "f32", shape: [points * size] },
+      pack(source, packed) {
+        const [w, out] = [source as Float32Array, packed as Float32Array];
+        const transformed = new Float64Array(points);
+        packRows({ groups, rows, k, tileRows }, (at, row, q) => {
+          transformKernel(m, w, 9 * (row * k + q), transformed);
+          for (let p = 0; p < points; p++) out[p * size + at] = transformed[p];
+        });
+      },
+    },
+    emit(e, { group, first, last }, multiply) {
+      const channel = i32.add(i32.mul(group, rows), rowsBefore(deal, first));
+      const weights = e.f.let(i32.add(i32.mul(channel, 4 * k), e.inputs[1]));
+      multiply(first, i32.sub(last, first), (point) => i32.add(weights, i32.mul(point, 4 * size)));
+    },
+  };
+}
+
 /** Whether F(m x m, 3x3) applies, and is the fastest way. */
-export function winogradConv(target: WasmTarget, s: ConvShape, form: ConvForm, m: TileSize): WasmStep | undefined {
+export function winogradConv(
+  target: WasmTarget,
+  s: ConvShape,
+  form: ConvForm,
+  m: TileSize,
+  kernelsOf = transformed,
+): WasmStep | undefined {
   const fits = [s.rows, s.columns].every((a) => a.kernel === 3 && a.stride === 1 && a.dilation === 1);
   if (!fits || !isSingle(s.depth)) return undefined;
   const layout = layoutOf(s, m);
   const cycles = winogradCycles(s, layout);
   const other = layoutOf(s, m === 2 ? 4 : 2);
   if (cycles > gemmCycles(s) || cycles > winogradCycles(s, other)) return undefined;
-  return winogradStep(target, s, form, layout);
-}
-
-function winogradStep(target: WasmTarget, s: ConvShape, form: ConvForm, layout: Layout): WasmStep {
-  const { m } = layout;
-  const points = (m + 2) ** 2;
-  const tileRows = tileRowsOf(target.features.relaxedSimd);
-  const { channelsIn: k, channelsOut: rows, groups } = s;
-  const memory = memoryOf(s, layout);
+  const kernels = kernelsOf(target, s, m);
+  const memory = memoryOf(s, layout, kernels.bytes);
   return {
     workspaceBytes: memory.bytes * target.threads,
     work: productWork(workOf(s)),
-    prepack: [
-      {
-        input: 1,
-        key: `winograd${m}/${tileRows}/${groups}`,
-        type: { dtype: "f32", shape: [groups * points * rows * k] },
-        pack(source, packed) {
-          const [w, out] = [source as Float32Array, packed as Float32Array];
-          const transformed = new Float64Array(points);
-          for (let g = 0; g < groups; g++)
-            packRows({ rows, k, tileRows }, (at, row, q) => {
-              transformKernel(m, w, 9 * ((g * rows + row) * k + q), transformed);
-              for (let p = 0; p < points; p++) out[(g * points + p) * rows * k + at] = transformed[p];
-            });
-        },
-      },
-    ],
-    emit: (e) => emitWinograd(e, s, form, layout, memory),
+    prepack: [kernels.prepack],
+    emit: (e) => emitWinograd(e, s, form, layout, memory, kernels),
   };
 }
 
 /** From one point to the next: an odd number of cache lines, so that the points of a tile don't share a set of the cache. */
-const pointStride = (bytes: number): number => (Math.ceil(bytes / 64) | 1) * 64;
+export const pointStride = (bytes: number): number => (Math.ceil(bytes / 64) | 1) * 64;
 
 /** The workspace of one thread, part after part. */
-function memoryOf(s: ConvShape, l: Layout) {
+function memoryOf(s: ConvShape, l: Layout, kernels: number) {
   const points = (l.m + 2) ** 2;
   const tiles = l.blockPanels * PANEL_COLUMNS;
   const source = stagedSource(l.rows, l.columns, l.blockRows);
@@ -133,6 +165,7 @@ function memoryOf(s: ConvShape, l: Layout) {
     stage: stageBytes(source, s.channelsIn),
     inputs: points * inputPoint,
     sums: points * sumPoint,
+    kernels,
   };
   const bytes = Object.values(sizes).reduce((sum, n) => sum + n, 0);
   return { source, tiles, rowBytes, inputPoint, sumPoint, sizes, bytes: alignUp(bytes) };
@@ -153,9 +186,10 @@ function emitWinograd(
   form: ConvForm,
   layout: Layout,
   memory: ReturnType<typeof memoryOf>,
+  kernels: KernelSource,
 ): void {
   const { f } = e;
-  const [x, w, bias, residual] = e.inputs;
+  const [x, , bias, residual] = e.inputs;
   const [y] = e.outputs;
   const { m, rows, columns, blockRows } = layout;
   const { source, tiles, rowBytes, inputPoint, sumPoint, sizes } = memory;
@@ -176,7 +210,7 @@ function emitWinograd(
     emitUntile(module, { name: `${key}/untile`, m, fma, pointBytes: sumPoint, rowBytes }),
   );
   const width = s.columns.output;
-  const finishKey = `finish/${width}/${rowBytes}${form.bias ? "+bias" : ""}${form.residual ? "+residual" : ""}/${activationKey(form.activation)}`;
+  const finishKey = `finish/${width}/${rowBytes}${formKey(form)}`;
   const activation = form.activation && activationVector(form.activation).make;
   const finish = e.own(finishKey, (module) =>
     emitFinishRows(module, { name: finishKey, width, rowBytes, bias: form.bias, residual: form.residual, activation }),
@@ -200,15 +234,12 @@ function emitWinograd(
 
   const inputPlane = 4 * s.rows.input * s.columns.input;
   const outputPlane = 4 * planeSize(s);
-  const [image, row, n, p, o, count] = f.locals("i32", 6);
+  const [image, p, o, count] = f.locals("i32", 4);
   emitOffsets(e, offsets, layout, memory);
   f.forRange(image, firstImage, lastImage, 1, () => {
     const from = f.let(i32.add(i32.mul(image, k * inputPlane), x));
     const group = f.let(i32.rem_u(image, s.groups));
-    const weights = f.let(i32.add(i32.add(i32.mul(group, 4 * points * outs * k), i32.mul(firstOut, 4 * k)), w));
-    f.forRange(row, firstRow, lastRow, blockRows, () => {
-      f.set(n, i32.sub(lastRow, row));
-      f.if(i32.gt_s(n, blockRows), () => f.set(n, i32.const(blockRows)));
+    forBlocks(f, firstRow, lastRow, blockRows, (row, n) => {
       // Whole panels: what is beyond the last tile is computed and dropped.
       f.set(count, i32.and(i32.add(i32.mul(n, columns.output), PANEL_COLUMNS - 1), -PANEL_COLUMNS));
       const base = stageBlock(
@@ -230,27 +261,30 @@ function emitWinograd(
           out: i32.add(inputs, i32.mul(p, 4 * k)),
         }),
       );
-      f.forRange(p, 0, points, 1, () =>
-        f.call(product, {
-          a: i32.add(weights, i32.mul(p, 4 * outs * k)),
-          b: i32.add(inputs, i32.mul(p, inputPoint)),
-          c: i32.add(i32.add(sums, i32.mul(p, sumPoint)), i32.mul(firstOut, 4 * tiles)),
-          ldc: 4 * tiles,
-          columns: count,
-          k,
-          bias: 0,
-          residual: 0,
-          ldr: 0,
-          scratch,
-          tiles: i32.sub(lastTile, firstTile),
-          height: deal.height,
-          taller: tallerFrom(deal, firstTile),
-          group: tileGroup(k, deal.height + 1, tiles),
-        }),
+      const run = { group, first: firstTile, last: lastTile, workspace: i32.add(sums, sizes.sums) };
+      kernels.emit(e, run, (firstOfRun, tilesOfRun, at) =>
+        f.forRange(p, 0, points, 1, () =>
+          f.call(product, {
+            a: at(p),
+            b: i32.add(inputs, i32.mul(p, inputPoint)),
+            c: i32.add(i32.add(sums, i32.mul(p, sumPoint)), i32.mul(rowsBefore(deal, firstOfRun), 4 * tiles)),
+            ldc: 4 * tiles,
+            columns: count,
+            k,
+            bias: 0,
+            residual: 0,
+            ldr: 0,
+            scratch,
+            tiles: tilesOfRun,
+            height: deal.height,
+            taller: tallerFrom(deal, firstOfRun),
+            group: tileGroup(k, deal.height + 1, tiles),
+          }),
+        ),
       );
       const top = f.let(i32.mul(row, m));
       const height = f.let(i32.mul(n, m));
-      f.if(i32.gt_s(height, i32.sub(s.rows.output, top)), () => f.set(height, i32.sub(s.rows.output, top)));
+      atMost(f, height, i32.sub(s.rows.output, top));
       f.forRange(o, firstOut, lastOut, 1, () => {
         f.call(untile, { points: i32.add(sums, i32.mul(o, 4 * tiles)), offsets, count, to: plane });
         const channel = f.let(i32.add(i32.mul(image, outs), o));

@@ -2,19 +2,15 @@
 import { gather } from "../../ops/gather.ts";
 import { gemm } from "../../ops/gemm.ts";
 import { type MatmulAttrs, matmul, matmulGeometry } from "../../ops/matmul.ts";
-import type { Half } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import { Weight } from "../../tensor/weight.ts";
 import type { KernelInput } from "../backend.ts";
 import { hasActivation } from "./kernels/activations.ts";
 import { floatMatrix } from "./kernels/float-matrix.ts";
+import { storedAs } from "./kernels/half.ts";
 import type { StoredMatrix } from "./kernels/stored-panels.ts";
 import { type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 import { dotStep, gatherStep, panelStep } from "./stored-product.ts";
-
-const storedAs = ({ constant }: KernelInput): Half | undefined =>
-  constant instanceof Weight ? constant.stored : undefined;
 
 /** The matrix at an input, if it is one of 16-bit floats. @param transposed it lies as n rows of k */
 function matrixAt(

@@ -65,6 +65,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   // Asked for by a dtype: casts are in nearly every transformer.
   ["f16 bf16", async () => (await import("./cast-half.ts")).castHalfKernels(target)],
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
+  ["conv+f16", async () => (await import("./conv-halves.ts")).convHalvesKernels(target)],
   ["conv", async () => (await import("./conv.ts")).convKernels(target)],
   ["convInteger qlinearConv", async () => (await import("./conv-int8.ts")).convInt8Kernels(target)],
   ["resize", async () => (await import("./resize.ts")).resizeKernels(target)],

@@ -12,6 +12,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { f32, f32x4, i32, v128 } from "./assembler.ts";
 import { axisKey, type ConvShape, isF32, isSingle, volumeOf } from "./conv-shape.ts";
+import { forBlocks } from "./kernels/blocks.ts";
 import {
   type Axis,
   clearStage,
@@ -131,14 +132,12 @@ function emitPool(
   );
   const inputPlane = 4 * rows.input * columns.input;
   const { from, to } = e.share(planes * depth.output);
-  const [plane, first, row, n] = f.locals("i32", 4);
+  const [plane, row] = f.locals("i32", 2);
   f.forRange(plane, from, to, 1, () => {
     const z = f.let(i32.rem_u(plane, depth.output));
     const channel = f.let(i32.add(i32.mul(i32.div_u(plane, depth.output), depth.input * inputPlane), x));
     const out = f.let(i32.add(i32.mul(plane, 4 * rows.output * columns.output), y));
-    f.forRange(first, 0, rows.output, blockRows, () => {
-      f.set(n, i32.sub(rows.output, first));
-      f.if(i32.gt_s(n, blockRows), () => f.set(n, i32.const(blockRows)));
+    forBlocks(f, 0, rows.output, blockRows, (first, n) => {
       const base = source.stage
         ? stageBlock(
             e,

@@ -307,9 +307,10 @@ const deformGemm = (target: WasmTarget) =>
         const weights = f.let(i32.add(image, imageBytes));
         const table = { weights, offsets: f.let(i32.add(weights, 16 * blockPoints)) };
         const form = { bias: bias !== undefined, residual: false };
+        const product = productFunction(e, form);
         // Each part makes the taps of all its images: no more parts than threads.
         emitGemmConv({ ...e, share: (total, granule) => e.share(total, granule) }, shape, layout, {
-          product: productFunction(e, form),
+          multiply: (args) => f.call(product, args),
           tileRows,
           form,
           packed: e.inputs[1],

@@ -1,5 +1,6 @@
 /** The epilogue as a pass of its own, for sums that come about in a workspace. */
 import { type Expr, type Func, f32x4, i32, type ModuleBuilder, v128 } from "../assembler.ts";
+import { forFours, storeFour } from "./blocks.ts";
 import type { VectorFunction } from "./math.ts";
 
 const rowsParams = { from: "i32", to: "i32", residual: "i32", bias: "i32", rows: "i32" } as const;
@@ -12,28 +13,13 @@ export function emitFinishRows(
   const { width } = o;
   return module.func({ name: o.name, params: rowsParams }, (f, p) => {
     const bias = o.bias ? f.let(v128.load32_splat(p.bias)) : undefined;
-    const at = f.local("i32");
-    const four = () => {
-      let y: Expr<"v128"> = v128.load(i32.add(p.from, at));
-      if (bias) y = f32x4.add(y, bias);
-      if (o.residual) y = f32x4.add(y, v128.load(i32.add(p.residual, at)));
-      return o.activation ? o.activation(f, y) : y;
-    };
     f.while(p.rows, () => {
-      f.set(at, i32.const(0));
-      if (width < 4) {
-        const lanes = f.let(four());
-        for (let i = 0; i < width; i++) f.v128.store32_lane(p.to, lanes, i, 4 * i);
-      } else
-        f.loop((again) => {
-          f.v128.store(i32.add(p.to, at), four());
-          f.increment(at, 16);
-          // The last four may overlap those before.
-          f.if(i32.and(i32.gt_s(at, 4 * width - 16), i32.lt_s(at, 4 * width)), () =>
-            f.set(at, i32.const(4 * width - 16)),
-          );
-          f.brIf(again, i32.lt_s(at, 4 * width));
-        });
+      forFours(f, width, (at) => {
+        let y: Expr<"v128"> = v128.load(i32.add(p.from, at));
+        if (bias) y = f32x4.add(y, bias);
+        if (o.residual) y = f32x4.add(y, v128.load(i32.add(p.residual, at)));
+        storeFour(f, width, i32.add(p.to, at), o.activation ? o.activation(f, y) : y);
+      });
       f.increment(p.from, o.rowBytes);
       f.increment(p.to, 4 * width);
       if (o.residual) f.increment(p.residual, 4 * width);

@@ -8,6 +8,7 @@
  */
 import { type Expr, type Func, type FunctionBuilder, i8x16, i32, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
+import { atMost } from "./blocks.ts";
 import { transpose4 } from "./gemm-pack.ts";
 
 /** One spatial axis of a window. */
@@ -291,12 +292,12 @@ export function stageBlock(
   const y = f.let(i32.sub(i32.mul(block.first, axis.stride), axis.pad));
   const top = f.let(i32.const(0));
   f.if(i32.lt_s(y, 0), () => f.set(top, i32.sub(0, y)));
-  f.if(i32.gt_s(top, rows), () => f.set(top, rows));
+  atMost(f, top, rows);
   const bottom = f.let(i32.const(0));
   if (s.rowStep === 1) {
     f.set(bottom, i32.sub(i32.add(y, rows), axis.input));
     f.if(i32.lt_s(bottom, 0), () => f.set(bottom, i32.const(0)));
-    f.if(i32.gt_s(bottom, rows), () => f.set(bottom, rows));
+    atMost(f, bottom, rows);
   }
   const inner = f.let(i32.sub(i32.sub(rows, top), bottom));
   const offset = f.let(i32.mul(i32.add(y, top), 4 * s.columns.input));

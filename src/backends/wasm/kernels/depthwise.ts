@@ -5,6 +5,7 @@
  * that there are no borders and no gathering.
  */
 import { type Expr, type Func, f32x4, i32, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
+import { forFours, storeFour } from "./blocks.ts";
 import type { Source } from "./conv-stage.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import type { VectorFunction } from "./math.ts";
@@ -30,9 +31,8 @@ export function emitStrip(m: ModuleBuilder, o: StripOptions): StripFunction {
   return m.func({ name: o.name, params: stripParams }, (f, p) => {
     const sums = f.locals("v128", height);
     const first = o.bias ? f.let(v128.load32_splat(p.bias)) : v128.const(new Uint8Array(16));
-    const at = f.let(i32.const(0));
-    const offset = (base: Local<"i32">) => i32.add(base, at);
-    const column = () => {
+    forFours(f, width, (at) => {
+      const offset = (base: Local<"i32">) => i32.add(base, at);
       for (const sum of sums) f.set(sum, first);
       const x = f.let(offset(p.x));
       const value = f.local("v128");
@@ -50,20 +50,8 @@ export function emitStrip(m: ModuleBuilder, o: StripOptions): StripFunction {
         let v: Expr<"v128"> = sum;
         if (residual) v = f32x4.add(v, v128.load(residual, 4 * row * width));
         if (o.activation) v = o.activation(f, v);
-        if (width >= 4) f.v128.store(y, v, 4 * row * width);
-        else {
-          const lanes = f.let(v);
-          for (let i = 0; i < width; i++) f.v128.store32_lane(y, lanes, i, 4 * (row * width + i));
-        }
+        storeFour(f, width, y, v, 4 * row * width);
       });
-    };
-    f.loop((again) => {
-      column();
-      f.increment(at, 16);
-      if (width <= 4) return;
-      // The last four columns may overlap those before.
-      f.if(i32.and(i32.gt_s(at, 4 * width - 16), i32.lt_s(at, 4 * width)), () => f.set(at, i32.const(4 * width - 16)));
-      f.brIf(again, i32.lt_s(at, 4 * width));
     });
   });
 }

@@ -5,14 +5,20 @@
  * B is a block that stays in the second-level cache. A may be larger than that: it is taken in groups of tiles that stay
  * there too while the panels of B pass by.
  */
-import { type Func, i32, type ModuleBuilder, select } from "../assembler.ts";
+import { type CallArgs, type Func, i32, type ModuleBuilder, select } from "../assembler.ts";
 import { dealRows, emitPanel, type GemmOptions, passRows } from "./gemm.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { tileParams } from "./gemm-tile.ts";
+import type { WidenFunction } from "./half.ts";
 
 /** As a tile's, with all `columns` of C and all `tiles` of A, dealt by `dealRows`; `group`: tiles of A taken at a time. */
 const productParams = { ...tileParams, tiles: "i32", height: "i32", taller: "i32", group: "i32" } as const;
 export type ProductFunction = Func<typeof productParams, undefined>;
+export type ProductArgs = CallArgs<typeof productParams>;
+
+/** The same with an A of 16-bit floats; `wide`: room for a group of its tiles as f32, `special`: see kernels/half.ts. */
+const halvesParams = { ...productParams, wide: "i32", special: "i32" } as const;
+export type HalvesProduct = Func<typeof halvesParams, undefined>;
 
 /** Bytes of A that a group of tiles may take. */
 const groupBytes = 128 * 1024;
@@ -25,28 +31,47 @@ const groupBytes = 128 * 1024;
 export const tileGroup = (k: number, tileRows: number, columns: number): number =>
   k <= 32 && columns >= 1024 ? 1 : Math.max(1, Math.floor(groupBytes / (4 * k * tileRows)));
 
-export function emitProduct(m: ModuleBuilder, options: GemmOptions): ProductFunction {
+export function emitProduct(m: ModuleBuilder, options: GemmOptions): ProductFunction;
+export function emitProduct(m: ModuleBuilder, options: GemmOptions, widen: WidenFunction): HalvesProduct;
+export function emitProduct(m: ModuleBuilder, options: GemmOptions, widen?: WidenFunction): HalvesProduct {
   const panel = emitPanel(m, options);
-  return m.func({ name: options.name, params: productParams }, (f, p) => {
+  const params = (widen ? halvesParams : productParams) as typeof halvesParams;
+  return m.func({ name: options.name, params }, (f, p) => {
     const [b, c, residual, columns, tiles, rows] = f.locals("i32", 6);
     const { a, k, ldc, ldr, bias, scratch, height, taller } = p;
     f.while(p.tiles, () => {
       f.set(tiles, select(p.group, p.tiles, i32.lt_s(p.group, p.tiles)));
+      f.set(rows, i32.add(i32.mul(tiles, height), select(tiles, taller, i32.lt_s(tiles, taller))));
+      const next = f.let(i32.add(a, i32.shl(i32.mul(rows, k), widen ? 1 : 2)));
+      if (widen) f.call(widen, { w: a, end: next, out: p.wide, special: p.special });
       f.set(b, p.b);
       f.set(c, p.c);
       f.set(residual, p.residual);
       f.set(columns, p.columns);
       f.while(i32.gt_s(columns, 0), () => {
-        f.call(panel, { a, b, c, ldc, columns, k, bias, residual, ldr, scratch, tiles, height, taller });
+        f.call(panel, {
+          a: widen ? p.wide : a,
+          b,
+          c,
+          ldc,
+          columns,
+          k,
+          bias,
+          residual,
+          ldr,
+          scratch,
+          tiles,
+          height,
+          taller,
+        });
         f.increment(b, i32.mul(k, 4 * PANEL_COLUMNS));
         f.increment(c, 4 * PANEL_COLUMNS);
         if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
         f.increment(columns, -PANEL_COLUMNS);
       });
-      f.set(rows, i32.add(i32.mul(tiles, height), select(tiles, taller, i32.lt_s(tiles, taller))));
       f.set(taller, select(i32.sub(taller, tiles), i32.const(0), i32.gt_s(taller, tiles)));
       if (options.pass) passRows(f, options.pass, { c: p.c, ldc, rows, columns: p.columns });
-      f.increment(a, i32.shl(i32.mul(rows, k), 2));
+      f.set(a, next);
       f.increment(p.c, i32.mul(rows, ldc));
       if (options.bias === "row") f.increment(bias, i32.shl(rows, 2));
       if (options.residual) f.increment(p.residual, i32.mul(rows, ldr));
@@ -55,16 +80,19 @@ export function emitProduct(m: ModuleBuilder, options: GemmOptions): ProductFunc
   });
 }
 
-/** Where row `row` and depth `k` of a constant matrix lie in panels of rows as `dealRows` says: calls `visit` for each. */
+/**
+ * Where row `row` and depth `k` of constant matrices of `rows` rows lie, one after the other in panels of rows as `dealRows`
+ * says: calls `visit` for each, in the order of places.
+ */
 export function packRows(
-  { rows, k, tileRows }: { rows: number; k: number; tileRows: number },
+  { groups, rows, k, tileRows }: { groups: number; rows: number; k: number; tileRows: number },
   visit: (at: number, row: number, k: number) => void,
 ): void {
   const { tiles, height, taller } = dealRows(rows, tileRows);
   let first = 0;
   let at = 0;
-  for (let tile = 0; tile < tiles; tile++) {
-    const h = height + (tile < taller ? 1 : 0);
+  for (let tile = 0; tile < groups * tiles; tile++) {
+    const h = height + (tile % tiles < taller ? 1 : 0);
     for (let q = 0; q < k; q++) for (let i = 0; i < h; i++) visit(at++, first + i, q);
     first += h;
   }

@@ -3,6 +3,7 @@
  * along that row. kernel rows + kernel columns operations for each output instead of their product.
  */
 import { type Expr, type Func, type FunctionBuilder, f32, f32x4, i32, type ModuleBuilder, v128 } from "../assembler.ts";
+import { forFours, storeFour } from "./blocks.ts";
 import type { Source } from "./conv-stage.ts";
 import { constant } from "./math.ts";
 
@@ -38,25 +39,13 @@ export function emitPoolRow(m: ModuleBuilder, o: PoolRowOptions): PoolFunction {
       if (o.kind === "max") return total;
       return f32x4.div(total, o.count ? constant(f, o.count) : f32x4.mul(v128.load(counts), p.count));
     };
-    f.set(at, i32.const(0));
-    f.loop((again) => {
+    forFours(f, width, (at) => {
       const from = f.let(i32.add(p.sums, at));
       const total = combine(
         f,
         source.taps[0].map((offset) => v128.load(from, offset)),
       );
-      const y = f.let(i32.add(p.y, at));
-      const result = finish(total, i32.add(p.counts, at));
-      if (width >= 4) f.v128.store(y, result);
-      else {
-        const lanes = f.let(result);
-        for (let i = 0; i < width; i++) f.v128.store32_lane(y, lanes, i, 4 * i);
-      }
-      f.increment(at, 16);
-      if (width <= 4) return;
-      // The last four outputs may overlap those before.
-      f.if(i32.and(i32.gt_s(at, 4 * width - 16), i32.lt_s(at, 4 * width)), () => f.set(at, i32.const(4 * width - 16)));
-      f.brIf(again, i32.lt_s(at, 4 * width));
+      storeFour(f, width, f.let(i32.add(p.y, at)), finish(total, i32.add(p.counts, at)));
     });
   });
 }

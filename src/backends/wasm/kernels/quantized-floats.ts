@@ -10,7 +10,7 @@ import type { Half } from "../../../tensor/dtype.ts";
 import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
-import { fromHalf, tinyHalves } from "./half.ts";
+import { fromHalf, isSpecial, tinyHalves, widenHalves } from "./half.ts";
 import { splat } from "./math.ts";
 import { type DotFunction, dotParams, type PanelFunction, panelParams } from "./stored-panels.ts";
 
@@ -43,7 +43,7 @@ export function packFloats({ type, k, transposed }: FloatMatrix, source: Uint16A
       for (let j = 0; j < used; j++) {
         const bits = source[from + row * rowStep + j * columnStep];
         panel[row * PANEL_COLUMNS + j] = bits;
-        if ((bits & 0x7c00) === 0x7c00) special = 1;
+        if (isSpecial(bits)) special = 1;
       }
     if (type === "f16") panel[PANEL_COLUMNS * k] = special;
   }
@@ -122,21 +122,5 @@ export function emitFloatDot(
 }
 
 /** The f32 of a panel. */
-export function emitFloatPanel(m: ModuleBuilder, { name, type }: Pick<FloatOptions, "name" | "type">): PanelFunction {
-  return m.func({ name, params: panelParams }, (f, { w, end, out }) => {
-    const scale = f.hoist(splat(2 ** 112));
-    const loop = (wide: (four: V) => V) =>
-      f.while(i32.lt_u(w, end), () => {
-        for (const half of [0, 1]) f.v128.store(out, wide(v128.load16x4_s(w, 8 * half)), 16 * half);
-        f.increment(w, 2 * PANEL_COLUMNS);
-        f.increment(out, 4 * PANEL_COLUMNS);
-      });
-    if (type === "bf16") loop((four) => i32x4.shl(four, 16));
-    else
-      f.if(
-        i32.load(end),
-        () => loop((four) => fromHalf(f, four)),
-        () => loop((four) => f32x4.mul(tinyHalves(f, four), scale)),
-      );
-  });
-}
+export const emitFloatPanel = (m: ModuleBuilder, { name, type }: Pick<FloatOptions, "name" | "type">): PanelFunction =>
+  m.func({ name, params: panelParams }, (f, p) => widenHalves(f, type, p, i32.load(p.end)));

@@ -34,7 +34,7 @@ const P = 5 / 8;
 const Q = 3 / 2;
 
 /** Rows of G: a kernel's three taps to t points. */
-const kernelTransform: Record<TileSize, readonly (readonly number[])[]> = {
+export const kernelTransform: Record<TileSize, readonly (readonly number[])[]> = {
   2: [
     [1, 0, 0],
     [1 / 2, 1 / 2, 1 / 2],
