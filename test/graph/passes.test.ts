@@ -11,6 +11,7 @@ import {
   add,
   batchNorm,
   cast,
+  castLike,
   clip,
   conv,
   div,
@@ -244,6 +245,18 @@ describe("attention", () => {
     const t = (s: number): HostTensor => random(s, [batch, heads, seq, dim]);
     expect(await check(g, { q: t(1), k: t(2), v: t(3) })).not.toContain("attention");
   });
+});
+
+test("a cast to the dtype that there is disappears, where it is no output", async () => {
+  const g = graph(({ input }) => {
+    const x = input("x", "f32", ["n"]);
+    const mask = cast(cast(cast(x, { to: "bool" }), { to: "bool" }), { to: "f32" });
+    return { y: add(castLike(mask, x), x), kept: castLike(x, mask) };
+  });
+  const x = hostTensor([0, -1, 2]);
+  expect(runRaw(g, { x })["y"].data).toEqual(Float32Array.of(0, 0, 3));
+  const ran = await check(g, { x });
+  expect(ran.filter((op) => op.startsWith("cast")).sort()).toEqual(["cast", "cast", "castLike"]);
 });
 
 describe("compile rules", () => {

@@ -13,7 +13,7 @@ import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
 import { foldBatchNorm } from "./batchnorm.ts";
 import { fuseActivation, fuseBias, fuseResidual } from "./epilogue.ts";
 import { foldConstants } from "./fold.ts";
-import { removeIdentity } from "./identity.ts";
+import { removeCast, removeIdentity } from "./identity.ts";
 import { type Rule, rewrite } from "./rewrite.ts";
 
 /** In order; each sees what the one before left. */
@@ -27,6 +27,7 @@ let blocks: typeof import("./blocks.ts") | undefined;
 
 /** Fusions, with shapes known. Kernels of what they make are loaded before: see `loadKernels`. */
 export const planRules = (): readonly Rule[] => [
+  removeCast,
   ...(blocks?.blockRules ?? []),
   fuseGelu,
   fuseGeluTanh,
