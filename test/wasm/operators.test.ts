@@ -61,6 +61,7 @@ const nodes: Record<string, Node> = {
     [[1, 12, 40, 41], { ...tensorFrom(12, "f32", [24, 12, 3, 3]), constant: true }, [1, 36, 40, 41]],
     { pads: [1, 1, 1, 1], offsetGroups: 2 },
   ],
+  col2im: [ops.col2im, [[1, 7 * 12, 19 * 36], integers(39, 75), integers(3, 4)], { strides: [2, 2] }],
   "comparison of repeated": [ops.less, [[50001], [1]]],
   "where of three": [ops.where, [bool([9, 1, 333]), [9, 40, 333], [40, 1]]],
   cast: [ops.cast, [[80005]], { to: "i64" }],

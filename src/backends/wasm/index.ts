@@ -86,6 +86,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
     async () => (await import("./reduce.ts")).reduceKernels(target),
   ],
   ["lstm gru rnn", async () => (await import("./recurrent.ts")).recurrentKernels(target)],
+  ["col2im maxUnpool", async () => (await import("./scatter-windows.ts")).scatterWindowKernels(target)],
   ["gridSample roiAlign deformConv", async () => (await import("./sampling.ts")).samplingKernels(target)],
   ["attention", async () => (await import("./attention.ts")).attentionKernels(target)],
   [
@@ -117,6 +118,7 @@ const partial: ReadonlySet<string> = new Set([
   "rnn",
   "gridSample",
   "roiAlign",
+  "maxUnpool",
 ]);
 
 /** Done while planning, without a kernel. */
