@@ -52,15 +52,16 @@ function boxes(count: number, size: number): Float32Array {
   return data;
 }
 
-function roiAlign(channels: number, size: number, rois: number, bins: number, mode = "avg"): LazyTask {
-  const name = `RoiAlign ${mode} ${channels}x${size}x${size} ${rois} regions ${bins}x${bins}`;
+function roiAlign(channels: number, size: number, rois: number, bins: number, mode = "avg", samples = 2): LazyTask {
+  const how = samples ? mode : `${mode} adaptive`;
+  const name = `RoiAlign ${how} ${channels}x${size}x${size} ${rois} regions ${bins}x${bins}`;
   const make = (): Task => {
     const inputs: Record<string, Feed> = {
       x: randomFeed([1, channels, size, size], 100),
       rois: { dtype: "f32", shape: [rois, 4], data: boxes(rois, size * 4) },
       batch: { dtype: "i64", shape: [rois], data: new BigInt64Array(rois) },
     };
-    const attributes = { mode, output_height: bins, output_width: bins, sampling_ratio: 2, spatial_scale: 0.25 };
+    const attributes = { mode, output_height: bins, output_width: bins, sampling_ratio: samples, spatial_scale: 0.25 };
     return imageTask(name, inputs, (model) => ({
       output: model.node("RoiAlign", ["x", "rois", "batch"], attributes),
       shape: [rois, channels, bins, bins],
@@ -199,6 +200,7 @@ const tasks: readonly LazyTask[] = [
   roiAlign(256, 50, 100, 7),
   roiAlign(256, 50, 1000, 7),
   roiAlign(256, 50, 100, 14),
+  roiAlign(256, 50, 100, 7, "avg", 0),
   roiAlign(256, 50, 100, 7, "max"),
   gridSample(64, 128, "linear"),
   gridSample(64, 128, "linear", "border"),

@@ -117,7 +117,6 @@ const partial: ReadonlySet<string> = new Set([
   "gru",
   "rnn",
   "gridSample",
-  "roiAlign",
   "maxUnpool",
 ]);
 

@@ -1,7 +1,7 @@
 /**
  * Operators that sample planes at computed positions, on kernels/sample-points.ts.
  * - gridSample: points in blocks whose table stays in the first-level cache while all channels are sampled
- * - roiAlign: regions with as many samples in each bin; those whose number depends on the region run plain kernels
+ * - roiAlign: bins of a region in blocks, or a part of the samples of a single bin
  * - deformConv: the displaced taps of an image make a matrix, and the pointwise convolution of that is the result
  */
 import { deformConv, deformGeometry } from "../../ops/deform-conv.ts";
@@ -18,6 +18,7 @@ import { addressOf, productWork, type StepEmitter, type WasmKernels, type WasmTa
 
 /** Points in a table. */
 const blockPoints = 512;
+const roiPoints = 1024;
 /** Tenths of a nanosecond. */
 const [pointWork, sampleWork] = [60, 12];
 
@@ -39,9 +40,9 @@ const entry = ({ weights, offsets }: ReturnType<typeof tableOf>, i: Local<"i32">
   weights: i32.add(weights, i32.shl(i, 4)),
 });
 
-function atMost(f: StepEmitter["f"], n: Expr<"i32">, most: number): Expr<"i32"> {
+function atMost(f: StepEmitter["f"], n: Expr<"i32">, most: Expr<"i32">): Expr<"i32"> {
   const value = f.let(n);
-  return select(i32.const(most), value, i32.gt_s(value, most));
+  return select(most, value, i32.gt_s(value, most));
 }
 
 /** Neighbours are read two by two. */
@@ -115,7 +116,7 @@ const gridPoints = (target: WasmTarget) =>
         f.forRange(unit, from, to, 1, () => {
           const image = f.let(i32.div_u(unit, blocks));
           const first = f.let(i32.mul(i32.rem_u(unit, blocks), blockPoints));
-          f.set(n, atMost(f, i32.sub(points, first), blockPoints));
+          f.set(n, atMost(f, i32.sub(points, first), i32.const(blockPoints)));
           const at = f.let(addressOf(e.inputs[1], i32.add(i32.mul(image, points), first), 8) as Expr<"i32">);
           f.forRange(i, 0, n, 1, () => {
             const x = gridCoordinate(f, f32.load(at), width, attrs);
@@ -151,24 +152,25 @@ const roiBins = (target: WasmTarget) =>
     const { mode = "avg", samplingRatio: samples = 0, spatialScale = 1 } = attrs;
     const [batches, channels, height, width] = x.shape;
     const [regions, , outHeight, outWidth] = y.shape;
-    if (!isF32(x, rois) || !(samples > 0) || !hasPairs(height, width) || sizeOf(y.shape) === 0) return undefined;
+    if (!isF32(x, rois) || !hasPairs(height, width) || sizeOf(y.shape) === 0) return undefined;
     const wide = indices.dtype === "i64";
     if (!wide && indices.dtype !== "i32") return undefined;
     const bins = outHeight * outWidth;
-    const points = bins * samples * samples;
-    const own = tableBytes(points);
+    const block = Math.min(roiPoints, samples > 0 ? bins * samples * samples : roiPoints);
+    const own = tableBytes(block);
     const planeBytes = 4 * height * width;
     const shifted = (attrs.coordinateTransformationMode ?? "half_pixel") === "half_pixel";
     return {
       workspaceBytes: own * target.threads,
-      work: regions * points * (pointWork + channels * sampleWork),
+      // Where their number depends on the region, four samples in a bin are usual.
+      work: regions * bins * (samples > 0 ? samples * samples : 4) * (pointWork + channels * sampleWork),
       emit(e) {
         const { f } = e;
-        const table = tableOf(e, points, own);
+        const table = tableOf(e, block, own);
         const point = pointFunction(e);
         const name = `sample/bins/${mode}`;
         const pool = e.shared(name, (m) => emitBins(m, name, mode === "max"));
-        const [region, batch, at, py, px, iy, ix, i, c] = f.locals("i32", 9);
+        const [region, batch, at, bin, sample, someBins, someSamples, i, j, k, c] = f.locals("i32", 11);
         const { from, to } = e.share(regions);
         f.forRange(region, from, to, 1, () => {
           const index = addressOf(e.inputs[2], region, wide ? 8 : 4);
@@ -178,33 +180,51 @@ const roiBins = (target: WasmTarget) =>
           f.set(at, addressOf(e.inputs[1], region, 16));
           const corner = (k: number) =>
             f64.sub(f64.mul(f64.promote_f32(f32.load(at, 4 * k)), spatialScale), shifted ? 0.5 : 0);
-          /** Start and step of the samples along one axis. */
+          /** Along one axis: the first sample's place, the step to the next, and how many are in a bin. */
           const along = (k: number, outputs: number) => {
             const start = f.let(corner(k));
             const extent = f64.sub(corner(k + 2), start);
-            return [start, f.let(f64.div(shifted ? extent : f64.max(extent, 1), outputs * samples))];
+            const size = f.let(f64.div(shifted ? extent : f64.max(extent, 1), outputs));
+            const count = f.let(samples > 0 ? f64.const(samples) : f64.max(f64.ceil(size), 0));
+            return { start, step: f.let(f64.div(size, count)), count };
           };
-          const [[startX, stepX], [startY, stepY]] = [along(0, outWidth), along(1, outHeight)];
-          f.set(i, 0);
-          f.forRange(py, 0, outHeight, 1, () =>
-            f.forRange(px, 0, outWidth, 1, () =>
-              f.forRange(iy, 0, samples, 1, () => {
-                const y = roiCoordinate(f, startY, stepY, i32.add(i32.mul(py, samples), iy), height);
-                f.forRange(ix, 0, samples, 1, () => {
-                  const x = roiCoordinate(f, startX, stepX, i32.add(i32.mul(px, samples), ix), width);
+          const columns = along(0, outWidth);
+          const rows = along(1, outHeight);
+          // More would take minutes.
+          f.if(f64.gt(f64.mul(rows.count, columns.count), 2 ** 30), () => f.unreachable());
+          const [perColumn, perRow] = [rows, columns].map(({ count }) => f.let(i32.trunc_sat_f64_s(count)));
+          const count = f.let(i32.mul(perColumn, perRow));
+          const out = f.let(addressOf(e.outputs[0], region, 4 * channels * bins) as Expr<"i32">);
+          const factor = f.let(f32.div(1, f32.convert_i32_s(count)));
+          const plane = f.local("i32");
+          const result = f.local("i32");
+          f.if(i32.eqz(count), () => f.memory.fill(out, 0, 4 * channels * bins));
+          const blockBins = f.let(i32.div_s(block, select(count, i32.const(1), count)));
+          f.set(blockBins, select(blockBins, i32.const(1), blockBins));
+          f.forRange(bin, 0, bins, blockBins, () => {
+            f.set(someBins, atMost(f, i32.sub(bins, bin), blockBins));
+            f.forRange(sample, 0, count, block, () => {
+              f.set(someSamples, atMost(f, i32.sub(count, sample), i32.const(block)));
+              f.set(i, 0);
+              f.forRange(j, bin, i32.add(bin, someBins), 1, () =>
+                f.forRange(k, sample, i32.add(sample, someSamples), 1, () => {
+                  const row = i32.add(i32.mul(i32.div_u(j, outWidth), perColumn), i32.div_u(k, perRow));
+                  const column = i32.add(i32.mul(i32.rem_u(j, outWidth), perRow), i32.rem_u(k, perRow));
+                  const y = roiCoordinate(f, rows.start, rows.step, row, height);
+                  const x = roiCoordinate(f, columns.start, columns.step, column, width);
                   f.call(point, { y, x, height, width, scale: 1, ...entry(table, i) });
                   f.increment(i, 1);
-                });
-              }),
-            ),
-          );
-          const plane = f.let(addressOf(e.inputs[0], batch, channels * planeBytes) as Expr<"i32">);
-          const out = f.let(addressOf(e.outputs[0], region, 4 * channels * bins) as Expr<"i32">);
-          f.forRange(c, 0, channels, 1, () => {
-            const [count, factor] = [samples * samples, 1 / (samples * samples)];
-            f.call(pool, { x: plane, row: 4 * width, ...table, n: bins, out, samples: count, factor });
-            f.increment(plane, planeBytes);
-            f.increment(out, 4 * bins);
+                }),
+              );
+              f.set(plane, addressOf(e.inputs[0], batch, channels * planeBytes));
+              f.set(result, i32.add(out, i32.shl(bin, 2)));
+              const args = { x: plane, row: 4 * width, ...table, n: someBins, out: result };
+              f.forRange(c, 0, channels, 1, () => {
+                f.call(pool, { ...args, samples: someSamples, factor, goesOn: sample });
+                f.increment(plane, planeBytes);
+                f.increment(result, 4 * bins);
+              });
+            });
           });
         });
       },
@@ -262,7 +282,7 @@ const deformGemm = (target: WasmTarget) =>
           const shift = (k: Expr<"i32">, d: number) => f.let(i32.sub(i32.mul(k, dilations[d]), padBegin[d]));
           const [shiftY, shiftX] = [shift(ky, 0), shift(kx, 1)];
           f.forRange(first, 0, outputs, blockPoints, () => {
-            f.set(n, atMost(f, i32.sub(outputs, first), blockPoints));
+            f.set(n, atMost(f, i32.sub(outputs, first), i32.const(blockPoints)));
             f.forRange(i, 0, n, 1, () => {
               const o = f.let(i32.add(first, i));
               const position = (window: Expr<"i32">, shift: Local<"i32">, d: number) =>

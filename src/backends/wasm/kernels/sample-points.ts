@@ -118,12 +118,15 @@ export function emitSamples(m: ModuleBuilder, name: string): Func<typeof sampleP
   });
 }
 
-const binParams = { ...sampleParams, samples: "i32", factor: "f32" } as const;
+const binParams = { ...sampleParams, samples: "i32", factor: "f32", goesOn: "i32" } as const;
 
-/** For each of n bins: the sum of `samples` samples, times `factor`; or, of all their weighted neighbours, the largest. */
+/**
+ * For each of n bins: the sum of `samples` samples, times `factor`; or, of all their weighted neighbours, the largest.
+ * `goesOn`: combined with what is there.
+ */
 export function emitBins(m: ModuleBuilder, name: string, largest: boolean): Func<typeof binParams, undefined> {
   const combine = largest ? f32x4.max : f32x4.add;
-  return m.func({ name, params: binParams }, (f, { x, row, offsets, weights, n, out, samples, factor }) => {
+  return m.func({ name, params: binParams }, (f, { x, row, offsets, weights, n, out, samples, factor, goesOn }) => {
     const all = f.local("v128");
     const left = f.local("i32");
     f.while(i32.gt_s(n, 0), () => {
@@ -135,8 +138,10 @@ export function emitBins(m: ModuleBuilder, name: string, largest: boolean): Func
         f.increment(weights, 16);
         f.increment(left, -1);
       });
-      const one = f32x4.extract_lane(acrossLanes(f, all, combine), 0);
-      f.f32.store(out, largest ? one : f32.mul(one, factor));
+      const result = acrossLanes(f, all, combine);
+      f.set(all, largest ? result : f32x4.mul(result, f32x4.splat(factor)));
+      f.if(goesOn, () => f.set(all, combine(all, v128.load32_zero(out))));
+      f.v128.store32_lane(out, all, 0);
       f.increment(out, 4);
       f.increment(n, -1);
     });
