@@ -19,7 +19,15 @@ interface ConvOptions {
 
 class CnnWriter {
   readonly onnx: OnnxWriter;
-  constructor(name: string, seed: number) {
+  /** The quantised form of maps, by name. */
+  private readonly quantised = new Map<string, string>();
+
+  /** @param dynamic convolutions as onnxruntime's dynamic quantisation writes them; normalisations are folded into these */
+  constructor(
+    name: string,
+    seed: number,
+    private readonly dynamic = false,
+  ) {
     this.onnx = new OnnxWriter(name, seed);
   }
 
@@ -28,19 +36,43 @@ class CnnWriter {
   }
 
   conv(x: Map, channels: number, kernel: number, o: ConvOptions = {}): Map {
-    const { stride = 1, pad = Math.floor(kernel / 2), groups = 1, norm = "bias", relu = true } = o;
+    const { stride = 1, pad = Math.floor(kernel / 2), groups = 1, relu = true } = o;
+    const norm = this.dynamic ? "bias" : (o.norm ?? "bias");
     const fanIn = (x.channels / groups) * kernel * kernel;
-    const inputs = [x.name, this.onnx.weights([channels, x.channels / groups, kernel, kernel], fanIn)];
-    if (norm === "bias") inputs.push(this.onnx.around([channels], 0, 0.1));
-    const name = this.onnx.node("Conv", inputs, {
+    const shape = [channels, x.channels / groups, kernel, kernel];
+    const attributes = {
       kernel_shape: [kernel, kernel],
       strides: [stride, stride],
       pads: [pad, pad, pad, pad],
       group: groups,
-    });
+    };
+    const bias = (): string => this.onnx.around([channels], 0, 0.1);
+    const weighted = (): string => {
+      const inputs = [x.name, this.onnx.weights(shape, fanIn)];
+      return this.onnx.node("Conv", norm === "bias" ? [...inputs, bias()] : inputs, attributes);
+    };
+    const name = this.dynamic ? this.integers(x, shape, fanIn, attributes, bias()) : weighted();
     const y = { name, channels, size: Math.floor((x.size + 2 * pad - kernel) / stride) + 1 };
     const normed = norm === "batchNorm" ? this.batchNorm(y) : y;
     return relu ? this.relu(normed) : normed;
+  }
+
+  private integers(
+    x: Map,
+    shape: readonly number[],
+    fanIn: number,
+    attributes: Record<string, number | readonly number[]>,
+    bias: string,
+  ): string {
+    const { onnx } = this;
+    let q = this.quantised.get(x.name);
+    if (q === undefined) this.quantised.set(x.name, (q = onnx.node("DynamicQuantizeLinear", [x.name], {}, 3)));
+    const scale = onnx.scalar(Math.sqrt(6 / fanIn) / 128, "f32");
+    const zero = onnx.scalar(128, "u8");
+    const sums = onnx.node("ConvInteger", [q, onnx.bytes(shape), `${q}_2`, zero], attributes);
+    const scales = onnx.node("Mul", [`${q}_1`, scale]);
+    const scaled = onnx.node("Mul", [onnx.node("Cast", [sums], { to: 1 }), scales]);
+    return onnx.node("Add", [scaled, onnx.node("Reshape", [bias, onnx.integers([1, -1, 1, 1])])]);
   }
 
   batchNorm(x: Map): Map {
@@ -87,9 +119,9 @@ class CnnWriter {
   }
 }
 
-/** SqueezeNet 1.1 (Iandola et al., 2016). */
-export function squeezenet(seed = 1): Uint8Array {
-  const m = new CnnWriter("squeezenet", seed);
+/** SqueezeNet 1.1 (Iandola et al., 2016). @param dynamic dynamically quantised */
+export function squeezenet(seed = 1, dynamic = false): Uint8Array {
+  const m = new CnnWriter("squeezenet", seed, dynamic);
   const fire = (x: Map, squeeze: number, expand: number): Map => {
     const s = m.conv(x, squeeze, 1);
     return m.concat(m.conv(s, expand, 1), m.conv(s, expand, 3));
@@ -183,9 +215,9 @@ export function densenet(seed = 4): Uint8Array {
   return m.classify(before(x));
 }
 
-/** ResNet-50, stride in the 3x3 convolution (He et al., 2015; "v1.5"). */
-export function resnet50(seed = 5): Uint8Array {
-  const m = new CnnWriter("resnet50", seed);
+/** ResNet-50, stride in the 3x3 convolution (He et al., 2015; "v1.5"). @param dynamic dynamically quantised */
+export function resnet50(seed = 5, dynamic = false): Uint8Array {
+  const m = new CnnWriter("resnet50", seed, dynamic);
   const norm = "batchNorm";
   const bottleneck = (x: Map, width: number, stride: number): Map => {
     const narrow = m.conv(m.conv(x, width, 1, { norm }), width, 3, { norm, stride });

@@ -8,5 +8,7 @@ export const models: Readonly<Record<string, { make: () => Uint8Array; shape: re
   inception: { make: inception, shape: [1, 3, 224, 224] },
   densenet: { make: densenet, shape: [1, 3, 224, 224] },
   resnet50: { make: resnet50, shape: [1, 3, 224, 224] },
+  "squeezenet-int8": { make: () => squeezenet(1, true), shape: [1, 3, 224, 224] },
+  "resnet50-int8": { make: () => resnet50(5, true), shape: [1, 3, 224, 224] },
   bert: { make: bert, shape: [1, 128, 768] },
 };

@@ -62,6 +62,25 @@ export class OnnxWriter {
     return this.initializer(shape, "f32", new Uint8Array(data.buffer));
   }
 
+  /** Bytes of which 128 stands for zero. */
+  bytes(shape: readonly number[]): string {
+    const size = shape.reduce((a, b) => a * b, 1);
+    return this.initializer(
+      shape,
+      "u8",
+      Uint8Array.from({ length: size }, () => 128 + this.random() * 127),
+    );
+  }
+
+  /** One number for all. */
+  scalar(value: number, dtype: "f32" | "u8"): string {
+    return this.initializer(
+      [],
+      dtype,
+      dtype === "u8" ? Uint8Array.of(value) : new Uint8Array(Float32Array.of(value).buffer),
+    );
+  }
+
   integers(values: readonly number[]): string {
     return this.initializer([values.length], "i64", new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
   }
@@ -77,12 +96,12 @@ export class OnnxWriter {
     return name;
   }
 
-  /** One node; the name of its first output. */
-  node(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}): string {
+  /** One node; the name of its first output. Others are called by that name and their number. */
+  node(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, outputs = 1): string {
     const output = `${type}_${this.count++}`;
     this.nodes.push((p) => {
       for (const i of inputs) p.writeStringField(1, i);
-      p.writeStringField(2, output);
+      for (let i = 0; i < outputs; i++) p.writeStringField(2, i === 0 ? output : `${output}_${i}`);
       p.writeStringField(3, output);
       p.writeStringField(4, type);
       for (const [name, value] of Object.entries(attributes)) message(p, 5, (a) => writeAttribute(a, name, value));

@@ -96,7 +96,7 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
     const { widen } = await import("./passes/widen.ts");
     graph = widen(graph, optimizes ? device : {}, options.ownsWeights);
   }
-  const hasIntegers = [...operatorsOf(graph)].some((op) => op.name === "matmulInteger");
+  const hasIntegers = [...operatorsOf(graph)].some(({ name }) => /^(matmul|conv)Integer$/.test(name));
   const rules = hasIntegers ? (await import("./passes/integers.ts")).integerRules : [];
   const ready = optimizes ? optimize(graph, options.ownsWeights, rules) : graph;
   await loadKernels(device, ready, halves ? ["f16"] : []);

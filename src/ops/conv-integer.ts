@@ -2,7 +2,7 @@
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
-import { expectDType, expectFloat, shapeError } from "./check.ts";
+import { expectDType, expectFloat, sameDType, shapeError } from "./check.ts";
 import { type ConvGeometry, type ConvWindowAttrs, convGeometry, convolve } from "./conv.ts";
 import { defineOp } from "./op.ts";
 import { checkZeroDType, requantize } from "./quantized-product.ts";
@@ -49,6 +49,45 @@ export const convInteger = /* @__PURE__ */ defineOp({
   },
   reference([x, w, xZeroPoint, wZeroPoint], attrs, [y]) {
     fromF64(sums(convGeometry("convInteger", x, w, attrs), x, w, xZeroPoint, wZeroPoint), y);
+  },
+});
+
+/**
+ * xScale wScale (x - xZeroPoint) * (w - wZeroPoint) + bias, in the dtype of the scales. `wScale` and `wZeroPoint` are one
+ * number or one per output channel, bias is [channelsOut]. i8 and u8 in any mix. What a dynamically quantised ONNX
+ * convolution, ConvInteger and what follows it, computes.
+ * @throws ShapeError, DTypeError
+ */
+export const convIntegerToFloat = /* @__PURE__ */ defineOp({
+  name: "convIntegerToFloat",
+  inputs: ["x", "w", "xScale", "wScale", "xZeroPoint?", "wZeroPoint?", "bias?"],
+  infer([x, w, xScale, wScale, xZeroPoint, wZeroPoint, bias], attrs: ConvWindowAttrs) {
+    const op = "convIntegerToFloat";
+    for (const t of [x, w]) expectDType(op, t, "i8", "u8");
+    expectFloat(op, xScale);
+    const dtype = sameDType(op, xScale, wScale, bias);
+    const { shape, channelsOut } = convGeometry(op, x, w, attrs);
+    checkZeroDType(op, x, xZeroPoint);
+    checkZeroDType(op, w, wZeroPoint);
+    for (const t of [xScale, xZeroPoint]) expectOne(op, "scale or zero point of x", t);
+    for (const t of [wScale, wZeroPoint]) expectPerChannel(op, "scale or zero point of w", t, channelsOut);
+    if (bias && (bias.shape.length !== 1 || bias.shape[0] !== channelsOut))
+      shapeError(op, `bias must be [${channelsOut}]`, bias);
+    return { dtype, shape };
+  },
+  reference([x, w, xScale, wScale, xZeroPoint, wZeroPoint, bias], attrs, [y]) {
+    const g = convGeometry("convIntegerToFloat", x, w, attrs);
+    const plane = sizeOf(g.window.output);
+    const [sx] = toF64(xScale);
+    const sw = toF64(wScale);
+    const shift = bias ? toF64(bias) : new Float64Array(1);
+    fromF64(
+      sums(g, x, w, xZeroPoint, wZeroPoint).map((s, i) => {
+        const channel = Math.floor(i / plane) % g.channelsOut;
+        return s * Math.fround(sx * at(sw, channel)) + at(shift, channel);
+      }),
+      y,
+    );
   },
 });
 

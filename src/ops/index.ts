@@ -18,7 +18,7 @@ export { compress } from "./compress.ts";
 export { concat } from "./concat.ts";
 export { constantOfShape } from "./constant-of-shape.ts";
 export { conv } from "./conv.ts";
-export { convInteger, qlinearConv } from "./conv-integer.ts";
+export { convInteger, convIntegerToFloat, qlinearConv } from "./conv-integer.ts";
 export { convTranspose } from "./conv-transpose.ts";
 export { cumProd, cumSum } from "./cumulative.ts";
 export { deformConv } from "./deform-conv.ts";

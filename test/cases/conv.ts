@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { col2im } from "../../src/ops/col2im.ts";
 import { conv } from "../../src/ops/conv.ts";
-import { convInteger, qlinearConv } from "../../src/ops/conv-integer.ts";
+import { convInteger, convIntegerToFloat, qlinearConv } from "../../src/ops/conv-integer.ts";
 import { convTranspose, convTransposeGeometry } from "../../src/ops/conv-transpose.ts";
 import { deformConv } from "../../src/ops/deform-conv.ts";
 import { kernelExtent, resolveWindow, type WindowAttrs } from "../../src/ops/window.ts";
@@ -205,6 +205,21 @@ export const convCases = {
       ...c.window.attrs,
       groups: c.groups,
     }),
+  ),
+  convIntegerToFloat: integerConv.map((c) =>
+    opCase(
+      convIntegerToFloat,
+      [
+        c.x,
+        c.w,
+        c.scale(4, false),
+        c.scale(5, true),
+        c.zeros ? c.xZero : undefined,
+        c.zeros ? c.wZero : undefined,
+        c.bias ? tensorFrom(c.seed + 8, "f32", [c.outs]) : undefined,
+      ],
+      { ...c.window.attrs, groups: c.groups },
+    ),
   ),
   qlinearConv: integerConv.map((c) =>
     opCase(

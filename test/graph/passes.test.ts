@@ -14,6 +14,7 @@ import {
   castLike,
   clip,
   conv,
+  convInteger,
   div,
   dropout,
   dynamicQuantizeLinear,
@@ -123,6 +124,35 @@ describe("fusions", () => {
     for (const columns of [true, false])
       expect(await check(written(columns, [5]), { x })).toEqual(["dynamicQuantizeLinear", "matmulIntegerToFloat"]);
     expect(await check(written(true, [3, 5]), { x })).toEqual(["dynamicQuantizeLinear", "matmulIntegerToFloat", "add"]);
+  });
+
+  test("a dynamically quantised convolution with its scales and bias is one operator", async () => {
+    const bytes = tensorFrom(1, "u8", [5, 3, 3, 3], { min: 0, max: 255 });
+    const attrs = { pads: [1, 1, 1, 1], strides: [2, 2], groups: 2 };
+    const written = (scales: HostTensor, bias: readonly number[]) =>
+      over([2, 6, 7, 9], (x, w) => {
+        const [q, scale, zero] = dynamicQuantizeLinear(x);
+        const weights = {
+          ...bytes,
+          shape: [5 * 2, 3, 3, 3],
+          data: Uint8Array.from([...bytes.data, ...bytes.data], Number),
+        };
+        const sums = convInteger(q, w(weights), zero, w(tensorFrom(2, "u8", [], { min: 100, max: 140 })), attrs);
+        const rescaled = mul(cast(sums, { to: "f32" }), mul(scale, w(scales)));
+        return add(rescaled, reshape(w(random(4, [bias.reduce((a, b) => a * b, 1)])), w(hostTensor(bias.map(BigInt)))));
+      });
+    const x = random(5, [2, 6, 7, 9]);
+    const fused = ["dynamicQuantizeLinear", "convIntegerToFloat"];
+    const each = random(3, [10, 1, 1], 0.01, 0.02);
+    for (const scales of [scalar(0.01), { ...scalar(0.01), shape: [1] }, each, { ...each, shape: [1, 10, 1, 1] }])
+      for (const bias of [
+        [1, 10, 1, 1],
+        [10, 1, 1],
+      ])
+        expect(await check(written(scales, bias), { x })).toEqual(fused);
+    // Along a row of the plane, not along channels.
+    expect(await check(written(each, [5]), { x })).toEqual([...fused, "add"]);
+    expect(await check(written(random(3, [5], 0.01, 0.02), [1, 10, 1, 1]), { x })).not.toContain("convIntegerToFloat");
   });
 
   test("a product with two readers stays", async () => {

@@ -37,6 +37,11 @@ const nodes: Record<string, Node> = {
     ],
   ],
   "binary, few long runs": [ops.sub, [[3, 40001], [40001]]],
+  "convolution of bytes to floats": [
+    ops.convIntegerToFloat,
+    [bytes("u8", [1, 5, 60, 61]), bytes("i8", [9, 5, 3, 3], true), [], [9], undefined, undefined, [9]],
+    {},
+  ],
   "convolution of bytes": [ops.convInteger, [bytes("u8", [1, 5, 60, 61]), bytes("i8", [9, 5, 3, 3], true)], {}],
   "convolution of bytes in groups": [
     ops.convInteger,

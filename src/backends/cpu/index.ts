@@ -9,7 +9,7 @@ export const families: readonly KernelFamily<HostStep>[] = [
   ["matmulNBits", async () => (await import("./matmul-n-bits.ts")).matmulNBitsKernels],
   ["quantizedMatmul", async () => (await import("./quantized-blocks.ts")).quantizedBlockKernels],
   [
-    "matmulInteger matmulIntegerToFloat qlinearMatmul convInteger qlinearConv",
+    "matmulInteger matmulIntegerToFloat qlinearMatmul convInteger convIntegerToFloat qlinearConv",
     async () => (await import("./integer.ts")).integerKernels,
   ],
   ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels],

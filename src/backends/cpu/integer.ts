@@ -7,7 +7,7 @@
  */
 
 import { type ConvWindowAttrs, convGeometry } from "../../ops/conv.ts";
-import { convInteger, qlinearConv } from "../../ops/conv-integer.ts";
+import { convInteger, convIntegerToFloat, qlinearConv } from "../../ops/conv-integer.ts";
 import { matmulGeometry } from "../../ops/matmul.ts";
 import { matmulInteger, matmulIntegerToFloat, qlinearMatmul } from "../../ops/matmul-integer.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
@@ -263,6 +263,32 @@ const convIntegerKernel = kernel<HostStep, typeof convInteger>(
   },
 );
 
+const convToFloatKernel = kernel<HostStep, typeof convIntegerToFloat>(
+  convIntegerToFloat,
+  "cpu/convIntegerToFloat/tile2x3",
+  ([x, w, , , , wZero], [out], attrs) => {
+    const size = sizeOf(out.shape);
+    const plan = out.dtype === "f32" ? planIntegerConv(x, w, wZero, attrs, size) : undefined;
+    if (!plan) return undefined;
+    const { plane } = plan;
+    const channels = out.shape[1];
+    return {
+      workspaceBytes: plan.bytes,
+      prepack: plan.prepack(1),
+      run([x, w, xScale, wScale, xZero, wZero, bias], [y], workspace) {
+        const sums = plan.sums(workspace);
+        plan.run(x, xZero, w, wZero, undefined, sums, workspace);
+        const scales = f32(wScale);
+        for (let at = 0, c = 0; at < size; at += plane, c = c + 1 === channels ? 0 : c + 1) {
+          const factor = Math.fround(f32(xScale)[0] * scales[scales.length === 1 ? 0 : c]);
+          const shift = bias ? f32(bias)[c] : 0;
+          for (let i = at; i < at + plane; i++) y[i] = sums[i] * factor + shift;
+        }
+      },
+    };
+  },
+);
+
 const qlinearConvKernel = kernel<HostStep, typeof qlinearConv>(
   qlinearConv,
   "cpu/qlinearConv/tile2x3",
@@ -294,5 +320,6 @@ export const integerKernels: Kernel<HostStep>[] = [
   toFloatKernel,
   qlinearMatmulKernel,
   convIntegerKernel,
+  convToFloatKernel,
   qlinearConvKernel,
 ];

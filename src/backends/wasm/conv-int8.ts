@@ -4,7 +4,7 @@
  * of int8.ts. Padding is a word of zeros. Each part of the work makes the words of the images that it needs.
  */
 import { type ConvWindowAttrs, convGeometry } from "../../ops/conv.ts";
-import { convInteger, qlinearConv } from "../../ops/conv-integer.ts";
+import { convInteger, convIntegerToFloat, qlinearConv } from "../../ops/conv-integer.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
@@ -12,7 +12,7 @@ import type { KernelInput, Prepack } from "../backend.ts";
 import { f32x4, i8x16, i16x8, i32, i32x4, type Local, v128 } from "./assembler.ts";
 import { type ConvBlock, emitGemmConv, layoutOf, sumsStride } from "./conv-gemm.ts";
 import { type ConvShape, convShape, depthOfProduct, workOf } from "./conv-shape.ts";
-import { isByte, isScalar, saturated } from "./int8.ts";
+import { isByte, isScalar, runOf, saturated, toFloatForm } from "./int8.ts";
 import { tileRowsOf } from "./kernels/gemm.ts";
 import { emitProduct, packRows } from "./kernels/gemm-prepacked.ts";
 import { runArgs, runFunction } from "./kernels/vector.ts";
@@ -179,6 +179,29 @@ export const convInt8Kernels: WasmKernels = (target) => [
       prepack: [conv.prepack(1)],
       emit: (e) => conv.emit(e, { x: e.inputs[0], w: e.inputs[1], zero: e.inputs[2], y: e.outputs[0] }),
     };
+  }),
+  wasmKernel(convIntegerToFloat, "wasm/convIntegerToFloat/gemm", (inputs, [y], attrs) => {
+    const [x, w, , wScale, xZero, wZero, bias] = inputs;
+    const conv = y.dtype === "f32" ? planConv(target, x, w, xZero, wZero, attrs, true) : undefined;
+    if (!conv) return undefined;
+    return {
+      workspaceBytes: conv.bytes,
+      work: workOf(conv.shape),
+      prepack: [conv.prepack(1)],
+      emit(e) {
+        const [xAt, wAt, xScaleAt, wScaleAt, xZeroAt, , biasAt] = e.inputs;
+        const run = runFunction(
+          e,
+          runOf(toFloatForm(bias !== undefined), (i) => i > 0),
+        );
+        conv.emit(e, { x: xAt, w: wAt, zero: xZeroAt, y: e.outputs[0] }, (row) => {
+          const ofChannel = (at: number) => i32.add(i32.shl(row.channel, 2), at);
+          const scale = isScalar(wScale) ? wScaleAt : ofChannel(wScaleAt);
+          const operands = [row.sums, xScaleAt, scale, ...(bias ? [ofChannel(biasAt)] : [])];
+          e.f.call(run, runArgs(operands, i32.add(i32.shl(row.y, 2), e.outputs[0]), row.columns));
+        });
+      },
+    } satisfies WasmStep;
   }),
   wasmKernel(qlinearConv, "wasm/qlinearConv/gemm", (inputs, [y], attrs) => {
     const [x, xScale, xZero, w, wScale, wZero, yScale, , bias] = inputs;

@@ -67,7 +67,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
   ["conv+f16", async () => (await import("./conv-halves.ts")).convHalvesKernels(target)],
   ["conv", async () => (await import("./conv.ts")).convKernels(target)],
-  ["convInteger qlinearConv", async () => (await import("./conv-int8.ts")).convInt8Kernels(target)],
+  ["convInteger convIntegerToFloat qlinearConv", async () => (await import("./conv-int8.ts")).convInt8Kernels(target)],
   ["resize", async () => (await import("./resize.ts")).resizeKernels(target)],
   ["convTranspose", async () => (await import("./conv-transpose.ts")).convTransposeKernels(target)],
   [

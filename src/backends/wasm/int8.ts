@@ -53,7 +53,7 @@ export function saturated(f: FunctionBuilder, x: V, zero: V, dtype: string): V {
 }
 
 /** The form for a run in which some operands stay what they are. */
-const runOf = (how: Elementwise, isRepeated: (i: number) => boolean): RunForm => ({
+export const runOf = (how: Elementwise, isRepeated: (i: number) => boolean): RunForm => ({
   ...how,
   short: true,
   operands: how.elements.map((element, i) => ({ element, repeated: isRepeated(i) })),
@@ -322,7 +322,7 @@ const ofRows = (t: TensorType | undefined, x: TensorType): boolean =>
 const ofColumns = (t: TensorType | undefined): boolean => isScalar(t) || t!.shape.length === 1;
 
 /** (sum aScale bScale) + bias, in place of the sums. */
-const toFloatForm = (bias: boolean): Elementwise => ({
+export const toFloatForm = (bias: boolean): Elementwise => ({
   name: bias ? "rescale+bias" : "rescale",
   elements: bias ? ["i32", "f32", "f32", "f32"] : ["i32", "f32", "f32"],
   result: "f32",
