@@ -1,11 +1,13 @@
 /**
  * Sampling at computed positions, f32.
  * - gridSample/bilinear: offsets and weights of a point's four neighbours are found once and serve all channels.
+ * - gridSample/cubic: the same, with four rows and four columns a point.
  * - roiAlign/tables: neighbours along each axis are found once for a region, instead of for each sample and channel.
  * - affineGrid/planes: coordinates of rows and columns are found once, while planning.
  */
 import { affineGrid, normalised } from "../../ops/affine-grid.ts";
 import { gridElement, gridPosition, gridSample } from "../../ops/grid-sample.ts";
+import { cubicWeight } from "../../ops/resample.ts";
 import { checkBatchIndex, roiAlign, roiBins, roiNeighbours } from "../../ops/roi-align.ts";
 import { type HostStep, type Kernel, kernel } from "../backend.ts";
 
@@ -89,6 +91,67 @@ function samplePlane(
       (b < 0 ? 0 : weights[k + 1] * x[base + b]) +
       (c < 0 ? 0 : weights[k + 2] * x[base + c]) +
       (d < 0 ? 0 : weights[k + 3] * x[base + d]);
+  }
+}
+
+const gridCubic = kernel<HostStep, typeof gridSample>(gridSample, "cpu/gridSample/cubic", ([x, grid], _, attrs) => {
+  if (x.dtype !== "f32" || grid.dtype !== "f32" || x.shape.length !== 4 || attrs.mode !== "cubic") return undefined;
+  const [batches, channels, height, width] = x.shape;
+  const points = grid.shape[1] * grid.shape[2];
+  const plane = height * width;
+  return {
+    workspaceBytes: points * 64,
+    run([src, positions], [out], { buffer, byteOffset }) {
+      const offsets = new Int32Array(buffer, byteOffset, points * 8);
+      const weights = new Float32Array(buffer, byteOffset + points * 32, points * 8);
+      const fill = (at: number, v: number, n: number, stride: number): void => {
+        const first = Math.floor(v) - 1;
+        for (let t = 0; t < 4; t++) {
+          const i = gridElement(first + t, n, attrs);
+          offsets[at + t] = i < 0 ? -1 : i * stride;
+          weights[at + t] = cubicWeight(first + t - v, -0.75);
+        }
+      };
+      for (let n = 0; n < batches; n++) {
+        for (let p = 0; p < points; p++) {
+          const at = (n * points + p) * 2;
+          fill(8 * p, gridPosition(positions[at + 1] as number, height, attrs, false), height, width);
+          fill(8 * p + 4, gridPosition(positions[at] as number, width, attrs, false), width, 1);
+        }
+        for (let c = n * channels; c < (n + 1) * channels; c++)
+          sampleCubic(src as Float32Array, c * plane, offsets, weights, out as Float32Array, c * points);
+      }
+    },
+  };
+});
+
+/** Each point has four rows and four columns: their offsets, -1 for what is not read, and weights. */
+function sampleCubic(
+  x: Float32Array,
+  base: number,
+  offsets: Int32Array,
+  weights: Float32Array,
+  y: Float32Array,
+  to: number,
+): void {
+  for (let k = 0; k < offsets.length; k += 8) {
+    const [a, b, c, d] = [offsets[k + 4], offsets[k + 5], offsets[k + 6], offsets[k + 7]];
+    const [wa, wb, wc, wd] = [weights[k + 4], weights[k + 5], weights[k + 6], weights[k + 7]];
+    const whole = (a | b | c | d) >= 0;
+    let sum = 0;
+    for (let r = k; r < k + 4; r++) {
+      if (offsets[r] < 0) continue;
+      const at = base + offsets[r];
+      sum +=
+        weights[r] *
+        (whole
+          ? wa * x[at + a] + wb * x[at + b] + wc * x[at + c] + wd * x[at + d]
+          : (a < 0 ? 0 : wa * x[at + a]) +
+            (b < 0 ? 0 : wb * x[at + b]) +
+            (c < 0 ? 0 : wc * x[at + c]) +
+            (d < 0 ? 0 : wd * x[at + d]));
+    }
+    y[to++] = sum;
   }
 }
 
@@ -231,4 +294,4 @@ function affineRow(theta: Float32Array, m: number, row: number, columns: Float64
   }
 }
 
-export const imageKernels: Kernel<HostStep>[] = [gridBilinear, roiTables, affinePlanes];
+export const imageKernels: Kernel<HostStep>[] = [gridBilinear, gridCubic, roiTables, affinePlanes];
