@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { logProbabilities, Sampler, topTokens } from "../../src/tasks/language/sampling.ts";
+import { logProbabilities, Sampler, type TokenFilter, topTokens } from "../../src/tasks/language/sampling.ts";
 import { type GenerateOptions, type Generation, textGeneration } from "../../src/tasks/text-generation.ts";
 import { DisposedError, InputError } from "../../src/tensor/errors.ts";
 import { tinyGguf } from "./tiny-gguf.ts";
@@ -220,6 +220,24 @@ describe("sampling", () => {
     const seen = new Set(Array.from({ length: 500 }, () => sampler.sample(large, [])));
     expect([...seen].sort()).toEqual(best.slice(0, 5).sort());
     expect(Math.exp(logProbabilities(Float32Array.of(0, 0), [0])[0])).toBeCloseTo(0.5, 12);
+  });
+
+  test("where few of a large vocabulary may come, these alone are candidates", () => {
+    const few = new Set([7, 60_000, 127_999]);
+    const filter: TokenFilter = {
+      accepts: (token) => few.has(token),
+      restrict(logits) {
+        for (const t of logits.keys()) if (!few.has(t)) logits[t] = Number.NEGATIVE_INFINITY;
+      },
+    };
+    const large = Float32Array.from({ length: 128_000 }, (_, i) => Math.sin(i * 12.9898) * 20);
+    for (const topP of [0.999, 1]) {
+      const sampler = new Sampler({ topP, temperature: 50, seed: 1 });
+      // So many that it would not end in time if each took more than some passes over the logits.
+      const seen = new Set(Array.from({ length: 80 }, () => sampler.sample(large.slice(), [], filter)));
+      expect(seen).toEqual(few);
+    }
+    expect(topTokens(Float32Array.of(1, Number.NEGATIVE_INFINITY, 2), 2)).toEqual([2, 0]);
   });
 
   test("logits that are no numbers still give a token", () => {

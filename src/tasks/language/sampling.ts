@@ -109,7 +109,7 @@ export class Sampler {
     const { order } = this;
     const best = logits[argMax(logits)];
     const wanted = Math.min(topK || Infinity, topP < 1 ? sortLimit : Infinity, logits.length);
-    let floor = minP > 0 ? best + temperature * Math.log(minP) : -Infinity;
+    let floor = minP > 0 ? best + temperature * Math.log(minP) : lowest;
     if (wanted < logits.length) floor = Math.max(floor, nthLargest(logits, wanted, best));
     let n = 0;
     for (let t = 0; t < logits.length; t++) if (logits[t] >= floor) order[n++] = t;
@@ -171,13 +171,20 @@ export function argMax(v: Float32Array): number {
   return best;
 }
 
-/** A bound that the `n` largest reach and few others: found by halving the range below the largest. */
+/** Logits below it are those of tokens that may not come. */
+const lowest = -Number.MAX_VALUE;
+
+/**
+ * A bound that the `n` largest reach and few others: found by halving the range below the largest. Where fewer are above
+ * -Infinity, all of these.
+ */
 function nthLargest(values: Float32Array, n: number, best: number): number {
   const countFrom = (bound: number): number => {
     let count = 0;
     for (let i = 0; i < values.length; i++) if (values[i] >= bound) count++;
     return count;
   };
+  if (countFrom(lowest) <= n) return lowest;
   let below = best;
   for (let step = 1; countFrom(below) < n; step *= 2) {
     below -= step;
