@@ -222,7 +222,7 @@ describe("sampling", () => {
     expect(Math.exp(logProbabilities(Float32Array.of(0, 0), [0])[0])).toBeCloseTo(0.5, 12);
   });
 
-  test("where few of a large vocabulary may come, these alone are candidates", () => {
+  test("where few of a large vocabulary may come, these alone are candidates", { timeout: 20_000 }, () => {
     const few = new Set([7, 60_000, 127_999]);
     const filter: TokenFilter = {
       accepts: (token) => few.has(token),
