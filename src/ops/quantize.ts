@@ -147,14 +147,15 @@ export const dequantizeLinear = /* @__PURE__ */ defineOp({
     return { dtype, shape: x.shape };
   },
   reference([x, scale, zeroPoint], attrs, [y]) {
-    const xs = toF64(x);
+    // Embeddings and the like are folded this way: doubles of all elements would be eight times what they take.
+    const xs = x.dtype === "u8" || x.dtype === "i8" ? (x.data as Uint8Array) : toF64(x);
     const scales = toF64(scale);
     const zeros = zeroPoint && toF64(zeroPoint);
-    const out = new Float64Array(xs.length);
+    const out = y.dtype === "f32" ? (y.data as Float32Array) : new Float64Array(xs.length);
     forEachScale(scaleLayout("dequantizeLinear", x, scale, attrs), (e, s) => {
       out[e] = (xs[e] - (zeros ? zeros[s] : 0)) * scales[s];
     });
-    fromF64(out, y);
+    if (out !== y.data) fromF64(out, y);
   },
 });
 
