@@ -1,7 +1,9 @@
 /**
  * Activations in 8 bit: each 32 elements as integers -127 .. 127 and a scale, x = scale q. A block is stored as
- *   codes    32 bytes, or 32 words with even and odd k apart and multiplied as the weights' format wants
- *   floats   scale, and what its codes' sum (of all, of the first and of the last 16) contributes: times `sumFactor`
+ *   codes    32 bytes; or their magnitudes, and 32 bytes that are -1 where they are negative and 0 elsewhere; or 32 words with
+ *            even and odd k apart and multiplied as the weights' format wants
+ *   floats   scale, and what its codes' sum (of all, of the first and of the last 16) contributes: times `sumFactor`; with
+ *            magnitudes, the sum of the negative ones
  * or, where `pairs` are wanted, instead of the last two floats
  *   zero     for each 16 a pair of i16: what the weights' zero contributes to the sums of k with k & 2 = 0, and of others
  *   sums     one pair of i16: the sums of 16
@@ -10,7 +12,7 @@ import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type ModuleBuilder, se
 import type { Pattern } from "./quantized-format.ts";
 
 export interface QuantizedLayout {
-  readonly words?: Pattern;
+  readonly codes: "bytes" | "magnitudes" | { readonly words: Pattern };
   /** Factor of the scales. */
   readonly scaleFactor: number;
   readonly sumFactor: number;
@@ -18,9 +20,9 @@ export interface QuantizedLayout {
 }
 
 /** Bytes of the codes of 32 elements; the floats follow. */
-export const codeBytes = (words: boolean): number => (words ? 64 : 32);
+export const codeBytes = ({ codes }: QuantizedLayout): number => (codes === "bytes" ? 32 : 64);
 /** Bytes of 32 elements. */
-export const blockBytes = (words: boolean): number => codeBytes(words) + 16;
+export const blockBytes = (layout: QuantizedLayout): number => codeBytes(layout) + 16;
 
 /** 1.5 * 2^23: adding it leaves an integer in the low bits, rounded half to even. */
 const magic = 12582912;
@@ -32,7 +34,9 @@ const evenOdd = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
 
 /** Quantises `count` elements, whole periods of the pattern, from `x` to `to`. */
 export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLayout) {
-  const { words, scaleFactor, sumFactor, pairs: wanted } = layout;
+  const { codes, scaleFactor, sumFactor, pairs: wanted } = layout;
+  const words = typeof codes === "string" ? undefined : codes.words;
+  const magnitudes = codes === "magnitudes";
   const params = { x: "i32", to: "i32", count: "i32" } as const;
   // Sixteens in one turn of the loop: at least a block.
   const period = Math.max(2, words?.length ?? 0);
@@ -52,10 +56,10 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
     const block = (first: number) => {
       for (let i = 0; i < 8; i++) f.set(v[i], v128.load(x, 16 * i));
       // As integers, magnitudes are in the same order, and NaN is the largest.
-      const magnitudes = v.map((e): Expr<"v128"> => v128.and(e, absolute));
+      const absolutes = v.map((e): Expr<"v128"> => v128.and(e, absolute));
       f.set(
         top,
-        magnitudes.reduce((a, b) => i32x4.max_s(a, b)),
+        absolutes.reduce((a, b) => i32x4.max_s(a, b)),
       );
       for (const rotate of [8, 4]) {
         const turned = Array.from({ length: 16 }, (_, i) => (i + rotate) % 16);
@@ -79,11 +83,19 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
         f.v128.store(to, even === 1 && odd === 1 ? ordered : i16x8.mul(ordered, by), 16 * i);
       });
       if (!words)
-        for (const i of [0, 1]) f.v128.store(to, i8x16.narrow_i16x8_s(pairs[2 * i], pairs[2 * i + 1]), 16 * i);
+        for (const i of [0, 1]) {
+          const bytes = f.let(i8x16.narrow_i16x8_s(pairs[2 * i], pairs[2 * i + 1]));
+          f.v128.store(to, magnitudes ? i8x16.abs(bytes) : bytes, 16 * i);
+          if (magnitudes) f.v128.store(to, i8x16.shr_s(bytes, 7), 32 + 16 * i);
+        }
+      const summed = magnitudes ? pairs.map((p) => i16x8.min_s(p, f.hoist(v128.const(new Uint8Array(16))))) : pairs;
       sums.forEach((sum, i) => {
-        f.set(sum, lanes(i32x4.add(i32x4.dot_i16x8_s(pairs[2 * i], ones), i32x4.dot_i16x8_s(pairs[2 * i + 1], ones))));
+        f.set(
+          sum,
+          lanes(i32x4.add(i32x4.dot_i16x8_s(summed[2 * i], ones), i32x4.dot_i16x8_s(summed[2 * i + 1], ones))),
+        );
       });
-      const floats = codeBytes(words !== undefined);
+      const floats = codeBytes(layout);
       const weighted = (sum: Expr<"i32">) => f32.mul(f32.mul(f32.convert_i32_s(sum), sumFactor / scaleFactor), scale);
       f.f32.store(to, scale, floats);
       f.f32.store(to, weighted(i32.add(sums[0], sums[1])), floats + 4);
@@ -104,7 +116,7 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
           }
         }
       f.increment(x, 128);
-      f.increment(to, blockBytes(words !== undefined));
+      f.increment(to, blockBytes(layout));
     };
     f.while(i32.lt_u(x, end), () => {
       for (let first = 0; first < period; first += 2) block(first);

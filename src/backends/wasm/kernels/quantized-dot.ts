@@ -11,8 +11,11 @@
  *   eight, 32 k at a time                          56    32    48    41    38
  *   the same, activations in fours and shuffled    54    30    49    39    37   fewer instructions, but no more free ports
  *
- * V8 issues six instructions a cycle then. Without relaxed SIMD bytes become words, and there are twice the instructions;
- * 8 rows, Node 20 and Node 24:
+ * V8 issues six instructions a cycle then. Signed codes (q8_0, iq4) take twice as many as unsigned ones, as two products of
+ * them fill 16 bits: see `multiplied`. Words in their place: q8_0 26 instead of 31 for one row, 36 instead of 38 for more; one
+ * instruction for product and sums, relaxed_dot_add, is four where processors have none for it: 25 and 30.
+ *
+ * Without relaxed SIMD bytes become words, and there are twice the instructions; 8 rows, Node 20 and Node 24:
  *
  *                                               q4_0    q8_0    q2_k    q4_k    q6_k
  *   floats                                     16, 14  17, 18  15, 15  15, 16  15, 16
@@ -36,22 +39,28 @@ import { type DotFunction, dotParams } from "./stored-panels.ts";
 
 type V = Expr<"v128">;
 
-/** Whether codes are multiplied as bytes: an unsigned 7-bit one with a signed one, as relaxed SIMD defines. */
-const asBytes = (format: Format, relaxed: boolean): boolean => relaxed && format.largest !== undefined;
+/**
+ * How codes are multiplied. Relaxed SIMD defines products of bytes, a signed one with an unsigned one of 7 bit, two of which
+ * are added in 16. Where the weights' codes are not the unsigned ones, the activations' magnitudes are, which are at most
+ * 127, and their signs go to the weights: with s of -1 or 0, q w = |q| (w ^ s) - s |q|, as w ^ -1 = -w - 1. The sum of the last
+ * term is the same for all weights.
+ */
+const multiplied = (format: Format, relaxed: boolean): "words" | "bytes" | "magnitudes" =>
+  !relaxed ? "words" : format.largest === undefined ? "magnitudes" : "bytes";
 
 /** Half of the 2^112 that scales lack goes to the activations, half to the sums: neither overflows. */
 const tinyFactor = 2 ** 56;
 
 export function activationLayout(format: Format, relaxed: boolean): QuantizedLayout {
   const factor = format.tiny ? tinyFactor : 1;
-  const bytes = asBytes(format, relaxed);
+  const codes = multiplied(format, relaxed);
   const [block] = format.segments[0].blocks;
-  const inPairs = bytes && block.size === 16;
+  const inPairs = codes === "bytes" && block.size === 16;
   return {
     pairs: inPairs ? (format.zero ? { zero: format.zero } : "sums") : undefined,
-    words: bytes ? undefined : format.pattern,
-    scaleFactor: bytes ? factor : factor / 256,
-    sumFactor: factor * (format.zero ? -format.zero : 1),
+    codes: codes === "words" ? { words: format.pattern } : codes,
+    scaleFactor: codes === "words" ? factor / 256 : factor,
+    sumFactor: factor * (codes === "magnitudes" ? -1 : format.zero ? -format.zero : 1),
   };
 }
 
@@ -67,8 +76,10 @@ export interface DotOptions {
 }
 
 export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, table }: DotOptions): DotFunction {
-  const bytes = asBytes(format, relaxed);
-  const xBlock = blockBytes(!bytes);
+  const codes = multiplied(format, relaxed);
+  const [words, bytes, magnitudes] = [codes === "words", codes === "bytes", codes === "magnitudes"];
+  const layout = activationLayout(format, relaxed);
+  const xBlock = blockBytes(layout);
   const xRow = (k / 32) * xBlock;
   return m.func({ name, params: dotParams }, (f, { w, x, out, ldo }) => {
     const at = f.local("i32");
@@ -80,7 +91,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
     const count = 2 * rows * Math.max(...format.segments.map((s) => s.blocks.length));
     const ints = f.locals("v128", count);
     const shorts = bytes ? f.locals("v128", count) : [];
-    const one = f.local("v128");
+    const [one, sign] = f.locals("v128", 2);
     const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(16)));
     /** Sums since the last fence. */
@@ -103,9 +114,9 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
     const accumulate = (target: Local<"v128">, a: V, b: V) => set(target, multiplyAdd(relaxed, a, b, target));
     /** Codes of row `r` of activations from element k of the unit on, repeated in all lanes; `part`: of odd k. */
     const xCodes = (r: number, k: number, part: number): V =>
-      v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + (k & 31) * (bytes ? 1 : 2) + 4 * part);
+      v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + (k & 31) * (words ? 2 : 1) + 4 * part);
     const xFloat = (r: number, k: number, i: number): V =>
-      v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + codeBytes(!bytes) + 4 * i);
+      v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + codeBytes(layout) + 4 * i);
     // Products of two bytes, twice, that fit 16 bits together.
     const fits = Math.floor(32767 / (2 * 127 * (format.largest ?? 127)));
 
@@ -133,22 +144,29 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
       };
       const left = segment.blocks.map((b) => b.size / 4);
       for (let step = 0; step < segment.steps; step++) {
-        const codes = halves.map((half) => segment.codes({ f, at, half, table }, step));
-        codes[0].forEach(({ block: index, k }, c) => {
+        const read = halves.map((half) => segment.codes({ f, at, half, table }, step));
+        read[0].forEach(({ block: index, k }, c) => {
           if (!isWanted(index)) return;
           const block = segment.blocks[index];
           const corrected = bytes && block.factors !== undefined && format.zero !== undefined;
-          const parts = halves.map((_, h) => (bytes ? [codes[h][c].bytes()] : wordsOf(f, codes[h][c], format)));
+          const parts = halves.map((_, h) => (words ? wordsOf(f, read[h][c], format) : [read[h][c].bytes()]));
           parts[0].forEach((_, part) => {
             const weights = parts.map((p) => (rows === 1 ? p[part] : f.let(p[part])));
             for (let r = 0; r < rows; r++) {
               const loaded = xCodes(r, k, part);
               if (halves.length > 1) f.set(one, loaded);
               const xs = halves.length > 1 ? one : loaded;
+              // The signs stand 32 bytes after the codes.
+              if (magnitudes) f.set(sign, xCodes(r, k, 8));
               halves.forEach((half, h) => {
                 const i = slot(index, half, r);
-                if (!bytes) {
+                if (words) {
                   add(ints[i], i32x4.dot_i16x8_s(weights[h], xs), i32x4.add);
+                  return;
+                }
+                if (magnitudes) {
+                  const products = i16x8.relaxed_dot_i8x16_i7x16_s(v128.xor(weights[h], sign), xs);
+                  add(ints[i], i32x4.dot_i16x8_s(products, ones), i32x4.add);
                   return;
                 }
                 // With the zero taken away first, sums end in 16 bits whatever they were between.
@@ -205,9 +223,10 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
         const i = reader.half * rows + r;
         const sum = f32x4.convert_i32x4_s(ints[from + r]);
         const scaled = xFloat(r, block.k, 0);
-        const value = format.zero
-          ? multiplyAdd(relaxed, sum, scaled, xFloat(r, block.k, part))
-          : f32x4.mul(sum, scaled);
+        const value =
+          format.zero || magnitudes
+            ? multiplyAdd(relaxed, sum, scaled, xFloat(r, block.k, part))
+            : f32x4.mul(sum, scaled);
         accumulate(unitSums[i], scale, value);
         if (min) accumulate(unitMins[i], min, xFloat(r, block.k, part));
       }

@@ -16,7 +16,6 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
   const format = formats[type];
   if (!format) return undefined;
   const layout = activationLayout(format, relaxed);
-  const words = layout.words !== undefined;
   const table = (e: StepEmitter): number => (format.table ? e.table(type, format.table) : 0);
   return {
     n,
@@ -30,9 +29,9 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
       unpack: (packed) => unpackBlocks(type, n, k, packed as Uint8Array),
     },
     groupBytes: packedBytes(format, GROUP, k),
-    activationBytes: (k / 32) * blockBytes(words),
+    activationBytes: (k / 32) * blockBytes(layout),
     // See the header of quantized-dot.ts.
-    manyRows: words && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
+    manyRows: layout.codes !== "bytes" && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
     activations(e) {
       const name = `quantizeActivations/${JSON.stringify(layout)}`;
       return e.shared(name, (m) => emitQuantize(m, name, layout));
