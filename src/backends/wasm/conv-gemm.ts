@@ -176,6 +176,8 @@ interface ConvProduct {
   image?(group: Local<"i32">, fresh: Expr<"i32">): Local<"i32">;
   /** The product's place for a block of outputs, if not in y, and what happens to it there. */
   readonly sums?: { readonly at: Operand<"i32">; finish(block: ConvBlock): void };
+  /** What happens in y to all outputs of a part's rows. */
+  finish?(outputs: ConvBlock): void;
 }
 
 /** Finished sums: `columns` of `rows`, from output `first` of channel `channel` of the group on; `y`: index of the first one. */
@@ -289,6 +291,16 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
         columns: wanted,
         y: f.let(i32.shr_u(at, 2)),
       });
+    });
+    if (!p.finish) return;
+    const first = f.let(i32.mul(firstPanel, PANEL_COLUMNS));
+    const end = f.let(i32.mul(lastPanel, PANEL_COLUMNS));
+    atMost(f, end, outputs);
+    p.finish({
+      channel: i32.add(i32.mul(group, s.channelsOut), firstRow),
+      rows: i32.sub(rowsBefore(deal, lastTile), firstRow),
+      columns: f.let(i32.sub(end, first)),
+      y: f.let(i32.add(i32.shr_u(resultAt, 2), first)),
     });
   });
 }

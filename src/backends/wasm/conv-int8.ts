@@ -58,13 +58,14 @@ interface IntegerConv {
   readonly shape: ConvShape;
   readonly bytes: number;
   prepack(input: number): Prepack;
-  /** @param finish for sums that do not go to y as they are */
+  /** @param finish for sums that do not stay what they are */
   emit(e: StepEmitter, at: { x: number; zero: number; w: number; y: number }, finish?: FinishRow): void;
 }
 
-/** A row of sums at `sums`, of output channel `channel`; `y`: index of the first in the result. */
+/** A row of sums at `sums` (in the result, or what is kept of a block), of output channel `channel`; `y`: index of the first in the result. */
 type FinishRow = (row: Record<"sums" | "channel" | "columns" | "y", Local<"i32">>) => void;
 
+/** @param keepsSums results are narrower than sums: these have a place of their own, block by block */
 function planConv(
   target: WasmTarget,
   x: KernelInput,
@@ -118,14 +119,16 @@ function planConv(
       const image = f.let(i32.add(workspace, alignUp(layout.bytes)));
       const sums = f.let(i32.add(image, imageBytes));
       const zero = at.zero === 0 ? 0 : x.dtype === "i8" ? i32.load8_s(at.zero) : i32.load8_u(at.zero);
+      const plane = shape.depth.output * shape.rows.output * shape.columns.output;
       const finishBlock = ({ channel, rows, columns, y }: ConvBlock): void => {
-        const row = { sums: f.let(sums), channel: f.let(i32.add(channel, 0)), columns, y };
+        const first = keepsSums ? sums : i32.add(i32.shl(y, 2), at.y);
+        const row = { sums: f.let(first), channel: f.let(i32.add(channel, 0)), columns, y };
         const left = f.let(i32.add(rows, 0));
         f.while(left, () => {
           finish!(row);
-          f.increment(row.sums, sumsStride(layout));
+          f.increment(row.sums, keepsSums ? sumsStride(layout) : 4 * plane);
           f.increment(row.channel, 1);
-          f.increment(y, shape.depth.output * shape.rows.output * shape.columns.output);
+          f.increment(y, plane);
           f.increment(left, -1);
         });
       };
@@ -141,7 +144,8 @@ function planConv(
           f.if(fresh, () => f.call(pair, { x: from, size, channels, zero, y: image }));
           return image;
         },
-        sums: finish && { at: sums, finish: finishBlock },
+        sums: keepsSums ? { at: sums, finish: finishBlock } : undefined,
+        finish: finish && !keepsSums ? finishBlock : undefined,
       });
     },
   };
@@ -182,7 +186,7 @@ export const convInt8Kernels: WasmKernels = (target) => [
   }),
   wasmKernel(convIntegerToFloat, "wasm/convIntegerToFloat/gemm", (inputs, [y], attrs) => {
     const [x, w, , wScale, xZero, wZero, bias] = inputs;
-    const conv = y.dtype === "f32" ? planConv(target, x, w, xZero, wZero, attrs, true) : undefined;
+    const conv = y.dtype === "f32" ? planConv(target, x, w, xZero, wZero, attrs, false) : undefined;
     if (!conv) return undefined;
     return {
       workspaceBytes: conv.bytes,
