@@ -1,10 +1,11 @@
 /** Strings and ai.onnx.ml: hand-checked values, what runtimes agree on where the specification is open, and errors. */
 import { describe, expect, test } from "vitest";
 import * as ops from "../../src/ops/index.ts";
-import { forestOf } from "../../src/ops/ml/forest.ts";
+import { type Branch, forestOf } from "../../src/ops/ml/forest.ts";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import { InputError, ShapeError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { randomFrom } from "../random.ts";
 import { elements, evaluate, evaluateAll, tensor } from "./evaluate.ts";
 
 const onHost = <O extends AnyOp>({ op }: O, inputs: HostTensor[], attrs?: AttrsOf<O>): HostTensor[] =>
@@ -253,6 +254,33 @@ describe("trees", () => {
     );
     expect(margin[0].data).toEqual(["no", "yes", "yes"]);
     expect(rounded(margin[1]).slice(0, 2)).toEqual([0.7311, 0.2689]);
+  });
+
+  test("a forest of comparisons of one kind is walked by several rows at once, to the same leaves", () => {
+    const random = randomFrom(3);
+    const branches: Branch[] = [];
+    const leaves: [number, number][][] = [];
+    const grow = (depth: number): number => {
+      if (depth === 0 || random() < 0.2) return -leaves.push([[leaves.length % 2, random()]]);
+      const at = branches.length;
+      const threshold = 2 * random() - 1;
+      branches.push({ feature: at % 3, mode: 0, threshold, yes: 0, no: 0, missingYes: false });
+      branches[at].yes = grow(depth - 1);
+      branches[at].no = grow(depth - 1);
+      return at;
+    };
+    const roots = Array.from({ length: 20 }, () => grow(6));
+    const plain = forestOf("treeEnsemble", roots, branches, leaves, 2);
+    expect(plain.plain).toBe(true);
+    // The same comparisons, and one that no tree asks.
+    const unused: Branch = { feature: 0, mode: 1, threshold: 0, yes: -1, no: -1, missingYes: false };
+    const mixed = forestOf("treeEnsemble", roots, [...branches, unused], leaves, 2);
+    const data = Float32Array.from({ length: 3 * 150 }, (_, i) => (i % 11 === 0 ? Number.NaN : 2 * random() - 1));
+    const x: HostTensor = { dtype: "f32", shape: [150, 3], data };
+    for (const aggregate of ["SUM", "MAX"] as const)
+      expect(evaluate(ops.treeEnsemble, [x], { forest: plain, aggregate }).data).toEqual(
+        evaluate(ops.treeEnsemble, [x], { forest: mixed, aggregate }).data,
+      );
   });
 
   test("bad trees are refused", () => {

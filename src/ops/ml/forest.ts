@@ -27,12 +27,20 @@ export interface Forest {
   readonly yes: Int32Array;
   readonly no: Int32Array;
   readonly missingYes: Uint8Array;
+  /** `no` and `yes` of every branch, next to each other. */
+  readonly children: Int32Array;
+  /** Every branch asks `leq`, and missing values go the way of `no`: `children` and `threshold` say all. */
+  readonly plain: boolean;
   readonly members: readonly (ReadonlySet<number> | undefined)[];
   /** Votes of leaf i: [leafStart[i], leafStart[i + 1]) of target and weight. */
   readonly leafStart: Int32Array;
   readonly target: Int32Array;
   readonly weight: Float64Array;
   readonly targets: number;
+  /** Targets that there are votes for. */
+  readonly voted: ReadonlySet<number>;
+  /** Whether a weight is below 0. */
+  readonly negative: boolean;
 }
 
 /** @throws ShapeError for children or targets that don't exist, and for trees with cycles */
@@ -68,11 +76,15 @@ export function forestOf(
     yes: Int32Array.from(branches, (b) => b.yes),
     no: Int32Array.from(branches, (b) => b.no),
     missingYes: Uint8Array.from(branches, (b) => Number(b.missingYes)),
+    children: Int32Array.from(branches.flatMap((b) => [b.no, b.yes])),
+    plain: branches.every((b) => b.mode === 0 && !b.missingYes),
     members: branches.map((b) => b.members),
     leafStart,
     target: Int32Array.from(votes, (v) => v[0]),
     weight: Float64Array.from(votes, (v) => v[1]),
     targets,
+    voted: new Set(votes.map((v) => v[0])),
+    negative: votes.some((v) => v[1] < 0),
   };
 }
 
