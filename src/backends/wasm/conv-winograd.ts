@@ -6,7 +6,7 @@
  * Threads that divide channels each transform all inputs. Staging and transforming are this part of a step on one thread
  * (Node 24, with and without them in turn, lower quartile of 25 runs): 4 to 10% in squeezenet, 3 to 15% in inception, 3 to 13%
  * in resnet50, the most where planes are large and channels few. That is 0.21 of 11.2 ms, 1.3 of 49.6 and 1.7 of 133. Two
- * threads that transformed half each would save half of it at most, 1 to 1.5% of the one thread's time, before they meet once
+ * threads that transformed half each would save half of it at most, 0.7 to 1.3% of the one thread's time, before they meet once
  * more in each step and read from the other core what it wrote (decision 013: 7 to 25 GB/s, 300 kB where a plane is 14 x 14
  * with 256 channels, 12 to 40 of the 55 microseconds that are saved there). Estimated, not built.
  */
