@@ -69,7 +69,7 @@ const arrayDTypes: [new () => object, DType][] = [
 /** The dtype that a typed array stands for when none is named. */
 export function dtypeOfArray(data: unknown): DType | undefined {
   if (Array.isArray(data)) return "string";
-  return arrayDTypes.find(([array]) => data instanceof array)?.[1];
+  return arrayDTypes.find((pair) => data instanceof pair[0])?.[1];
 }
 
 /**

@@ -16,7 +16,8 @@ export class LinearMemory {
   readonly limits: { min: number; max?: number; shared?: boolean };
   /** Address 0 stays unused: it stands for "no input". */
   private top = 64;
-  private readonly free: { at: number; bytes: number }[] = [];
+  /** Between what is in use, by address. None touches another one or the top. */
+  private free: { at: number; bytes: number }[] = [];
 
   constructor(shared: boolean) {
     // A module's import must not ask for more than the memory declares: limits are those at creation.
@@ -55,9 +56,16 @@ export class LinearMemory {
   }
 
   release(at: number, bytes: number): void {
-    const size = alignUp(bytes);
-    if (at + size === this.top) this.top = at;
-    else if (size > 0) this.free.push({ at, bytes: size });
+    const holes = [...this.free, { at, bytes: alignUp(bytes) }].sort((a, b) => a.at - b.at);
+    this.free = [];
+    let end = 0;
+    for (const h of holes)
+      if (h.bytes > 0) {
+        if (h.at === end) this.free[this.free.length - 1].bytes += h.bytes;
+        else this.free.push(h);
+        end = h.at + h.bytes;
+      }
+    if (end === this.top) this.top = this.free.pop()!.at;
   }
 
   /** Lets go of the memory: it is collected when no program holds it. */

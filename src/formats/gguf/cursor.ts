@@ -97,7 +97,10 @@ export class Cursor {
   /** Beyond 2^53 it is rounded. */
   private float64(): number {
     const at = this.take(8);
-    return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 2 ** 32;
+    const low = this.view.getUint32(at, true);
+    const high = this.view.getUint32(at + 4, true);
+    // What is computed with 2^32 is a float to engines, and so is everything after it.
+    return high === 0 ? low : low + high * 2 ** 32;
   }
 
   /** A u64 that must be an exact number. */

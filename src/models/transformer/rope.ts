@@ -99,8 +99,9 @@ export function ropeTables(config: RopeConfig, positions: number): { cos: HostTe
   for (let p = 0; p < positions; p++) {
     if (p >= changesFrom) ({ frequencies, magnitude } = ropeFrequencies(config, p + 1));
     for (let i = 0; i < half; i++) {
-      cos[p * half + i] = Math.cos(p * frequencies[i]) * magnitude;
-      sin[p * half + i] = Math.sin(p * frequencies[i]) * magnitude;
+      const angle = p * frequencies[i];
+      cos[p * half + i] = Math.cos(angle) * magnitude;
+      sin[p * half + i] = Math.sin(angle) * magnitude;
     }
   }
   const table = (data: Float32Array): HostTensor => ({ dtype: "f32", shape: [positions, half], data });
