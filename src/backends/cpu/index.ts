@@ -46,7 +46,7 @@ export const families: readonly KernelFamily<HostStep>[] = [
   ["gridSample roiAlign affineGrid", async () => (await import("./image.ts")).imageKernels],
   ["col2im maxUnpool", async () => (await import("./scatter-windows.ts")).scatterWindowKernels],
   ["dft stft", async () => (await import("./signal.ts")).signalKernels],
-  ["softmax logSoftmax", async () => (await import("./softmax.ts")).softmaxKernels],
+  ["softmax logSoftmax hardmax", async () => (await import("./softmax.ts")).softmaxKernels],
   [
     "reduceSum reduceMean reduceLogSum reduceSumSquare reduceL2 reduceL1 reduceProd reduceMax reduceMin " +
       "reduceLogSumExp argMax argMin cumSum cumProd",

@@ -4,8 +4,9 @@
  *   order; one maximum and one sum is kept for each column.
  * - `rows`: the axis is the last: maximum, exponentials with their sum, and the scaling, each in one sweep of a row that
  *   is still in the cache. Sums are doubles.
+ * hardmax has one loop for both.
  */
-import { aroundAxis, logSoftmax, softmax } from "../../ops/softmax.ts";
+import { aroundAxis, hardmax, logSoftmax, softmax } from "../../ops/softmax.ts";
 import { type HostStep, hostKernel, type Kernel } from "../backend.ts";
 import { expF32 } from "./elementwise-math.ts";
 
@@ -98,7 +99,29 @@ const variants = (op: typeof softmax, rows: Rows, columns: Columns): Kernel<Host
   ];
 };
 
+/** 1 at the first maximum of a row whose elements are `inner` apart, 0 elsewhere. */
+function markMaximum(x: Float32Array, y: Float32Array, at: number, n: number, inner: number): void {
+  let best = at;
+  for (let i = at, end = at + n * inner; i < end; i += inner) {
+    if (x[i] > x[best]) best = i;
+    y[i] = 0;
+  }
+  y[best] = 1;
+}
+
+const hardmaxKernel = hostKernel(hardmax, "cpu/hardmax/f32", ([x], _, { axis = -1 }) => {
+  const { outer, n, inner } = aroundAxis("hardmax", x.shape, axis);
+  if (x.dtype !== "f32" || n === 0) return undefined;
+  return {
+    run([x], [y]) {
+      for (let o = 0; o < outer; o++)
+        for (let i = 0; i < inner; i++) markMaximum(x as Float32Array, y as Float32Array, o * n * inner + i, n, inner);
+    },
+  };
+});
+
 export const softmaxKernels: readonly Kernel<HostStep>[] = [
   ...variants(softmax, softmaxRows, softmaxColumns),
   ...variants(logSoftmax, logSoftmaxRows, logSoftmaxColumns),
+  hardmaxKernel,
 ];
