@@ -6,6 +6,7 @@ import { GraphBuilder, graph } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, Attrs } from "../../src/ops/op.ts";
+import { DeviceError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { expectSame, onThreads } from "./threaded.ts";
@@ -192,4 +193,14 @@ test("a 64-bit integer is true where any of its bits is set", async () => {
   const { y } = await session.run({ x: BigInt64Array.from(values) });
   expect([...y.data]).toEqual(values.map((v) => Number(v !== 0n)));
   expect(session.explain()[0].kernel).toBe("wasm/cast/lanes");
+});
+
+test.each([1, 2])("what 4 GiB can't hold is refused, and smaller runs go on, with %i threads", async (threads) => {
+  const g = graph(({ input, weight }) => ({ y: ops.expand(input("x", "f32", ["n", 1]), weight(integers(1, 40_000))) }));
+  using session = await compile(g, { device: wasm({ threads }), memoryLimit: 1e12 });
+  const large = session.run({ x: new Float32Array(40_000) });
+  await expect(large).rejects.toThrow(DeviceError);
+  await expect(large).rejects.toThrow(/needs 6400\d{6} bytes of memory at once, more than the 4 GiB/);
+  const { y } = await session.run({ x: Float32Array.of(1, 2) });
+  expect([y.shape, y.data[39_999], y.data[40_000]]).toEqual([[2, 40_000], 1, 2]);
 });
