@@ -69,12 +69,12 @@ for (const [device, open] of Object.entries(devices))
       const tokens = text(20);
       const want = tokens.map((t) => naive.next(t));
       using model = await Decoder.open(config, blocks, open());
-      // Activations may be rounded to 8 bits.
+      // Activations may be rounded to 8 bits; logits go up to 7.7.
       const got = await model.sequence().feedAll(tokens);
       expectClose(
         got,
         want.flatMap((l) => [...l]),
-        0.15,
+        0.3,
       );
     });
   });
