@@ -72,6 +72,37 @@ const resized = (): Uint8Array =>
     initializers: { scales: { dtype: "f32", shape: [4], data: Float32Array.of(1, 1, 2, 2) } },
   });
 
+/** Rows of x, changed at some places. */
+const indexed = (): Uint8Array => {
+  const places = (shape: number[], ...values: number[]) => ({
+    dtype: "i64" as const,
+    shape,
+    data: BigInt64Array.from(values, BigInt),
+  });
+  return encodeModel({
+    nodes: [
+      node("GatherND", ["x", "rows"], ["h"]),
+      node("ScatterElements", ["h", "columns", "updates"], ["k"], { axis: { int: 1 }, reduction: { string: "add" } }),
+      node("ScatterND", ["k", "row", "h1"], ["m"]),
+      node("GatherElements", ["m", "columns"], ["y"], { axis: { int: 1 } }),
+    ],
+    inputs: [
+      { name: "x", dtype: "f32", shape: [7, 9] },
+      { name: "updates", dtype: "f32", shape: [3, 2] },
+      { name: "h1", dtype: "f32", shape: [1, 9] },
+    ],
+    outputs: [
+      { name: "m", dtype: "f32", shape: [3, 9] },
+      { name: "y", dtype: "f32", shape: [3, 2] },
+    ],
+    initializers: {
+      rows: places([3, 1], 6, -7, 2),
+      columns: places([3, 2], 0, 0, 8, -2, 3, 4),
+      row: places([1, 1], 1),
+    },
+  });
+};
+
 const cases: [name: string, model: string | Uint8Array, shapes: Record<string, number[]>][] = [
   ["fraud-mlp", modelOf("fraud-mlp"), { x: [3, 30] }],
   ["mnist-cnn", modelOf("mnist-cnn"), {}],
@@ -79,6 +110,7 @@ const cases: [name: string, model: string | Uint8Array, shapes: Record<string, n
   ["spam-transformer", modelOf("spam-transformer"), {}],
   ["lstm", recurrent(), {}],
   ["resize", resized(), {}],
+  ["indexed", indexed(), {}],
 ];
 
 describe("compiled ahead of time", () => {

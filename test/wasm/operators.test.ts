@@ -26,6 +26,11 @@ const bytes = (dtype: "i8" | "u8", shape: number[], constant = false): HostTenso
 });
 const bool = (shape: number[]): HostTensor => tensorFrom(9, "bool", shape);
 
+const indices = (shape: number[], size: number): HostTensor & { constant?: boolean } => ({
+  ...tensorFrom(11, "i32", shape, { min: -size, max: size - 1 }),
+  constant: true,
+});
+
 /** Large enough for threads to take part, of odd sizes, and so that each way of dividing work occurs. */
 const nodes: Record<string, Node> = {
   "unary, one run": [ops.gelu, [[3, 7, 1999]]],
@@ -111,6 +116,8 @@ const nodes: Record<string, Node> = {
     [[2, 50, 51, 5], undefined, undefined, integers(2, 20, 80, 5)],
     { mode: "linear", antialias: true },
   ],
+  gatherElements: [ops.gatherElements, [[61, 33, 40], indices([59, 33, 40], 40)], { axis: 2 }],
+  gatherNd: [ops.gatherNd, [[3, 50, 40, 7], indices([3, 4001, 2], 40)], { batchDims: 1 }],
   quantizeLinear: [ops.quantizeLinear, [[3, 41, 999], [], bytes("i8", [])]],
   dynamicQuantizeLinear: [ops.dynamicQuantizeLinear, [[90003]]],
   "matmulInteger by rows": [ops.matmulInteger, [bytes("u8", [101, 67]), bytes("i8", [67, 45], true), bytes("u8", [])]],

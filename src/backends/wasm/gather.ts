@@ -66,7 +66,13 @@ const gatherRows = wasmKernel(gather, "wasm/gather/rows", ([x, indices], [y], { 
 });
 
 /** Negative indices count from the end; beyond either end is refused. @param wide the index is an i64 */
-function loadIndex({ f }: StepEmitter, index: Local<"i32">, at: Operand<"i32">, size: number, wide = false): void {
+export function loadIndex(
+  { f }: StepEmitter,
+  index: Local<"i32">,
+  at: Operand<"i32">,
+  size: number,
+  wide = false,
+): void {
   f.set(index, i32.load(at));
   if (wide) f.if(i32.ne(i32.load(at, 4), i32.shr_s(index, 31)), () => f.unreachable());
   f.if(i32.lt_s(index, 0), () => f.increment(index, size));

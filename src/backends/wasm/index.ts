@@ -65,6 +65,10 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   // Asked for by a dtype: casts are in nearly every transformer.
   ["f16 bf16", async () => (await import("./cast-half.ts")).castHalfKernels(target)],
   ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
+  [
+    "gatherElements gatherNd scatterElements scatterNd",
+    async () => (await import("./indexed.ts")).indexedKernels(target),
+  ],
   ["conv+f16", async () => (await import("./conv-halves.ts")).convHalvesKernels(target)],
   ["conv", async () => (await import("./conv.ts")).convKernels(target)],
   ["convInteger convIntegerToFloat qlinearConv", async () => (await import("./conv-int8.ts")).convInt8Kernels(target)],
@@ -118,6 +122,10 @@ const partial: ReadonlySet<string> = new Set([
   "rnn",
   "gridSample",
   "maxUnpool",
+  "gatherElements",
+  "gatherNd",
+  "scatterElements",
+  "scatterNd",
 ]);
 
 /** Done while planning, without a kernel. */
