@@ -65,9 +65,12 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
   [
     "core",
-    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers)$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
+    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers|batchnorm)$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
   ],
-  ["onnx-cnn", /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window))$/],
+  [
+    "onnx-cnn",
+    /^(ops\/(conv|pool|window|batch-norm)|formats\/onnx\/ops\/(conv|pool|batch-norm|window)|graph\/passes\/batchnorm)$/,
+  ],
   [
     "wasm-cnn",
     /^backends\/wasm\/(conv|conv-(?!transpose|int8|.*halves).*|pooling|kernels\/(blocks|conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,

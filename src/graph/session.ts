@@ -7,8 +7,8 @@ import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { drive, driveSync, type Work } from "./drive.ts";
 import { checkInput, checkType, zeros } from "./inputs.ts";
-import { type Graph, type GraphPort, operatorsOf, usesHalves, type ValueInfo } from "./ir.ts";
-import { loadKernels, optimize } from "./passes/index.ts";
+import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
+import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
 import type { KernelError, Verifier } from "./verify.ts";
@@ -96,9 +96,7 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
     const { widen } = await import("./passes/widen.ts");
     graph = widen(graph, optimizes ? device : {}, options.ownsWeights);
   }
-  const hasIntegers = [...operatorsOf(graph)].some(({ name }) => /^(matmul|conv)Integer$/.test(name));
-  const rules = hasIntegers ? (await import("./passes/integers.ts")).integerRules : [];
-  const ready = optimizes ? optimize(graph, options.ownsWeights, rules) : graph;
+  const ready = optimizes ? optimize(graph, options.ownsWeights, await rulesFor(graph)) : graph;
   await loadKernels(device, ready, halves ? ["f16"] : []);
   // Loaded for those who ask: most pages don't.
   const verification = options.verify ? await import("./verify.ts") : undefined;

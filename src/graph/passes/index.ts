@@ -10,7 +10,6 @@ import { sourceOf, Weight } from "../../tensor/weight.ts";
 import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
-import { foldBatchNorm } from "./batchnorm.ts";
 import { fuseActivation, fuseBias, fuseResidual } from "./epilogue.ts";
 import { foldConstants } from "./fold.ts";
 import { removeCast, removeIdentity } from "./identity.ts";
@@ -20,8 +19,16 @@ import { type Rule, rewrite } from "./rewrite.ts";
 const compileRules = ({ constants }: Graph): readonly Rule[] => {
   let bytes = 0;
   for (const t of constants.values()) bytes += memoryOf(t);
-  return [removeIdentity, foldConstants(bytes), foldBatchNorm];
+  return [removeIdentity, foldConstants(bytes)];
 };
+
+/** Compile rules beside those that every graph gets: loaded for graphs with the operators that they begin with. */
+export async function rulesFor(graph: Graph): Promise<readonly Rule[]> {
+  const names = [...operatorsOf(graph)].map((op) => op.name);
+  const norms = names.includes("batchNorm") ? [(await import("./batchnorm.ts")).foldBatchNorm] : [];
+  const has = names.includes("matmulInteger") || names.includes("convInteger");
+  return has ? [...norms, ...(await import("./integers.ts")).integerRules] : norms;
+}
 
 let blocks: typeof import("./blocks.ts") | undefined;
 
@@ -62,7 +69,7 @@ const makesIntegers = /^(cast|topk|non|arg)/;
 /**
  * Applies the compile rules, also inside branches and loop bodies.
  * @param owned nobody else has the constants' arrays: they may be written over
- * @param rules beside those that every graph gets
+ * @param rules see `rulesFor`
  */
 export function optimize(graph: Graph, owned = false, rules: readonly Rule[] = []): Graph {
   const constants = new Map(graph.constants);
