@@ -34,9 +34,11 @@ export class StringList implements Strings {
   static of(list: Strings): StringList {
     if (list instanceof StringList) return list;
     const out = new StringList(list.length, new Uint8Array(8 * list.length));
+    // `encode` would make an array outside of the heap for each.
+    let room = new Uint8Array(256);
     for (const text of list) {
-      const bytes = encoder.encode(text);
-      out.push(bytes, 0, bytes.length);
+      if (3 * text.length > room.length) room = new Uint8Array(6 * text.length);
+      out.push(room, 0, encoder.encodeInto(text, room).written);
     }
     return out;
   }

@@ -1,12 +1,12 @@
 /** Named weights, as safetensors files hold them (PyTorch's state_dict names). */
 import { InputError, ShapeError } from "../tensor/errors.ts";
-import type { Shape } from "../tensor/shape.ts";
+import { formatType, type Shape } from "../tensor/shape.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 
 export type Weights = ReadonlyMap<string, HostTensor>;
 
 /** The weight of that name. InputError if there is none, ShapeError if it isn't of the shape (-1: any size). */
-export function weightOf<W extends { readonly shape: Shape }>(
+export function weightOf<W extends { readonly shape: Shape; readonly dtype?: string; readonly type?: string }>(
   weights: ReadonlyMap<string, W>,
   name: string,
   shape?: Shape,
@@ -15,7 +15,9 @@ export function weightOf<W extends { readonly shape: Shape }>(
   if (!t)
     throw new InputError(`weights: there is no "${name}"; there are ${[...weights.keys()].slice(0, 20).join(", ")}`);
   if (shape && !(t.shape.length === shape.length && shape.every((d, i) => d === -1 || d === t.shape[i])))
-    throw new ShapeError(`weights: "${name}" is [${t.shape}], expected [${shape}]`);
+    throw new ShapeError(
+      `weights: "${name}" is ${formatType({ dtype: t.dtype ?? t.type ?? "", shape: t.shape })}, expected [${shape}]`,
+    );
   return t;
 }
 

@@ -2,6 +2,7 @@
 import type { DecoderConfig } from "../../models/transformer/config.ts";
 import { type Llama2cTensor, type Llama2cTokenizer, readLlama2c } from "../llama2c.ts";
 import type { ByteSource } from "../source.ts";
+import { StringList } from "../string-list.ts";
 import type { DecoderFile, FileWeight } from "./file.ts";
 import type { PieceKind, SentencePieceVocabulary } from "./vocabulary.ts";
 
@@ -61,25 +62,27 @@ const stored = (t: Llama2cTensor): FileWeight => ({
 const firstByte = 3;
 const afterBytes = firstByte + 256;
 
+const hex = (byte: number): string => byte.toString(16).toUpperCase().padStart(2, "0");
+
 function vocabularyOf({ tokens, scores }: Llama2cTokenizer): SentencePieceVocabulary {
-  // U+FEFF is a piece, no mark.
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const kindOf = (id: number): PieceKind => {
     if (id === 0) return "unknown";
     if (id < firstByte) return "control";
     return id < afterBytes ? "byte" : "normal";
   };
-  const pieces = tokens.map((bytes, id) => {
+  const encoder = new TextEncoder();
+  const pieces = new StringList(tokens.length, new Uint8Array(8 * tokens.length));
+  tokens.forEach((bytes, id) => {
     // What exporters write for these differs: line ends around names, bytes themselves.
-    if (id < firstByte) return ["<unk>", "<s>", "</s>"][id];
-    if (id < afterBytes) return `<0x${(id - firstByte).toString(16).toUpperCase().padStart(2, "0")}>`;
-    return decoder.decode(bytes);
+    const name = id < firstByte ? ["<unk>", "<s>", "</s>"][id] : `<0x${hex(id - firstByte)}>`;
+    const piece = id < afterBytes ? encoder.encode(name) : bytes;
+    pieces.push(piece, 0, piece.length);
   });
   return {
     kind: "sentencepiece",
     pieces,
     scores,
-    kinds: tokens.map((_, id) => kindOf(id)),
+    kinds: { length: tokens.length, at: kindOf },
     begin: 1,
     // run.c stops at 1 as well: stories follow each other in the training data, each with a begin token.
     end: [2, 1],
