@@ -27,6 +27,7 @@
 import { type Func, i32, type ModuleBuilder, select, v128 } from "../assembler.ts";
 import { BLOCK_ROWS, ceilDiv, emitPanel, forTiles, SCRATCH_BYTES, tileRowsOf } from "./gemm.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
+import { streamParams } from "./gemm-stream.ts";
 
 /** Rows of A, at most. */
 export const GROUP_ROWS = BLOCK_ROWS;
@@ -42,20 +43,8 @@ export const groupPanels = (k: number, n: number): number =>
 export const groupWorkspaceBytes = (m: number, k: number, n: number): number =>
   SCRATCH_BYTES + groupPanels(k, n) * (panelBytes * k + between) + 4 * m * k;
 
-/** Addresses and strides in bytes, `m`, `n`, `k` in elements; `group` in panels. */
-const groupsParams = {
-  a: "i32",
-  lda: "i32",
-  b: "i32",
-  ldb: "i32",
-  c: "i32",
-  ldc: "i32",
-  m: "i32",
-  n: "i32",
-  k: "i32",
-  group: "i32",
-  workspace: "i32",
-} as const;
+/** `group` in panels. */
+const groupsParams = { ...streamParams, group: "i32", workspace: "i32" } as const;
 export type GroupsFunction = Func<typeof groupsParams, undefined>;
 
 /** C[m,n] = A[m,k] B[k,n] for m up to `GROUP_ROWS`. */

@@ -16,7 +16,7 @@ const together = 4;
 const blockColumns = 1024;
 
 /** Addresses and strides in bytes, `m`, `n`, `k` in elements. */
-const streamParams = {
+export const streamParams = {
   a: "i32",
   lda: "i32",
   b: "i32",
