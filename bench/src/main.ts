@@ -10,6 +10,7 @@ import { writeMarkdown } from "./markdown.ts";
 import { type CaseResult, effortOf } from "./measure.ts";
 import { benchFolder, rootFolder } from "./paths.ts";
 import { notesOf, plainTable, rowsOf, type WorkloadResult } from "./report.ts";
+import { twoCores } from "./two-cores.ts";
 import { attention } from "./workloads/attention.ts";
 import { conv } from "./workloads/conv.ts";
 import { decode } from "./workloads/decode.ts";
@@ -63,7 +64,7 @@ const { values: options, positionals } = parseArgs({
 const legend = [
   "forwardpass: median time of a call. Others: their time divided by ours with as many threads, as median (fastest); above 1, forwardpass is faster.",
   "decode: tokens per second; the ratio is still that of times.",
-  "tfjs-cpu is divided by forwardpass cpu; forwardpass cpu and x2 by x1. xN: N threads. Outputs are compared in the same run: WRONG where they differ.",
+  "tfjs-cpu is divided by forwardpass cpu; forwardpass cpu and x2 by x1. xN: N threads. two cores: what dividing a loop without memory over them made of its time in the same turns. Outputs are compared in the same run: WRONG where they differ.",
 ];
 
 /** In the child: one workload, each case sent to the parent as it is done. */
@@ -73,6 +74,7 @@ async function runWorkload(name: string): Promise<void> {
   const wanted = options.engine.split(",").filter(Boolean);
   const context: Context = {
     threads,
+    cores: threads.includes(2) ? twoCores() : undefined,
     effort: effortOf(options),
     wants: (c) => c.includes(options.case),
     wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),

@@ -1,6 +1,7 @@
 /** Engines in turn on one task, in one process; their outputs are compared in the same run. */
 import type { Engine, Loaded } from "./engines/engine.ts";
 import type { Task } from "./task.ts";
+import type { TwoCores } from "./two-cores.ts";
 
 export interface EngineResult {
   readonly engine: string;
@@ -28,6 +29,8 @@ export interface CaseResult {
   readonly bytes?: number;
   readonly dtype?: "f32" | "f16";
   readonly tolerance?: number;
+  /** What two threads could be worth in this case's turns: the time of a loop on two, by its time on one. */
+  readonly twoCores?: { readonly median: number; readonly min: number };
 }
 
 export interface Effort {
@@ -95,7 +98,13 @@ export function tooLong(engine: string, flop: number, { budget }: Effort): strin
   return ms > budget ? `left out: about ${Number((ms / 1000).toPrecision(1))} s a call` : undefined;
 }
 
-export async function measure(task: Task, engines: readonly Engine[], effort: Effort): Promise<CaseResult> {
+/** `cores`: present where more than one thread is measured. */
+export async function measure(
+  task: Task,
+  engines: readonly Engine[],
+  effort: Effort,
+  cores?: TwoCores,
+): Promise<CaseResult> {
   const results = new Map<Engine, Partial<EngineResult>>();
   const runners: Runner[] = [];
   for (const engine of engines) {
@@ -107,11 +116,15 @@ export async function measure(task: Task, engines: readonly Engine[], effort: Ef
       results.set(engine, { note: reason(e) });
     }
   }
-  for (let round = 0; round < effort.rounds; round++)
+  const loops: ReturnType<TwoCores["sample"]>[] = [];
+  for (let round = 0; round < effort.rounds; round++) {
+    await sleep(settle);
+    if (cores) loops.push(cores.sample());
     for (let i = 0; i < runners.length; i++) {
       const r = runners[(i + round) % runners.length];
       if (!results.has(r.engine)) await turn(r, effort).catch((e) => results.set(r.engine, { note: reason(e) }));
     }
+  }
   for (const r of runners) {
     if (!r.loaded.finish || results.has(r.engine)) continue;
     // What was started many times over is looked at again: nobody read it meanwhile.
@@ -140,8 +153,14 @@ export async function measure(task: Task, engines: readonly Engine[], effort: Ef
     bytes: task.bytes,
     dtype: Object.values(task.inputs).some((t) => t.dtype === "f16") ? "f16" : "f32",
     tolerance: task.tolerance,
+    twoCores: loops.length ? sharesOf(loops) : undefined,
     engines: engines.map((e) => ({ engine: e.name, baseline: e.baseline, ...results.get(e) })),
   };
+}
+
+function sharesOf(loops: readonly { one: number; two: number }[]): { median: number; min: number } {
+  const [one, two] = [loops.map((l) => l.one), loops.map((l) => l.two)];
+  return { median: median(two) / median(one), min: Math.min(...two) / Math.min(...one) };
 }
 
 const reason = (e: unknown): string => (e as Error).message.split("\n")[0].slice(0, 160);

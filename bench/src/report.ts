@@ -24,7 +24,10 @@ export function rowsOf({ cases }: WorkloadResult): string[][] {
   const columns = [...new Set(cases.flatMap((c) => c.engines.map((e) => e.engine)))];
   const find = (c: CaseResult, name: string): EngineResult =>
     c.engines.find((e) => e.engine === name) ?? { engine: name };
-  return [["", ...columns], ...cases.map((c) => [c.name, ...columns.map((name) => cell(c, find(c, name)))])];
+  const rows = [["", ...columns], ...cases.map((c) => [c.name, ...columns.map((name) => cell(c, find(c, name)))])];
+  if (!cases.some((c) => c.twoCores)) return rows;
+  const shares = cases.map(({ twoCores: t }) => (t ? `${ratio(t.median)} (${ratio(t.min)})` : "-"));
+  return rows.map((row, i) => [...row, i ? shares[i - 1] : "two cores"]);
 }
 
 /** Why engines have no number, each reason once. */

@@ -2,6 +2,7 @@ import type { Engine } from "../engines/engine.ts";
 import type { CaseResult, Effort } from "../measure.ts";
 import { measure, tooLong } from "../measure.ts";
 import type { Task } from "../task.ts";
+import type { TwoCores } from "../two-cores.ts";
 
 export interface Context {
   readonly threads: readonly number[];
@@ -12,6 +13,8 @@ export interface Context {
   wantsEngine(name: string): boolean;
   /** Whether tasks leave inputs and outputs in the device's memory. */
   readonly resident?: boolean;
+  /** Present where two threads are measured. */
+  readonly cores?: TwoCores;
   /** Opens what is measured. `extra`: more columns of this project. */
   openEngines(extra?: readonly Engine[]): Promise<Engine[]>;
   /** A file of this repository, by its path. */
@@ -37,12 +40,12 @@ export interface LazyTask {
 export async function measureAll(
   tasks: readonly LazyTask[],
   engines: readonly Engine[],
-  { effort, resident, wants, report }: Context,
+  { effort, resident, cores, wants, report }: Context,
 ): Promise<void> {
   for (const { name, flop = 0, make } of tasks) {
     if (!wants(name)) continue;
     const left = engines.map((e) => ({ engine: e.name, note: tooLong(e.name, flop, effort) }));
     if (left.every((e) => e.note)) report({ name, unit: "ms", flop, engines: left });
-    else report(await measure({ ...(await make()), resident }, engines, effort));
+    else report(await measure({ ...(await make()), resident }, engines, effort, cores));
   }
 }
