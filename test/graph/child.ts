@@ -10,7 +10,7 @@ export interface Ended {
 }
 
 /** @param name of the script; its arguments follow */
-export function runScript(name: string, args: readonly string[], { flags = [] as string[], limitMs = 120_000 } = {}) {
+export function runScript(name: string, args: readonly string[], { flags = [] as string[], limitMs = 240_000 } = {}) {
   const script = fileURLToPath(new URL(`scripts/${name}.ts`, import.meta.url));
   const child = spawn(process.execPath, [...flags, "--import", "tsx", script, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
