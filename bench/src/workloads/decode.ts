@@ -85,7 +85,10 @@ async function decodeCase(model: Model, context: Context, bandwidth: number): Pr
   if (context.wantsEngine("wllama")) (decode.engines as EngineResult[]).push(await wllama(file, context));
   context.report(decode);
   // JSON has no Infinity: null where the context is too short for it.
-  context.report(row(`prefill of ${prefillTokens}`, "ms/token", (d) => (d.prefill ? [d.prefill / prefillTokens] : [])));
+  if ([...samples.values()].flat().some((d) => d.prefill))
+    context.report(
+      row(`prefill of ${prefillTokens}`, "ms/token", (d) => (d.prefill ? [d.prefill / prefillTokens] : [])),
+    );
   const size = statSync(file).size / 1e6;
   context.report(
     row(
