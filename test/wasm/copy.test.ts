@@ -1,7 +1,7 @@
 /** Copies in and out of linear memory, by `set` and by what a Node offers. */
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { copyTo } from "../../src/backends/wasm/copy.ts";
+import { arrayLike, copyTo } from "../../src/backends/wasm/copy.ts";
 import { type DType, dtypes, type TypedArray, viewOf } from "../../src/tensor/dtype.ts";
 
 beforeEach(() => void vi.resetModules());
@@ -34,6 +34,19 @@ function goesThrough(copy: typeof copyTo, dtype: DType, n: number, shared: boole
 test("arrays of every kind and size", () => {
   const anyCopy = fc.record({ dtype: fc.constantFrom(...kinds), n: fc.nat(6000), shared: fc.boolean() });
   fc.assert(fc.property(anyCopy, ({ dtype, n, shared }) => goesThrough(copyTo, dtype, n, shared)));
+});
+
+test("results are arrays of their own, of the kind and length that was asked for", () => {
+  const any = fc.record({ dtype: fc.constantFrom(...kinds), n: fc.constantFrom(0, 1, 3, 8191, 8192, 16_384, 70_001) });
+  fc.assert(
+    fc.property(any, ({ dtype, n }) => {
+      const like = viewOf(dtype, new ArrayBuffer(n * dtypes[dtype].bytes), 0, n);
+      const made = arrayLike(like);
+      expect([made.constructor, made.length]).toEqual([like.constructor, n]);
+      expect(made.buffer).not.toBe(arrayLike(like).buffer);
+      expect([made.byteOffset, made.buffer.byteLength]).toEqual([0, like.byteLength]);
+    }),
+  );
 });
 
 /** What the module does with a Node whose buffers copy like this. */

@@ -1,5 +1,5 @@
 /** What one session holds: its linear memory, with weights, states and the programs that run over them. */
-import { bytesOf, type TypedArray, type TypedArrayConstructor, viewOf } from "../../tensor/dtype.ts";
+import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { DisposedError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
@@ -14,7 +14,7 @@ import {
   type StagePlan,
   unpack,
 } from "../backend.ts";
-import { copyTo } from "./copy.ts";
+import { arrayLike, copyTo } from "./copy.ts";
 import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
 import { alignUp, LinearMemory } from "./memory.ts";
@@ -201,7 +201,7 @@ export class WasmSession implements DeviceSession<AnyStep> {
   copyOut(output: TypedArray): TypedArray {
     let copy = this.spare;
     if (copy?.constructor === output.constructor && copy.length === output.length) this.spare = undefined;
-    else copy = new (output.constructor as TypedArrayConstructor)(output.length);
+    else copy = arrayLike(output);
     copyTo(output, copy);
     return copy;
   }
