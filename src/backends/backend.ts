@@ -285,6 +285,8 @@ export interface DeviceSession<S extends Step = Step> {
   openState?(types: readonly TensorType[]): DeviceState;
   /** Whether a run can read and change the states of several sequences. Default: no. */
   readonly severalStates?: boolean;
+  /** Whether threads are starting that later runs will have. They answer when the event loop has a turn. */
+  readonly starting?: boolean;
   /** Bytes held: packed weights and arenas. */
   readonly bytes: number;
   dispose(): void;

@@ -5,7 +5,7 @@ import { bytesOf, type TypedArray } from "../tensor/dtype.ts";
 import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
-import { drive, driveSync, type Work } from "./drive.ts";
+import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
 import { checkInput, checkType, zeros } from "./inputs.ts";
 import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
 import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
@@ -153,12 +153,19 @@ export class Session {
     if (this.pending === 0 && !signal && !profile) {
       this.enter(options);
       const direct = this.runner.executeDirectly(values);
-      if (direct) return this.named(direct, kept);
+      if (direct) {
+        // A program that awaits nothing but runs gives the event loop no turn, and would never have the threads.
+        if (this.store.starting) await nextTurn();
+        return this.named(direct, kept);
+      }
     }
     const keep = kept && new Set([...kept].map((port) => port.id));
-    return this.inTurn(() => {
+    return this.inTurn(async () => {
       this.enter(options);
-      return drive(this.execute(values, { profile, stoppable: signal !== undefined, keep }, kept), signal);
+      const stoppable = signal !== undefined;
+      const outputs = await drive(this.execute(values, { profile, stoppable, keep }, kept), signal);
+      if (this.store.starting) await nextTurn();
+      return outputs;
     });
   }
 
@@ -208,7 +215,8 @@ export class Session {
   }
 
   /**
-   * The same without a promise, where the device is this thread (`cpu`, `wasm`).
+   * The same without a promise, where the device is this thread (`cpu`, `wasm`). Threads that the first run starts join
+   * once the event loop has had some turns.
    * @throws DeviceError where the model has to wait for its device; at the first run for weights that come from a URL or a Blob
    * when they are needed, as those of encoders and language models in GGUF; or while a `run` is under way
    */

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { WorkerPool } from "../../src/backends/wasm/pool.ts";
+import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { compile, graph, matmul } from "../../src/index.ts";
 import { tensorFrom } from "../cases/case.ts";
 
@@ -24,6 +25,24 @@ test("a device outlives its sessions", async () => {
       await sleep(20); // The workers start and end between runs.
     }
   }
+});
+
+test.each([
+  ["runs", {}],
+  ["profiled runs", { profile: true }],
+])("a program that awaits nothing but %s has its threads soon", async (_, options) => {
+  const device = wasm({ threads: 2, parallelWork: 0 });
+  const holder = device.open() as WasmSession;
+  const { pool } = holder;
+  const product = graph(({ input }) => ({
+    y: matmul(input("a", "f32", [size, size]), input("b", "f32", [size, size])),
+  }));
+  using session = await compile(product, { device });
+  const late = performance.now() + 20_000;
+  while (!pool!.started && performance.now() < late) await session.run({ a: square, b: square }, options);
+  expect(pool!.started).toBe(true);
+  expect(pool!.pending).toBe(false);
+  holder.dispose();
 });
 
 test("workers that end are no failure of those that follow", async () => {

@@ -22,6 +22,8 @@ export class WorkerPool {
   private control = newControl();
   private workers: WorkerLike[] = [];
   private starting: Promise<void> | undefined;
+  /** Whether the latest start has come to its end. */
+  private settled = false;
   private nextId = 1;
   private users = 0;
   /** Why a worker died, if one did. */
@@ -49,6 +51,11 @@ export class WorkerPool {
   /** Whether the workers can run. When one has died, programs go on with a single thread. */
   get started(): boolean {
     return this.workers.length > 0 && this.failure === undefined;
+  }
+
+  /** Whether the workers may be there soon. */
+  get pending(): boolean {
+    return this.starting !== undefined && !this.settled;
   }
 
   /** Starts the workers; where that fails (a policy forbids it) the pool stays unstarted and one thread does all. */
@@ -106,12 +113,15 @@ export class WorkerPool {
 
   private async startAll(): Promise<void> {
     const { control } = this;
+    this.settled = false;
     const starts = await Promise.allSettled(
       Array.from({ length: this.threads - 1 }, (_, i) => this.startOne(i + 1, control)),
     );
     const workers = starts.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+    const current = control === this.control;
+    if (current) this.settled = true;
     // All or none, and not for a pool that was released meanwhile.
-    if (workers.length === starts.length && control === this.control) this.workers = workers;
+    if (workers.length === starts.length && current) this.workers = workers;
     else for (const w of workers) w.terminate();
   }
 

@@ -193,6 +193,10 @@ export class WasmSession implements DeviceSession<AnyStep> {
     return viewOf(dtype, this.memory.memory.buffer, block.at, sizeOf(shape));
   }
 
+  get starting(): boolean {
+    return this.pool?.pending ?? false;
+  }
+
   recycle(data: TypedArray): void {
     this.spare = data;
   }
