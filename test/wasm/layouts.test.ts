@@ -2,7 +2,10 @@
 import { afterEach, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { graph } from "../../src/graph/builder.ts";
+import { compile } from "../../src/graph/session.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
+import { add, pow, rmsNorm } from "../../src/ops/index.ts";
 import { base, build, text, variants } from "../models/tiny.ts";
 import { withWorkers } from "./workers.ts";
 
@@ -60,3 +63,19 @@ test.each([1, 2])(
     dispose();
   },
 );
+
+test("powers of one shape with other exponents are other functions", async () => {
+  const powers = graph(({ input, weight }) => {
+    const x = input("x", "f32", [5]);
+    const square = pow(x, weight({ dtype: "f32", shape: [], data: Float32Array.of(2) }));
+    const next = add(x, square);
+    const cube = pow(next, weight({ dtype: "f32", shape: [], data: Float32Array.of(3) }));
+    const ones = weight({ dtype: "f32", shape: [5], data: new Float32Array(5).fill(1) });
+    // Functions are shared in graphs with norms.
+    const y = add(next, cube);
+    return { y, norm: rmsNorm(y, ones) };
+  });
+  using session = await compile(powers, { device: wasm({ threads: 1 }) });
+  const { y } = await session.run({ x: Float32Array.of(-3, -1, 0, 1, 2) });
+  expect([...y.data]).toEqual([222, 0, 0, 10, 222]);
+});

@@ -44,7 +44,8 @@ const powKernel = kernel(ops.pow, wasmName(ops.pow, "constant"), ([x, e], [y]) =
   const power = exponent === undefined ? undefined : powers.get(exponent);
   if (!power || x.dtype !== "f32" || sizeOf(x.shape) !== sizeOf(y.shape)) return undefined;
   const make: VectorFunction = (f, v) => power(f, f.let(v));
-  return elementwiseStep(mapped(`pow${exponent}`, { make, short: true }), [x], y, true);
+  // What the exponent is decides the code.
+  return { ...elementwiseStep(mapped(`pow${exponent}`, { make, short: true }), [x], y, true), alike: false };
 });
 
 export const mathKernels: WasmKernels = () => [
