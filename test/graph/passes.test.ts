@@ -275,6 +275,22 @@ describe("attention", () => {
     const t = (s: number): HostTensor => random(s, [batch, heads, seq, dim]);
     expect(await check(g, { q: t(1), k: t(2), v: t(3) })).not.toContain("attention");
   });
+
+  test.each([
+    ["batches", [1, heads, seq, dim], [1, heads, seq, dim], [3, 1, 1, seq]],
+    ["queries", [batch, heads, 1, dim], [batch, heads, seq, dim], [3, seq]],
+    ["keys", [batch, heads, seq, dim], [batch, heads, 1, dim], [1, 1, seq, 6]],
+    ["axes", [1, heads, seq, dim], [1, heads, seq, dim], [1, 1, 1, 1, seq]],
+  ])("a mask that makes the scores more, along %s, stays", async (_, queries, keys, mask) => {
+    const values = [...keys.slice(0, 2), mask.at(-1)!, dim];
+    const g = graph(({ input }) => {
+      const [q, k] = [input("q", "f32", queries), input("k", "f32", keys)];
+      const scores = add(matmul(q, transpose(k, { perm: [0, 1, 3, 2] })), input("mask", "f32", mask));
+      return { y: matmul(softmax(scores, { axis: -1 }), input("v", "f32", values)) };
+    });
+    const given = { q: random(1, queries), k: random(2, keys), v: random(3, values), mask: random(4, mask) };
+    expect(await check(g, given)).not.toContain("attention");
+  });
 });
 
 test("a cast to the dtype that there is disappears, where it is no output", async () => {

@@ -3,7 +3,8 @@
  * `attention`, which never stores the scores. Then heads that were split off by reshape and transpose are read where
  * they lie: [batch, positions, heads * dim].
  *
- * Legal when the scores have no other reader, the softmax runs over the keys, and the mask broadcasts to the scores.
+ * Legal when the scores have no other reader, the softmax runs over the keys, and the mask broadcasts to the scores and
+ * does not make them more.
  */
 import { attention } from "../../ops/attention.ts";
 import { reshape } from "../../ops/reshape.ts";
@@ -30,7 +31,8 @@ export const fuseAttention: Rule = (node, context) => {
     const v = node.inputs[1]!;
     if (!keys || ![q.x, v].every((id) => context.type(id)?.shape.length === 4)) continue;
     if (product.attrs["transposeA"] || !heads(q.x, keys.shape, v, context)) continue;
-    if (mask !== undefined && (context.type(mask)?.shape.length ?? 5) > 4) continue;
+    const own = [...context.type(q.x)!.shape.slice(0, 3), keys.shape[2]];
+    if (!sameShape(context.type(softmax.inputs[0]!)!.shape, own)) continue;
     const scale = (outer?.scalar ?? 1) * alpha * q.scalar * keys.scalar;
     const fused = { ...node, op: attention.op, inputs: [q.x, keys.id, v, mask], attrs: { scale } };
     return [...keys.nodes, fused];
