@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { compile, conv, graph, relu } from "../../src/index.ts";
+import { cast, compile, conv, graph, relu } from "../../src/index.ts";
 import type { ConvAttrs } from "../../src/ops/conv.ts";
 import { HalfWeight } from "../../src/tensor/half-weight.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -134,6 +134,28 @@ describe.each(Object.entries(devices))("on %s", (_, open) => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  test.each(kinds)("a model that is %s throughout", async (kind) => {
+    const x = tensorFrom(1, kind, [1, 60, 9, 9]);
+    const dense = halfWeightFrom(2, kind, [90, 60, 1, 1]);
+    const depthwise = halfWeightFrom(3, kind, [90, 1, 7, 7]);
+    const model = (weights: HostTensor[]) =>
+      graph(({ input, weight }) => {
+        const image = cast(input("x", kind, x.shape), { to: "f32" });
+        const [first, second] = weights.map(weight);
+        const y = conv(conv(image, first), second, undefined, undefined, { groups: 90 });
+        return { y: cast(y, { to: kind }) };
+      });
+    const run = async (weights: HostTensor[]) => {
+      using session = await compile(model(weights), { device });
+      const { y } = await session.run({ x });
+      return { y, kernels: session.explain().map((s) => s.kernel) };
+    };
+    const got = await run([dense, depthwise]);
+    for (const kernel of ["cast/half", "conv/gemm/halves", "conv/depthwise/halves"])
+      expect(got.kernels).toContain(`wasm/${kernel}`);
+    expectSame(got.y, (await run([dense.widened(), depthwise.widened()])).y);
   });
 
   test.each([

@@ -30,7 +30,7 @@ import {
 const fewestPanels = 12;
 
 function widenFunction(e: StepEmitter, type: Half): WidenFunction {
-  const name = `widen/${type}`;
+  const name = `widenWeights/${type}`;
   return e.shared(name, (m) => emitWiden(m, name, type));
 }
 
