@@ -86,8 +86,8 @@ export function prepackRows(input: number, s: ConvShape, tileRows: number): Prep
     type: { dtype: "f32", shape: [groups * rows * k] },
     moves: true,
     pack(source, packed) {
-      packRows({ groups, rows, k, tileRows }, (at, row, q) => {
-        packed[at] = source[row * k + q];
+      packRows({ groups, rows, k, tileRows }, (at, first, height) => {
+        for (let q = 0; q < k; q++) for (let i = 0; i < height; i++) packed[at++] = source[(first + i) * k + q];
       });
     },
   };

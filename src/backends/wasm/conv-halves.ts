@@ -49,7 +49,9 @@ function gemmHalves(target: WasmTarget, s: ConvShape, form: ConvForm, type: Half
     work: productWork(workOf(s)),
     prepack: [
       prepackHalves(1, `rows/${tileRows}/${s.groups}`, type, { length: weights, size: weights }, (put) => {
-        packRows({ groups: s.groups, rows, k, tileRows }, (at, row, q) => put(at, row * k + q));
+        packRows({ groups: s.groups, rows, k, tileRows }, (at, first, height) => {
+          for (let q = 0; q < k; q++) for (let i = 0; i < height; i++) put(at++, (first + i) * k + q);
+        });
       }),
     ],
     emit(e) {

@@ -100,13 +100,19 @@ function planConv(
       key: `pairs/${tileRows}/${shape.groups}/${zeros ?? ""}`,
       type: { dtype: "i32", shape: [shape.groups * rows * k] },
       pack(source, packed) {
-        packRows({ groups: shape.groups, rows, k, tileRows }, (at, channel, q) => {
-          const zero = Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
-          const tap = q % taps;
-          const value = (c: number): number =>
-            c < channels ? Number(source[(channel * channels + c) * taps + tap]) - zero : 0;
-          const c = 2 * Math.floor(q / taps);
-          packed[at] = (value(c) & 0xffff) | (value(c + 1) << 16);
+        const zeroOf = (channel: number): number => Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
+        packRows({ groups: shape.groups, rows, k, tileRows }, (at, first, height) => {
+          for (let i = 0; i < height; i++) {
+            const channel = first + i;
+            const zero = zeroOf(channel);
+            for (let c = 0, to = at + i; c < channels; c += 2)
+              for (let tap = 0; tap < taps; tap++, to += height) {
+                const from = (channel * channels + c) * taps + tap;
+                const low = (source[from] as number) - zero;
+                const high = c + 1 < channels ? (source[from + taps] as number) - zero : 0;
+                packed[to] = (low & 0xffff) | (high << 16);
+              }
+          }
         });
       },
     }),

@@ -101,8 +101,10 @@ function transposedStep(target: WasmTarget, l: Layout, form: ConvForm): WasmStep
           const width = channelsIn * l.taps;
           for (let g = 0; g < groups; g++)
             for (let first = 0; first < width; first += rows)
-              packRows({ groups: 1, rows, k, tileRows }, (at, row, c) => {
-                out[(g * width + first) * k + at] = w[(g * k + c) * width + first + row];
+              packRows({ groups: 1, rows, k, tileRows }, (at, row, height) => {
+                let to = (g * width + first) * k + at;
+                for (let c = 0; c < k; c++)
+                  for (let i = 0; i < height; i++) out[to++] = w[(g * k + c) * width + first + row + i];
               });
         },
       },

@@ -23,7 +23,7 @@ import { dealRows, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./k
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
-import { emitUntile, packTiles, type TileSize, transformKernel } from "./kernels/winograd.ts";
+import { emitUntile, kernelTransformer, packTiles, type TileSize } from "./kernels/winograd.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
@@ -99,6 +99,9 @@ export interface KernelSource {
   ): void;
 }
 
+/** Kernels whose points are copied together: so many take 9 kB. */
+const blockKernels = 64;
+
 /** They are in memory. */
 function transformed({ features }: WasmTarget, s: ConvShape, m: TileSize): KernelSource {
   const points = (m + 2) ** 2;
@@ -114,11 +117,25 @@ function transformed({ features }: WasmTarget, s: ConvShape, m: TileSize): Kerne
       type: { dtype: "f32", shape: [points * size] },
       pack(source, packed) {
         const [w, out] = [source as Float32Array, packed as Float32Array];
-        const transformed = new Float64Array(points);
-        packRows({ groups, rows, k, tileRows }, (at, row, q) => {
-          transformKernel(m, w, 9 * (row * k + q), transformed);
-          for (let p = 0; p < points; p++) out[p * size + at] = transformed[p];
+        const transform = kernelTransformer(m);
+        // Points lie a power of two apart, which one set of the cache does not hold: some kernels' are copied together.
+        const block = new Float32Array(points * blockKernels);
+        let filled = 0;
+        let done = 0;
+        const flush = (): void => {
+          for (let p = 0; p < points; p++)
+            out.set(block.subarray(p * blockKernels, p * blockKernels + filled), p * size + done);
+          done += filled;
+          filled = 0;
+        };
+        packRows({ groups, rows, k, tileRows }, (_, first, height) => {
+          for (let q = 0; q < k; q++)
+            for (let i = 0; i < height; i++) {
+              transform(w, 9 * ((first + i) * k + q), block, filled++, blockKernels);
+              if (filled === blockKernels) flush();
+            }
         });
+        flush();
       },
     },
     emit(e, { group, first, last }, multiply) {

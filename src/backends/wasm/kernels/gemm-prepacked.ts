@@ -81,19 +81,18 @@ export function emitProduct(m: ModuleBuilder, options: GemmOptions, widen?: Wide
 }
 
 /**
- * Where row `row` and depth `k` of constant matrices of `rows` rows lie, one after the other in panels of rows as `dealRows`
- * says: calls `visit` for each, in the order of places.
+ * Constant matrices of `rows` rows lie one after the other in panels of rows as `dealRows` says: calls `pack` for each, in
+ * their order, with its place, first row and height. Depth by depth, the rows of a panel are side by side.
  */
 export function packRows(
   { groups, rows, k, tileRows }: { groups: number; rows: number; k: number; tileRows: number },
-  visit: (at: number, row: number, k: number) => void,
+  pack: (at: number, first: number, height: number) => void,
 ): void {
   const { tiles, height, taller } = dealRows(rows, tileRows);
   let first = 0;
-  let at = 0;
   for (let tile = 0; tile < groups * tiles; tile++) {
     const h = height + (tile % tiles < taller ? 1 : 0);
-    for (let q = 0; q < k; q++) for (let i = 0; i < h; i++) visit(at++, first + i, q);
+    pack(first * k, first, h);
     first += h;
   }
 }

@@ -49,17 +49,19 @@ export const kernelTransform: Record<TileSize, readonly (readonly number[])[]> =
   ],
 };
 
-/** G w G^T of the 3x3 kernel at `at`, in float64, point by point into `out`. */
-export function transformKernel(m: TileSize, w: ArrayLike<number>, at: number, out: Float64Array): void {
-  const g = kernelTransform[m];
-  const t = m + 2;
-  const half = new Float64Array(3 * t);
-  for (let i = 0; i < t; i++)
-    for (let x = 0; x < 3; x++)
-      half[3 * i + x] = g[i][0] * w[at + x] + g[i][1] * w[at + 3 + x] + g[i][2] * w[at + 6 + x];
-  for (let i = 0; i < t; i++)
-    for (let j = 0; j < t; j++)
-      out[i * t + j] = g[j][0] * half[3 * i] + g[j][1] * half[3 * i + 1] + g[j][2] * half[3 * i + 2];
+/** Writes G w G^T of the 3x3 kernel at w[at], computed in float64: its points to out[to], out[to + step] and so on. */
+export type TransformKernel = (w: ArrayLike<number>, at: number, out: Float32Array, to: number, step: number) => void;
+
+export function kernelTransformer(m: TileSize): TransformKernel {
+  const g = Float64Array.from(kernelTransform[m].flat());
+  const half = new Float64Array(g.length);
+  return (w, at, out, to, step) => {
+    for (let i = 0; i < g.length; i += 3)
+      for (let x = 0; x < 3; x++) half[i + x] = g[i] * w[at + x] + g[i + 1] * w[at + 3 + x] + g[i + 2] * w[at + 6 + x];
+    for (let i = 0; i < g.length; i += 3)
+      for (let j = 0; j < g.length; j += 3, to += step)
+        out[to] = g[j] * half[i] + g[j + 1] * half[i + 1] + g[j + 2] * half[i + 2];
+  };
 }
 
 /** Arithmetic with constants, fused where that exists. */
