@@ -60,6 +60,46 @@ describe("GGUF", () => {
     });
   });
 
+  describe("metadata of some files", () => {
+    const layers = [{ window: 6 }, { window: 6 }, {}];
+    const read = async (
+      arch: string,
+      c: Parameters<typeof build>[0],
+      extra: Record<string, GgufValue>,
+      freqs?: number[],
+    ) => {
+      const { config, weights } = build({ rope: halves, ...c });
+      const data = freqs && Float32Array.from(freqs);
+      if (data) weights.set("rope_freqs.weight", { dtype: "f32", shape: [data.length], data } as Weight & Matrix);
+      const { config: got } = await readGgufDecoder(bytesSource(ggufFile(arch, config, weights, extra)));
+      return { ...got, windows: got.layers.map((l) => l.window ?? 0) };
+    };
+
+    test("Gemma 2's first files name neither window nor caps", async () => {
+      const c = await read(
+        "gemma2",
+        { ...variants["gemma2"], attentionSoftcap: undefined, logitSoftcap: undefined, layers: [{}, {}] },
+        {},
+      );
+      expect(c).toMatchObject({ windows: [4096, 0], attentionSoftcap: 50, logitSoftcap: 30, localRope: undefined });
+    });
+
+    test("a pattern of windows, as a number and layer by layer, and their rotary base", async () => {
+      const three = { "attention.sliding_window_pattern": 3, "rope.freq_base_swa": 500 };
+      const number = await read("gemma3", { ...variants["gemma3"], layers }, three);
+      expect(number).toMatchObject({ windows: [6, 6, 0], localRope: { base: 500 } });
+      const flags = { "attention.sliding_window_pattern": [false, true, true] };
+      const list = await read("gemma3", { ...variants["gemma3"], layers }, flags);
+      expect(list).toMatchObject({ windows: [0, 6, 6], localRope: { base: 10000 } });
+    });
+
+    test("rotary factors of pairs and one of all", async () => {
+      const linear = { "rope.scaling.type": "linear", "rope.scaling.factor": 4 };
+      const { rope } = await read("qwen2", {}, linear, [1, 2, 3, 8]);
+      expect(rope?.scaling).toEqual({ kind: "factors", factors: Float32Array.of(4, 8, 12, 32), magnitude: undefined });
+    });
+  });
+
   test("what is missing or unknown is told", async () => {
     const { config, weights } = build({ rope: { ...halves, interleaved: true } });
     const stored = weights as unknown as Map<string, HostTensor>;

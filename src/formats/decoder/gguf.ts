@@ -12,7 +12,7 @@ import { fileWeight } from "./gguf-weight.ts";
 import { Metadata } from "./metadata.ts";
 import type { DecoderVocabulary } from "./vocabulary.ts";
 
-/** What metadata does not say. */
+/** What metadata does not say, or not in every file. */
 interface Architecture {
   /** Rotary pairs: neighbours, half a head apart, or none (learned positions). */
   readonly rope: "neighbours" | "halves" | "none";
@@ -20,11 +20,14 @@ interface Architecture {
   readonly activation?: DecoderConfig["activation"];
   /** Embeddings are multiplied by the square root of the width. */
   readonly scaledEmbedding?: boolean;
-  /** Of this many layers the last sees everything, those before it the window. Default: all have the window. */
-  readonly windowPattern?: number;
-  /** Rotary base of layers with a window. */
-  readonly localBase?: number;
+  /** Numbers for keys that a file lacks: the first of an architecture's files were written before there were names for all. */
+  readonly defaults?: Readonly<Record<string, number>>;
 }
+
+/** Of this many layers the last sees everything, those before it the window. Without it all have the window. */
+const windowPattern = "attention.sliding_window_pattern";
+/** Rotary base of layers with a window, where it is not that of the others. */
+const localBase = "rope.freq_base_swa";
 
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: { rope: "neighbours" },
@@ -32,8 +35,23 @@ const architectures: Readonly<Record<string, Architecture>> = {
   qwen3: { rope: "halves" },
   phi3: { rope: "halves" },
   gemma: { rope: "halves", activation: "geluTanh", scaledEmbedding: true },
-  gemma2: { rope: "halves", activation: "geluTanh", scaledEmbedding: true, windowPattern: 2 },
-  gemma3: { rope: "halves", activation: "geluTanh", scaledEmbedding: true, windowPattern: 6, localBase: 10000 },
+  gemma2: {
+    rope: "halves",
+    activation: "geluTanh",
+    scaledEmbedding: true,
+    defaults: {
+      [windowPattern]: 2,
+      "attention.sliding_window": 4096,
+      attn_logit_softcapping: 50,
+      final_logit_softcapping: 30,
+    },
+  },
+  gemma3: {
+    rope: "halves",
+    activation: "geluTanh",
+    scaledEmbedding: true,
+    defaults: { [windowPattern]: 6, [localBase]: 10000 },
+  },
   gpt2: { rope: "none", norm: "layer", activation: "geluTanh" },
 };
 
@@ -84,6 +102,7 @@ export function configOf(
       `${name}: architecture "${meta.architecture}" is not known; known: ${Object.keys(architectures).join(", ")}`,
       { missing: [meta.architecture] },
     );
+  const optional = (key: string): number | undefined => meta.number(key) ?? known.defaults?.[key];
   const width = meta.need("embedding_length");
   const heads = meta.need("attention.head_count");
   const headDim = meta.number("attention.key_length") ?? width / heads;
@@ -93,7 +112,8 @@ export function configOf(
   const dim = meta.number("rope.dimension_count") ?? headDim;
   const rope: RopeConfig = { dim, base, interleaved: known.rope === "neighbours", scaling };
   const count = checkLayers(meta.need("block_count"), file.tensors.size, name);
-  const layers = layersOf(meta, known, count);
+  const layers = layersOf(meta, optional, count);
+  const windowedBase = optional(localBase);
   const config: DecoderConfig = {
     architecture: meta.architecture,
     vocabSize,
@@ -110,12 +130,10 @@ export function configOf(
     layers,
     rope: known.rope === "none" ? undefined : rope,
     localRope:
-      known.localBase && layers.some((l) => l.window)
-        ? { ...rope, base: known.localBase, scaling: undefined }
-        : undefined,
+      windowedBase && layers.some((l) => l.window) ? { ...rope, base: windowedBase, scaling: undefined } : undefined,
     attentionScale: attentionScale(meta, layers.length, width, heads, headDim),
-    attentionSoftcap: meta.number("attn_logit_softcapping"),
-    logitSoftcap: meta.number("final_logit_softcapping"),
+    attentionSoftcap: optional("attn_logit_softcapping"),
+    logitSoftcap: optional("final_logit_softcapping"),
     embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : undefined,
   };
   checkSizes(config, file.tensors, name);
@@ -129,10 +147,13 @@ function attentionScale(meta: Metadata, layers: number, width: number, heads: nu
   return 1 / Math.sqrt(largest ? width / heads : headDim);
 }
 
-function layersOf(meta: Metadata, { windowPattern }: Architecture, count: number): DecoderLayer[] {
-  const window = meta.number("attention.sliding_window") || undefined;
+function layersOf(meta: Metadata, optional: (key: string) => number | undefined, count: number): DecoderLayer[] {
+  const window = optional("attention.sliding_window") || undefined;
+  // Or layer by layer: whether it has the window.
+  const flags = meta.flags(windowPattern);
+  const every = flags ? undefined : optional(windowPattern);
   return Array.from({ length: count }, (_, n) => {
-    const global = windowPattern !== undefined && n % windowPattern === windowPattern - 1;
+    const global = flags ? !flags[n] : every !== undefined && n % every === every - 1;
     return window === undefined || global ? {} : { window };
   });
 }
@@ -147,9 +168,13 @@ async function ropeScaling(
   const magnitude = meta.number("rope.scaling.attn_factor");
   const stretched = context > originalContext ? "rope_factors_long.weight" : "rope_factors_short.weight";
   const factors = file.tensors.get("rope_freqs.weight") ?? file.tensors.get(stretched);
-  if (factors) return { kind: "factors", factors: await factors.dequantize(options.signal), magnitude };
   const factor = meta.number("rope.scaling.factor") ?? meta.number("rope.scale_linear");
   const kind = meta.text("rope.scaling.type");
+  if (factors) {
+    // Positions may be divided besides.
+    const all = kind === undefined || kind === "linear" ? (factor ?? 1) : 1;
+    return { kind: "factors", factors: (await factors.dequantize(options.signal)).map((f) => f * all), magnitude };
+  }
   if (factor === undefined || factor === 1 || kind === "none") return undefined;
   if (kind === "yarn")
     return { kind, factor, originalContext, magnitude: (magnitude ?? 1) * (0.1 * Math.log(factor) + 1) };

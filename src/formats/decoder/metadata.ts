@@ -42,6 +42,11 @@ export class Metadata {
     return typeof v === "boolean" ? v : undefined;
   }
 
+  flags(key: string): readonly boolean[] | undefined {
+    const v = this.get(key);
+    return Array.isArray(v) && typeof v[0] === "boolean" ? (v as boolean[]) : undefined;
+  }
+
   texts(key: string): StringList | undefined {
     const v = this.get(key);
     if (Array.isArray(v) && typeof v[0] === "string") return StringList.of(v as string[]);
