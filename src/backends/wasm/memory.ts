@@ -11,6 +11,12 @@ export const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 /** What disposed sessions have. One for all: engines reserve address space for each memory. */
 let nothing: WebAssembly.Memory | undefined;
 
+/** A range of linear memory. */
+export interface Block {
+  readonly at: number;
+  readonly bytes: number;
+}
+
 export class LinearMemory {
   memory: WebAssembly.Memory;
   readonly limits: { min: number; max?: number; shared?: boolean };

@@ -16,16 +16,11 @@ import { copyTo } from "./copy.ts";
 import { DispatchState, Failure } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import { type Linked, type LinkedStep, link } from "./link.ts";
+import type { Block } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
 import type { WasmSession } from "./session.ts";
 import { stateEntryBytes } from "./state.ts";
 import { type AnyStep, isWasmStep } from "./step.ts";
-
-/** A range of linear memory. */
-export interface Block {
-  readonly at: number;
-  readonly bytes: number;
-}
 
 /** Milliseconds that a worker has to leave a step after another thread failed. */
 const endTimeout = 10_000;
@@ -93,7 +88,7 @@ export class WasmProgram implements Program {
   /** The buffer that the views are made on: growing memory makes another. */
   private viewed: ArrayBufferLike | undefined;
   /** Where the state was, where host steps have views of it. */
-  private viewedState: readonly number[] | undefined;
+  private viewedState: readonly Block[] | undefined;
   private readonly viewsState: boolean;
   /** Constants that planning found. */
   private readonly constants = new Copies<Block>();

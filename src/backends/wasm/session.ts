@@ -17,9 +17,9 @@ import {
 import { arrayLike, copyTo } from "./copy.ts";
 import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
-import { alignUp, LinearMemory } from "./memory.ts";
+import { alignUp, type Block, LinearMemory } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
-import { type Block, type ProgramImage, WasmProgram, workOf, worksOf } from "./program.ts";
+import { type ProgramImage, WasmProgram, workOf, worksOf } from "./program.ts";
 import { stateEntryBytes, WasmState } from "./state.ts";
 import { type AnyStep, leastWork, type WasmTarget } from "./step.ts";
 
@@ -134,8 +134,9 @@ export class WasmSession implements DeviceSession<AnyStep> {
   stateTable(sequences: number): number {
     const bytes = stateEntryBytes + this.stateBytes * sequences;
     if (bytes > this.table.bytes) {
-      if (this.table.bytes) this.memory.release(this.table.at, this.table.bytes);
+      const { at, bytes: before } = this.table;
       this.table = { at: this.memory.allocate(bytes), bytes };
+      this.memory.release(at, before);
       for (const p of this.programs) p.unlink();
     }
     return this.table.at;
@@ -244,9 +245,15 @@ export class WasmSession implements DeviceSession<AnyStep> {
     const { at, bytes: before } = this.arena;
     if (needed <= before) return;
     const bytes = before > 0 ? Math.max(needed, before + alignUp(Math.min(before / 2, mostRoom))) : needed;
-    this.memory.release(at, before);
-    this.arena = { at: this.memory.allocate(bytes), bytes };
     for (const p of this.programs) p.unlink();
+    this.memory.release(at, before);
+    try {
+      this.arena = { at: this.memory.allocate(bytes), bytes };
+    } catch (e) {
+      // The programs that there are go on: of this size there is room.
+      this.arena = { at: this.memory.allocate(before), bytes: before };
+      throw e;
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState } from "../backend.ts";
-import type { LinearMemory } from "./memory.ts";
+import type { Block, LinearMemory } from "./memory.ts";
 
 /** An entry of the table: address and number of rows, both i32. In front of the first one is the number of sequences. */
 export const stateEntryBytes = 8;
@@ -22,9 +22,12 @@ interface StateHost {
 
 const rowBytes = ({ dtype, shape }: TensorType): number => sizeOf(shape.slice(1)) * bytesOf(dtype);
 
+/** States with fewer rows in all have these. */
+const rowsOf = ({ shape }: TensorType, rows: number): number => Math.min(rows, shape[0]);
+
 export class WasmState implements DeviceState {
-  /** Addresses. Another array whenever one of them changes. */
-  blocks: readonly number[] = [];
+  /** By state. Another array whenever one of them changes. */
+  blocks: readonly Block[] = [];
   rows = 0;
 
   constructor(
@@ -33,7 +36,7 @@ export class WasmState implements DeviceState {
   ) {}
 
   get bytes(): number {
-    return this.types.reduce((sum, t) => sum + this.rowsOf(t) * rowBytes(t), 0);
+    return this.blocks.reduce((sum, b) => sum + b.bytes, 0);
   }
 
   activate(others: readonly WasmState[] = []): void {
@@ -51,32 +54,39 @@ export class WasmState implements DeviceState {
     host.active = all;
   }
 
-  /** Grows by doubling. */
+  /** Grows by doubling. Where memory runs out the rows stay what they were, in blocks of which some have room for more. */
   reserve(rows: number): void {
     if (rows <= this.rows) return;
     const wanted = Math.max(rows, 2 * this.rows);
     const { memory } = this.host;
-    const old = this.types.map((t, i) => ({ at: this.blocks[i] ?? 0, bytes: this.rowsOf(t) * rowBytes(t) }));
-    this.rows = wanted;
-    this.blocks = this.types.map((t, i) => {
-      const bytes = this.rowsOf(t) * rowBytes(t);
+    const blocks = [...this.blocks];
+    this.blocks = blocks;
+    this.host.active = [];
+    this.types.forEach((t, i) => {
+      const old = blocks[i] ?? { at: 0, bytes: 0 };
+      const bytes = rowsOf(t, wanted) * rowBytes(t);
+      if (blocks[i] && bytes <= old.bytes) return;
       const at = memory.allocate(bytes);
       const all = new Uint8Array(memory.memory.buffer);
-      all.copyWithin(at, old[i].at, old[i].at + old[i].bytes);
-      all.fill(0, at + old[i].bytes, at + bytes);
-      if (old[i].bytes) memory.release(old[i].at, old[i].bytes);
-      return at;
+      all.copyWithin(at, old.at, old.at + old.bytes);
+      all.fill(0, at + old.bytes, at + bytes);
+      memory.release(old.at, old.bytes);
+      blocks[i] = { at, bytes };
     });
-    this.host.active = [];
+    this.rows = wanted;
   }
 
   fork(rows: number): WasmState {
     const copy = new WasmState(this.host, this.types);
-    copy.reserve(rows);
+    try {
+      copy.reserve(rows);
+    } catch (e) {
+      copy.dispose();
+      throw e;
+    }
     const all = new Uint8Array(this.host.memory.memory.buffer);
-    this.types.forEach((t, i) => {
-      const bytes = Math.min(this.rowsOf(t), copy.rowsOf(t)) * rowBytes(t);
-      all.copyWithin(copy.blocks[i], this.blocks[i], this.blocks[i] + bytes);
+    this.blocks.forEach(({ at, bytes }, i) => {
+      all.copyWithin(copy.blocks[i].at, at, at + Math.min(bytes, copy.blocks[i].bytes));
     });
     return copy;
   }
@@ -86,9 +96,7 @@ export class WasmState implements DeviceState {
   }
 
   dispose(): void {
-    this.types.forEach((t, i) => {
-      if (this.rows) this.host.memory.release(this.blocks[i], this.rowsOf(t) * rowBytes(t));
-    });
+    for (const { at, bytes } of this.blocks) this.host.memory.release(at, bytes);
     this.rows = 0;
     this.blocks = [];
     this.host.active = [];
@@ -97,15 +105,11 @@ export class WasmState implements DeviceState {
   /** A host step's view of state `i`. */
   view(i: number): TypedArray {
     const { dtype, shape } = this.types[i];
-    const size = this.rowsOf(this.types[i]) * sizeOf(shape.slice(1));
-    return viewOf(dtype, this.host.memory.memory.buffer, this.blocks[i], size);
-  }
-
-  private rowsOf({ shape }: TensorType): number {
-    return Math.min(this.rows, shape[0]);
+    const size = rowsOf(this.types[i], this.rows) * sizeOf(shape.slice(1));
+    return viewOf(dtype, this.host.memory.memory.buffer, this.blocks[i].at, size);
   }
 
   private entries(): number[] {
-    return this.types.flatMap((t, i) => [this.blocks[i] ?? 0, this.rowsOf(t)]);
+    return this.types.flatMap((t, i) => [this.blocks[i]?.at ?? 0, rowsOf(t, this.rows)]);
   }
 }
