@@ -65,6 +65,24 @@ function increments() {
   });
 }
 
+/** y = how many parts are longer than their due, and the sum of all lengths, in integers; x is [0, 0], and has no `total` elements. */
+const dealt = (total: number, granule: number, parts: number) =>
+  wasmKernel(add, `test/dealt/${total}`, (): WasmStep => {
+    const most = granule * Math.ceil(Math.ceil(total / granule) / parts);
+    return {
+      work: 1e9,
+      emit({ f, inputs: [at], share }) {
+        const { from, to } = share(total, granule, parts);
+        const length = f.let(i32.sub(to, from));
+        f.drop(i32["atomic.rmw.add"](at, i32.gt_u(length, most)));
+        f.drop(i32["atomic.rmw.add"](at, length, 4));
+      },
+      finish({ f, inputs: [at], outputs: [out] }) {
+        f.memory.copy(out, at, 8);
+      },
+    };
+  });
+
 const withKernel = (device: Backend<AnyStep>, kernel: Kernel<AnyStep>): Backend<AnyStep> => ({
   name: "wasm",
   kernels: [kernel],
@@ -120,6 +138,18 @@ describe.each([2, 3])("on %i threads", (threads) => {
       const x = Float32Array.from({ length: size }, (_, j) => i + j);
       expect(session.runSync({ x, one }).y.data).toEqual(x.map((v) => v + 100));
     }
+  });
+
+  test.each([
+    [1000, 7, 5],
+    [64, 64, 63],
+    [2 ** 30 + 5, 1, 63],
+    [2 ** 31 - 1, 4, 32],
+  ])("%i units in granules of %i are dealt out evenly to %i parts", async (total, granule, parts) => {
+    const sums = graph(({ input }) => ({ y: add(input("x", "f32", [2]), input("zero", "f32", [1])) }));
+    using session = await compile(sums, { device: withKernel(device, dealt(total, granule, parts)) });
+    const { y } = await session.run({ x: new Float32Array(2), zero: new Float32Array(1) });
+    expect([...new Int32Array((y.data as Float32Array).buffer)]).toEqual([0, total]);
   });
 
   test("a worker that dies leaves one thread, which goes on", async () => {

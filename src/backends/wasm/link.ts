@@ -6,7 +6,7 @@
  * With threads, thread 0 runs the steps, and the others come to help with those that are divided: see dispatch.ts.
  */
 import type { PlannedStep } from "../backend.ts";
-import { type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, type Operand } from "./assembler.ts";
+import { type Expr, type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, select } from "./assembler.ts";
 import { emitDispatch, maxParts, type PartCall } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import {
@@ -194,10 +194,12 @@ function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): Linked
 /** [from, to) of a part: whole granules dealt out evenly. */
 function shareOf(f: FunctionBuilder, part: Local<"i32">, parts: number, total: number, granule: number): Share {
   const granules = Math.ceil(total / granule);
-  const bound = (t: Operand<"i32">) => {
-    const at = i32.mul(i32.div_u(i32.mul(t, granules), parts), granule);
-    const local = f.let(at);
-    f.if(i32.gt_s(local, total), () => f.set(local, total));
+  const more = granules % parts;
+  const bound = (t: Expr<"i32">) => {
+    // The first parts have one more. As a quotient of `t * granules` it would leave 32 bits where tensors are large.
+    const before = i32.add(i32.mul(t, (granules - more) / parts), select(t, i32.const(more), i32.lt_u(t, more)));
+    const local = f.let(i32.mul(before, granule));
+    f.if(i32.gt_u(local, total), () => f.set(local, total));
     return local;
   };
   return { from: bound(part), to: bound(i32.add(part, 1)) };
