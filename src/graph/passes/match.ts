@@ -17,9 +17,9 @@ export function scalarOf(id: ValueId | undefined, context: RewriteContext): numb
   return t && isFloat(t.dtype) && sizeOf(t.shape) === 1 ? toNumbers(t)[0] : undefined;
 }
 
-/** Equal but for the rounding of constants to f32 or f16. */
-export const about = (a: number | undefined, b: number): boolean =>
-  a !== undefined && Math.abs(a - b) <= 2e-3 * Math.max(1, Math.abs(b));
+/** Equal but for the rounding of constants to f32 or to 16 bits; attributes are f32 always. */
+export const about = (a: number | undefined, b: number, within = 2e-3): boolean =>
+  a !== undefined && Math.abs(a - b) <= within * b;
 
 /** For a commutative node: the input beside a scalar constant, and the constant. */
 export function withScalar(
