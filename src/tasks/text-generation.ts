@@ -166,7 +166,7 @@ export class TextGenerator {
       decodeMs: 0,
     };
     if (options.logprobs !== undefined) generation.logprobs = [];
-    return new TextPieces(generation, this.run(prompt, options, generation));
+    return new TextPieces(generation, (signal) => this.run(prompt, { ...options, signal }, generation), options.signal);
   }
 
   /** The prompt as the model gets it. */
@@ -202,9 +202,10 @@ export class TextGenerator {
 
   private async *run(prompt: Prompt, options: GenerateOptions, g: Generation): AsyncGenerator<string, void> {
     if (this.disposed) throw new DisposedError("this model was disposed");
-    const { maxTokens = 256, signal } = options;
-    if (!Number.isInteger(maxTokens) || maxTokens < 0)
-      throw new InputError(`generate: maxTokens takes a whole number from 0, got ${maxTokens}`);
+    const { maxTokens = 256, logprobs = 0, signal } = options;
+    for (const [name, n] of Object.entries({ maxTokens, logprobs }))
+      if (!Number.isInteger(n) || n < 0)
+        throw new InputError(`generate: ${name} takes a whole number from 0, got ${n}`);
     const sampler = new Sampler(options);
     const { schema } = options;
     const constraint = schema === undefined ? undefined : await this.constrain(schema);
@@ -375,18 +376,25 @@ class PieceFilter {
 
 /** A text as it is generated. Read it once, as an async iterable or as a stream. */
 export class TextPieces implements AsyncIterable<string> {
+  private pieces: AsyncGenerator<string, void> | undefined;
+
   constructor(
     /** Filled in as the text goes on. */
     readonly generation: Generation,
-    private readonly pieces: AsyncGenerator<string, void>,
+    private readonly start: (signal: AbortSignal | undefined) => AsyncGenerator<string, void>,
+    private readonly signal: AbortSignal | undefined,
   ) {}
 
   [Symbol.asyncIterator](): AsyncGenerator<string, void> {
+    this.pieces ??= this.start(this.signal);
     return this.pieces;
   }
 
-  /** Cancelling it stops the generation. */
+  /** Cancelling it stops the generation, also in the prompt. */
   toReadableStream(): ReadableStream<string> {
+    const { signal } = this;
+    const cancelled = new AbortController();
+    this.pieces ??= this.start(signal ? AbortSignal.any([signal, cancelled.signal]) : cancelled.signal);
     const { pieces } = this;
     return new ReadableStream<string>({
       async pull(controller) {
@@ -395,6 +403,8 @@ export class TextPieces implements AsyncIterable<string> {
         else controller.enqueue(value);
       },
       async cancel() {
+        // What is under way has to end before a generator takes its "return".
+        cancelled.abort();
         await pieces.return();
       },
     });

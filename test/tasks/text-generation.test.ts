@@ -110,6 +110,20 @@ describe("text generation", () => {
     expect([stream.generation.tokens.length, stream.generation.finish]).toEqual([length, undefined]);
   });
 
+  test("cancelling a ReadableStream in the prompt does not wait for the first token", async () => {
+    using model = await open();
+    const signals = [undefined, new AbortController().signal];
+    for (const signal of signals) {
+      const stream = model.stream("y".repeat(40), { ...greedy, signal });
+      const reader = stream.toReadableStream().getReader();
+      const first = reader.read();
+      while (stream.generation.promptTokens === 0) await Promise.resolve();
+      await reader.cancel();
+      expect([await first, stream.generation.tokens]).toEqual([{ done: true, value: undefined }, []]);
+    }
+    await expect(model.generate("y".repeat(40), greedy)).resolves.toMatchObject({ finish: "length" });
+  });
+
   test("a full context ends it; a prompt beyond it is refused", async () => {
     using model = await open();
     const g = await model.generate("x".repeat(50), { temperature: 0, maxTokens: 100 });
@@ -162,6 +176,8 @@ describe("text generation", () => {
       { topK: -1 },
       { repetitionPenalty: 0 },
       { maxTokens: 1.5 },
+      { logprobs: -1 },
+      { logprobs: Number.NaN },
       { seed: Number.NaN },
     ];
     for (const options of bad) await expect(model.generate("x", options)).rejects.toThrow(InputError);

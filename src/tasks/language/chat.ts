@@ -44,5 +44,6 @@ export async function renderChat(
 /** @throws InputError unless `v` is a list of messages */
 export function checkMessages(v: readonly ChatMessage[]): void {
   const good = Array.isArray(v) && v.every((m) => typeof m?.role === "string" && typeof m.content === "string");
-  if (!good || v.length === 0) throw new InputError("generate: takes a text, or messages [{ role, content }, ...]");
+  if (!good || v.length === 0)
+    throw new InputError("generate: takes a text, messages [{ role, content }, ...], or an array of tokens");
 }
