@@ -31,8 +31,11 @@ export function driveSync<T>(work: Work<T>): T {
   return step.value;
 }
 
-/** Runs to the end, awaiting promises. With a signal, stops between steps and throws the signal's reason. */
-export async function drive<T>(work: Work<T>, signal?: AbortSignal): Promise<T> {
+/**
+ * Runs to the end, awaiting promises. With a signal, stops between steps and throws the signal's reason.
+ * @param check throws where what the work needs is gone; asked before each step
+ */
+export async function drive<T>(work: Work<T>, signal?: AbortSignal, check?: () => void): Promise<T> {
   let lastTurn = signal ? performance.now() : 0;
   try {
     signal?.throwIfAborted();
@@ -52,6 +55,7 @@ export async function drive<T>(work: Work<T>, signal?: AbortSignal): Promise<T> 
         lastTurn = performance.now();
       }
       signal?.throwIfAborted();
+      check?.();
       step = work.next(sent);
     }
     return step.value;

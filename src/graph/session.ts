@@ -163,7 +163,7 @@ export class Session {
     return this.inTurn(async () => {
       this.enter(options);
       const stoppable = signal !== undefined;
-      const outputs = await drive(this.execute(values, { profile, stoppable, keep }, kept), signal);
+      const outputs = await drive(this.execute(values, { profile, stoppable, keep }, kept), signal, this.assertUsable);
       if (this.store.starting) await nextTurn();
       return outputs;
     });
@@ -192,7 +192,7 @@ export class Session {
     const values = await this.collect(inputs);
     await this.inTurn(() => {
       this.enter({ state });
-      return drive(this.runner.planFor(values));
+      return drive(this.runner.planFor(values), undefined, this.assertUsable);
     });
   }
 
@@ -267,7 +267,7 @@ export class Session {
     return this.store.bytes;
   }
 
-  /** Frees the device's memory. Later calls throw DisposedError. */
+  /** Frees the device's memory. Later calls throw DisposedError, as do runs that are under way. */
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
@@ -366,9 +366,9 @@ export class Session {
         );
   }
 
-  private assertUsable(): void {
+  private readonly assertUsable = (): void => {
     if (this.disposed) throw new DisposedError("this session was disposed");
-  }
+  };
 }
 
 const isLazy = (v: InputValue | undefined): v is { toHost(): Promise<HostTensor> } =>

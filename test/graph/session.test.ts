@@ -155,6 +155,23 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     expect(() => s.runSync({ x: Float32Array.of(1, 2, 3) })).toThrow(DisposedError);
   });
 
+  test("a run that is under way when its session ends is an error, and takes no memory", async () => {
+    const s = await compile(
+      graph(({ input }) => {
+        const x = input("x", "f32", [700, 700]);
+        const y = matmul(matmul(x, x), matmul(x, add(x, x)));
+        return { y: add(nonZero(y), nonZero(y)) };
+      }),
+      { device: device() },
+    );
+    const { signal } = new AbortController();
+    const run = s.run({ x: new Float32Array(700 * 700) }, { signal });
+    s.dispose();
+    const { bytes } = s;
+    await expect(run).rejects.toThrow(DisposedError);
+    expect(s.bytes).toBe(bytes);
+  });
+
   test("shapes that depend on data: planning goes on when they are known", async () => {
     using s = await compile(
       graph(({ input, weight }) => {
