@@ -341,8 +341,12 @@ export type Prompt = string | readonly ChatMessage[] | readonly number[];
 const isTokens = (prompt: readonly unknown[]): prompt is readonly number[] =>
   Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] === "number";
 
-const stopsOf = (stop: GenerateOptions["stop"]): string[] =>
-  (typeof stop === "string" ? [stop] : [...(stop ?? [])]).filter((s) => s !== "");
+function stopsOf(stop: GenerateOptions["stop"]): string[] {
+  const stops = typeof stop === "string" ? [stop] : (stop ?? []);
+  if (!Array.isArray(stops) || stops.some((s) => typeof s !== "string"))
+    throw new InputError("generate: stop takes a text, or an array of texts");
+  return stops.filter((s) => s !== "");
+}
 
 function commonPrefix(a: readonly number[], b: readonly number[]): number {
   let n = 0;

@@ -171,6 +171,10 @@ describe("text generation", () => {
     const bad: GenerateOptions[] = [
       { temperature: -1 },
       { temperature: Number.NaN },
+      // With minP 1 there would be no candidates.
+      { temperature: Infinity, minP: 1 },
+      { stop: [5] as never },
+      { stop: { bad: true } as never },
       { topP: 2 },
       { minP: -0.1 },
       { topK: -1 },

@@ -59,7 +59,7 @@ export class Sampler {
   /** @throws InputError for options out of range */
   constructor(private readonly options: SamplingOptions = {}) {
     const { temperature = 0.8, topK, topP, minP, repetitionPenalty, seed } = options;
-    check("temperature", temperature, 0, Infinity);
+    check("temperature", temperature, 0, Number.MAX_VALUE);
     check("topK", topK, 0, Infinity);
     check("topP", topP, 0, 1);
     check("minP", minP, 0, 1);
