@@ -79,6 +79,8 @@ const nodes: Record<string, Node> = {
   batchNorm: [ops.batchNorm, [[2, 31, 33, 35], [31], [31], [31], tensorFrom(5, "f32", [31], { min: 0.1 })]],
   "softmax of rows": [ops.softmax, [[37, 501]]],
   "softmax of columns": [ops.softmax, [[1, 101, 333]], { axis: 1 }],
+  "lpNorm of rows": [ops.lpNorm, [[61, 517]]],
+  "lpNorm of columns": [ops.lpNorm, [[1, 101, 333]], { axis: 1, p: 1 }],
   layerNorm: [ops.layerNorm, [[61, 517], [517], [517]]],
   groupNorm: [ops.groupNorm, [[2, 30, 31, 33], [30], [30]], { groups: 6 }],
   localResponseNorm: [ops.localResponseNorm, [[1, 40, 27, 31]], { size: 5 }],

@@ -196,6 +196,16 @@ function resize({ dtype = "f32", mode, from, to }: Resized): LazyTask {
   return { name, make };
 }
 
+function lpNorm(shape: readonly number[], axis: number, p: 1 | 2): LazyTask {
+  const name = `LpNormalization L${p} ${shape.join("x")} axis ${axis}`;
+  const make = (): Task =>
+    imageTask(name, { x: randomFeed(shape, 100) }, (model) => ({
+      output: model.node("LpNormalization", ["x"], { axis, p }),
+      shape,
+    }));
+  return { name, make };
+}
+
 const tasks: readonly LazyTask[] = [
   roiAlign(256, 50, 100, 7),
   roiAlign(256, 50, 1000, 7),
@@ -224,6 +234,9 @@ const tasks: readonly LazyTask[] = [
   resize({ dtype: "u8", mode: "nearest", from: [1, 3, 480, 640], to: [1, 3, 224, 224] }),
   resize({ dtype: "u8", mode: "linear", from: [1, 3, 480, 640], to: [1, 3, 224, 224] }),
   resize({ dtype: "u8", mode: "linear", from: [1, 480, 640, 3], to: [1, 224, 224, 3] }),
+  lpNorm([256, 768], -1, 2),
+  lpNorm([256, 768], -1, 1),
+  lpNorm([1, 64, 56, 56], 1, 2),
 ];
 
 export const images: Workload = {

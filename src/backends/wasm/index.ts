@@ -80,6 +80,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ],
   ["softmax logSoftmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
   ["layerNorm rmsNorm", async () => (await import("./norm.ts")).normKernels(target)],
+  ["lpNorm", async () => (await import("./lp-norm.ts")).lpNormKernels(target)],
   [
     "batchNorm instanceNorm groupNorm localResponseNorm",
     async () => (await import("./channel-norm.ts")).channelNormKernels(target),
