@@ -14,7 +14,8 @@ const help = `  /help          this text
   /stats         speed and size of the latest answer
   /system TEXT   begin anew with instructions for the model
   /quit          leave (or Ctrl-D)
-A line that ends with \\ goes on in the next one; """ begins and ends a text of several lines.
+What you paste is one message, sent with Enter. A line that ends with \\ goes on in the next one; """ begins and ends a
+text of several lines.
 Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier sessions.
 `;
 
@@ -47,6 +48,9 @@ export const chat: Command = {
   },
 };
 
+/** Asks a terminal to say where pasted text begins and ends, and not to. */
+const bracketedPaste = { on: "\x1b[?2004h", off: "\x1b[?2004l" };
+
 /** Lines to messages and commands. */
 class Terminal {
   private readonly lines: Interface;
@@ -54,6 +58,9 @@ class Terminal {
   /** Lines of a message that goes on. */
   private begun: string[] = [];
   private quoted = false;
+  private pasting = false;
+  /** Of each line that was not read yet, whether it ended within a paste. */
+  private readonly pasted: boolean[] = [];
 
   constructor(
     private readonly conversation: Conversation,
@@ -68,6 +75,11 @@ class Terminal {
     this.lines.on("history", (latest: string[]) => {
       this.history = latest;
     });
+    this.lines.on("line", () => this.pasted.push(this.pasting));
+    if (terminal)
+      stdin.on("keypress", (_, key?: { name?: string }) => {
+        if (key?.name?.startsWith("paste-")) this.pasting = key.name === "paste-start";
+      });
   }
 
   /** Until the input ends or /quit. */
@@ -79,9 +91,10 @@ class Terminal {
     lines.on("SIGINT", interrupt);
     process.on("SIGINT", interrupt);
     try {
+      if (this.isTerminal) this.io.stderr.write(bracketedPaste.on);
       this.prompt();
       for await (const line of lines) {
-        const message = this.completed(line);
+        const message = this.completed(line, this.pasted.shift());
         if (message !== undefined) {
           if (message.trim() === "/quit") {
             left = true;
@@ -96,7 +109,10 @@ class Terminal {
     } finally {
       process.off("SIGINT", interrupt);
       lines.close();
-      if (this.isTerminal) await writeHistory(this.history);
+      if (this.isTerminal) {
+        this.io.stderr.write(bracketedPaste.off);
+        await writeHistory(this.history);
+      }
     }
   }
 
@@ -124,8 +140,8 @@ class Terminal {
     this.prompt();
   }
 
-  /** The message that a line completes. */
-  private completed(line: string): string | undefined {
+  /** The message that a line completes. A line within a paste completes none. */
+  private completed(line: string, pasted = false): string | undefined {
     const quote = '"""';
     if (this.quoted) {
       const end = line.trimEnd().endsWith(quote);
@@ -135,6 +151,9 @@ class Terminal {
       this.quoted = true;
       const rest = line.trimStart().slice(quote.length);
       return rest === "" ? undefined : this.completed(rest);
+    } else if (pasted) {
+      this.begun.push(line);
+      return undefined;
     } else if (line.endsWith("\\")) {
       this.begun.push(line.slice(0, -1));
       return undefined;

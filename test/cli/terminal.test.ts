@@ -19,6 +19,7 @@ const model = join(folder, "model.gguf");
 await writeFile(model, tinyGguf({ contextLength: 4096 }));
 
 const keys = { interrupt: "\x03", end: "\x04", up: "\x1b[A", enter: "\r" };
+const pasted = (text: string): string => `\x1b[200~${text}\x1b[201~`;
 
 /** A program on a terminal whose both outputs are one screen. */
 class Screen {
@@ -90,6 +91,27 @@ test("Ctrl-C stops the answer and not the program; history, /stats, /reset, Ctrl
   await screen.shows("nothing was said yet");
   screen.type(keys.end);
   expect(await screen.exit).toBe(0);
+});
+
+test("what is pasted is one message, sent with Enter", { timeout: 60_000 }, async () => {
+  const screen = new Screen("chat", model, "-n", "2", "--device", "wasm", "--threads", "1", "--seed", "1");
+  await screen.shows("\x1b[?2004h");
+  await screen.shows("> ");
+  screen.type(pasted("first line\rsecond line\r\r/history"));
+  await screen.shows("/history");
+  screen.type(` is no command here${keys.enter}`);
+  await screen.shows("> ");
+  screen.type(`/history${keys.enter}`);
+  await screen.shows("user: first line\nsecond line\n\n/history is no command here\n");
+  // With the line's end behind it, too.
+  await screen.shows("> ");
+  screen.type(pasted("third line\r"));
+  await screen.shows("... ");
+  screen.type(`${keys.enter}/history${keys.enter}`);
+  await screen.shows("user: third line\n");
+  screen.type(`/quit${keys.enter}`);
+  expect(await screen.exit).toBe(0);
+  expect(screen.text).toContain("\x1b[?2004l");
 });
 
 test("what was typed comes back in the next session, and is nobody else's", { timeout: 60_000 }, async () => {
