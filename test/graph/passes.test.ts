@@ -21,6 +21,7 @@ import {
   erf,
   gemm,
   hardSigmoid,
+  hardSwish,
   identity,
   matmul,
   matmulInteger,
@@ -192,6 +193,13 @@ describe("fusions", () => {
   test("an erf with another factor is no gelu", async () => {
     const g = over([3, 5], (x, w) => mul(mul(x, w(scalar(0.5))), add(erf(div(x, w(scalar(2)))), w(scalar(1)))));
     expect(await check(g, { x: random(1, [3, 5]) })).not.toContain("gelu");
+  });
+
+  test("hardSwish of infinities behind a product is what it is alone", async () => {
+    const g = over([5, 1], (x, w) => hardSwish(matmul(x, w(hostTensor([[1]])))));
+    const x = hostTensor([[-Infinity], [-4], [1], [4], [Infinity]]);
+    expect(await check(g, { x })).toEqual(["matmul"]);
+    expect(runRaw(g, { x })["y"].data[0]).toBeNaN();
   });
 
   test("a cubic term with a factor of its own is no gelu", async () => {

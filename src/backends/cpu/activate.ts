@@ -23,7 +23,7 @@ export function activate(a: Activation | undefined, y: Float32Array, from: numbe
   } else if (a.kind === "hardSwish") {
     for (let i = from; i < to; i++) {
       const v = y[i];
-      y[i] = v <= -3 ? 0 : v >= 3 ? v : (v * (v + 3)) / 6;
+      y[i] = v <= -3 ? v * 0 : v >= 3 ? v : (v * (v + 3)) / 6;
     }
   } else for (let i = from; i < to; i++) y[i] = applyActivation(a, y[i]);
 }
