@@ -1,7 +1,7 @@
 /** Cutting host tensors apart and putting them together along an axis. Any dtype, strings too. */
 import { allocate } from "../tensor/dtype.ts";
 import { normalizeAxis, sameShape, sizeBetween, sizeOf } from "../tensor/shape.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import { type HostTensor, reshaped } from "../tensor/tensor.ts";
 import { dtypeError, shapeError } from "./check.ts";
 
 /** Elements [from, to) along an axis >= 0. A copy. */
@@ -56,7 +56,7 @@ export function stackTensors(op: string, parts: readonly HostTensor[], axis: num
   const [first] = parts;
   if (!first) shapeError(op, "nothing to stack");
   const a = normalizeAxis(op, axis, first.shape.length + 1);
-  const raise = (t: HostTensor): HostTensor => ({ ...t, shape: [...t.shape.slice(0, a), 1, ...t.shape.slice(a)] });
+  const raise = (t: HostTensor): HostTensor => reshaped(t, [...t.shape.slice(0, a), 1, ...t.shape.slice(a)]);
   return concatTensors(op, parts.map(raise), a);
 }
 

@@ -119,6 +119,31 @@ describe("Loop", () => {
     expect(numbers(y)).toEqual([0, 1, 2]);
   });
 
+  test("stacks constants, and what it carries", async () => {
+    const m: ModelSpec = {
+      nodes: [
+        node("Loop", ["m", "", "x"], ["last", "all", "fixed"], {
+          body: {
+            graph: {
+              nodes: [node("Identity", ["c"], ["go"]), node("Neg", ["a"], ["b"]), node("Identity", ["k"], ["same"])],
+              inputs: ports("i", "c", "a"),
+              outputs: ports("go", "b", "b", "same"),
+            },
+          },
+        }),
+      ],
+      inputs: [
+        { name: "m", dtype: "i64", shape: [] },
+        { name: "x", dtype: "f32", shape: [1] },
+      ],
+      initializers: { k: f32(7, 8) },
+      outputs: ports("last", "all", "fixed"),
+    };
+    const { last, all, fixed } = await run(m, { m: i64(3), x: f32(5) });
+    expect([last, all, fixed].map(numbers)).toEqual([[-5], [-5, 5, -5], [7, 8, 7, 8, 7, 8]]);
+    expect(shape(fixed)).toEqual([3, 2]);
+  });
+
   test("whose body takes another number of values is refused", async () => {
     await expect(importOnnx(encodeModel(model(["m", "c", "a0", "step"])))).rejects.toThrow(FormatError);
   });

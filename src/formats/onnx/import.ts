@@ -276,13 +276,14 @@ class Importer {
   }
 
   private nested(graph: GraphProto, parent: Scope, frame: Frame): NestedGraph {
+    const names = graph.outputs.map((port) => port.name);
     const prepare = (scope: Scope, formals: readonly SymbolicValue[]): SymbolicValue[] => {
       graph.inputs.forEach((port, i) => {
         scope.define(port.name, formals[i]);
       });
       for (const [name, tensor] of initializersOf(graph)) if (!scope.has(name)) scope.initialize(name, tensor);
-      this.lowerAll(graph.nodes, outputNames(graph), scope, frame);
-      return graph.outputs.map((port) => definedValue(scope, port.name));
+      this.lowerAll(graph.nodes, names, scope, frame);
+      return names.map((name) => definedValue(scope, name));
     };
     return {
       import: (): ImportedGraph => {
@@ -292,7 +293,9 @@ class Importer {
         const formals = graph.inputs.map((port) => builder.input(port.name, typeOfPort(port).dtype));
         const outputs = prepare(scope, formals);
         graph.outputs.forEach((port, i) => {
-          builder.output(port.name, outputs[i], typeOfPort(port));
+          // Their places count: a body may return one value twice, to carry it and to stack it.
+          const name = names.indexOf(port.name) === i ? port.name : `${port.name}, output ${i}`;
+          builder.output(name, outputs[i], typeOfPort(port));
         });
         return { graph: builder.build(), captures: scope.captures, formals: formals.length };
       },
