@@ -2,8 +2,8 @@
 import { partFailed } from "./dispatch.ts";
 import { generation, idle, mail, program, runs } from "./pool.ts";
 
-/** Milliseconds that a worker looks for the next run before it sleeps. */
-const awake = 0.1;
+/** Milliseconds that a worker looks for the next run before it sleeps: what thread 0 takes to copy a result of some MB. */
+const awake = 0.3;
 
 /**
  * What a worker runs. A string, because there is no file to host: Node evaluates it, browsers load it from a Blob.
