@@ -100,11 +100,10 @@ function planConv(
       key: `pairs/${tileRows}/${shape.groups}/${zeros ?? ""}`,
       type: { dtype: "i32", shape: [shape.groups * rows * k] },
       pack(source, packed) {
-        const zeroOf = (channel: number): number => Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
         packRows({ groups: shape.groups, rows, k, tileRows }, (at, first, height) => {
           for (let i = 0; i < height; i++) {
             const channel = first + i;
-            const zero = zeroOf(channel);
+            const zero = Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
             for (let c = 0, to = at + i; c < channels; c += 2)
               for (let tap = 0; tap < taps; tap++, to += height) {
                 const from = (channel * channels + c) * taps + tap;

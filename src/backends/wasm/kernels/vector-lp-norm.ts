@@ -2,10 +2,10 @@
  * Vectors divided by their L1 or L2 norm, f32, in three sweeps: the largest magnitude; the norm of the elements times a
  * power of two that brings it near 1, so that squares neither overflow nor vanish; the quotients.
  */
-import { type Expr, type FunctionBuilder, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import { type Expr, type FunctionBuilder, f32x4, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { constant, type VectorFunction } from "./math.ts";
 import { storeUpTo } from "./vector.ts";
-import { type ColumnsFunction, mapRow, type RowFunction } from "./vector-norm.ts";
+import { type ColumnsFunction, emitFourColumns, mapRow, type RowFunction } from "./vector-norm.ts";
 import { type Fold, foldRow, maxFold, sumFold } from "./vector-rows.ts";
 
 type V = Expr<"v128">;
@@ -45,21 +45,9 @@ export function emitLpNormRow(m: ModuleBuilder, name: string, p: Order): RowFunc
   });
 }
 
-/** The columns of a matrix whose rows are `stride` bytes apart, four at a time. */
 export function emitLpNormColumns(m: ModuleBuilder, name: string, p: Order): ColumnsFunction {
-  const params = { x: "i32", y: "i32", columns: "i32", rows: "i32", stride: "i32" } as const;
-  return m.func({ name, params }, (f, { x, y, columns, rows, stride }) => {
+  return emitFourColumns(m, name, (f, { at, to, columns, down }) => {
     const [total, scale] = f.locals("v128", 2);
-    const [at, to, row] = f.locals("i32", 3);
-    const down = (body: () => void): void => {
-      f.set(at, x);
-      f.set(to, y);
-      f.forRange(row, 0, rows, 1, () => {
-        body();
-        f.increment(at, stride);
-        f.increment(to, stride);
-      });
-    };
     const fold = ({ start, combine, map }: Fold): void => {
       f.set(total, constant(f, start));
       down(() => {
@@ -67,15 +55,10 @@ export function emitLpNormColumns(m: ModuleBuilder, name: string, p: Order): Col
         f.set(total, combine(total, map ? map(f, v) : v));
       });
     };
-    f.while(i32.gt_s(columns, 0), () => {
-      fold(magnitude);
-      f.set(scale, nearOne(f, total));
-      fold({ ...sumFold, map: term(p, scale) });
-      f.set(total, inverse(f, p, total));
-      down(() => storeUpTo(f, "f32", to, f32x4.mul(f32x4.mul(v128.load(at), scale), total), columns));
-      f.increment(x, 16);
-      f.increment(y, 16);
-      f.increment(columns, -4);
-    });
+    fold(magnitude);
+    f.set(scale, nearOne(f, total));
+    fold({ ...sumFold, map: term(p, scale) });
+    f.set(total, inverse(f, p, total));
+    down(() => storeUpTo(f, "f32", to, f32x4.mul(f32x4.mul(v128.load(at), scale), total), columns));
   });
 }

@@ -70,40 +70,60 @@ export function emitSoftmaxRow(m: ModuleBuilder, name: string, logarithm: boolea
 const columnsParams = { x: "i32", y: "i32", columns: "i32", rows: "i32", stride: "i32" } as const;
 export type ColumnsFunction = Func<typeof columnsParams, undefined>;
 
-/** Softmax down the columns of a matrix, four at a time. */
-export function emitSoftmaxColumns(m: ModuleBuilder, name: string, logarithm: boolean): ColumnsFunction {
+/** Four columns of a matrix: `down` calls its argument for each row, with `at` and `to` on what is read and written. */
+interface FourColumns {
+  readonly at: I32;
+  readonly to: I32;
+  /** That are left, these among them. */
+  readonly columns: I32;
+  down(row: () => void): void;
+}
+
+/** A function of the columns of a matrix whose rows are `stride` bytes apart, four at a time. */
+export function emitFourColumns(
+  m: ModuleBuilder,
+  name: string,
+  body: (f: FunctionBuilder, four: FourColumns) => void,
+): ColumnsFunction {
   return m.func({ name, params: columnsParams }, (f, { x, y, columns, rows, stride }) => {
-    const [max, sum] = f.locals("v128", 2);
     const [at, to, row] = f.locals("i32", 3);
-    const down = (body: () => void): void => {
+    const down = (visit: () => void): void => {
       f.set(at, x);
       f.set(to, y);
       f.forRange(row, 0, rows, 1, () => {
-        body();
+        visit();
         f.increment(at, stride);
         f.increment(to, stride);
       });
     };
     f.while(i32.gt_s(columns, 0), () => {
-      f.set(max, constant(f, Number.NEGATIVE_INFINITY));
-      f.set(sum, constant(f, 0));
-      down(() => f.set(max, f32x4.pmax(max, v128.load(at))));
-      down(() => {
-        const e = f.let(expNonPositive(f, f32x4.sub(v128.load(at), max)));
-        f.set(sum, f32x4.add(sum, e));
-        if (!logarithm) storeUpTo(f, "f32", to, e, columns);
-      });
-      if (logarithm) {
-        f.set(max, f32x4.add(max, log(f, sum)));
-        down(() => storeUpTo(f, "f32", to, f32x4.sub(v128.load(at), max), columns));
-      } else {
-        f.set(sum, f32x4.div(constant(f, 1), sum));
-        down(() => storeUpTo(f, "f32", to, f32x4.mul(v128.load(to), sum), columns));
-      }
+      body(f, { at, to, columns, down });
       f.increment(x, 16);
       f.increment(y, 16);
       f.increment(columns, -4);
     });
+  });
+}
+
+/** Softmax down the columns of a matrix. */
+export function emitSoftmaxColumns(m: ModuleBuilder, name: string, logarithm: boolean): ColumnsFunction {
+  return emitFourColumns(m, name, (f, { at, to, columns, down }) => {
+    const [max, sum] = f.locals("v128", 2);
+    f.set(max, constant(f, Number.NEGATIVE_INFINITY));
+    f.set(sum, constant(f, 0));
+    down(() => f.set(max, f32x4.pmax(max, v128.load(at))));
+    down(() => {
+      const e = f.let(expNonPositive(f, f32x4.sub(v128.load(at), max)));
+      f.set(sum, f32x4.add(sum, e));
+      if (!logarithm) storeUpTo(f, "f32", to, e, columns);
+    });
+    if (logarithm) {
+      f.set(max, f32x4.add(max, log(f, sum)));
+      down(() => storeUpTo(f, "f32", to, f32x4.sub(v128.load(at), max), columns));
+    } else {
+      f.set(sum, f32x4.div(constant(f, 1), sum));
+      down(() => storeUpTo(f, "f32", to, f32x4.mul(v128.load(to), sum), columns));
+    }
   });
 }
 
