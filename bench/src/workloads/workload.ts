@@ -26,6 +26,8 @@ export interface Context {
 export interface Workload {
   readonly name: string;
   readonly title: string;
+  /** Whether its engines run in processes of their own, with the system's settings. */
+  readonly freshProcesses?: boolean;
   run(context: Context): Promise<void>;
 }
 
