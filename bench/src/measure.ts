@@ -40,7 +40,7 @@ export interface Effort {
   readonly budget: number;
   /** Milliseconds of warming up, so that the optimised code is measured. */
   readonly warmup: number;
-  /** Milliseconds that a sample takes at least: short calls are repeated. */
+  /** Milliseconds of a turn's calls at least. */
   readonly sample: number;
 }
 export const thorough: Effort = { rounds: 25, budget: 8000, warmup: 400, sample: 5 };
@@ -58,6 +58,8 @@ export function effortOf(options: { quick?: boolean; turns?: string }, hasty = q
 const settle = 20;
 /** Milliseconds of untimed calls before a turn: see docs/benchmarks.md, "Steady state". */
 const back = 100;
+/** Milliseconds from which a call is a sample by itself: a mean has the late ones of all its calls. */
+const alone = 1;
 const tolerance = 1e-3;
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -67,7 +69,10 @@ interface Runner {
   readonly output: Float32Array;
   /** Milliseconds of the latest call or sample, per call. */
   latest: number;
-  calls: number;
+  /** Of a turn. */
+  readonly samples: number;
+  /** Of a sample. */
+  readonly calls: number;
   spent: number;
   readonly times: number[];
 }
@@ -177,17 +182,30 @@ async function start(engine: Engine, task: Task, effort: Effort): Promise<Runner
     spent += Math.max(latest * calls, 0.01);
   }
   const calls = Math.max(1, Math.ceil(effort.sample / latest));
-  return { engine, loaded, output, latest, calls, spent: 0, times: [] };
+  // What is started many times over is waited for once.
+  const several = latest < alone || loaded.finish !== undefined;
+  return {
+    engine,
+    loaded,
+    output,
+    latest,
+    samples: several ? 1 : calls,
+    calls: several ? calls : 1,
+    spent: 0,
+    times: [],
+  };
 }
 
 async function turn(r: Runner, { budget }: Effort): Promise<void> {
-  if (r.times.length && r.spent + r.latest * r.calls > budget) return;
+  if (r.times.length && r.spent + r.latest * r.samples * r.calls > budget) return;
   await sleep(settle);
   // Untimed: brings its threads, caches and tables back.
   if (r.latest < budget / 4) for (let spent = 0; spent < back; ) spent += await time(r.loaded, 1);
-  r.latest = await time(r.loaded, r.calls);
-  r.spent += r.latest * (r.calls + 1);
-  r.times.push(r.latest);
+  for (let i = 0; i < r.samples; i++) {
+    r.latest = await time(r.loaded, r.calls);
+    r.spent += r.latest * r.calls;
+    r.times.push(r.latest);
+  }
 }
 
 function probe(output: Float32Array): number[] {
