@@ -77,6 +77,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ],
   ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
   ["wasm-integers", /^backends\/wasm\/(kernels\/)?([a-z]+-)?integers$/],
+  ["wasm-int8", /^backends\/wasm\/(int8|matmul-int8|quantize)$/],
   ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|layouts|kernels\/vector-(norm|rows))$/],
   ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
   [

@@ -1,7 +1,7 @@
 /**
  * Convolutions of 8-bit integers. Two neighbouring channels less their zero point go into one word, as 16-bit integers:
  * then the convolution of conv-gemm.ts serves, with words for floats and half of the channels, and the integers' product
- * of int8.ts. Padding is a word of zeros. Each part of the work makes the words of the images that it needs.
+ * of matmul-int8.ts. Padding is a word of zeros. Each part of the work makes the words of the images that it needs.
  */
 import { type ConvWindowAttrs, convGeometry } from "../../ops/conv.ts";
 import { convInteger, convIntegerToFloat, qlinearConv } from "../../ops/conv-integer.ts";

@@ -95,8 +95,12 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["gridSample roiAlign deformConv", async () => (await import("./sampling.ts")).samplingKernels(target)],
   ["attention", async () => (await import("./attention.ts")).attentionKernels(target)],
   [
-    "quantizeLinear dequantizeLinear dynamicQuantizeLinear matmulInteger matmulIntegerToFloat qlinearMatmul",
-    async () => (await import("./int8.ts")).int8Kernels(target),
+    "quantizeLinear dequantizeLinear dynamicQuantizeLinear",
+    async () => (await import("./quantize.ts")).quantizeKernels(target),
+  ],
+  [
+    "matmulInteger matmulIntegerToFloat qlinearMatmul",
+    async () => (await import("./matmul-int8.ts")).matmulInt8Kernels(target),
   ],
 ];
 
