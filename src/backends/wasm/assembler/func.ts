@@ -7,10 +7,6 @@ export interface Local<T extends ValueType = ValueType> extends Expr<T> {
   readonly index: number;
 }
 
-export interface Global<T extends ValueType = ValueType> extends Expr<T> {
-  readonly index: number;
-}
-
 export type ParamTypes = Readonly<Record<string, ValueType>>;
 export type ResultType = ValueType | undefined;
 
@@ -79,7 +75,7 @@ export class FunctionBuilder {
     this.code.addressesFrom = parameter;
   }
 
-  // ---- locals and globals ----
+  // ---- locals ----
 
   local<T extends ValueType>(type: T): Local<T> {
     this.localTypes.push(type);
@@ -126,11 +122,6 @@ export class FunctionBuilder {
   /** `target += step` for the loop counters and pointers that every kernel has. */
   increment(target: Local<"i32">, step: Operand<"i32">): void {
     this.set(target, i32.add(target, step));
-  }
-
-  setGlobal<T extends ValueType>(target: Global<T>, value: Operand<T>): void {
-    operand(target.type, value).emit(this.code);
-    this.indexed(0x24, target.index);
   }
 
   drop(value: Expr): void {

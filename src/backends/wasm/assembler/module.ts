@@ -1,8 +1,7 @@
-import { type Expr, type Operand, operand, type ValueType } from "./expr.ts";
+import type { ValueType } from "./expr.ts";
 import {
   type Func,
   FunctionBuilder,
-  type Global,
   localAt,
   type Params,
   type ParamTypes,
@@ -27,14 +26,13 @@ export interface FunctionType<P extends ParamTypes, R extends ResultType> {
   readonly export?: boolean;
 }
 
-const externalKind = { function: 0, memory: 2, global: 3 } as const;
+const externalKind = { function: 0, memory: 2 } as const;
 
-/** Collects imports, functions, globals and one memory, and writes them as a binary module. */
+/** Collects imports, functions and one memory, and writes them as a binary module. */
 export class ModuleBuilder {
   /** By what they take and return. */
   private readonly types = new Map<string, { index: number; params: readonly ValueType[]; result: ResultType }>();
   private readonly functions: { name: string; typeIndex: number; body?: Uint8Array }[] = [];
-  private readonly globals: ((out: Writer) => void)[] = [];
   private readonly imports: ((out: Writer) => void)[] = [];
   private readonly exports: { name: string; kind: number; index: number }[] = [];
   private ownMemory: MemoryLimits | undefined;
@@ -84,30 +82,6 @@ export class ModuleBuilder {
     return self;
   }
 
-  global<T extends ValueType>(
-    type: T,
-    initial: Operand<T>,
-    options: { readonly export?: string; readonly mutable?: boolean } = {},
-  ): Global<T> {
-    const value: Expr<T> = operand(type, initial);
-    const index = this.globals.length;
-    this.globals.push((out) => {
-      out.byte(valueTypeCode[type]);
-      out.byte(options.mutable === false ? 0 : 1);
-      value.emit(out);
-      out.byte(0x0b);
-    });
-    if (options.export) this.exports.push({ name: options.export, kind: externalKind.global, index });
-    return {
-      type,
-      index,
-      emit(code) {
-        code.byte(0x23);
-        code.u32(index);
-      },
-    };
-  }
-
   toBytes(): Uint8Array<ArrayBuffer> {
     const out = new Writer();
     out.append([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
@@ -123,7 +97,6 @@ export class ModuleBuilder {
     vector(out, 2, this.imports, (section, write) => write(section));
     vector(out, 3, own, (section, { typeIndex }) => section.u32(typeIndex));
     vector(out, 5, memories, writeLimits);
-    vector(out, 6, this.globals, (section, write) => write(section));
     vector(out, 7, this.exports, (section, { name, kind, index }) => {
       section.name(name);
       section.byte(kind);
