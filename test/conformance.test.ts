@@ -1,35 +1,22 @@
 /** Every ONNX conformance case beside this repository, on every device that hosts can have. */
 import { afterAll, describe, expect, test } from "vitest";
-import { wasm } from "../src/backends/wasm/index.ts";
 import type { DeviceChoice } from "../src/index.ts";
 import { readManifest, runCase, skipped } from "./conformance/harness.ts";
-import { withWorkers } from "./wasm/workers.ts";
+import { wasmDevices } from "./wasm/workers.ts";
 
-/** However small a case is. */
-const onTwo = await withWorkers({ threads: 2, parallelWork: 0 });
-afterAll(onTwo.dispose);
-
-/** The heavy public graphs run on the first two: the others differ in how kernels are emitted, not in what a model is. */
-const devices: readonly { name: string; open: () => DeviceChoice; light: boolean }[] = [
-  { name: "cpu", open: () => "cpu", light: true },
-  { name: "wasm", open: () => wasm({ threads: 1 }), light: true },
-  {
-    name: "wasm without relaxed SIMD",
-    open: () => wasm({ threads: 1, features: { relaxedSimd: false } }),
-    light: false,
-  },
-  { name: "wasm on two threads", open: () => onTwo.backend, light: false },
-];
+const devices: Record<string, () => DeviceChoice> = { cpu: () => "cpu", ...(await wasmDevices()) };
+/** The heavy public graphs run on these: the others differ in how kernels are emitted, not in what a model is. */
+const light = ["cpu", "wasm"];
 const cases = readManifest();
 if (!cases) console.log("conformance: skipped, no ../shared/conformance");
 
-describe.skipIf(!cases).each(devices)("conformance on $name", ({ name, open, light }) => {
+describe.skipIf(!cases).each(Object.entries(devices))("conformance on %s", (name, open) => {
   const device = open();
   const passed = new Map<string, number>();
   const total = new Map<string, number>();
   const count = (of: Map<string, number>, key: string): Map<string, number> => of.set(key, (of.get(key) ?? 0) + 1);
 
-  for (const c of (cases ?? []).filter((c) => light || c.suite !== "light"))
+  for (const c of (cases ?? []).filter((c) => light.includes(name) || c.suite !== "light"))
     test.skipIf(skipped[c.id])(
       c.id,
       async () => {

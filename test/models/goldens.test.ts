@@ -3,10 +3,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
-import { wasm } from "../../src/backends/wasm/index.ts";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import { load } from "../../src/index.ts";
 import { installDawn } from "../gpu/dawn.ts";
+import { wasmDevices } from "../wasm/workers.ts";
 import { type GoldenCase, worstDifference } from "./golden.ts";
 
 const roots = ["../../examples/models/", "../../../shared/models/"].map((p) =>
@@ -17,9 +17,7 @@ const folderOf = (name: string): string | undefined =>
 
 const devices = {
   cpu: () => cpu(),
-  wasm: () => wasm({ threads: 1 }),
-  "wasm without relaxed SIMD": () => wasm({ threads: 1, features: { relaxedSimd: false } }),
-  "wasm on two threads": () => wasm({ threads: 2, parallelWork: 0 }),
+  ...(await wasmDevices()),
   webgpu: async () => {
     await installDawn();
     return openWebgpu();

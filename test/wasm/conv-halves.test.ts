@@ -1,6 +1,6 @@
 /** Convolutions whose weights are 16-bit floats in memory give what the same weights in f32 give. */
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { cast, compile, conv, graph, relu } from "../../src/index.ts";
@@ -10,15 +10,9 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { Elements } from "../../src/tensor/weight.ts";
 import { halfWeightFrom, tensorFrom } from "../cases/case.ts";
 import { expectSame } from "./threaded.ts";
-import { withWorkers } from "./workers.ts";
+import { wasmDevices } from "./workers.ts";
 
-const onTwo = await withWorkers({ threads: 2, parallelWork: 0 });
-afterAll(onTwo.dispose);
-const devices: Record<string, () => Backend> = {
-  "one thread": () => wasm({ threads: 1 }),
-  "baseline SIMD": () => wasm({ threads: 1, features: { relaxedSimd: false } }),
-  "two threads": () => onTwo.backend,
-};
+const devices = await wasmDevices();
 const kinds = ["f16", "bf16"] as const;
 
 interface Layer {

@@ -1,8 +1,6 @@
 /** 16-bit floats: conversions, and models that compute with them in f32. */
-import { afterAll, describe, expect, test } from "vitest";
-import type { Backend } from "../../src/backends/backend.ts";
+import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
-import { wasm } from "../../src/backends/wasm/index.ts";
 import {
   bitCast,
   cast,
@@ -23,15 +21,9 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { Elements } from "../../src/tensor/weight.ts";
 import { halfWeightFrom, tensorFrom } from "../cases/case.ts";
 import { difference } from "../compare.ts";
-import { withWorkers } from "./workers.ts";
+import { wasmDevices } from "./workers.ts";
 
-const onTwo = await withWorkers({ threads: 2, parallelWork: 0 });
-afterAll(onTwo.dispose);
-const devices: Record<string, () => Backend> = {
-  "one thread": () => wasm({ threads: 1 }),
-  "baseline SIMD": () => wasm({ threads: 1, features: { relaxedSimd: false } }),
-  "two threads": () => onTwo.backend,
-};
+const devices = await wasmDevices();
 const kinds = ["f16", "bf16"] as const;
 
 /** Numbers whose NaNs are all alike. */
