@@ -6,7 +6,7 @@ import { usualFolder } from "../formats/sources/store-files.ts";
 export const historySize = 500;
 
 /** Undefined where there is no place for it. */
-export function historyFile(): string | undefined {
+function historyFile(): string | undefined {
   const folder = usualFolder();
   return folder && `${folder}/chat-history`;
 }

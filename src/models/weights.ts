@@ -20,10 +20,3 @@ export function weightOf<W extends { readonly shape: Shape; readonly dtype?: str
     );
   return t;
 }
-
-/** Names under a prefix, `layer1.` -> those of layer 1, without it. */
-export function under(weights: Weights, prefix: string): Weights {
-  return new Map(
-    [...weights].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]),
-  );
-}

@@ -48,7 +48,7 @@ async function kernelsOf(device: DeviceName): Promise<Backend> {
   return { ...host, kernels: await host.ownKernels() };
 }
 
-export const kit = {
+const kit = {
   /** What this context has. */
   facts: async () => ({
     isolated: globalThis.crossOriginIsolated,

@@ -61,7 +61,7 @@ const tolerances: Readonly<Record<string, readonly [number, number]>> = {
 };
 const tolerance = [1e-5, 1e-3] as const;
 
-export function compare(actual: HostValue | undefined, expected: HostValue): string | undefined {
+function compare(actual: HostValue | undefined, expected: HostValue): string | undefined {
   if (actual === undefined) return "missing";
   if (isHostTensor(expected)) return isHostTensor(actual) ? compareTensors(actual, expected) : "not a tensor";
   if (expected === null || actual === null) return actual === expected ? undefined : "one of the optionals is empty";

@@ -73,7 +73,7 @@ for (const [device, open] of Object.entries(devices))
 
 describe("several sequences", () => {
   const { config, weights } = build({});
-  const open = (kvCache?: "f16") => Decoder.open(config, weights, wasm({ threads: 1 }), { kvCache });
+  const open = () => Decoder.open(config, weights, wasm({ threads: 1 }));
   const alone = async (model: Decoder, tokens: readonly number[]) => {
     const s = model.sequence();
     const logits = await s.feed(tokens);

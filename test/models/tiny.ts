@@ -91,9 +91,9 @@ export function build(v: Variant): { config: DecoderConfig; weights: Map<string,
     const t = tensorFrom(seed++, "f32", shape, { min, max });
     weights.set(name, t as Weight & Matrix);
   };
-  const norm = (name: string, n = width): void => {
-    put(`${name}.weight`, [n], 0.5, 1.5);
-    if (config.norm.kind === "layer") put(`${name}.bias`, [n]);
+  const norm = (name: string): void => {
+    put(`${name}.weight`, [width], 0.5, 1.5);
+    if (config.norm.kind === "layer") put(`${name}.bias`, [width]);
   };
   put("token_embd.weight", [vocabSize, width]);
   if (!config.rope) put("position_embd.weight", [config.contextLength, width]);
@@ -121,5 +121,5 @@ export function build(v: Variant): { config: DecoderConfig; weights: Map<string,
 }
 
 /** Any tokens. */
-export const text = (n: number, vocabulary = base.vocabSize): number[] =>
-  Array.from({ length: n }, (_, i) => (i * i * 7 + i * 3 + 1) % vocabulary);
+export const text = (n: number): number[] =>
+  Array.from({ length: n }, (_, i) => (i * i * 7 + i * 3 + 1) % base.vocabSize);

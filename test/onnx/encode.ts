@@ -157,9 +157,9 @@ function writeFunction(f: FunctionSpec, w: PbfWriter): void {
   for (const a of Object.entries(f.defaults ?? {})) w.writeMessage(11, writeAttribute, a);
 }
 
-export function encodeTensor(t: HostTensor, name = ""): Uint8Array {
+export function encodeTensor(t: HostTensor): Uint8Array {
   const w = new PbfWriter();
-  writeTensor({ ...t, name }, w);
+  writeTensor({ ...t, name: "" }, w);
   return w.finish().slice();
 }
 

@@ -4,7 +4,7 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { build } from "../models/tiny.ts";
 import { byteLevelPieces } from "./vocabularies.ts";
 
-export const template =
+const template =
   "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
 export function tinyGguf({ contextLength = 64, chat = true, chatTemplate = template } = {}): Uint8Array {

@@ -50,7 +50,7 @@ export function matricesOf(g: MatmulGeometry): Matrices {
 const isEmpty = ({ m, n, k, batch }: MatmulGeometry): boolean => m * n * k * sizeOf(batch) === 0;
 
 /** The panels of all matrices of a constant b, made once. */
-export function prepackB(input: number, b: TensorType, { n, k, bStrides }: MatmulGeometry): Prepack {
+function prepackB(input: number, b: TensorType, { n, k, bStrides }: MatmulGeometry): Prepack {
   const size = sizeOf(b.shape);
   return {
     input,

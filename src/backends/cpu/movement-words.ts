@@ -6,7 +6,7 @@ export type Words = Int32Array | Uint16Array | Uint8Array;
 export const wordsPerElement = (dtype: DType): number => (bytesOf(dtype) === 8 ? 2 : 1);
 
 /** The array as words. Floats are copied as integers, so that every NaN keeps its bits. */
-export function wordsOf(a: TypedArray): Words {
+function wordsOf(a: TypedArray): Words {
   switch (a.BYTES_PER_ELEMENT) {
     case 1:
       return new Uint8Array(a.buffer, a.byteOffset, a.byteLength);

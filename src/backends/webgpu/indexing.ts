@@ -93,7 +93,7 @@ export const indexingKernels: GpuKernels = (target) => {
       const perBatch = sizeOf(at.shape) / tuple / sizeBetween(x.shape, 0, batchDims);
       const body = `  let j = i / ${inner}u;
   var at = (j / ${perBatch}u) * ${batch}u;
-${tupleOffset(x, tuple, batchDims, "j")}  y[i] = x[at + i % ${inner}u];`;
+${tupleOffset(x, tuple, batchDims)}  y[i] = x[at + i % ${inner}u];`;
       const bindings = [read("x", { input: 0 }, s.element), indices, write("y", { output: 0 }, s.element)];
       return { run: [perElement(sizeOf(y.shape), { bindings, body })] };
     }),
@@ -139,7 +139,7 @@ ${tupleOffset(x, tuple, batchDims, "j")}  y[i] = x[at + i % ${inner}u];`;
       const inner = sizeBetween(x.shape, tuple, x.shape.length);
       const body = `  for (var j = 0u; j < ${sizeOf(at.shape) / tuple}u; j++) {
     var at = i;
-${tupleOffset(x, tuple, 0, "j")}    ${met(s, x, attrs, "at", `updates[j * ${inner}u + i]`)}
+${tupleOffset(x, tuple, 0)}    ${met(s, x, attrs, "at", `updates[j * ${inner}u + i]`)}
   }`;
       const bindings = [indices, read("updates", { input: 2 }, s.element), write("y", { output: 0 }, s.element)];
       const run = sizeOf(updates.shape) === 0 ? [] : [perElement(inner, { bindings, body })];
@@ -277,11 +277,11 @@ function cumulative(
   return perGroup(outer * inner, scanSize, { bindings, declarations, body });
 }
 
-/** Adds to `at` where the tuple of number `j` points. */
-function tupleOffset(x: TensorType, tuple: number, first: number, j: string): string {
+/** Adds to `at` where tuple `j` points. */
+function tupleOffset(x: TensorType, tuple: number, first: number): string {
   const strides = stridesOf(x.shape);
   return Array.from({ length: tuple }, (_, k) => {
     const axis = first + k;
-    return `  let k${k} = indices[${j} * ${tuple}u + ${k}u]; at += ${resolved(`k${k}`, x.shape[axis])} * ${strides[axis]}u;\n`;
+    return `  let k${k} = indices[j * ${tuple}u + ${k}u]; at += ${resolved(`k${k}`, x.shape[axis])} * ${strides[axis]}u;\n`;
   }).join("");
 }

@@ -48,7 +48,7 @@ export interface FunctionProto {
 }
 
 /** Which of the fields is meant, by the numbers of AttributeProto.AttributeType. */
-export const attributeTypes = [
+const attributeTypes = [
   "undefined",
   "float",
   "int",
@@ -341,7 +341,7 @@ function readValueInfo(wire: WireReader): ValueInfoProto {
   return v;
 }
 
-export function readType(wire: WireReader): TypeProto {
+function readType(wire: WireReader): TypeProto {
   let type: TypeProto = { kind: "other" };
   wire.fields((field) => {
     if (field === 1) type = wire.message(readTensorType);

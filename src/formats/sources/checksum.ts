@@ -12,7 +12,7 @@ const wholeUpTo = 2 ** 31 - 1;
 const nodeCrypto = "node:crypto";
 
 /** @throws InputError for more than 2 GiB in a browser */
-export async function digest(source: ByteSource, hash: HashName, signal?: AbortSignal): Promise<Uint8Array> {
+async function digest(source: ByteSource, hash: HashName, signal?: AbortSignal): Promise<Uint8Array> {
   if (hasFileSystem()) {
     const { createHash } = (await import(
       /* webpackIgnore: true */ /* @vite-ignore */ nodeCrypto

@@ -73,7 +73,7 @@ const names: Readonly<Record<string, DType>> = {
 const inner = /^(?:seq\(|optional\()*tensor\((\w+)\)+$/;
 
 /** The element type of a type string. Undefined for complex numbers and maps. */
-export const elementOf = (type: string): DType | undefined => names[inner.exec(type)?.[1] ?? ""];
+const elementOf = (type: string): DType | undefined => names[inner.exec(type)?.[1] ?? ""];
 
 /** Operators whose parameters name one element type twice: a tensor's, and that of a sequence or an optional of it. */
 const sameElement = /^(Sequence(At|Insert|Construct)|SplitToSequence|ConcatFromSequence|Optional(GetElement)?)$/;
@@ -114,7 +114,7 @@ export interface Case {
 /** Small numbers that every dtype holds; positions where some are needed are given by recipes. */
 const numbers = [1, 0, 1, 2, 1, 3, 2, 0, 1];
 
-export function tensor(dtype: DType, { shape, values }: Given): HostTensor {
+function tensor(dtype: DType, { shape, values }: Given): HostTensor {
   const t = emptyTensor({ dtype, shape: [...shape] });
   const size = t.data.length;
   if (dtype === "string") {

@@ -6,11 +6,8 @@
 import type { Activation } from "../../../ops/activation.ts";
 import { type Expr, type FunctionBuilder, f32x4, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
-import { constant, exp, gelu, geluTanh, log, sigmoid, silu, tanh, type VectorFunction } from "./math.ts";
+import { constant, exp, gelu, geluTanh, log, relu, sigmoid, silu, tanh, type VectorFunction } from "./math.ts";
 import { type RunFunction, runFunction } from "./vector.ts";
-
-/** pmax(x, 0) is `x < 0 ? 0 : x`: NaN stays NaN, and one instruction does it, unlike max. */
-const relu: VectorFunction = (f, x) => f32x4.pmax(x, constant(f, 0));
 
 const clip =
   (min: number, max: number): VectorFunction =>

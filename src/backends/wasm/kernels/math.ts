@@ -197,6 +197,7 @@ export const geluTanh: VectorFunction = (f, x) => {
   return mul(given, sigmoid(f, mul(given, inner)));
 };
 
+/** pmax(x, 0) is `x < 0 ? 0 : x`: NaN stays NaN, and one instruction does it, unlike max. */
 export const relu: VectorFunction = (f, x) => f32x4.pmax(x, constant(f, 0));
 
 /** min(max(x, low), high), NaN kept. */

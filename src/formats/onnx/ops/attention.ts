@@ -14,7 +14,7 @@ import { transpose } from "../../../ops/transpose.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
 
 /** [batch, seq, heads * dim] -> [batch, heads, seq, dim]. */
-export const splitHeads = (x: SymbolicValue, heads: number): SymbolicValue =>
+const splitHeads = (x: SymbolicValue, heads: number): SymbolicValue =>
   transpose(reshape(x, [0, 0, heads, -1]), { perm: [0, 2, 1, 3] });
 
 /** `x` as [batch, heads, seq, dim]. Rank 3 is assumed where it isn't known and a number of heads is given. */
