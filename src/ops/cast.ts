@@ -1,6 +1,6 @@
 /** Conversions between dtypes: `cast` by value, `bitCast` by bits. */
 import { fromF64, toF64 } from "../tensor/convert.ts";
-import { bytesOf, type DType, dtypes, isBig, isDType, isInteger } from "../tensor/dtype.ts";
+import { bytesOf, type DType, dtypes, isBig, isDType, isFloat, isInteger } from "../tensor/dtype.ts";
 import { DTypeError, InputError } from "../tensor/errors.ts";
 import { type E8M0Rounding, encodeFloat, type SmallFloat } from "../tensor/float.ts";
 import { emptyTensor, type HostTensor } from "../tensor/tensor.ts";
@@ -24,7 +24,8 @@ export interface CastAttrs extends CastRules {
 /**
  * Converts elements of any dtype to any other (ONNX Cast). Floats round to nearest even, or truncate towards zero to
  * integers; integers that do not fit lose their high bits; anything but 0 is true. Strings are parsed and printed as
- * NumPy does.
+ * NumPy does. Floats that do not fit, which ONNX leaves open, go by way of 32 bits, or 64 for i64 and u64: the nearest
+ * integer that those hold (-1 is 255 as u8, and so is infinity), 0 for NaN.
  * @throws InputError for a string that is no number, DTypeError for an unknown dtype
  */
 export const cast = /* @__PURE__ */ defineOp({
@@ -56,8 +57,16 @@ function convert(x: HostTensor, y: HostTensor, rules: CastRules): void {
   else if (x.dtype === "string") parseStrings(x.data as string[], y, rules);
   else if (y.dtype === "string") printElements(x, y.data as string[]);
   else if (isBig(x.dtype) && isInteger(y.dtype)) storeIntegers(integersOf(x), y);
+  else if (isFloat(x.dtype) && isInteger(y.dtype) && !isBig(y.dtype))
+    fromF64(
+      toF64(x).map((v) => Math.min(Math.max(v, -(2 ** 31)), mostOf(y.dtype))),
+      y,
+    );
   else encodeNumbers(toF64(x), y, rules);
 }
+
+/** The largest integer of 32 bits by way of which floats become integers of `dtype`. The smallest is -2^31: negative ones wrap. */
+export const mostOf = (dtype: DType): number => 2 ** (dtype === "u32" ? 32 : 31) - 1;
 
 /** Stores doubles as `fromF64` does, with the rules of Cast for the fp8 dtypes. */
 export function encodeNumbers(

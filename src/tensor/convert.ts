@@ -39,8 +39,8 @@ const wrapI4 = (v: number): number => ((v & 15) << 28) >> 28;
 const wrapI2 = (v: number): number => ((v & 3) << 30) >> 30;
 
 /**
- * Stores doubles into `out`, rounding floats to nearest even and truncating towards zero for integers (wrapping as C
- * does; NaN gives 0). `bool` stores 1 for anything but 0.
+ * Stores doubles into `out`, rounding floats to nearest even and truncating towards zero for integers (losing high bits
+ * that these don't have; i64 and u64 as `storeBigInts` does; NaN gives 0). `bool` stores 1 for anything but 0.
  */
 export function fromF64(values: ArrayLike<number>, out: Elements): void {
   const { dtype, data } = out;
@@ -67,22 +67,17 @@ export function fromF64(values: ArrayLike<number>, out: Elements): void {
 /** The words of 64-bit integers, low ones first: arithmetic on these is ten times as fast as on BigInts. */
 export const wordsOf = (a: TypedArray): Int32Array => new Int32Array(a.buffer, a.byteOffset, a.length * 2);
 
-/** Stores numbers as `toBigInt` has them. */
+/** Truncates numbers towards zero. NaN becomes 0, and what 64 bits don't hold the nearest integer that they do. */
 export function storeBigInts(values: ArrayLike<number>, out: BigInt64Array | BigUint64Array): void {
   const words = wordsOf(out);
+  const bits = out instanceof BigUint64Array ? 64 : 63;
   for (let i = 0; i < values.length; i++) {
     const v = Math.trunc(values[i]);
     if (v > -(2 ** 53) && v < 2 ** 53) {
       words[2 * i] = v;
       words[2 * i + 1] = Math.floor(v / 2 ** 32);
-    } else out[i] = toBigInt(v);
+    } else out[i] = v >= 2 ** bits ? (1n << BigInt(bits)) - 1n : BigInt(Math.max(v, -(2 ** 63)) || 0);
   }
-}
-
-/** Truncates towards zero; NaN becomes 0, infinities the ends of the i64 range. */
-export function toBigInt(v: number): bigint {
-  if (Number.isFinite(v)) return BigInt(Math.trunc(v));
-  return Number.isNaN(v) ? 0n : v > 0 ? (1n << 63n) - 1n : -(1n << 63n);
 }
 
 /** The elements of a small integer tensor (a shape, axes, pads) as numbers. Throws DTypeError for strings. */

@@ -180,6 +180,19 @@ describe("cast", () => {
     expect(elements(cast([-9, 7, 8], "i32", "i4"))).toEqual([7, 7, -8]);
     expect(elements(cast([0, -0, 0.3, nan], "f32", "bool"))).toEqual([0, 0, 1, 1]);
   });
+  test("floats out of range go by way of 32 bits, or 64", () => {
+    const x = [inf, 3e9, 300, -1, -200.7, -3e9, -inf, nan];
+    const [low, high] = [-(2 ** 31), 2 ** 31 - 1];
+    for (const from of ["f32", "f64"] as const) {
+      const to = (dtype: DType) => elements(cast(x, from, dtype));
+      expect(to("i32")).toEqual([high, high, 300, -1, -200, low, low, 0]);
+      expect(to("u32")).toEqual([2 ** 32 - 1, 3e9, 300, 2 ** 32 - 1, 2 ** 32 - 200, 2 ** 31, 2 ** 31, 0]);
+      expect(to("i16")).toEqual([-1, -1, 300, -1, -200, 0, 0, 0]);
+      expect(to("u8")).toEqual([255, 255, 44, 255, 56, 0, 0, 0]);
+      expect(to("i4")).toEqual([-1, -1, -4, -1, -8, 0, 0, 0]);
+      expect(to("i64")).toEqual([2n ** 63n - 1n, ...[3e9, 300, -1, -200, -3e9].map(BigInt), -(2n ** 63n), 0n]);
+    }
+  });
   test("fp8 saturates or not, as the tables of ONNX Cast say", () => {
     const x = [1e6, -1e6, inf, nan];
     expect(elements(cast(x, "f32", "f8e4m3fn"))).toEqual([448, -448, 448, nan]);

@@ -2,15 +2,16 @@
  * Selecting and converting:
  * - `where`: one loop over runs for every dtype of one array element (elements are moved, not looked at), and the same
  *   for i64: a loop that sees both kinds is slow.
- * - `cast/direct`: TypedArray.set, which converts as C does, where both dtypes are what their arrays hold.
+ * - `cast/direct`: TypedArray.set, which drops high bits, where both dtypes are what their arrays hold; floats to integers
+ *   by a loop that looks for those out of range.
  * - `cast/big`: i64 from and to numbers through its two 32-bit halves, ten times faster than through BigInt.
  * - `cast/half`: f16 and bf16 to f32 by table, and back by the bits of the f32.
  */
-import { cast } from "../../ops/cast.ts";
+import { cast, mostOf } from "../../ops/cast.ts";
 import { not } from "../../ops/logical.ts";
 import { where } from "../../ops/where.ts";
 import { storeBigInts, wordsOf } from "../../tensor/convert.ts";
-import { type DType, type Half, isFloat, isHalf, type TypedArray } from "../../tensor/dtype.ts";
+import { type DType, type Half, isFloat, isHalf, isInteger, type TypedArray } from "../../tensor/dtype.ts";
 import { decodeTable, encodeFloats } from "../../tensor/float.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type HostStep, type Kernel, kernel } from "../backend.ts";
@@ -78,9 +79,22 @@ function truth(x: ArrayLike<number>, y: Uint8Array): void {
   for (let i = 0; i < y.length; i++) y[i] = x[i] !== 0 ? 1 : 0;
 }
 
+/** A store to an array of integers truncates, and makes 0 of NaN. */
+function truncate(x: Float32Array, y: Int32Array, most: number): void {
+  const least = -(2 ** 31);
+  for (let i = 0; i < y.length; i++) {
+    const v = x[i];
+    y[i] = v >= least && v <= most ? v : v > most ? most : v < least ? least : 0;
+  }
+}
+
 const castDirect = kernel(cast, "cpu/cast/direct", ([x], [y]): HostStep | undefined => {
   if (!numbers.includes(x.dtype) || !numbers.includes(y.dtype)) return undefined;
   if (y.dtype === "bool") return { run: ([a], [b]) => truth(a as Float32Array, b as Uint8Array) };
+  if (isFloat(x.dtype) && isInteger(y.dtype)) {
+    const most = mostOf(y.dtype);
+    return { run: ([a], [b]) => truncate(a as Float32Array, b as Int32Array, most) };
+  }
   return { run: ([a], [b]) => (b as Float32Array).set(a as Float32Array) };
 });
 

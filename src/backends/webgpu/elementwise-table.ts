@@ -106,9 +106,8 @@ function converted(target: GpuTarget, from: DType, to: DType): ((x: string) => s
   }
   const wide = dtypes[to].bits >= 32;
   if (source === "f32") {
-    if (result === "i32") return (x) => wrapped(to, `I(${x})`);
-    // A negative float wraps, as its integer part does.
-    return (x) => (wide ? `select(U(${x}), bitcast<U>(I(${x})), ${x} < T(0.0))` : wrapped(to, `bitcast<U>(I(${x}))`));
+    if (result === "i32") return (x) => wrapped(to, `integerOf(${x})`);
+    return (x) => (wide ? `wordOf(${x})` : wrapped(to, `bitcast<U>(integerOf(${x}))`));
   }
   return (x) => wrapped(to, source === result ? x : `bitcast<${result === "i32" ? "I" : "U"}>(${x})`);
 }

@@ -98,6 +98,10 @@ const functions: Readonly<Record<string, string>> = {
   let even = (bits + U(0x7fffu) + ((bits >> U(16u)) & U(1u))) & U(0xffff0000u);
   return select(bitcast<T>(even), x, isNan(x));
 }`,
+  // Conversions end at the ends of what 32 bits hold; NaN becomes 0.
+  integerOf: `fn integerOf(x: T) -> I { return select(I(x), I(0), isNan(x)); }`,
+  // Negative numbers wrap, as their integer part does.
+  wordOf: `fn wordOf(x: T) -> U { return select(U(x), bitcast<U>(integerOf(x)), (x < T(0.0)) | isNan(x)); }`,
   // Integers divided by 0 give 0 here.
   divideI: `fn divideI(a: I, b: I) -> I { return select(a / select(b, I(1), b == I(0)), I(0), b == I(0)); }`,
   divideU: `fn divideU(a: U, b: U) -> U { return select(a / select(b, U(1), b == U(0)), U(0), b == U(0)); }`,
