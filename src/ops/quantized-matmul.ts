@@ -56,8 +56,7 @@ function checkMatrix(op: string, w: TensorType, matrix: BlockMatrix, rows: numbe
  * by row: f32[..., n]. bias: [n]; residual: the result's shape.
  *
  * The reference multiplies the dequantised weights in doubles. Unless `exact` is set, kernels may round each block of 32
- * elements of x (256 in k-quants) to 8 bits of its largest magnitude, as ggml does; see test/tolerance.ts for the error that
- * allows.
+ * elements of x to 8 bits of its largest magnitude, as ggml does; see test/tolerance.ts for the error that allows.
  * @throws ShapeError, DTypeError
  */
 export const quantizedMatmul = /* @__PURE__ */ defineOp({

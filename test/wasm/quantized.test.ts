@@ -106,6 +106,33 @@ test.each(Object.keys(formats) as BlockType[])("%s: both levels of SIMD add up t
   }
 });
 
+for (const { label, features } of levels)
+  test.each(Object.keys(formats) as BlockType[])(
+    `%s, ${label}: a row's product is the same among many`,
+    async (type) => {
+      // More rows than a block of the product of floats, and one left over for its last tile.
+      const [m, n, k] = [131, 11, 512];
+      const [x, w] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k)];
+      const product = async (rows: HostTensor) => {
+        const builder = new GraphBuilder();
+        const y = quantizedMatmul(builder.input("x", "f32", rows.shape), builder.constant(w), { type, n, k });
+        builder.output("y", y);
+        const session = await compile(builder.build(), { device: wasm({ threads: 1, features }) });
+        return (await session.run({ x: rows })).y.data as Float32Array;
+      };
+      const together = await product(x);
+      for (const row of [0, 65, 66, 130]) {
+        const data = (x.data as Float32Array).slice(row * k, (row + 1) * k);
+        const alone = await product({ dtype: "f32", shape: [1, k], data });
+        const largest = Math.max(...alone.map(Math.abs));
+        // Activations that are rounded in one of them only are off by 1e-3.
+        alone.forEach((v, i) => {
+          expect(Math.abs(v - together[row * n + i]) / largest, `row ${row}, column ${i}`).toBeLessThan(2e-5);
+        });
+      }
+    },
+  );
+
 test("packed blocks take little more than those of the file", () => {
   for (const type of Object.keys(formats) as BlockType[]) {
     const k = 512;

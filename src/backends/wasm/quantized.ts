@@ -11,11 +11,11 @@ import { dotStep, gatherStep, panelStep, type StoredProduct } from "./stored-pro
 function productOf(
   target: WasmTarget,
   [x, w]: readonly KernelInput[],
-  { type, n, k, activation }: QuantizedMatmulAttrs,
+  { type, n, k, activation, exact }: QuantizedMatmulAttrs,
 ): StoredProduct | undefined {
   const matrix = matrixOf(type, n, k, target.features.relaxedSimd);
   const m = k === 0 ? 0 : sizeOf(x.shape) / k;
-  return matrix && w.constant && m * n > 0 && hasActivation(activation) ? { m, matrix, activation } : undefined;
+  return matrix && w.constant && m * n > 0 && hasActivation(activation) ? { m, matrix, activation, exact } : undefined;
 }
 
 export const quantizedKernels: WasmKernels = (target) => [

@@ -4,7 +4,8 @@
  *   dot      a few rows of activations at a time: numbers are widened on the way to the multiplication. In blocks,
  *            activations are rounded to 8 bit and multiplied in integers with the codes as they are
  *   panels   weights become floats, a panel for each block of rows, for the product of kernels/gemm.ts. For many rows of
- *            activations, where that is faster
+ *            activations, where that is faster: they are rounded as for `dot`, so that a prompt read at once and the same
+ *            tokens one by one give the same numbers but for the order of additions
  */
 import type { Activation } from "../../ops/activation.ts";
 import { sizeOf } from "../../tensor/shape.ts";
@@ -23,6 +24,8 @@ export interface StoredProduct {
   readonly m: number;
   readonly matrix: StoredMatrix;
   readonly activation?: Activation;
+  /** Activations are not rounded. */
+  readonly exact?: boolean;
 }
 
 export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
@@ -129,7 +132,7 @@ function emitEpilogue(
   });
 }
 
-export function panelStep(target: WasmTarget, { m, matrix, activation }: StoredProduct): WasmStep {
+export function panelStep(target: WasmTarget, { m, matrix, activation, exact }: StoredProduct): WasmStep {
   const { n, k } = matrix;
   return {
     workspaceBytes: gemmWorkspaceBytes(m, k, true) * target.threads,
@@ -139,7 +142,7 @@ export function panelStep(target: WasmTarget, { m, matrix, activation }: StoredP
     emit(e) {
       const [a, b, bias, residual] = e.inputs;
       const form = { bias: bias ? "column" : "none", residual: residual !== 0, activation } as const;
-      emitProduct(e, form, { m, n, k }, { a, b, c: e.outputs[0], bias, residual }, matrix.panels(e));
+      emitProduct(e, form, { m, n, k }, { a, b, c: e.outputs[0], bias, residual }, matrix.panels(e, exact));
     },
   };
 }
@@ -168,7 +171,7 @@ export function gatherStep(
       const { f } = e;
       const [table, list] = [e.inputs[at.table], e.inputs[at.indices]];
       const [y] = e.outputs;
-      const { widen, tail = 0 } = matrix.panels(e);
+      const { widen, tail = 0 } = matrix.panels(e, true);
       const { from, to } = count < manyIndices ? { from: 0, to: count } : e.share(count);
       const workspace = f.let(expressionOf(addressOf(e.workspace, e.thread, own)));
       const [i, index, value, out, end] = f.locals("i32", 5);

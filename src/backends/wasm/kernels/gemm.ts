@@ -131,6 +131,7 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
     const [rows, block, from, at] = f.locals("i32", 4);
     const [tiles, height, taller] = f.locals("i32", 3);
     const wide = options.stored && f.let(p.workspace);
+    const round = options.stored?.round;
     if (wide) f.increment(p.workspace, i32.mul(p.k, 4 * PANEL_COLUMNS));
     /** Bytes of A from one row to the next. */
     const rowBytes = transposedA ? 4 : p.lda;
@@ -141,14 +142,16 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
       f.set(height, i32.div_u(rows, tiles));
       f.set(taller, i32.rem_u(rows, tiles));
       f.if(
-        transposedA ? i32.const(0) : i32.eq(rows, 1),
+        transposedA || round ? i32.const(0) : i32.eq(rows, 1),
         () => f.set(block, p.a), // a single row is its own panel
         () => {
           f.set(block, i32.add(p.workspace, SCRATCH_BYTES));
           f.set(at, block);
           f.set(from, p.a);
           forTiles(f, { tiles: f.let(tiles), height, taller: f.let(taller) }, (h) => {
-            f.call(packA, { from, stride: p.lda, rows: h, k: p.k, out: at, step: i32.shl(h, 2) });
+            // The panel of B, which comes later, has room for eight rows.
+            if (round) f.call(round, { x: from, to: wide!, count: i32.mul(h, p.k) });
+            f.call(packA, { from: round ? wide! : from, stride: p.lda, rows: h, k: p.k, out: at, step: i32.shl(h, 2) });
             f.increment(from, i32.mul(h, rowBytes));
             f.increment(at, i32.shl(i32.mul(h, p.k), 2));
           });

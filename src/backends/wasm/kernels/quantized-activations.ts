@@ -8,7 +8,20 @@
  *   zero     for each 16 a pair of i16: what the weights' zero contributes to the sums of k with k & 2 = 0, and of others
  *   sums     one pair of i16: the sums of 16
  */
-import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type ModuleBuilder, select, v128 } from "../assembler.ts";
+import {
+  type Expr,
+  type FunctionBuilder,
+  f32,
+  f32x4,
+  i8x16,
+  i16x8,
+  i32,
+  i32x4,
+  type Local,
+  type ModuleBuilder,
+  select,
+  v128,
+} from "../assembler.ts";
 import type { Pattern } from "./quantized-format.ts";
 
 export interface QuantizedLayout {
@@ -18,6 +31,8 @@ export interface QuantizedLayout {
   readonly sumFactor: number;
   readonly pairs?: "sums" | { readonly zero: number };
 }
+
+const quantizeParams = { x: "i32", to: "i32", count: "i32" } as const;
 
 /** Bytes of the codes of 32 elements; the floats follow. */
 export const codeBytes = ({ codes }: QuantizedLayout): number => (codes === "bytes" ? 32 : 64);
@@ -32,28 +47,17 @@ const least = 1e-30;
 const splat = (x: number) => v128.const(new Uint8Array(Float32Array.of(x, x, x, x).buffer));
 const evenOdd = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
 
-/** Quantises `count` elements, whole periods of the pattern, from `x` to `to`. */
-export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLayout) {
-  const { codes, scaleFactor, sumFactor, pairs: wanted } = layout;
-  const words = typeof codes === "string" ? undefined : codes.words;
-  const magnitudes = codes === "magnitudes";
-  const params = { x: "i32", to: "i32", count: "i32" } as const;
-  // Sixteens in one turn of the loop: at least a block.
-  const period = Math.max(2, words?.length ?? 0);
-  return m.func({ name, params }, (f, { x, to, count }) => {
-    const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
-    const absolute = f.hoist(v128.const(new Uint8Array(Int32Array.of(-1, -1, -1, -1).map((v) => v >>> 1).buffer)));
-    const v = f.locals("v128", 8);
-    const [top, inverse] = f.locals("v128", 2);
-    const [largest, scale] = f.locals("f32", 2);
-    const sums = f.locals("i32", 2);
-    const end = f.let(i32.add(x, i32.shl(count, 2)));
-    const lanes = (t: Expr<"v128">): Expr<"i32"> => {
-      const s = f.let(t);
-      const pair = f.let(i32x4.add(s, i8x16.shuffle(s, s, [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7])));
-      return i32.add(i32x4.extract_lane(pair, 0), i32x4.extract_lane(pair, 1));
-    };
-    const block = (first: number) => {
+/** Of the 32 elements at `x`, once `load` has run: each divided by `step` and shifted by `bias`. */
+function rounding(f: FunctionBuilder, x: Local<"i32">) {
+  const bias = f.hoist(splat(magic));
+  const absolute = f.hoist(v128.const(new Uint8Array(Int32Array.of(-1, -1, -1, -1).map((v) => v >>> 1).buffer)));
+  const v = f.locals("v128", 8);
+  const [top, inverse] = f.locals("v128", 2);
+  const [largest, step] = f.locals("f32", 2);
+  return {
+    step,
+    bias,
+    load() {
       for (let i = 0; i < 8; i++) f.set(v[i], v128.load(x, 16 * i));
       // As integers, magnitudes are in the same order, and NaN is the largest.
       const absolutes = v.map((e): Expr<"v128"> => v128.and(e, absolute));
@@ -67,10 +71,49 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
       }
       f.set(largest, f32x4.extract_lane(top, 0));
       const isZero = f32.lt(largest, least);
-      f.set(scale, select(f32.const(0), f32.mul(largest, scaleFactor / 127), isZero));
+      f.set(step, select(f32.const(0), f32.mul(largest, 1 / 127), isZero));
       f.set(inverse, f32x4.splat(select(f32.const(0), f32.div(127, largest), isZero)));
-      const bias = f.hoist(splat(magic));
-      const whole = (i: number) => i32x4.sub(f32x4.add(f32x4.mul(v[i], inverse), bias), bias);
+    },
+    shifted: (i: number) => f32x4.add(f32x4.mul(v[i], inverse), bias),
+  };
+}
+
+/** Writes `count` elements, a multiple of 32, as the numbers that stand for them in 8 bit. */
+export const emitRound = (m: ModuleBuilder, name: string) =>
+  m.func({ name, params: quantizeParams }, (f, { x, to, count }) => {
+    const { load, shifted, step, bias } = rounding(f, x);
+    const end = f.let(i32.add(x, i32.shl(count, 2)));
+    f.while(i32.lt_u(x, end), () => {
+      load();
+      const factor = f.let(f32x4.splat(step));
+      for (let i = 0; i < 8; i++) f.v128.store(to, f32x4.mul(f32x4.sub(shifted(i), bias), factor), 16 * i);
+      f.increment(x, 128);
+      f.increment(to, 128);
+    });
+  });
+
+/** Quantises `count` elements, whole periods of the pattern, from `x` to `to`. */
+export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLayout) {
+  const { codes, scaleFactor, sumFactor, pairs: wanted } = layout;
+  const words = typeof codes === "string" ? undefined : codes.words;
+  const magnitudes = codes === "magnitudes";
+  // Sixteens in one turn of the loop: at least a block.
+  const period = Math.max(2, words?.length ?? 0);
+  return m.func({ name, params: quantizeParams }, (f, { x, to, count }) => {
+    const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
+    const { load, shifted, step, bias } = rounding(f, x);
+    const scale = f.local("f32");
+    const sums = f.locals("i32", 2);
+    const end = f.let(i32.add(x, i32.shl(count, 2)));
+    const lanes = (t: Expr<"v128">): Expr<"i32"> => {
+      const s = f.let(t);
+      const pair = f.let(i32x4.add(s, i8x16.shuffle(s, s, [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7])));
+      return i32.add(i32x4.extract_lane(pair, 0), i32x4.extract_lane(pair, 1));
+    };
+    const block = (first: number) => {
+      load();
+      f.set(scale, f32.mul(step, scaleFactor));
+      const whole = (i: number) => i32x4.sub(shifted(i), bias);
       const pairs = [0, 1, 2, 3].map((i) => f.let(i16x8.narrow_i32x4_s(whole(2 * i), whole(2 * i + 1))));
       pairs.forEach((p, i) => {
         if (!words) return;

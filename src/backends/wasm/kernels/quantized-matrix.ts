@@ -3,7 +3,7 @@ import type { BlockType } from "../../../tensor/blocks/types.ts";
 import { isHalf } from "../../../tensor/dtype.ts";
 import type { StepEmitter } from "../step.ts";
 import { floatMatrix } from "./float-matrix.ts";
-import { blockBytes, emitQuantize } from "./quantized-activations.ts";
+import { blockBytes, emitQuantize, emitRound } from "./quantized-activations.ts";
 import { activationLayout, emitDot } from "./quantized-dot.ts";
 import { GROUP } from "./quantized-format.ts";
 import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./quantized-formats.ts";
@@ -40,10 +40,11 @@ export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean
       const name = `quantizedDot/${type}/${k}/${rows}`;
       return e.shared(name, (m) => emitDot(m, { name, format, k, rows, relaxed, table: table(e) }));
     },
-    panels(e) {
+    panels(e, exact) {
       const name = `dequantizePanel/${type}`;
       const widen = e.shared(name, (m) => emitPanel(m, { name, format, relaxed, table: table(e) }));
-      return { name: type, unit: format.unit, bytes: format.bytes, widen };
+      const round = exact ? undefined : e.shared("roundActivations", (m) => emitRound(m, "roundActivations"));
+      return { name: exact ? `${type}/exact` : type, unit: format.unit, bytes: format.bytes, widen, round };
     },
   };
 }

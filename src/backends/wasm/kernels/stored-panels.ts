@@ -25,7 +25,12 @@ export interface StoredPanels {
   /** Bytes from a panel's end to the next one. */
   readonly tail?: number;
   readonly widen: PanelFunction;
+  /** What happens to activations first: each becomes a float again. */
+  readonly round?: ActivationFunction;
 }
+
+/** Writes `count` activations at `x`, whole rows, in another form to `to`. */
+export type ActivationFunction = Func<{ readonly x: "i32"; readonly to: "i32"; readonly count: "i32" }, undefined>;
 
 export interface StoredMatrix {
   /** Columns of the panels, and their depth. */
@@ -39,9 +44,8 @@ export interface StoredMatrix {
   /** From how many rows of activations on the product of floats is faster. */
   readonly manyRows: number;
   /** Prepares activations; undefined where they are taken as they are. */
-  activations(
-    e: StepEmitter,
-  ): Func<{ readonly x: "i32"; readonly to: "i32"; readonly count: "i32" }, undefined> | undefined;
+  activations(e: StepEmitter): ActivationFunction | undefined;
   dot(e: StepEmitter, rows: number): DotFunction;
-  panels(e: StepEmitter): StoredPanels;
+  /** @param exact activations stay as they are: rows are not what `dot` makes of them */
+  panels(e: StepEmitter, exact?: boolean): StoredPanels;
 }
