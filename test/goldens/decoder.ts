@@ -189,6 +189,7 @@ function rotate(x: Float64Array, position: number, { dim, base, interleaved, sca
       const pair = (turns: number) => (dim * Math.log(originalContext / (turns * 2 * Math.PI))) / (2 * Math.log(base));
       const low = Math.max(0, Math.floor(pair(betaFast)));
       const high = Math.min(dim - 1, Math.ceil(pair(betaSlow)));
+      frequency /= scaling.factors?.[i] ?? 1;
       const ramp = Math.min(1, Math.max(0, (i - low) / (high - low || 0.001)));
       frequency = frequency * (1 - ramp) + (frequency / factor) * ramp;
       magnitude = scaling.magnitude ?? 0.1 * Math.log(factor) + 1;

@@ -97,6 +97,13 @@ describe("GGUF", () => {
       const linear = { "rope.scaling.type": "linear", "rope.scaling.factor": 4 };
       const { rope } = await read("qwen2", {}, linear, [1, 2, 3, 8]);
       expect(rope?.scaling).toEqual({ kind: "factors", factors: Float32Array.of(4, 8, 12, 32), magnitude: undefined });
+      const long = await read("qwen2", {}, { ...linear, "rope.scaling.type": "longrope" }, [1, 2, 3, 8]);
+      expect(long.rope).toEqual(rope);
+      const yarn = { "rope.scaling.type": "yarn", "rope.scaling.factor": 4 };
+      const both = await read("qwen2", {}, yarn, [1, 2, 3, 8]);
+      expect(both.rope?.scaling).toMatchObject({ kind: "yarn", factor: 4, factors: Float32Array.of(1, 2, 3, 8) });
+      const { rope: kept } = await read("qwen2", {}, { ...yarn, "rope.scaling.factor": 1 }, [1, 2, 3, 8]);
+      expect(kept?.scaling).toMatchObject({ kind: "factors", factors: Float32Array.of(1, 2, 3, 8) });
     });
   });
 

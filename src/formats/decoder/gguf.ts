@@ -167,17 +167,19 @@ async function ropeScaling(
   const context = contextOf(meta.need("context_length"), options);
   const magnitude = meta.number("rope.scaling.attn_factor");
   const stretched = context > originalContext ? "rope_factors_long.weight" : "rope_factors_short.weight";
-  const factors = file.tensors.get("rope_freqs.weight") ?? file.tensors.get(stretched);
+  const tensor = file.tensors.get("rope_freqs.weight") ?? file.tensors.get(stretched);
+  const factors = await tensor?.dequantize(options.signal);
   const factor = meta.number("rope.scaling.factor") ?? meta.number("rope.scale_linear");
   const kind = meta.text("rope.scaling.type");
+  const isStretched = factor !== undefined && factor !== 1;
+  if (kind === "yarn" && isStretched)
+    return { kind, factor, originalContext, magnitude: (magnitude ?? 1) * (0.1 * Math.log(factor) + 1), factors };
   if (factors) {
     // Positions may be divided besides.
-    const all = kind === undefined || kind === "linear" ? (factor ?? 1) : 1;
-    return { kind: "factors", factors: (await factors.dequantize(options.signal)).map((f) => f * all), magnitude };
+    const all = kind === "none" ? 1 : (factor ?? 1);
+    return { kind: "factors", factors: factors.map((f) => f * all), magnitude };
   }
-  if (factor === undefined || factor === 1 || kind === "none") return undefined;
-  if (kind === "yarn")
-    return { kind, factor, originalContext, magnitude: (magnitude ?? 1) * (0.1 * Math.log(factor) + 1) };
+  if (!isStretched || kind === "none" || kind === "yarn") return undefined;
   if (kind === undefined || kind === "linear") return { kind: "linear", factor };
   throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
 }

@@ -33,6 +33,8 @@ export type RopeScaling =
       readonly betaSlow?: number;
       /** What cos and sin are multiplied by. Default 0.1 ln(factor) + 1. */
       readonly magnitude?: number;
+      /** A divisor for each pair, besides. */
+      readonly factors?: ArrayLike<number>;
     }
   /**
    * Dynamic NTK scaling, as Hugging Face has it: the base grows with the text beyond the original context. Position p is
@@ -61,9 +63,7 @@ export function ropeFrequencies(
     }
     case "factors": {
       const { factors, magnitude = 1 } = scaling;
-      if (factors.length !== plain.length)
-        throw new InputError(`rope: ${factors.length} factors for ${plain.length} pairs`);
-      return { frequencies: plain.map((f, i) => f / factors[i]), magnitude };
+      return { frequencies: divided(plain, factors), magnitude };
     }
     case "yarn": {
       const { factor, originalContext, betaFast = 32, betaSlow = 1 } = scaling;
@@ -72,13 +72,20 @@ export function ropeFrequencies(
         (dim * Math.log(originalContext / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
       const low = Math.max(Math.floor(pairOf(betaFast)), 0);
       const high = Math.min(Math.ceil(pairOf(betaSlow)), dim - 1);
-      const frequencies = plain.map((f, i) => {
+      const frequencies = divided(plain, scaling.factors).map((f, i) => {
         const stretched = Math.min(1, Math.max(0, (i - low) / Math.max(high - low, 0.001)));
         return (f / factor) * stretched + f * (1 - stretched);
       });
       return { frequencies, magnitude: scaling.magnitude ?? (factor > 1 ? 0.1 * Math.log(factor) + 1 : 1) };
     }
   }
+}
+
+function divided(frequencies: Float64Array, factors?: ArrayLike<number>): Float64Array {
+  if (!factors) return frequencies;
+  if (factors.length !== frequencies.length)
+    throw new InputError(`rope: ${factors.length} factors for ${frequencies.length} pairs`);
+  return frequencies.map((f, i) => f / factors[i]);
 }
 
 function llama3(f: number, s: Extract<RopeScaling, { kind: "llama3" }>): number {
