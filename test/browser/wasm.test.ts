@@ -41,10 +41,23 @@ test("threads are workers of an isolated page, and there are none in a plain one
     ["plain", 0],
   ] as const) {
     const { page, call } = await browser.open(kind);
-    let started = 0;
-    page.on("worker", () => started++);
+    const urls: string[] = [];
+    page.on("worker", (worker) => urls.push(worker.url()));
     expect(await call("page", "repeat", { device: "wasm", threads: 3 }, 10)).toBe(true);
-    expect(started, kind).toBe(workers);
+    expect(urls.length, kind).toBe(workers);
+    const exists = (url: string) =>
+      page.evaluate(
+        (url) =>
+          fetch(url).then(
+            () => true,
+            () => false,
+          ),
+        url,
+      );
+    for (const url of urls) {
+      expect(url).toMatch(/^blob:/);
+      expect(await exists(url)).toBe(false);
+    }
     await page.close();
   }
 });

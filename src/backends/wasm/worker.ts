@@ -85,7 +85,15 @@ export async function startWorker({ onMessage, onError }: Listen): Promise<Worke
   }
   const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   const worker = new Worker(url, { name: "forwardpass" });
-  worker.onmessage = (e) => onMessage(e.data);
-  worker.onerror = (e) => onError(e.message);
+  // One that says something has read what it runs.
+  const heard = () => URL.revokeObjectURL(url);
+  worker.onmessage = (e) => {
+    heard();
+    onMessage(e.data);
+  };
+  worker.onerror = (e) => {
+    heard();
+    onError(e.message);
+  };
   return worker;
 }
