@@ -133,7 +133,14 @@ export class WorkerPool {
         if (control === this.control) this.failure ??= cause;
         reject(new DeviceError(`wasm: a worker thread failed: ${(cause as Error)?.message ?? cause}`, { cause }));
       };
-      const timer = setTimeout(() => fail("it did not answer"), startTimeout);
+      const timer = setTimeout(() => {
+        fail("it did not answer");
+        // It may still come up, when nobody waits for it.
+        started.then(
+          (w) => w.terminate(),
+          () => {},
+        );
+      }, startTimeout);
       // In Node: an unfinished start doesn't keep the process alive.
       (timer as { unref?(): void }).unref?.();
       const onMessage = () => {
