@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { importOnnx, type OpenExternal } from "../../src/formats/onnx/index.ts";
 import { bytesSource } from "../../src/formats/source.ts";
-import { FormatError } from "../../src/index.ts";
+import { FormatError, load as loadModel } from "../../src/index.ts";
 import { encodeModel, type TensorSpec } from "./encode.ts";
 
 const file = new Uint8Array(Float32Array.of(0, 1, 2, 3).buffer);
@@ -32,6 +32,20 @@ describe("external weights", () => {
 
   const load = (external: Record<string, string>, open: OpenExternal = () => bytesSource(file)): Promise<unknown> =>
     importOnnx(weight(external), { loadExternal: open }).catch((e) => e);
+
+  test("are where `externalData` says, also for bytes, which have nothing beside them", async () => {
+    const model = weight({ location: "data/w.bin", offset: "4", length: "8" });
+    const asked: string[] = [];
+    const externalData = (path: string): Uint8Array => {
+      asked.push(path);
+      return file;
+    };
+    using session = await loadModel(model, { device: "cpu", externalData });
+    expect(asked).toEqual(["data/w.bin"]);
+    expect((await session.run({})).y.data).toEqual(Float32Array.of(-1, -2));
+    expect(file).toEqual(new Uint8Array(Float32Array.of(0, 1, 2, 3).buffer));
+    await expect(loadModel(model, { device: "cpu" })).rejects.toThrow(/"data\/w.bin".*pass \{ externalData \}/);
+  });
 
   const outside: [string, RegExp][] = [
     ["../secret", /"w": its data file "..\/secret" is outside the model's folder/],
