@@ -7,7 +7,6 @@ export interface WasmFeatures {
   readonly relaxedSimd: boolean;
   /** Shared memory and atomics. Says nothing about whether workers can be started. */
   readonly threads: boolean;
-  readonly memory64: boolean;
 }
 
 function validates(build: (m: ModuleBuilder) => void): boolean {
@@ -43,10 +42,6 @@ export function wasmFeatures(override: Partial<WasmFeatures> = {}): WasmFeatures
         m.memory(onePage);
         m.func({ name: "f", params: {} }, (f) => f.drop(i32["atomic.rmw.add"](0, 1)));
       }),
-    // A module whose only section is a memory with 64-bit limits (flag 4).
-    memory64:
-      typeof WebAssembly !== "undefined" &&
-      WebAssembly.validate(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 4, 1])),
   };
   return { ...probed, ...override };
 }

@@ -18,8 +18,6 @@ export interface WebgpuOptions {
   device?: HostType<"GPUDevice">;
   /** Which of several GPUs the shared device is on, when it is first opened. Default "high-performance". */
   powerPreference?: "low-power" | "high-performance";
-  /** Features, of the device or of WGSL, to do without even where they are: for tests of the plainer variants. */
-  without?: readonly string[];
   /** Limits to keep to where the device allows more, for tests. */
   limits?: Partial<GpuLimits>;
   /** "cpu": operators without a GPU kernel run on the host, at the cost of copies. Default: they are refused. */
@@ -143,17 +141,15 @@ function backend(
 function targetOf(
   { features, limits, adapterInfo }: GPUDevice,
   language: WGSLLanguageFeatures | undefined,
-  { without = [], limits: wanted }: WebgpuOptions,
+  { limits: wanted }: WebgpuOptions,
 ): GpuTarget {
-  const has = (name: GPUFeatureName): boolean => features.has(name) && !without.includes(name);
   const { subgroupMinSize: min = 4, subgroupMaxSize: max = 128 } = adapterInfo ?? {};
-  const units = has(matrixFeature) && language?.has("subgroup_id") && min === max ? unitsOf(adapterInfo) : [];
-  const packed = "packed_4x8_integer_dot_product";
+  const units = features.has(matrixFeature) && language?.has("subgroup_id") && min === max ? unitsOf(adapterInfo) : [];
   return {
-    f16: has("shader-f16"),
-    subgroups: has("subgroups") ? { min, max } : undefined,
+    f16: features.has("shader-f16"),
+    subgroups: features.has("subgroups") ? { min, max } : undefined,
     matrixUnits: units.length > 0 ? units : undefined,
-    packedDot: language?.has(packed) === true && !without.includes(packed),
+    packedDot: language?.has("packed_4x8_integer_dot_product") === true,
     limits: { ...(Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as GpuLimits), ...wanted },
   };
 }
