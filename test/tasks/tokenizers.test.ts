@@ -137,8 +137,30 @@ describe("byte-level BPE", () => {
     expect(splitWords("x+=12345 `a`", "falcon")).toEqual(["x", "+=", "123", "45", " ", "`", "a", "`"]);
     expect(splitWords("x +12345`a`", "default")).toEqual(["x", " ", "+", "123", "45", "`", "a", "`"]);
     expect(splitWords("int a2\n = 日本x", "deepseek-coder")).toEqual(["int", " a", "2", "\n", " =", " ", "日本", "x"]);
-    expect(() => byteLevel("unheard of")).toThrow(/"unheard of" is not known; known: default, falcon/);
+    expect(() => byteLevel("unheard of")).toThrow(/"unheard of" is not known.*tokenizer\.json.*known: .*llama-bpe, /s);
     expect(() => byteLevel("unheard of")).toThrow(InputError);
+  });
+
+  test.each([
+    ["bloom", "one, two 3", ["one", ",", " two", " 3"]],
+    ["viking", "x 12", ["x", " ", "1", "2"]],
+    ["superbpe", "of the 1234567", ["of the ", "1", "234", "567"]],
+    ["afmoe", "日本語 12345", ["日本語", " ", "12", "345"]],
+    ["kimi-k2", "see 漢字Case a/\n b", ["see", " ", "漢字", "Case", " a", "/\n", " b"]],
+    ["youtu", "한국，x 12", ["한국", "，", "x", " ", "1", "2"]],
+    ["chameleon", "IMGIMGABZ a.\tb  c", ["IMGIMGABZ", " a", ".", "\t", "b", "  ", "c"]],
+    ["qwen35", "हिन्दी a1", ["हिन्दी", " a", "1"]],
+    ["seed-coder", "a ();\n\nb", ["a", " ();", "\n\n", "b"]],
+    ["bailingmoe", "I'M a ();\n\nb", ["I", "'M", " a", " ();\n\n", "b"]],
+    ["exaone-moe", "to be 12", ["to be", " ", "1", "2"]],
+    ["deepseek-llm", "x+= 12 日本", ["x", "+=", " ", "12", " ", "日本"]],
+    ["laguna", "a. \n\n b", ["a", ".", " ", "\n\n", " b"]],
+    ["minicpm5", "a1234", ["a", "123", "4"]],
+    ["stablelm2", "a 12", ["a", " ", "1", "2"]],
+    ["minimax-m2", "camelCase 1234", ["camel", "Case", " ", "123", "4"]],
+    ["mellum", "a 12", ["a", " 12"]],
+  ])("%s cuts as llama.cpp does", (name, text, words) => {
+    expect(splitWords(text, name)).toEqual(words);
   });
 
   test("a file that does not say how words are cut is guessed or warned of", () => {

@@ -26,7 +26,9 @@ const endNames = new Set([
 ]);
 
 /** Where texts get the first token, unless the file says otherwise. */
-const beginning = new Set("llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 tekken".split(" "));
+const beginning = new Set(
+  "llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 tekken chameleon".split(" "),
+);
 
 /** Undefined where the file has no vocabulary. Throws UnsupportedOpError for a kind of vocabulary that is not known. */
 export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {

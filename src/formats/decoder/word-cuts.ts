@@ -10,16 +10,16 @@ export interface WordCut {
 
 /** Contractions in any case. */
 export const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const spaces = "\\s+(?!\\S)|\\s+";
+export const spaces = "\\s+(?!\\S)|\\s+";
 /** Punctuation, with the line ends after it. */
-const marks = (ends: string): string => ` ?[^\\s\\p{L}\\p{N}]+[${ends}]*|\\s*[\\r\\n]+|${spaces}`;
+export const marks = (ends: string): string => ` ?[^\\s\\p{L}\\p{N}]+[${ends}]*|\\s*[\\r\\n]+|${spaces}`;
 
 /** At most `digits` digits together. */
-const llama = (digits: string): string[] => [
+export const llama = (digits: string): string[] => [
   `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}|${marks("\\r\\n")}`,
 ];
 /** Words also end where small letters are followed by capitals. */
-const cased = (digits: string, after: string): string[] => {
+export const cased = (digits: string, after: string): string[] => {
   const [upper, lower] = ["\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}", "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"];
   const word = (capitals: string, small: string): string =>
     `[^\\r\\n\\p{L}\\p{N}]?[${upper}]${capitals}[${lower}]${small}${after}`;
