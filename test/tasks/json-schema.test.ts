@@ -209,6 +209,22 @@ describe("grammars of schemas", () => {
       ['{"x-1":"2"}', '{"y":1}'],
     ],
     [
+      { patternProperties: { "^x-": { type: "integer" }, "^y\\d$": { type: "null" } } },
+      ["{}", '{"x-1":2}', '{"y1":null,"x-":1}'],
+      ['{"x-1":null}', '{"y1":1}', '{"y12":null}'],
+    ],
+    [
+      { patternProperties: { a: { type: "null" }, b: { type: "null" } } },
+      ['{"ab":null,"b":null}'],
+      ['{"c":null}', '{"a":1}'],
+    ],
+    [
+      // Lists that end where they may be empty.
+      { type: "object", properties: { next: { anyOf: [{ $ref: "#" }, { type: "null" }] } }, required: ["next"] },
+      ['{"next":null}', '{"next":{"next":null}}'],
+      ["{}"],
+    ],
+    [
       { type: "object", propertyNames: { enum: ["a", "b"] }, additionalProperties: { type: "integer" } },
       ["{}", '{"b":1}'],
       ['{"c":1}', '{"a":null}'],
@@ -323,7 +339,8 @@ describe("grammars of schemas", () => {
     [{ uniqueItems: true, items: { const: 1 }, minItems: 2 }, /allows no list/],
     [{ prefixItems: [true], items: false, minItems: 2 }, /allows no list/],
     [{ prefixItems: 1 }, /#\/prefixItems is not a list/],
-    [{ patternProperties: { a: true, b: true } }, /"patternProperties" is supported for one pattern/],
+    [{ patternProperties: { a: true, b: { type: "null" } } }, /the name "ab" fits both "a" and "b"/],
+    [{ patternProperties: { "^a": true, "": { type: "null" } } }, /the name "a" fits both "\^a" and ""/],
     [{ patternProperties: { "(?=a)": true } }, /"patternProperties" with look-around/],
     [{ patternProperties: { "^a": true }, properties: { ab: true } }, /the property "ab" fits a pattern/],
     [
@@ -355,6 +372,22 @@ describe("grammars of schemas", () => {
     [{ $ref: "#/nowhere" }, /is not there/],
     [{ $ref: "http://example.org/x" }, /has to point into the schema/],
     [{ $ref: "#" }, /itself without end/],
+    [
+      { type: "object", properties: { child: { $ref: "#" } }, required: ["child"] },
+      /schema: # requires itself without end: no text fits #, which requires #\/properties\/child, which requires #$/,
+    ],
+    [
+      {
+        properties: { a: { $ref: "#/$defs/a" } },
+        $defs: { a: { type: "array", items: { $ref: "#/$defs/a" }, minItems: 1 } },
+      },
+      /schema: #\/\$defs\/a requires itself.* #\/\$defs\/a\/items/,
+    ],
+    [
+      { anyOf: [{ type: "null" }, { type: "array", prefixItems: [{ $ref: "#/anyOf/1" }] }] },
+      /#\/anyOf\/1 requires itself/,
+    ],
+    [{ additionalProperties: { $ref: "#" }, minProperties: 1 }, /# requires itself/],
     [null as never, /is no schema/],
   ])("%j is refused", (schema, message) => {
     expect(() => schemaGrammar(schema)).toThrow(InputError);
@@ -386,6 +419,7 @@ describe("grammars of schemas", () => {
       minProperties: 1,
     },
     { patternProperties: { "^[xy]": { type: "integer" } }, maxProperties: 3 },
+    { patternProperties: { "^x": { type: "integer" }, "^[yz]+$": { type: "boolean" } }, maxProperties: 3 },
     { propertyNames: { pattern: "^k\\d$" }, additionalProperties: { enum: [1, 2] } },
     {
       allOf: [

@@ -40,15 +40,22 @@ export class Grammar {
   private readonly rules: (Sequence[] | (() => Sequence[]))[] = [];
   private readonly stacks = new Map<string, Stack>();
   private readonly sequenceIds = new Map<Sequence, number>();
+  /** Of lazy rules. */
+  private readonly ends = new Map<number, (fits: (s: Sequence) => boolean) => boolean>();
 
   /** A new rule; its alternatives may be given later, so that rules can refer to themselves. */
   rule(...alternatives: Sequence[]): number {
     return this.rules.push(alternatives) - 1;
   }
 
-  /** A rule whose alternatives are made when a text gets to it. */
-  lazy(alternatives: () => Sequence[]): number {
-    return this.rules.push(alternatives) - 1;
+  /**
+   * A rule whose alternatives are made when a text gets to it.
+   * @param ends whether it has an end, by which sequences have one
+   */
+  lazy(alternatives: () => Sequence[], ends: (fits: (s: Sequence) => boolean) => boolean = () => true): number {
+    const rule = this.rules.push(alternatives) - 1;
+    this.ends.set(rule, ends);
+    return rule;
   }
 
   define(rule: number, ...alternatives: Sequence[]): void {
@@ -67,6 +74,26 @@ export class Grammar {
     for (const s of state)
       if (s && (s.sequence[s.at] as ByteSet)[byte]) this.push(after, s.sequence, s.at + 1, s.below);
     return after;
+  }
+
+  /** Rules that no text comes to the end of: they need themselves, or have no alternative. Each with one that it needs. */
+  endless(): ReadonlyMap<number, number | undefined> {
+    const open = new Map<number, number | undefined>(this.rules.map((_, rule) => [rule, undefined]));
+    const endsOf = (rule: number): boolean => {
+      const fits = (s: Sequence): boolean => {
+        const needed = s.find((x) => typeof x === "number" && open.has(x));
+        if (needed !== undefined) open.set(rule, needed as number);
+        return needed === undefined;
+      };
+      const known = this.rules[rule];
+      return this.ends.get(rule)?.(fits) ?? (known as Sequence[]).some(fits);
+    };
+    for (let before = Infinity; open.size < before; ) {
+      before = open.size;
+      // What a rule needs mostly comes after it.
+      for (const rule of [...open.keys()].reverse()) if (endsOf(rule)) open.delete(rule);
+    }
+    return open;
   }
 
   private alternatives(rule: number): Sequence[] {

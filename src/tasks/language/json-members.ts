@@ -30,7 +30,7 @@ export function membersRule(grammar: Grammar, space: GrammarSymbol, { declared, 
     const key = `${i} ${n}`;
     const known = rules.get(key);
     if (known !== undefined) return known;
-    const rule = grammar.lazy(() => {
+    const make = (): Sequence[] => {
       const out: Sequence[] = [];
       const more = Math.min(n + 1, enough);
       const add = (member: Sequence, next: number): void => {
@@ -45,6 +45,11 @@ export function membersRule(grammar: Grammar, space: GrammarSymbol, { declared, 
       if (other) add(other, i);
       if (n >= min) out.push([]);
       return out;
+    };
+    const rule = grammar.lazy(make, (fits) => {
+      const [needed, free] = [true, false].map((is) => declared.filter((d) => d.needed === is));
+      const enough = (): boolean => needed.length + free.filter((d) => fits(d.member)).length >= min;
+      return needed.every((d) => fits(d.member)) && (enough() || (other !== undefined && fits(other)));
     });
     rules.set(key, rule);
     return rule;

@@ -5,11 +5,14 @@
  *
  * - `$ref` into the schema, also to what it is part of; `allOf` (json-merge.ts), `anyOf`, `oneOf` of schemas that no value fits
  *   two of, each also beside other keywords; `enum`, `const`
- * - `uniqueItems` for values that can be listed; `patternProperties` for one pattern; `minProperties` above 1 for properties
- *   that are declared; `format` for those of json-formats.ts
+ * - `uniqueItems` for values that can be listed; `patternProperties` whose patterns no name fits two of; `minProperties`
+ *   above 1 for properties that are declared; `format` for those of json-formats.ts
+ *
+ * A schema that requires itself without end is refused, also where a text need not get there.
  */
 import { InputError } from "../../tensor/errors.ts";
 import { Grammar, type GrammarState, literal, type Sequence } from "./grammar.ts";
+import { commonText } from "./grammar-overlap.ts";
 import { areDisjoint } from "./json-disjoint.ts";
 import { formats } from "./json-formats.ts";
 import { annotations, impliedTypes, type JsonSchema, keywords, type SchemaObject, typeNames } from "./json-keywords.ts";
@@ -29,14 +32,22 @@ const deepest = 100;
 export function schemaGrammar(schema: JsonSchema): { grammar: Grammar; start: GrammarState } {
   const compiler = new SchemaCompiler(schema);
   const root = compiler.value(schema, "#");
+  compiler.checkEnds();
   const { grammar } = compiler;
   // Many vocabularies begin words with a space.
   return { grammar, start: grammar.start(grammar.rule([root], [...literal(" "), root])) };
 }
 
+interface NamePattern {
+  readonly pattern: string;
+  readonly value: JsonSchema;
+  readonly rule: number;
+}
+
 class SchemaCompiler {
   readonly grammar = new Grammar();
   private readonly rules = new Map<JsonSchema, number>();
+  private readonly paths = new Map<number, string>();
   private readonly json = new PlainJson(this.grammar);
   /** How many schemas are being taken together. */
   private depth = 0;
@@ -49,8 +60,25 @@ class SchemaCompiler {
     if (known !== undefined) return known;
     const rule = this.grammar.rule();
     this.rules.set(schema, rule);
+    this.paths.set(rule, path);
     this.grammar.define(rule, ...this.alternatives(schema, path));
     return rule;
+  }
+
+  /** Refuses what a text could begin with and never end. */
+  checkEnds(): void {
+    const endless = this.grammar.endless();
+    let rule = [...this.paths.keys()].find((r) => endless.has(r));
+    const chain: number[] = [];
+    while (rule !== undefined && !chain.includes(rule)) {
+      chain.push(rule);
+      rule = endless.get(rule);
+    }
+    if (chain.length === 0) return;
+    const named = (rules: readonly number[]): string[] => rules.flatMap((r) => this.paths.get(r) ?? []);
+    if (rule === undefined) refuse(named(chain).at(-1)!, "allows no value");
+    const [first, ...others] = [...new Set(named(chain.slice(chain.indexOf(rule!))))];
+    refuse(first, `requires itself without end: no text fits ${[first, ...others, first].join(", which requires ")}`);
   }
 
   private alternatives(schema: JsonSchema, path: string): Sequence[] {
@@ -173,16 +201,20 @@ class SchemaCompiler {
     if (propertyNames !== undefined && (declared.length > 0 || patterns.length > 0))
       refuse(path, '"propertyNames" beside properties is not supported');
     if (patterns.length > 0) {
-      if (patterns.length > 1) refuse(path, '"patternProperties" is supported for one pattern');
       if (typeof more === "object") refuse(path, '"additionalProperties" beside "patternProperties" is not supported');
-      const [[pattern, value]] = patterns;
-      const key = `patternProperties/${pattern}`;
-      const rule = patternRule(pattern, this.grammar, this.json.characters, (m) =>
-        refuse(path, `"patternProperties" ${m}`),
-      );
-      const both = declared.find((name) => new RegExp(pattern, "u").test(name));
-      if (both !== undefined) refuse(path, `"patternProperties": the property "${both}" fits a pattern`);
-      return member(quoted(rule), value, key);
+      const members = patterns.map(([pattern, value]) => {
+        const rule = patternRule(pattern, this.grammar, this.json.characters, (m) =>
+          refuse(path, `"patternProperties" ${m}`),
+        );
+        const both = declared.find((name) => new RegExp(pattern, "u").test(name));
+        if (both !== undefined) refuse(path, `"patternProperties": the property "${both}" fits a pattern`);
+        return { pattern, value, rule };
+      });
+      members.forEach((a, i) => {
+        for (const b of members.slice(0, i)) this.checkApart(a, b, path);
+      });
+      const made = members.map((m) => member(quoted(m.rule), m.value, `patternProperties/${m.pattern}`));
+      return made.length === 1 ? made[0] : [this.grammar.rule(...made)];
     }
     if (more === false || (declared.length > 0 && typeof more !== "object")) return undefined;
     const value = (more as JsonSchema | undefined) ?? true;
@@ -194,6 +226,19 @@ class SchemaCompiler {
         ? this.plain("string")
         : this.value(this.merge({ type: "string" }, names, path), `${path}/propertyNames`);
     return member([name], value, "additionalProperties");
+  }
+
+  /** A name that fits two patterns would have to keep both of their schemas. */
+  private checkApart(a: NamePattern, b: NamePattern, path: string): void {
+    if (JSON.stringify(a.value) === JSON.stringify(b.value)) return;
+    const both = commonText(this.grammar, a.rule, b.rule);
+    if (both === undefined) return;
+    const name = both === null ? "a name may fit" : `the name "${both}" fits`;
+    refuse(
+      path,
+      `"patternProperties": ${name} both "${b.pattern}" and "${a.pattern}". Give them the same schema, or patterns that no ` +
+        'name fits two of, as "^a" and "^b"',
+    );
   }
 
   /** How many there may be, by the two keywords. */
