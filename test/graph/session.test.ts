@@ -50,6 +50,19 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     expect(s.runSync({ x: Float32Array.of(1, 2, 3) })["y"].shape).toEqual([1, 3]);
   });
 
+  test("without a promise measures its steps, and refuses what would have to wait", async () => {
+    using s = await doubled();
+    const x = Float32Array.of(1, 2, 3);
+    const y = s.runSync({ x }, { profile: true })["y"].data;
+    expect(Array.from(y as Float32Array)).toEqual([2, 4, 6]);
+    expect(s.explain().some((row) => row.ms !== undefined && row.ms >= 0)).toBe(true);
+    expect(() => s.runSync({ x }, { keepOnDevice: true as never })).toThrow(InputError);
+    const pending = s.run({ x }, { signal: new AbortController().signal });
+    expect(() => s.runSync({ x })).toThrow(/still under way/);
+    expect((await pending)["y"].data).toEqual(y);
+    expect(s.runSync({ x })["y"].data).toEqual(y);
+  });
+
   test("has weights of any kind of tensor, and of nothing else", async () => {
     const w = tensor([[1, 2, 3]]);
     for (const weights of [w, hostTensor([[1, 2, 3]])]) {
