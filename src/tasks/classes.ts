@@ -27,7 +27,7 @@ export function scoringOf({ graph }: Session, output: string, classes: number): 
 
 /**
  * All classes, the likeliest first.
- * @throws InputError for another number of labels than of outputs
+ * @throws InputError for another number of labels than of outputs, and a scoring that there is not
  */
 export function ranked(logits: ArrayLike<number>, labels: readonly string[], scoring: Scoring): LabelScore[] {
   if (labels.length !== logits.length)
@@ -35,11 +35,14 @@ export function ranked(logits: ArrayLike<number>, labels: readonly string[], sco
   const values = Array.from(logits);
   const most = Math.max(...values);
   const total = values.reduce((sum, v) => sum + Math.exp(v - most), 0);
-  const score = {
-    softmax: (v: number) => Math.exp(v - most) / total,
-    sigmoid: (v: number) => 1 / (1 + Math.exp(-v)),
-    none: (v: number) => v,
-  }[scoring];
+  const scores: Readonly<Record<string, (v: number) => number>> = {
+    softmax: (v) => Math.exp(v - most) / total,
+    sigmoid: (v) => 1 / (1 + Math.exp(-v)),
+    none: (v) => v,
+  };
+  if (!Object.hasOwn(scores, scoring))
+    throw new InputError(`scoring is one of ${Object.keys(scores).join(", ")}; got ${JSON.stringify(scoring)}`);
+  const score = scores[scoring];
   return values
     .map((logit, i) => ({ label: labels[i], index: i, score: score(logit), logit }))
     .sort((a, b) => b.score - a.score);

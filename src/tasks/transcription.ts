@@ -96,14 +96,17 @@ export class Transcriber {
   /**
    * The words of a recording of any length: windows of 30 seconds, cut where it is quiet, the likeliest token each time
    * unless that leads nowhere (see `speech/window.ts`). Nothing where nothing is said.
-   * @throws InputError for no sound or an unknown language, FormatError for a file that is no WAV, the signal's reason when
+   * @throws InputError for no sound, an unknown language or task, FormatError for a file that is no WAV, the signal's reason when
    * aborted
    */
   async transcribe(sound: SoundInput, options: TranscribeOptions = {}): Promise<Transcript> {
     const { signal } = options;
     const started = performance.now();
     const wanted = this.languageOf(options.language);
-    if (options.task === "translate" && this.file.tokens.translate === undefined)
+    const { task = "transcribe" } = options;
+    if (task !== "transcribe" && task !== "translate")
+      throw new InputError(`transcribe: the task is transcribe or translate, got ${JSON.stringify(task)}`);
+    if (task === "translate" && this.file.tokens.translate === undefined)
       throw new InputError("transcribe: this model can't translate");
     const samples = await this.samplesOf(sound, signal);
     const { rate } = this.file.mel;

@@ -46,6 +46,7 @@ describe("scores", () => {
     expect(of("sigmoid")[0].score).toBeCloseTo(1 / (1 + Math.exp(-3)), 12);
     expect(of("none").map((s) => s.score)).toEqual([3, 2, 1]);
     expect(() => ranked([1], ["a", "b"], "none")).toThrow(/2 labels for 1 classes/);
+    expect(() => ranked([1], ["a"], "argmax" as never)).toThrow(InputError);
   });
 });
 
@@ -66,6 +67,9 @@ describe("texts", () => {
     // Longer than the model has positions for.
     expect(await model.classify("free prize ".repeat(300))).toHaveLength(2);
     await expect(model.classify([1] as never)).rejects.toThrow(InputError);
+    using alone = await textClassification(join(models, "spam-transformer"), { ...options, scoring: "sigmoid" });
+    for (const { logit, score } of await alone.classify("free prize"))
+      expect(score).toBeCloseTo(1 / (1 + Math.exp(-logit)), 6);
     await expect(model.classify("x", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
   });
 
@@ -117,6 +121,8 @@ describe("images", () => {
       close(inOrder(scores, labels), want, 1e-4);
       expect(scores[0].label).toBe(labels[want.indexOf(Math.max(...want))]);
     }
+    using raw = await imageClassification(join(models, name), { ...options, scoring: "none" });
+    for (const { score, logit } of await raw.classify(join(folder, files[0]))) expect(score).toBe(logit);
   });
 
   test("mistakes are told", async () => {

@@ -5,7 +5,7 @@ import { compression, transcribeWindow } from "../../src/tasks/speech/window.ts"
 import type { Tokenizer } from "../../src/tasks/tokenizers/tokenizer.ts";
 
 const words = ["the ", "light ", "is ", "on "];
-const [end, start, noSpeech, en, de, transcribe, noTimestamps] = [4, 5, 6, 7, 8, 9, 10];
+const [end, start, noSpeech, en, de, transcribe, noTimestamps, translate] = [4, 5, 6, 7, 8, 9, 10, 11];
 const size = 12;
 
 const tokenizer = {
@@ -20,6 +20,7 @@ const file = {
     noSpeech,
     noTimestamps,
     transcribe,
+    translate,
     languages: new Map([
       ["en", en],
       ["de", de],
@@ -60,6 +61,9 @@ test("the likeliest tokens, in the language that is heard or asked for", async (
   const asked = speaking(sentence);
   expect((await transcribeWindow(file, asked.listening, { language: "en" }))?.language).toBe("en");
   expect(asked.log.prompts[0][1]).toBe(en);
+  const translated = speaking(sentence);
+  expect((await transcribeWindow(file, translated.listening, { task: "translate" }))?.language).toBe("de");
+  expect(translated.log.prompts).toEqual([[start, de, translate, noTimestamps]]);
 });
 
 test("tokens that are suppressed, and an end at once, never come", async () => {

@@ -101,6 +101,9 @@ describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
       await expect(model.transcribe(recording, { language: "Klingon" })).rejects.toThrow(
         /none of the model's languages/,
       );
+      await expect(model.transcribe(recording, { task: "translation" as never })).rejects.toThrow(InputError);
+      // English in English.
+      expect((await model.transcribe(recording, { task: "translate" })).text).toMatch(spoken);
       await expect(model.transcribe(new Float32Array(0))).rejects.toThrow(InputError);
       await expect(model.transcribe(new Float32Array(100).fill(Number.NaN))).rejects.toThrow(InputError);
       await expect(model.transcribe(new Uint8Array(100))).rejects.toThrow(FormatError);
