@@ -23,22 +23,22 @@ const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> 
   },
 };
 
-const deviceNames = Object.keys(loaders) as DeviceName[];
-
 /**
  * The device of that name. Without one: `gpujs` in a browser that has no WebGPU and whose page loaded `gpu.js`, else
  * `wasm` where the host allows it, else `cpu`.
- * @throws InputError for an unknown name, DeviceError where the device can't be had, MissingPeerError without its package
+ * @throws InputError for an unknown name and what is no device (a promise of one), DeviceError where the device can't be had, MissingPeerError without its package
  */
 export async function openDevice(choice?: DeviceChoice, options: DeviceOptions = {}): Promise<Backend> {
-  if (choice !== undefined && typeof choice !== "string") return choice;
+  if (typeof (choice as Backend | undefined)?.open === "function") return choice as Backend;
   if (choice === undefined) {
     const chosen = prefersGpuJs() ? await loaders.gpujs(options).catch(orUndefined) : undefined;
     return chosen ?? (await openHost(options));
   }
-  const loader = Object.hasOwn(loaders, choice) ? loaders[choice] : undefined;
-  if (!loader) throw new InputError(`unknown device "${choice}"; there are: ${deviceNames.join(", ")}`);
-  return await loader(options);
+  if (!Object.hasOwn(loaders, choice as string))
+    throw new InputError(
+      `unknown device ${typeof choice === "string" ? `"${choice}"` : typeof choice}; there are: ${Object.keys(loaders).join(", ")}`,
+    );
+  return await loaders[choice as DeviceName](options);
 }
 
 /** The fastest device that computes on the CPU. */

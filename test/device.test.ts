@@ -1,10 +1,21 @@
 /** Which device is taken where a host withholds something. */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { DeviceError, load, openDevice } from "../src/index.ts";
+import { DeviceError, InputError, load, openDevice } from "../src/index.ts";
 
 const model = fileURLToPath(new URL("../examples/models/fraud-mlp/model.onnx", import.meta.url));
 afterEach(() => vi.restoreAllMocks());
+
+test.each([
+  ["gpu", '"gpu"'],
+  [openDevice("cpu"), "object"],
+  [openDevice, "function"],
+  [null, "object"],
+])("what is no device is told: %o", async (device, what) => {
+  const refused = load(model, { device: device as never });
+  await expect(refused).rejects.toThrow(InputError);
+  await expect(refused).rejects.toThrow(`unknown device ${what}; there are: wasm, cpu, webgpu, gpujs`);
+});
 
 describe("where WebAssembly may not be compiled", () => {
   const forbid = (): void => {
