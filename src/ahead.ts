@@ -51,8 +51,10 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
   if (open.length) {
     const told = open.map(({ name, shape }) => `"${name}" is [${shape ?? "?"}]`).join(", ");
     const example = ({ name, shape = [1] }: (typeof open)[number]): string =>
-      `${name}=${shape.map((d) => (typeof d === "number" ? d : 1))}`;
-    throw new ShapeError(`compile: shapes are open: ${told}; give them, as ${open.map(example).join(" ")}`);
+      `--shape ${name}=${shape.map((d) => (typeof d === "number" ? d : 1))}`;
+    throw new ShapeError(
+      `compile: shapes are open: ${told}; give them, as ${open.map(example).join(" ")} (in code: the option "shapes")`,
+    );
   }
   const stage = planInputs(session, shapes);
   const { graph } = session;

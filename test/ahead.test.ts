@@ -155,7 +155,7 @@ describe("compiled ahead of time", () => {
   test("an open shape has to be given", async () => {
     await expect(compileAhead(modelOf("fraud-mlp"))).rejects.toThrow(ShapeError);
     await expect(compileAhead(modelOf("spam-transformer"), { shapes: {} })).rejects.toThrow(
-      /"input_ids" is \[batch,seq\], "attention_mask" is \[batch,seq\]; give them, as input_ids=1,1 attention_mask=1,1$/,
+      /"input_ids" is \[batch,seq\], "attention_mask" is \[batch,seq\]; give them, as --shape input_ids=1,1 --shape attention_mask=1,1 /,
     );
     await expect(compileAhead(modelOf("fraud-mlp"), { shapes: { nobody: [1] } })).rejects.toThrow(
       /there is no input "nobody"/,

@@ -118,8 +118,12 @@ class Terminal {
 
   private prompt(): void {
     if (!this.isTerminal) return;
-    this.lines.setPrompt(this.begun.length > 0 || this.quoted ? "... " : "> ");
+    this.lines.setPrompt(this.promptText());
     this.lines.prompt();
+  }
+
+  private promptText(): string {
+    return this.begun.length > 0 || this.quoted ? "... " : "> ";
   }
 
   /** Stops the answer, else drops what is typed. Without a terminal it ends the program. */
@@ -134,10 +138,14 @@ class Terminal {
     io.stderr.write(isEmpty ? "\n(Ctrl-D or /quit leaves)\n" : "\n");
     this.begun = [];
     this.quoted = false;
-    // To the end of the line, and back over all of it.
+    if (lines.line === "") {
+      this.prompt();
+      return;
+    }
+    // To the end of the line, and back over all of it, which draws it anew.
+    lines.setPrompt(this.promptText());
     lines.write(null, { ctrl: true, name: "e" });
     lines.write(null, { ctrl: true, name: "u" });
-    this.prompt();
   }
 
   /** The message that a line completes. A line within a paste completes none. */

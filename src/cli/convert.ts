@@ -40,7 +40,7 @@ export const convert: Command = {
       try {
         const options = { ...fetchOptions(args), to, quant, tokenizer: !args.options["no-tokenizer"], signal };
         const model = await convertModel(input, options);
-        await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
+        const made = await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
           throw new InputError(`${path}: ${cause.message}`, { cause });
         });
         await write(path, model.chunks, (done) => bar.update({ phase: "read", loaded: done, total: model.size }));
@@ -49,7 +49,8 @@ export const convert: Command = {
         const types = [...model.types].map(([type, n]) => `${n} ${type}`).join(", ");
         const beside = model.beside.size ? `; beside it ${[...model.beside.keys()].join(", ")}` : "";
         const tokenizer = model.tokenizer ? "" : "; without a tokenizer";
-        io.stdout.write(`${path}: ${formatBytes(model.size)}, tensors: ${types}${beside}${tokenizer}\n`);
+        const folder = made === undefined ? "" : `; the folder ${dirname(path)} is new`;
+        io.stdout.write(`${path}: ${formatBytes(model.size)}, tensors: ${types}${beside}${tokenizer}${folder}\n`);
         return 0;
       } finally {
         bar.done();

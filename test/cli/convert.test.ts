@@ -31,8 +31,12 @@ describe("convert", () => {
     const first = await run("convert", model, there);
     expect([first.code, first.err]).toEqual([0, ""]);
     expect(first.out).toMatch(/model\.safetensors: \d.*B, tensors: \d+ f32; beside it config\.json, tokenizer\.json/);
+    expect(first.out).toContain(`; the folder ${join(folder, "new/folder")} is new\n`);
     const back = join(folder, "back.gguf");
-    expect((await run("convert", join(folder, "new/folder"), back)).code).toBe(0);
+    expect(await run("convert", join(folder, "new/folder"), back)).toMatchObject({
+      code: 0,
+      out: expect.not.stringMatching(/is new/),
+    });
     const want = await told(model);
     expect(want).toMatch(/^hello./);
     expect([await told(join(folder, "new/folder")), await told(back)]).toEqual([want, want]);

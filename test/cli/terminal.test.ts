@@ -82,7 +82,15 @@ test("Ctrl-C stops the answer and not the program; history, /stats, /reset, Ctrl
   await screen.shows("> ");
   // What was typed is dropped; an empty line says how to leave.
   screen.type(keys.interrupt);
-  await screen.shows("Ctrl-D or /quit leaves");
+  await screen.shows("Ctrl-D or /quit leaves)\n");
+  screen.type("x");
+  // The prompt is there once, also where something is dropped.
+  expect((await screen.shows("x")).split("> ")).toHaveLength(2);
+  screen.type(keys.interrupt);
+  screen.type("y");
+  expect((await screen.shows("y")).split("> ")).toHaveLength(2);
+  screen.type(keys.interrupt);
+  await screen.shows("> ");
   screen.type(`/history${keys.enter}`);
   await screen.shows("user: hello");
   await screen.shows("assistant: ");
