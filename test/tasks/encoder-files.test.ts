@@ -9,6 +9,7 @@ import { textClassification } from "../../src/tasks/text-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
 import { bertJson, cls, folderOf, kinds, mask, naiveOf, separator, tokenizer, weights } from "./encoder-folders.ts";
+import { tinyLlama2c } from "./tiny-llama2c.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
 const sentence = "The cats sat on the mat.";
@@ -82,6 +83,17 @@ for (const [kind, { first }] of Object.entries(kinds))
 test("folders that lack something, or hold something else, are told", async () => {
   const open = (files: Record<string, object>) => folderOf("bert", files).then((path) => embeddings(path, options));
   await expect(open({ "config.json": { ...bertJson, model_type: "t5" } })).rejects.toThrow(UnsupportedOpError);
+  for (const position_embedding_type of ["relative_key", "relative_key_query", "alibi"]) {
+    const found = open({ "config.json": { ...bertJson, position_embedding_type } });
+    await expect(found).rejects.toThrow(UnsupportedOpError);
+    await expect(found).rejects.toThrow(`a "bert" whose positions are "${position_embedding_type}"`);
+  }
+  await (await open({ "config.json": { ...bertJson, position_embedding_type: "absolute" } })).dispose();
+  const llama2c = embeddings(tinyLlama2c(), options);
+  await expect(llama2c).rejects.toThrow(UnsupportedOpError);
+  await expect(llama2c).rejects.toThrow(
+    /llama2\.c weights are a model that writes texts.*Encoders \(bert, .*config\.json/,
+  );
   await expect(open({ "config.json": { ...bertJson, hidden_act: "odd" } })).rejects.toThrow(/activation "odd"/);
   await expect(open({ "config.json": { model_type: "bert" } })).rejects.toThrow(/has no max_position_embeddings/);
   await expect(open({ "tokenizer.json": { model: 1 } })).rejects.toThrow(FormatError);

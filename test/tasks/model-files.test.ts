@@ -111,7 +111,14 @@ describe("GGUF", () => {
     const { config, weights } = build({ rope: { ...halves, interleaved: true } });
     const stored = weights as unknown as Map<string, HostTensor>;
     const read = (metadata: Map<string, GgufValue>) => readDecoder(bytesSource(written(metadata, stored)));
-    await expect(read(metadataOf("mamba", config))).rejects.toThrow(UnsupportedOpError);
+    // Among them those whose positions are biases of attention.
+    for (const architecture of ["mamba", "bloom", "mpt", "t5", "jina-bert-v2"]) {
+      const found = read(metadataOf(architecture, config));
+      await expect(found).rejects.toThrow(UnsupportedOpError);
+      await expect(found).rejects.toThrow(`architecture "${architecture}" is not known; known: llama`);
+    }
+    const biased = metadataOf("llama", config).set("llama.attention.max_alibi_bias", 8);
+    await expect(read(biased)).rejects.toThrow(/architecture "llama" with ALiBi positions is not supported/);
     const without = metadataOf("llama", config);
     without.delete("llama.block_count");
     await expect(read(without)).rejects.toThrow(/llama\.block_count/);
@@ -280,6 +287,16 @@ describe("Hugging Face folders", () => {
       expect(got.attentionScale).toBeCloseTo(comparable(config).attentionScale, 12);
       expect({ ...got, attentionScale: 0 }).toEqual({ ...comparable(config), attentionScale: 0 });
     });
+
+  test.each(["bloom", "mpt", "falcon", "t5", "baichuan"])("%s is refused by name", async (type) => {
+    const { config, weights } = build({ rope: halves });
+    const stored = weights as unknown as Map<string, HostTensor>;
+    const path = await write(`no-${type}`, type, stored, { ...common(config), alibi: true });
+    await expect(textGeneration(path, { device: "cpu" })).rejects.toThrow(UnsupportedOpError);
+    await expect(textGeneration(path, { device: "cpu" })).rejects.toThrow(
+      `model type "${type}" is not known; known: llama`,
+    );
+  });
 
   test("LongRoPE's factors are those of the context that is asked for", async () => {
     const { config, weights } = build({ rope: { ...halves, dim: 6 }, headDim: 12 });

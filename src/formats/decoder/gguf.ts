@@ -102,6 +102,10 @@ export function configOf(
       `${name}: architecture "${meta.architecture}" is not known; known: ${Object.keys(architectures).join(", ")}`,
       { missing: [meta.architecture] },
     );
+  if (meta.number("attention.max_alibi_bias"))
+    throw new UnsupportedOpError(`${name}: architecture "${meta.architecture}" with ALiBi positions is not supported`, {
+      missing: ["ALiBi"],
+    });
   const optional = (key: string): number | undefined => meta.number(key) ?? known.defaults?.[key];
   const width = meta.need("embedding_length");
   const heads = meta.need("attention.head_count");

@@ -1,6 +1,7 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
 import { f32Weight, type ModelFolder } from "../../formats/folder.ts";
+import { headerBytes, isLlama2c } from "../../formats/llama2c-config.ts";
 import { isGguf } from "../../formats/recognize.ts";
 import type { BlockWeights } from "../../models/transformer/blocks.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
@@ -64,8 +65,14 @@ const known = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
 
 export async function readEncoder(folder: ModelFolder, options: EncoderOptions): Promise<EncoderFile> {
   const { anchor } = folder;
-  if (isGguf(await anchor.read(0, Math.min(4, anchor.size))))
-    return (await import("./gguf-encoder.ts")).readGgufEncoder(anchor, options);
+  const head = await anchor.read(0, Math.min(headerBytes, anchor.size));
+  if (isGguf(head)) return (await import("./gguf-encoder.ts")).readGgufEncoder(anchor, options);
+  if (isLlama2c(head, anchor.size))
+    throw new UnsupportedOpError(
+      `${folder.name}: llama2.c weights are a model that writes texts, not an encoder. Encoders (${known.join(", ")}) are ` +
+        "folders with safetensors, config.json and tokenizer.json, ONNX graphs with these beside them, or GGUF",
+      { missing: ["llama2c"] },
+    );
   const json = await folder.json("config.json");
   const kind = String(json["model_type"]);
   if (!known.includes(kind))
@@ -78,6 +85,13 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     if (found === undefined) throw new FormatError(`${folder.name}: config.json has no ${keys[0]}`);
     return found as number;
   };
+  const places = json["position_embedding_type"] ?? "absolute";
+  if (places !== "absolute")
+    throw new UnsupportedOpError(
+      `${folder.name}: a "${kind}" whose positions are "${String(places)}" is not supported, only "absolute" ones, which are ` +
+        "a table of vectors",
+      { missing: [String(places)] },
+    );
   const positions = number("max_position_embeddings");
   // RoBERTa's tables begin after the padding token's number.
   const firstPosition = kind.includes("roberta") || kind === "camembert" ? number("pad_token_id") + 1 : 0;
