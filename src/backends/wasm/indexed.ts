@@ -12,7 +12,7 @@ import { normalizeAxis, sizeBetween, sizeOf, stridesOf } from "../../tensor/shap
 import type { TensorType } from "../../tensor/tensor.ts";
 import { f32, f32x4, i32, type Local, type ModuleBuilder, v128 } from "./assembler.ts";
 import { loadIndex } from "./gather.ts";
-import { copyElement, type ElementBytes, emitCopyBytes } from "./kernels/vector-copy.ts";
+import { copyBytes, copyElement, type ElementBytes } from "./kernels/vector-copy.ts";
 import { addressOf, type Share, type StepEmitter, undivided, type WasmKernels, wasmKernel } from "./step.ts";
 
 /** What is done with each place in x, a distance in bytes. */
@@ -105,7 +105,7 @@ const isElement = (bytes: number): bytes is ElementBytes => bytes === 1 || bytes
 function copy(e: StepEmitter, to: Local<"i32">, from: Local<"i32">, bytes: number): void {
   if (isElement(bytes)) copyElement(e.f, bytes, to, from);
   else {
-    const slice = e.shared("copy/bytes", (m) => emitCopyBytes(m, "copy/bytes"));
+    const slice = copyBytes(e);
     e.f.call(slice, { from, to, n: bytes });
   }
 }

@@ -17,11 +17,9 @@ import { normalizeAxis, type Shape, sizeBetween, sizeOf, stridesOf } from "../..
 import type { TensorType } from "../../tensor/tensor.ts";
 import { i32, type Local, type Operand, select } from "./assembler.ts";
 import { emitPackRows } from "./kernels/gemm-pack.ts";
-import { type ElementBytes, emitCopyBytes, emitCopyElements, emitFill } from "./kernels/vector-copy.ts";
+import { copyBytes, type ElementBytes, emitCopyElements, emitFill } from "./kernels/vector-copy.ts";
 import { emitColumns, mergeAxes, type WalkAxis } from "./kernels/vector-walk.ts";
 import { addressOf, type StepEmitter, undivided, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
-
-const copyBytes = (e: StepEmitter) => e.shared("copy/bytes", (m) => emitCopyBytes(m, "copy/bytes"));
 
 /** Everything that the walk reaches, from tensor to tensor, for elements of `width` bytes. */
 function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: number, to: number): void {

@@ -12,7 +12,7 @@ import { sizeBetween, sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput } from "../backend.ts";
 import { f32, f32x4, i32, type Local, type ModuleBuilder, type Operand, v128 } from "./assembler.ts";
-import { copyElement, type ElementBytes, emitCopyBytes } from "./kernels/vector-copy.ts";
+import { copyBytes, copyElement, type ElementBytes } from "./kernels/vector-copy.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmTarget, wasmKernel } from "./step.ts";
 
 /** An axis, or the lack of one: a single row or column. */
@@ -180,7 +180,7 @@ const nearest = wasmKernel(resize, "wasm/resize/nearest", (inputs, [y], attrs) =
   return {
     emit(e) {
       const { f } = e;
-      const copy = e.shared("copy/bytes", (m) => emitCopyBytes(m, "copy/bytes"));
+      const copy = copyBytes(e);
       const rowTable = rows.taps && tableOf(e, rows, columns.input * block);
       const columnTable = columns.taps && tableOf(e, columns, block);
       const gatherRow = (from: Operand<"i32">, to: Local<"i32">): void => {

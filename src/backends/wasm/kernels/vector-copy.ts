@@ -7,6 +7,7 @@
  *   transpose  another axis is dense in the source: 4 x 4 tiles in registers (gemm-pack.ts)
  */
 import { type Func, type FunctionBuilder, i32, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
+import type { StepEmitter } from "../step.ts";
 
 const bytesParams = { from: "i32", to: "i32", n: "i32" } as const;
 export type CopyBytesFunction = Func<typeof bytesParams, undefined>;
@@ -14,23 +15,26 @@ export type CopyBytesFunction = Func<typeof bytesParams, undefined>;
 const longCopy = 256;
 
 /** `n` bytes; nothing where `n` is not positive. */
-export function emitCopyBytes(m: ModuleBuilder, name: string): CopyBytesFunction {
-  return m.func({ name, params: bytesParams }, (f, { from, to, n }) => {
-    f.if(i32.ge_s(n, longCopy), () => {
-      f.memory.copy(to, from, n);
-      f.return();
-    });
-    const pieces = (size: number, copy: () => void): void =>
-      f.while(i32.ge_s(n, size), () => {
-        copy();
-        f.increment(from, size);
-        f.increment(to, size);
-        f.increment(n, -size);
+export function copyBytes(e: StepEmitter): CopyBytesFunction {
+  const name = "copy/bytes";
+  return e.shared(name, (m) =>
+    m.func({ name, params: bytesParams }, (f, { from, to, n }) => {
+      f.if(i32.ge_s(n, longCopy), () => {
+        f.memory.copy(to, from, n);
+        f.return();
       });
-    pieces(16, () => f.v128.store(to, v128.load(from)));
-    pieces(4, () => f.i32.store(to, i32.load(from)));
-    pieces(1, () => f.i32.store8(to, i32.load8_u(from)));
-  });
+      const pieces = (size: number, copy: () => void): void =>
+        f.while(i32.ge_s(n, size), () => {
+          copy();
+          f.increment(from, size);
+          f.increment(to, size);
+          f.increment(n, -size);
+        });
+      pieces(16, () => f.v128.store(to, v128.load(from)));
+      pieces(4, () => f.i32.store(to, i32.load(from)));
+      pieces(1, () => f.i32.store8(to, i32.load8_u(from)));
+    }),
+  );
 }
 
 export type ElementBytes = 1 | 2 | 4 | 8;
