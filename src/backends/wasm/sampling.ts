@@ -1,6 +1,7 @@
 /**
  * Operators that sample planes at computed positions, on kernels/sample-points.ts.
- * - gridSample: points in blocks whose table stays in the first-level cache while all channels are sampled
+ * - gridSample: points in blocks whose table stays in the first-level cache while all channels are sampled, linear (and
+ *   nearest) from 2 x 2 neighbours, cubic from 4 x 4
  * - roiAlign: bins of a region in blocks, or a part of the samples of a single bin
  * - deformConv: the displaced taps of an image make a matrix, and the pointwise convolution of that is the result
  */
@@ -11,6 +12,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import { type Expr, f32, f64, i32, type Local, type Operand, select } from "./assembler.ts";
 import { emitGemmConv, layoutOf, prepackRows, productFunction } from "./conv-gemm.ts";
 import { convShape, isF32, workOf } from "./conv-shape.ts";
+import { bicubic, CUBIC_VECTORS, emitCubicPoint } from "./kernels/cubic-points.ts";
 import { tileRowsOf } from "./kernels/gemm.ts";
 import { emitBins, emitPoint, emitSamples, POINT_BYTES } from "./kernels/sample-points.ts";
 import { alignUp } from "./memory.ts";
@@ -18,6 +20,7 @@ import { addressOf, productWork, type StepEmitter, type WasmKernels, type WasmTa
 
 /** Points in a table. */
 const blockPoints = 512;
+const cubicBlockPoints = 256;
 const roiPoints = 1024;
 /** Tenths of a nanosecond. */
 const [pointWork, sampleWork] = [60, 12];
@@ -27,17 +30,24 @@ const tableBytes = (points: number): number => alignUp(points * POINT_BYTES);
 const pointFunction = (e: StepEmitter) => e.shared("sample/point", (m) => emitPoint(m, "sample/point"));
 const sampleFunction = (e: StepEmitter) => e.shared("sample/planes", (m) => emitSamples(m, "sample/planes"));
 
-/** A thread's table of so many points: where offsets are, and weights. */
-function tableOf(e: StepEmitter, points: number, own: number) {
+function cubicPointFunction(e: StepEmitter, attrs: GridSampleAttrs) {
+  const name = `sample/cubicPoint/${attrs.paddingMode}/${attrs.alignCorners}`;
+  return e.shared(name, (m) => emitCubicPoint(m, name, attrs));
+}
+const cubicSampleFunction = (e: StepEmitter) =>
+  e.shared("sample/cubic", (m) => emitSamples(m, "sample/cubic", bicubic, CUBIC_VECTORS));
+
+/** A thread's table of so many points: where offsets are, and weights, some vectors for each. */
+function tableOf(e: StepEmitter, points: number, own: number, vectors = 1) {
   const { f } = e;
   const weights = f.let(i32.add(addressOf(e.workspace, e.thread, own), 0));
-  return { weights, offsets: f.let(i32.add(weights, 16 * points)) };
+  return { weights, offsets: f.let(i32.add(weights, 16 * vectors * points)) };
 }
 
-/** Where the i-th point of a table is. */
-const entry = ({ weights, offsets }: ReturnType<typeof tableOf>, i: Local<"i32">) => ({
+/** Where the i-th point of a table is, which has so many vectors of weights. */
+const entry = ({ weights, offsets }: ReturnType<typeof tableOf>, i: Local<"i32">, vectors = 1) => ({
   offset: i32.add(offsets, i32.shl(i, 2)),
-  weights: i32.add(weights, i32.shl(i, 4)),
+  weights: i32.add(weights, i32.mul(i, 16 * vectors)),
 });
 
 function atMost(f: StepEmitter["f"], n: Expr<"i32">, most: Expr<"i32">): Expr<"i32"> {
@@ -67,7 +77,7 @@ function gridCoordinate(f: StepEmitter["f"], at: Expr<"f32">, n: number, attrs: 
     f.set(v, f64.add(f64.mul(f64.sub(1, f64.abs(f64.sub(phase, 1))), range), low));
     round();
   }
-  if (paddingMode !== "zeros") f.set(v, f64.min(f64.max(v, 0), n - 1));
+  if (paddingMode !== "zeros" && mode !== "cubic") f.set(v, f64.min(f64.max(v, 0), n - 1));
   return v;
 }
 
@@ -81,11 +91,13 @@ interface Sampled {
   readonly n: Local<"i32">;
   readonly out: Operand<"i32">;
   readonly stride: number;
+  /** Default: bilinear. */
+  readonly sample?: ReturnType<typeof sampleFunction>;
 }
 
-function samplePlanes(e: StepEmitter, { table, x, planeBytes, rowBytes, channels, n, out, stride }: Sampled): void {
+function samplePlanes(e: StepEmitter, sampled: Sampled): void {
   const { f } = e;
-  const sample = sampleFunction(e);
+  const { table, x, planeBytes, rowBytes, channels, n, out, stride, sample = sampleFunction(e) } = sampled;
   const [plane, to] = [f.let(i32.add(x, 0)), f.let(i32.add(out, 0))];
   const c = f.local("i32");
   f.forRange(c, 0, channels, 1, () => {
@@ -98,30 +110,34 @@ function samplePlanes(e: StepEmitter, { table, x, planeBytes, rowBytes, channels
 const gridPoints = (target: WasmTarget) =>
   wasmKernel(gridSample, "wasm/gridSample/points", ([x, grid], [y], attrs) => {
     const [batches, channels, height, width] = x.shape;
-    if (!isF32(x, grid) || x.shape.length !== 4 || attrs.mode === "cubic") return undefined;
-    if (!hasPairs(height, width) || sizeOf(y.shape) === 0) return undefined;
+    const cubic = attrs.mode === "cubic";
+    if (!isF32(x, grid) || x.shape.length !== 4 || sizeOf(y.shape) === 0) return undefined;
+    if (cubic ? Math.min(height, width) < 4 : !hasPairs(height, width)) return undefined;
+    const vectors = cubic ? CUBIC_VECTORS : 1;
+    const perBlock = cubic ? cubicBlockPoints : blockPoints;
     const points = grid.shape[1] * grid.shape[2];
-    const blocks = Math.ceil(points / blockPoints);
-    const own = tableBytes(blockPoints);
+    const blocks = Math.ceil(points / perBlock);
+    const own = alignUp(perBlock * (4 + 16 * vectors));
     const planeBytes = 4 * height * width;
     return {
       workspaceBytes: own * target.threads,
-      work: batches * points * (pointWork + channels * sampleWork),
+      work: batches * points * (pointWork + channels * sampleWork * (cubic ? 3 : 1)),
       emit(e) {
         const { f } = e;
-        const table = tableOf(e, blockPoints, own);
-        const point = pointFunction(e);
+        const table = tableOf(e, perBlock, own, vectors);
         const [unit, n, i] = f.locals("i32", 3);
         const { from, to } = e.share(batches * blocks);
         f.forRange(unit, from, to, 1, () => {
           const image = f.let(i32.div_u(unit, blocks));
-          const first = f.let(i32.mul(i32.rem_u(unit, blocks), blockPoints));
-          f.set(n, atMost(f, i32.sub(points, first), i32.const(blockPoints)));
+          const first = f.let(i32.mul(i32.rem_u(unit, blocks), perBlock));
+          f.set(n, atMost(f, i32.sub(points, first), i32.const(perBlock)));
           const at = f.let(addressOf(e.inputs[1], i32.add(i32.mul(image, points), first), 8) as Expr<"i32">);
           f.forRange(i, 0, n, 1, () => {
             const x = gridCoordinate(f, f32.load(at), width, attrs);
             const y = gridCoordinate(f, f32.load(at, 4), height, attrs);
-            f.call(point, { y, x, height, width, scale: 1, ...entry(table, i) });
+            const place = { y, x, height, width, ...entry(table, i, vectors) };
+            if (cubic) f.call(cubicPointFunction(e, attrs), place);
+            else f.call(pointFunction(e), { ...place, scale: 1 });
             f.increment(at, 8);
           });
           samplePlanes(e, {
@@ -133,6 +149,7 @@ const gridPoints = (target: WasmTarget) =>
             n,
             out: i32.add(addressOf(e.outputs[0], image, 4 * channels * points), i32.shl(first, 2)),
             stride: 4 * points,
+            sample: cubic ? cubicSampleFunction(e) : undefined,
           });
         });
       },

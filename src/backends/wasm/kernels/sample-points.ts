@@ -57,16 +57,27 @@ export function emitPoint(m: ModuleBuilder, name: string): Func<typeof pointPara
   });
 }
 
-/** The weighted neighbours of the point whose offset and weights are there, in the plane at `x`. */
-function weighted(f: FunctionBuilder, x: Expr<"i32">, row: Expr<"i32">, offset: Expr<"i32">, weights: Expr<"v128">) {
-  const at = f.let(i32.add(x, offset));
-  const four = v128.load64_lane(i32.add(at, row), v128.load64_zero(at), 1);
+/** Four elements by their weights; 0 where the weight is. */
+export function weigh(f: FunctionBuilder, four: Expr<"v128">, weights: Expr<"v128">): Expr<"v128"> {
   const w = f.let(weights);
-  return f.let(v128.and(f32x4.mul(four, w), f32x4.ne(w, constant(f, 0))));
+  return v128.and(f32x4.mul(four, w), f32x4.ne(w, constant(f, 0)));
 }
 
+/** The weighted neighbours, summed to four lanes, of the point at `offset` from `x`; its weights are vectors, by number. */
+export type Neighbours = (
+  f: FunctionBuilder,
+  plane: { readonly x: Expr<"i32">; readonly row: Expr<"i32"> },
+  offset: Expr<"i32">,
+  weights: (vector: number) => Expr<"v128">,
+) => Local<"v128">;
+
+const bilinear: Neighbours = (f, { x, row }, offset, weights) => {
+  const at = f.let(i32.add(x, offset));
+  return f.let(weigh(f, v128.load64_lane(i32.add(at, row), v128.load64_zero(at), 1), weights(0)));
+};
+
 /** Lanes of two vectors, by number. */
-const lanesOf = (a: Expr<"v128">, b: Expr<"v128">, lanes: readonly number[]): Expr<"v128"> =>
+export const lanesOf = (a: Expr<"v128">, b: Expr<"v128">, lanes: readonly number[]): Expr<"v128"> =>
   i8x16.shuffle(
     a,
     b,
@@ -91,27 +102,31 @@ const sampleParams = {
   out: "i32",
 } as const;
 
-/** A sample at each of n points. */
-export function emitSamples(m: ModuleBuilder, name: string): Func<typeof sampleParams, undefined> {
+/** A sample at each of n points, which have `vectors` of weights. */
+export function emitSamples(
+  m: ModuleBuilder,
+  name: string,
+  neighbours = bilinear,
+  vectors = 1,
+): Func<typeof sampleParams, undefined> {
   return m.func({ name, params: sampleParams }, (f, { x, row, offsets, weights, n, out }) => {
+    const weighted = (i: number) =>
+      neighbours(f, { x, row }, i32.load(offsets, 4 * i), (v) => v128.load(weights, 16 * (vectors * i + v)));
     f.while(i32.ge_s(n, 4), () => {
-      const [a, b, c, d] = [0, 1, 2, 3].map((i) =>
-        weighted(f, x, row, i32.load(offsets, 4 * i), v128.load(weights, 16 * i)),
-      );
+      const [a, b, c, d] = [0, 1, 2, 3].map(weighted);
       const pairs = (p: Expr<"v128">, q: Expr<"v128">) =>
         f.let(f32x4.add(lanesOf(p, q, [0, 2, 4, 6]), lanesOf(p, q, [1, 3, 5, 7])));
       const [low, high] = [pairs(a, b), pairs(c, d)];
       f.v128.store(out, pairs(low, high));
       f.increment(offsets, 16);
-      f.increment(weights, 64);
+      f.increment(weights, 64 * vectors);
       f.increment(out, 16);
       f.increment(n, -4);
     });
     f.while(i32.gt_s(n, 0), () => {
-      const sum = weighted(f, x, row, i32.load(offsets), v128.load(weights));
-      f.v128.store32_lane(out, acrossLanes(f, sum, f32x4.add), 0);
+      f.v128.store32_lane(out, acrossLanes(f, weighted(0), f32x4.add), 0);
       f.increment(offsets, 4);
-      f.increment(weights, 16);
+      f.increment(weights, 16 * vectors);
       f.increment(out, 4);
       f.increment(n, -1);
     });
@@ -133,7 +148,13 @@ export function emitBins(m: ModuleBuilder, name: string, largest: boolean): Func
       f.set(all, constant(f, largest ? Number.NEGATIVE_INFINITY : 0));
       f.set(left, samples);
       f.while(left, () => {
-        f.set(all, combine(all, weighted(f, x, row, i32.load(offsets), v128.load(weights))));
+        f.set(
+          all,
+          combine(
+            all,
+            bilinear(f, { x, row }, i32.load(offsets), () => v128.load(weights)),
+          ),
+        );
         f.increment(offsets, 4);
         f.increment(weights, 16);
         f.increment(left, -1);
