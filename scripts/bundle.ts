@@ -79,10 +79,11 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["wasm-integers", /^backends\/wasm\/(kernels\/)?([a-z]+-)?integers$/],
   ["wasm-int8", /^backends\/wasm\/(int8|matmul-int8|quantize)$/],
   ["wasm-rows", /^backends\/wasm\/(softmax|norm|reduce|layouts|kernels\/vector-(norm|rows))$/],
+  ["wasm-states", /^backends\/wasm\/(beside|state)$/],
   ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
   [
     "wasm-core",
-    /^backends\/(wasm\/(assembler.*|step|session|copy|pool|state|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
+    /^backends\/(wasm\/(assembler.*|step|session|copy|pool|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
   ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],
   ["onnx-core", /^formats\/onnx\/([^/]+|ops\/matmul)$/],

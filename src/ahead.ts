@@ -3,8 +3,8 @@
  * that forbid compiling at run time (isolates at the edge, strict content-security policies) or should download no engine.
  */
 import type { StagePlan } from "./backends/backend.ts";
+import type { PlacedValue, ProgramImage } from "./backends/wasm/image.ts";
 import { wasm } from "./backends/wasm/index.ts";
-import type { PlacedValue, ProgramImage } from "./backends/wasm/program.ts";
 import { type AnyStep, isWasmStep } from "./backends/wasm/step.ts";
 import type { SourceInput } from "./formats/source.ts";
 import { planInputs } from "./graph/preview.ts";
@@ -72,7 +72,7 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
   const missing = plan.steps.flatMap((s) => (isWasmStep(s.step) ? [] : [`${s.op.name} (node "${s.node}")`]));
   if (missing.length)
     throw new UnsupportedOpError(`compile: there is no wasm kernel for ${missing.join("; ")}`, { missing });
-  const image = device.image(plan);
+  const image = await device.image(plan);
   const nameOf = (ports: typeof graph.inputs, id: number): string => ports.find((p) => p.id === id)!.name;
   const inputs = stage.inputs.map((id, i): Port => ({ ...image.inputs[i], name: nameOf(graph.inputs, id) }));
   const outputs = graph.outputs.map(({ id, name }): Port => {

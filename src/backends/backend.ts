@@ -281,8 +281,8 @@ export interface DeviceSession<S extends Step = Step> {
   keep?(place: Place, step: PlannedStep<S> | undefined): void | Promise<void>;
   /** Takes back the array of an output, for a later run to write into. */
   recycle?(data: TypedArray): void;
-  /** State of one more sequence, without rows. Missing on devices that can't hold any. */
-  openState?(types: readonly TensorType[]): DeviceState;
+  /** State of one more sequence, without rows. Missing, or undefined, on devices that can't hold any. */
+  openState?(types: readonly TensorType[]): DeviceState | undefined;
   /** Whether a run can read and change the states of several sequences. Default: no. */
   readonly severalStates?: boolean;
   /** Whether threads are starting that later runs will have. They answer when the event loop has a turn. */

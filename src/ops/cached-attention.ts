@@ -3,7 +3,7 @@ import type { TypedArray } from "../tensor/dtype.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { type AttentionAttrs, attention } from "./attention.ts";
 import { expectFloat, sameDType, shapeError } from "./check.ts";
-import { checkTokens, placesOf, rowsFrom } from "./kv-append.ts";
+import { checkTokens, placesOf, refuseRow, rowsFrom } from "./kv-append.ts";
 import { defineOp } from "./op.ts";
 
 export type CachedAttentionAttrs = Pick<AttentionAttrs, "scale" | "softcap" | "leftWindow"> & {
@@ -35,6 +35,7 @@ export function cachedGeometry(q: TensorType, k: TensorType, v: TensorType, attr
  * [1, tokens, heads * valueDim], like q. Attributes as in `attention`.
  *
  * Tokens of several sequences have a position and a `sequence` each, as in `kvAppend`; those of sequence -1 get zeros.
+ * @throws ShapeError, DTypeError; InputError for a row outside of the cache
  */
 export const cachedAttention = /* @__PURE__ */ defineOp({
   name: OP,
@@ -57,12 +58,17 @@ export const cachedAttention = /* @__PURE__ */ defineOp({
       return { ...t, shape: [1, 1, n], data: (t.data as TypedArray).subarray(i * n, (i + 1) * n) };
     };
     (y.data as TypedArray).fill(0 as never);
-    placesOf(tokens, position, sequence).forEach(([s, at], t) => {
+    const places = placesOf(tokens, position, sequence);
+    for (const [s, at] of places)
+      for (const cache of s === -1 ? [] : [k, v]) {
+        const { rows } = rowsFrom(cache, s);
+        if (at < 0 || at >= rows) refuseRow(OP, at, rows, s);
+      }
+    places.forEach(([s, at], t) => {
       if (s === -1) return;
       const filled = (cache: HostTensor): HostTensor => {
-        const { from, rows } = rowsFrom(cache, s);
+        const { from } = rowsFrom(cache, s);
         const n = cache.shape.at(-1)!;
-        if (at < 0 || at >= rows) shapeError(OP, `row ${at} of sequence ${s} is outside the cache`, q, cache);
         const data = (cache.data as TypedArray).subarray(from, from + (at + 1) * n);
         return { dtype: "f64", shape: [1, at + 1, n], data: toF64({ dtype: cache.dtype, data }) };
       };

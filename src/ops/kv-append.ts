@@ -1,5 +1,6 @@
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import type { TypedArray } from "../tensor/dtype.ts";
+import { InputError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import { expectDType, expectFloat, numbersOf, shapeError } from "./check.ts";
@@ -31,6 +32,12 @@ export function placesOf(tokens: number, position: HostTensor, sequence: HostTen
   return Array.from({ length: tokens }, (_, t) => [of[of.length === 1 ? 0 : t], at.length === 1 ? at[0] + t : at[t]]);
 }
 
+/** Throws InputError. */
+export function refuseRow(op: string, row: number, rows: number, sequence = 0): never {
+  const whose = sequence ? ` of sequence ${sequence}` : "";
+  throw new InputError(`${op}: row ${row}${whose} is outside a cache of ${rows}`, { op });
+}
+
 /** Rows of a cache that begins at element `from`: as state it may hold fewer than are declared. */
 export function rowsFrom(cache: HostTensor, s: number): { from: number; rows: number } {
   const n = cache.shape.at(-1)!;
@@ -45,7 +52,7 @@ export function rowsFrom(cache: HostTensor, s: number): { from: number; rows: nu
  *
  * Tokens of several sequences have a position and a `sequence` each: i32 [tokens]; which of the states of the run it is,
  * or of cache [sequences, rows, n]. Rows of sequence -1 are not written.
- * @throws ShapeError where the rows differ, or the tokens don't fit
+ * @throws ShapeError where the rows differ, or there are more tokens than rows; InputError for a row outside of the cache
  */
 export const kvAppend = /* @__PURE__ */ defineOp({
   name: "kvAppend",
@@ -69,7 +76,7 @@ export const kvAppend = /* @__PURE__ */ defineOp({
     placesOf(src.length / n, position, sequence).forEach(([s, row], t) => {
       if (s === -1) return;
       const { from, rows } = rowsFrom(cache, s);
-      if (row < 0 || row >= rows) shapeError("kvAppend", `no room at row ${row} of sequence ${s}`, cache, x);
+      if (row < 0 || row >= rows) refuseRow("kvAppend", row, rows, s);
       const at = from + row * n;
       fromF64(src.subarray(t * n, (t + 1) * n), { dtype: y.dtype, data: out.subarray(at, at + n) });
     });

@@ -96,9 +96,10 @@ export const quantizedGather = /* @__PURE__ */ defineOp({
   reference([indices, w], attrs, [y]) {
     const { rows, k } = attrs;
     const bytes = rowBytes(attrs);
+    const at = resolveIndices("quantizedGather", indices, rows, 0);
     const table = w.data as Uint8Array;
     const out = y.data as Float32Array;
-    resolveIndices("quantizedGather", indices, rows, 0).forEach((row, i) => {
+    at.forEach((row, i) => {
       const one = table.subarray(row * bytes, (row + 1) * bytes);
       dequantizeRows(attrs, one, 1, out.subarray(i * k, (i + 1) * k));
     });

@@ -26,7 +26,10 @@ export interface RoiBins {
   readonly samplesX: number;
 }
 
-/** Region r of `rois` [R, 4] (x1, y1, x2, y2) cut into bins. */
+/** In a bin. More would take minutes. */
+export const mostSamples = 2 ** 30;
+
+/** Region r of `rois` [R, 4] (x1, y1, x2, y2) cut into bins. Throws ShapeError for more samples than that. */
 export function roiBins(rois: ArrayLike<number>, r: number, attrs: RoiAlignAttrs): RoiBins {
   const { outputHeight = 1, outputWidth = 1, samplingRatio = 0, spatialScale = 1 } = attrs;
   const shifted = (attrs.coordinateTransformationMode ?? "half_pixel") === "half_pixel";
@@ -43,14 +46,14 @@ export function roiBins(rois: ArrayLike<number>, r: number, attrs: RoiAlignAttrs
   }
   const binHeight = height / outputHeight;
   const binWidth = width / outputWidth;
-  return {
-    startY,
-    startX,
-    binHeight,
-    binWidth,
-    samplesY: samplingRatio > 0 ? samplingRatio : Math.max(0, Math.ceil(binHeight)),
-    samplesX: samplingRatio > 0 ? samplingRatio : Math.max(0, Math.ceil(binWidth)),
-  };
+  const samplesY = samplingRatio > 0 ? samplingRatio : Math.max(0, Math.ceil(binHeight));
+  const samplesX = samplingRatio > 0 ? samplingRatio : Math.max(0, Math.ceil(binWidth));
+  if (samplesY * samplesX > mostSamples)
+    shapeError(
+      "roiAlign",
+      `region ${r} takes ${samplesY} x ${samplesX} samples for each bin, which would take minutes`,
+    );
+  return { startY, startX, binHeight, binWidth, samplesY, samplesX };
 }
 
 /**
@@ -69,7 +72,7 @@ export function roiNeighbours(v: number, n: number): readonly [number, number, n
  * Pools each region of x [N, C, H, W] to [C, outputHeight, outputWidth] from bilinear samples: rois [R, 4] as x1, y1,
  * x2, y2; batchIndices [R]. Source: Mask R-CNN, arXiv 1703.06870. `max` takes the largest of the samples' four weighted
  * neighbours, not of their sums: so do the ONNX test data and the runtimes that follow them.
- * @throws ShapeError where shapes don't fit or a batch index is outside
+ * @throws ShapeError where shapes don't fit, a batch index is outside, or a region takes more than 2^30 samples for a bin
  */
 export const roiAlign = /* @__PURE__ */ defineOp({
   name: "roiAlign",
@@ -89,12 +92,12 @@ export const roiAlign = /* @__PURE__ */ defineOp({
     const [regions, , outHeight, outWidth] = y.shape;
     const src = toF64(x);
     const boxes = toF64(rois);
-    const indices = toF64(batchIndices);
+    const places = toF64(batchIndices).map((index) => checkBatchIndex(index, batches));
     const out = new Float64Array(sizeOf(y.shape));
     let to = 0;
     for (let r = 0; r < regions; r++) {
       const b = roiBins(boxes, r, attrs);
-      const batch = checkBatchIndex(indices[r], batches);
+      const batch = places[r];
       for (let c = 0; c < channels; c++) {
         const base = (batch * channels + c) * height * width;
         for (let py = 0; py < outHeight; py++)

@@ -1,5 +1,6 @@
 import { fromF64, toF64 } from "../tensor/convert.ts";
 import { isInteger } from "../tensor/dtype.ts";
+import { InputError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import type { TensorType } from "../tensor/tensor.ts";
 import { headView } from "./attention.ts";
@@ -16,6 +17,11 @@ export interface RotaryEmbeddingAttrs {
 }
 
 const OP = "rotaryEmbedding";
+
+/** Throws InputError. */
+export function refusePosition(position: number, rows: number): never {
+  throw new InputError(`${OP}: position ${position} is outside a table of ${rows}`, { op: OP });
+}
 
 /** Where heads are, how much of each is rotated, and how angles are found. */
 export function rotaryGeometry(
@@ -69,7 +75,7 @@ export const rotaryEmbedding = /* @__PURE__ */ defineOp({
       for (let t = 0; t < g.seq; t++) {
         const start = at && (perToken ? at[b * g.seq + t] : at[at.length === 1 ? 0 : b] + t);
         const angle = (start ?? b * g.seq + t) * half;
-        if (angle < 0 || angle + half > c.length) shapeError(OP, `position ${start} is outside the table`, cos);
+        if (angle < 0 || angle + half > c.length) refusePosition(angle / half, c.length / half);
         for (let h = 0; h < g.heads; h++) {
           const head = b * g.batch + h * g.head + t * g.position;
           for (let i = 0; i < half; i++) {

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { WasmSession } from "../../src/backends/wasm/session.ts";
-import { add, compile, DeviceError, graph } from "../../src/index.ts";
+import { add, compile, DeviceError, graph, kvAppend } from "../../src/index.ts";
 
 /** Until the function that it returns is called. */
 function exhaust({ memory: { memory } }: WasmSession): () => void {
@@ -34,13 +34,15 @@ test("a plan that finds no memory takes none from those before it", async () => 
   await run(1000);
 });
 
-test("a state that finds no memory keeps its rows, and room for no more", () => {
-  const store = wasm({ threads: 1 }).open() as WasmSession;
+test("a state that finds no memory keeps its rows, and room for no more", async () => {
+  const device = wasm({ threads: 1 });
+  await device.load!([kvAppend.op], []);
+  const store = device.open() as WasmSession;
   const state = store.openState([
     { dtype: "i32", shape: [1 << 20, 8] },
     { dtype: "i32", shape: [2, 8] },
     { dtype: "i32", shape: [1 << 20, 1000] },
-  ]);
+  ])!;
   const all = [0, 1, 2];
   state.reserve(4);
   const before = all.map((i) => (state.view(i) as Int32Array).fill(i + 1).length);

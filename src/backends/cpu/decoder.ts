@@ -8,10 +8,9 @@
 
 import { visibleKeys } from "../../ops/attention.ts";
 import { type CachedAttentionAttrs, cachedAttention, cachedGeometry } from "../../ops/cached-attention.ts";
-import { kvAppend } from "../../ops/kv-append.ts";
-import { rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
+import { kvAppend, refuseRow } from "../../ops/kv-append.ts";
+import { refusePosition, rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
-import { InputError } from "../../tensor/errors.ts";
 import { encodeFloats, f16Table } from "../../tensor/float.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { type HostStep, hostKernel, type Kernel } from "../backend.ts";
@@ -25,8 +24,10 @@ const append = hostKernel(kvAppend, "cpu/kvAppend", ([cache, x, positions]) => {
   return {
     inplace: true,
     run([cache, x, position], [y]) {
-      const at = (position[0] as number) * width;
-      if (at < 0 || at + x.length > y.length) throw new InputError(`kvAppend: no room for row ${position[0]}`);
+      const row = position[0] as number;
+      const rows = y.length / width;
+      const at = row * width;
+      if (at < 0 || at + x.length > y.length) refuseRow("kvAppend", row < 0 ? row : Math.max(row, rows), rows);
       if (cache.buffer !== y.buffer || cache.byteOffset !== y.byteOffset) y.set(cache as never);
       if (rounds) encodeFloats("f16", x as Float32Array, (y as Uint16Array).subarray(at, at + x.length));
       else y.set(x as never, at);
@@ -49,7 +50,7 @@ const rotate = hostKernel(rotaryEmbedding, "cpu/rotaryEmbedding", ([x, cos, , po
         ? Number(positions[token])
         : Number(positions[positions.length === 1 ? 0 : b]) + t
       : token;
-    if (row < 0 || row >= rows) throw new InputError(`rotaryEmbedding: position ${row} is outside a table of ${rows}`);
+    if (row < 0 || row >= rows) refusePosition(row, rows);
     return row * half;
   };
   const head = (src: Float32Array, out: Float32Array, at: number, c: Float32Array, s: Float32Array, angle: number) => {
@@ -108,8 +109,9 @@ const attend = hostKernel(
       run([q, k, v, position], [y]) {
         const [queries, keys, values, out] = [q, k, v, y] as Float32Array[];
         const start = position[0] as number;
-        if (start < 0 || (start + tokens) * kRow > k.length)
-          throw new InputError(`cachedAttention: position ${start} is outside the cache`);
+        const rows = k.length / kRow;
+        if (start < 0 || start + tokens > rows)
+          refuseRow("cachedAttention", start < 0 ? start : Math.max(start, rows), rows);
         for (let t = 0; t < tokens; t++) {
           const [from, to] = visibleKeys({ ...attrs, causal: true }, t, start, start + tokens);
           for (let h = 0; h < heads; h++) {

@@ -1,6 +1,7 @@
 /** Plans on typed arrays of this thread: one arena for all plans of a session, constants where they already are. */
 
 import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { ForwardpassError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { emptyTensor } from "../../tensor/tensor.ts";
@@ -207,7 +208,11 @@ class HostProgram implements Program {
 
   private execute(i: number): void {
     const { step, inputs, outputs, workspace } = this.steps[i];
-    step.run(inputs, outputs, workspace);
+    try {
+      step.run(inputs, outputs, workspace);
+    } catch (e) {
+      throw e instanceof ForwardpassError ? e.at(this.plan.steps[i].node) : e;
+    }
   }
 
   private results(): HostTensor[] {

@@ -31,6 +31,8 @@ const waiting = 68;
 const failed = 128;
 /** Whether thread 0 is inside a part. */
 const own = 132;
+/** The step that thread 0 is at, whether or not it is shared: who catches what it throws looks here. */
+export const currentStep = 136;
 export const dispatchBytes = 192;
 
 /** Bits of a count of parts. A ticket holds those claimed by thread 0, above them those claimed by workers. */
@@ -253,6 +255,11 @@ export class DispatchState {
   /** Undefined while nothing has failed. */
   get failure(): Failure | undefined {
     return Atomics.load(this.words, failed / 4) || undefined;
+  }
+
+  /** The step that thread 0 was at last. */
+  get current(): number {
+    return this.words[currentStep / 4];
   }
 
   /** After a failure: no thread claims any more. True when all have left the parts that they had claimed. */

@@ -7,10 +7,10 @@ import type { CpuBackend } from "../cpu/index.ts";
 import { referenceStep } from "../cpu/reference.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { mayCompile, type WasmFeatures, wasmFeatures } from "./features.ts";
+import type { ProgramImage } from "./image.ts";
 import { matmulKernels } from "./matmul.ts";
 import { WorkerPool } from "./pool.ts";
-import type { ProgramImage } from "./program.ts";
-import { imageOf, WasmSession } from "./session.ts";
+import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmStep, WasmTarget } from "./step.ts";
 
 export interface WasmOptions {
@@ -108,7 +108,7 @@ export interface WasmBackend extends Backend<AnyStep> {
   /** Every kernel of this backend, without those of the plain one: for tests. */
   ownKernels(): Promise<readonly Kernel<WasmStep>[]>;
   /** A plan of own kernels only, for one thread, apart from any session: see src/ahead.ts. */
-  image(plan: StagePlan<AnyStep>): ProgramImage;
+  image(plan: StagePlan<AnyStep>): Promise<ProgramImage>;
 }
 
 /** The plain backend, for what has no kernel here. Many models need none of it, and then nobody loads it. */
@@ -178,7 +178,10 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       // Models of many equal layers have norms.
       if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))
         target.layouts = (await import("./layouts.ts")).layoutsOf;
-      if (ops.some((op) => op.name === "kvAppend")) ({ sideBySide } = await import("./beside.ts"));
+      if (ops.some((op) => op.states)) {
+        ({ sideBySide } = await import("./beside.ts"));
+        target.openState = (await import("./state.ts")).openState;
+      }
       const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
       if (rest.length === 0) return;
       plain ??= (await import("../cpu/index.ts")).cpu();
@@ -186,6 +189,6 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
     },
     arrange: (steps) => sideBySide?.(steps) ?? steps,
     open: () => new WasmSession(target, pool),
-    image: (plan) => imageOf(plan, target),
+    image: async (plan) => (await import("./image.ts")).imageOf(plan, target),
   };
 }

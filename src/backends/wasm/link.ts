@@ -7,7 +7,7 @@
  */
 import type { PlannedStep } from "../backend.ts";
 import { type Expr, type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, select } from "./assembler.ts";
-import { emitDispatch, maxParts, type PartCall } from "./dispatch.ts";
+import { currentStep, emitDispatch, maxParts, type PartCall } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import {
   type AnyStep,
@@ -44,7 +44,7 @@ export interface LaidOut {
 }
 
 export interface LinkOptions extends WasmTarget {
-  /** For more than one thread: address of the words by which they share steps. */
+  /** Address of the words that tell the step under way, and by which threads share steps. */
   readonly dispatch: number;
   /** Tells this module from others on the same memory. */
   readonly program: number;
@@ -134,6 +134,7 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
         });
       for (const { index, parts, wakes, calls, finishes } of linked)
         f.if(i32.and(i32.le_s(from, index), i32.gt_s(to, index)), () => {
+          f.i32.store(options.dispatch, index, currentStep);
           if (parts > 0 && dispatch) dispatch.share(f, index, parts, wakes, () => f.return());
           else callAll(calls)(f, 0, 0);
           for (const finish of finishes) finish(f);

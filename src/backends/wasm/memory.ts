@@ -8,6 +8,12 @@ const maxPages = 65536;
 /** Bytes of what addresses, all of them 64-byte aligned, are given out for. */
 export const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
+/**
+ * An entry of the table in which programs find the states of sequences: address and number of rows, both i32. In front of
+ * the first one is the number of sequences. See state.ts.
+ */
+export const stateEntryBytes = 8;
+
 /** What disposed sessions have. One for all: engines reserve address space for each memory. */
 let nothing: WebAssembly.Memory | undefined;
 

@@ -1,8 +1,8 @@
 /** A program of a session: one linked module over its linear memory. */
 import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
-import { DeviceError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { DeviceError, ForwardpassError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
+import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
 import {
   Copies,
   type HostStep,
@@ -16,10 +16,9 @@ import { copyTo } from "./copy.ts";
 import { DispatchState, Failure } from "./dispatch.ts";
 import type { Library } from "./library.ts";
 import { type Linked, type LinkedStep, link } from "./link.ts";
-import type { Block } from "./memory.ts";
+import { type Block, stateEntryBytes } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
 import type { WasmSession } from "./session.ts";
-import { stateEntryBytes } from "./state.ts";
 import { type AnyStep, isWasmStep } from "./step.ts";
 
 /** Milliseconds that a worker has to leave a step after another thread failed. */
@@ -29,35 +28,6 @@ type Run = (thread: number, from: number, to: number) => void;
 
 /** A browser's main thread may not sleep. Workers and servers may. */
 const mainMayWait = typeof window === "undefined";
-
-/** Kernels stop by `unreachable` at an index that would lead out of their memory. Other traps are their own fault. */
-function trapped(e: unknown): unknown {
-  if (!(e instanceof WebAssembly.RuntimeError)) return e;
-  return /unreachable/i.test(e.message)
-    ? refused(e)
-    : new DeviceError(`wasm: a kernel crashed: ${e.message}`, { cause: e });
-}
-
-const refused = (cause?: unknown): InputError =>
-  new InputError("wasm: an index or position is outside of its tensor", { cause });
-
-/** A value that goes in or out of a program, in its memory. */
-export interface PlacedValue extends TensorType {
-  readonly at: number;
-}
-
-/** A program with all it needs, apart from the session that made it. */
-export interface ProgramImage {
-  /** A module that imports `env.memory` and exports `run(0, 0, steps)`. */
-  readonly module: Uint8Array<ArrayBuffer>;
-  readonly steps: number;
-  /** What memory holds before the first run: weights, from this address on. */
-  readonly data: Uint8Array<ArrayBuffer>;
-  readonly dataAt: number;
-  readonly pages: number;
-  readonly inputs: readonly PlacedValue[];
-  readonly outputs: readonly PlacedValue[];
-}
 
 /** Of each step, or of those that run side by side with it: see `WasmStep.work`. */
 export function worksOf({ steps }: StagePlan<AnyStep>): number[] {
@@ -85,6 +55,7 @@ export class WasmProgram implements Program {
   private inputs: TypedArray[] = [];
   private outputs: TypedArray[] = [];
   private hostSteps: (() => void)[] = [];
+  private dispatch!: DispatchState;
   /** The buffer that the views are made on: growing memory makes another. */
   private viewed: ArrayBufferLike | undefined;
   /** Where the state was, where host steps have views of it. */
@@ -161,27 +132,54 @@ export class WasmProgram implements Program {
 
   /** Steps [from, to) on all threads. */
   private execute(run: Run, from: number, to: number): void {
-    const { pool, session } = this;
-    if (!pool || this.id === undefined) {
-      try {
-        run(0, from, to);
-      } catch (e) {
-        throw trapped(e);
-      }
-      return;
-    }
-    const dispatch = new DispatchState(session.memory.memory, session.dispatch);
-    dispatch.begin(this.number);
-    pool.begin(this.id);
+    const { pool, id, dispatch } = this;
     try {
+      if (id !== undefined) {
+        dispatch.begin(this.number);
+        pool!.begin(id);
+      }
       run(0, from, to);
       const { failure } = dispatch;
-      if (failure === Failure.Refused) throw refused();
+      if (failure === Failure.Refused) throw new WebAssembly.RuntimeError("unreachable");
       if (failure) throw new DeviceError("wasm: a worker thread failed or did not answer");
     } catch (e) {
-      if (!dispatch.recover(performance.now() + endTimeout)) pool.fail("a worker thread does not end");
-      throw trapped(e);
+      if (id !== undefined && !dispatch.recover(performance.now() + endTimeout))
+        pool!.fail("a worker thread does not end");
+      throw this.explain(e);
     }
+  }
+
+  /** What the step under way threw, as an error that names its node. */
+  private explain(e: unknown): unknown {
+    const { steps } = this.plan;
+    const { current } = this.dispatch;
+    const node = steps[current]?.node;
+    if (!(e instanceof WebAssembly.RuntimeError)) return e instanceof ForwardpassError ? e.at(node) : e;
+    const cause = { cause: e };
+    // How kernels stop at an index that would lead out of their memory. Other traps are their own fault.
+    if (!/unreachable/i.test(e.message)) return new DeviceError(`wasm: a kernel crashed: ${e.message}`, cause).at(node);
+    let refusal: ForwardpassError | undefined;
+    // Steps side by side are one.
+    for (let i = current; !refusal && (i === current || steps[i]?.beside); i++) refusal = this.refusal(steps[i]);
+    return refusal ?? new InputError("wasm: an index or position is outside of its tensor", cause).at(node);
+  }
+
+  /**
+   * What the operator's reference says of the inputs that a kernel refused: they are in memory as long as no later step has
+   * run. Undefined where it accepts them, or can't be asked: it knows no table of several sequences.
+   */
+  private refusal({ node, op, attrs, inputs, outputs }: PlannedStep): ForwardpassError | undefined {
+    if (this.session.active.length > 1 && inputs.some((p) => p?.state !== undefined)) return undefined;
+    try {
+      op.reference?.(
+        inputs.map((p) => p && (p.constant ?? { ...p, data: this.view(p) })),
+        attrs,
+        outputs.map((p) => p && emptyTensor(p)) as HostTensor[],
+      );
+    } catch (e) {
+      if (e instanceof ForwardpassError && !(e instanceof DeviceError)) return e.at(node);
+    }
+    return undefined;
   }
 
   /**
@@ -198,30 +196,13 @@ export class WasmProgram implements Program {
     return this.link();
   }
 
-  /** The memory of a session is the arena, then what never changes. */
-  image(): ProgramImage {
-    const { session, plan } = this;
-    const module = this.emit().bytes;
-    const place = (p: Place): PlacedValue => ({
-      dtype: p.dtype,
-      shape: p.shape,
-      at: p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!,
-    });
-    const [inputs, outputs] = [plan.inputs.map(place), plan.outputs.map(place)];
-    const { buffer } = session.memory.memory;
-    const dataAt = session.arenaAddress + plan.arenaBytes;
-    const data = new Uint8Array(buffer as ArrayBuffer).slice(dataAt, session.memory.end);
-    return { module, steps: plan.steps.length, inputs, outputs, data, dataAt, pages: buffer.byteLength / 65536 };
-  }
-
   /** The linked module, with addresses in the session's memory. Without a library it stands alone. */
-  private emit(library?: Library): Linked {
+  emit(library?: Library): Linked {
     const { session, plan } = this;
     const { memory } = session;
     const address = (p: Place | undefined): number => {
       if (!p) return 0;
-      if (p.state !== undefined) return session.stateTable(1) + stateEntryBytes * (p.state + 1);
-      return p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
+      return p.state === undefined ? this.addressOf(p) : session.stateTable(1) + stateEntryBytes * (p.state + 1);
     };
     const works = worksOf(plan);
     const steps = plan.steps.map(
@@ -271,31 +252,40 @@ export class WasmProgram implements Program {
     }
   }
 
+  /** Of what is no state. */
+  addressOf(p: Place): number {
+    const { session } = this;
+    return p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
+  }
+
+  private view(p: Place): TypedArray {
+    const { active, memory } = this.session;
+    if (p.state !== undefined) return active[0].view(p.state);
+    const type = p.prepack?.type ?? p;
+    return viewOf(type.dtype, memory.memory.buffer, this.addressOf(p), sizeOf(type.shape));
+  }
+
   private makeViews(): void {
     const { session, plan } = this;
     const { buffer } = session.memory.memory;
-    const view = (p: Place): TypedArray => {
-      if (p.state !== undefined) return session.active[0].view(p.state);
-      const type = p.prepack?.type ?? p;
-      const at = p.constant ? session.constantAddress(p, this.constants) : session.arenaAddress + p.offset!;
-      return viewOf(type.dtype, buffer, at, sizeOf(type.shape));
-    };
+    const view = (p: Place): TypedArray => this.view(p);
     this.inputs = plan.inputs.map(view);
     this.outputs = plan.outputs.map(view);
     this.hostSteps = plan.steps.map((s) => {
       if (isWasmStep(s.step)) return () => {};
-      return this.hostStep(s as PlannedStep<HostStep>, view, buffer);
+      return this.hostStep(s as PlannedStep<HostStep>);
     });
+    this.dispatch = new DispatchState(session.memory.memory, session.dispatch);
     this.viewed = buffer;
     this.viewedState = session.active[0]?.blocks;
   }
 
   /** A step of the plain backend on views of linear memory. */
-  private hostStep(s: PlannedStep<HostStep>, view: (p: Place) => TypedArray, buffer: ArrayBufferLike): () => void {
-    const inputs = s.inputs.map((p) => p && view(p)) as TypedArray[];
-    const outputs = s.outputs.map((p) => p && view(p)) as TypedArray[];
-    const at = this.session.arenaAddress + s.workspaceOffset;
-    const workspace = new Uint8Array(buffer, at, s.step.workspaceBytes ?? 0);
+  private hostStep(s: PlannedStep<HostStep>): () => void {
+    const [inputs, outputs] = [s.inputs, s.outputs].map((all) => all.map((p) => p && this.view(p)) as TypedArray[]);
+    const { memory, arenaAddress } = this.session;
+    const at = arenaAddress + s.workspaceOffset;
+    const workspace = new Uint8Array(memory.memory.buffer, at, s.step.workspaceBytes ?? 0);
     return () => s.step.run(inputs, outputs, workspace);
   }
 }

@@ -7,7 +7,7 @@
  */
 import { deformConv, deformGeometry } from "../../ops/deform-conv.ts";
 import { type GridSampleAttrs, gridSample } from "../../ops/grid-sample.ts";
-import { roiAlign } from "../../ops/roi-align.ts";
+import { mostSamples, roiAlign } from "../../ops/roi-align.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { type Expr, f32, f64, i32, type Local, type Operand, select } from "./assembler.ts";
 import { emitGemmConv, layoutOf, prepackRows, productFunction } from "./conv-gemm.ts";
@@ -208,7 +208,7 @@ const roiBins = (target: WasmTarget) =>
           const columns = along(0, outWidth);
           const rows = along(1, outHeight);
           // More would take minutes.
-          f.if(f64.gt(f64.mul(rows.count, columns.count), 2 ** 30), () => f.unreachable());
+          f.if(f64.gt(f64.mul(rows.count, columns.count), mostSamples), () => f.unreachable());
           const [perColumn, perRow] = [rows, columns].map(({ count }) => f.let(i32.trunc_sat_f64_s(count)));
           const count = f.let(i32.mul(perColumn, perRow));
           const out = f.let(addressOf(e.outputs[0], region, 4 * channels * bins) as Expr<"i32">);

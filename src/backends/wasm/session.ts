@@ -17,10 +17,10 @@ import {
 import { arrayLike, copyTo } from "./copy.ts";
 import { dispatchBytes } from "./dispatch.ts";
 import { Library } from "./library.ts";
-import { alignUp, type Block, LinearMemory } from "./memory.ts";
+import { alignUp, type Block, LinearMemory, stateEntryBytes } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";
-import { type ProgramImage, WasmProgram, workOf, worksOf } from "./program.ts";
-import { stateEntryBytes, WasmState } from "./state.ts";
+import { WasmProgram, workOf, worksOf } from "./program.ts";
+import type { WasmState } from "./state.ts";
 import { type AnyStep, leastWork, type WasmTarget } from "./step.ts";
 
 /** Bytes that an arena gets beyond what it needs, at most. */
@@ -125,9 +125,9 @@ export class WasmSession implements DeviceSession<AnyStep> {
     return library;
   }
 
-  openState(types: readonly TensorType[]): WasmState {
+  openState(types: readonly TensorType[]): WasmState | undefined {
     this.stateBytes = stateEntryBytes * types.length;
-    return new WasmState(this, types);
+    return this.target.openState?.(this, types);
   }
 
   /** When it moves, programs link anew. */
@@ -261,14 +261,4 @@ export class WasmSession implements DeviceSession<AnyStep> {
 function dividedWork(plan: StagePlan<AnyStep>, target: WasmTarget): number {
   const works = worksOf(plan);
   return plan.steps.reduce((sum, s, i) => (works[i] < leastWork(target) ? sum : sum + workOf(s)), 0);
-}
-
-/** A plan as an image for one thread. All its steps have to be wasm's own. */
-export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramImage {
-  const session = new WasmSession({ ...target, threads: 1 }, undefined);
-  try {
-    return (session.prepare(plan) as WasmProgram).image();
-  } finally {
-    session.dispose();
-  }
 }

@@ -7,12 +7,10 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState } from "../backend.ts";
 import type { Block, LinearMemory } from "./memory.ts";
-
-/** An entry of the table: address and number of rows, both i32. In front of the first one is the number of sequences. */
-export const stateEntryBytes = 8;
+import type { WasmTarget } from "./step.ts";
 
 /** What a session lends to the states of its sequences. */
-interface StateHost {
+export interface StateHost {
   readonly memory: LinearMemory;
   /** What programs work on now. */
   active: readonly WasmState[];
@@ -113,3 +111,5 @@ export class WasmState implements DeviceState {
     return this.types.flatMap((t, i) => [this.blocks[i]?.at ?? 0, rowsOf(t, this.rows)]);
   }
 }
+
+export const openState: WasmTarget["openState"] = (host, types) => new WasmState(host, types);

@@ -18,6 +18,7 @@ import {
 } from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
 import type { LaidOut, LinkedStep } from "./link.ts";
+import type { StateHost, WasmState } from "./state.ts";
 
 /** What code is made for. */
 export interface WasmTarget {
@@ -28,6 +29,8 @@ export interface WasmTarget {
   readonly parallelWork: number;
   /** Finds steps that are one function: see layouts.ts. Missing: each is its own. */
   readonly layouts?: (steps: readonly LinkedStep[]) => LaidOut[];
+  /** Opens state of one more sequence: see state.ts. Missing: no operator has any. */
+  readonly openState?: (host: StateHost, types: readonly TensorType[]) => WasmState;
 }
 
 /**

@@ -1,0 +1,42 @@
+/** Programs that run without what made them: see src/ahead.ts. */
+import type { TensorType } from "../../tensor/tensor.ts";
+import type { Place, StagePlan } from "../backend.ts";
+import type { WasmProgram } from "./program.ts";
+import { WasmSession } from "./session.ts";
+import type { AnyStep, WasmTarget } from "./step.ts";
+
+/** A value that goes in or out of a program, in its memory. */
+export interface PlacedValue extends TensorType {
+  readonly at: number;
+}
+
+/** A program with all it needs, apart from the session that made it. */
+export interface ProgramImage {
+  /** A module that imports `env.memory` and exports `run(0, 0, steps)`. */
+  readonly module: Uint8Array<ArrayBuffer>;
+  readonly steps: number;
+  /** What memory holds before the first run: weights, from this address on. */
+  readonly data: Uint8Array<ArrayBuffer>;
+  readonly dataAt: number;
+  readonly pages: number;
+  readonly inputs: readonly PlacedValue[];
+  readonly outputs: readonly PlacedValue[];
+}
+
+/** A plan as an image for one thread. All its steps have to be wasm's own. */
+export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramImage {
+  const session = new WasmSession({ ...target, threads: 1 }, undefined);
+  try {
+    const program = session.prepare(plan) as WasmProgram;
+    const module = program.emit().bytes;
+    const place = (p: Place): PlacedValue => ({ dtype: p.dtype, shape: p.shape, at: program.addressOf(p) });
+    const [inputs, outputs] = [plan.inputs.map(place), plan.outputs.map(place)];
+    const { buffer } = session.memory.memory;
+    // The memory of a session is the arena, then what never changes.
+    const dataAt = session.arenaAddress + plan.arenaBytes;
+    const data = new Uint8Array(buffer as ArrayBuffer).slice(dataAt, session.memory.end);
+    return { module, steps: plan.steps.length, inputs, outputs, data, dataAt, pages: buffer.byteLength / 65536 };
+  } finally {
+    session.dispose();
+  }
+}
