@@ -150,6 +150,7 @@ export class Session {
     const kept = keepOnDevice ? this.portsNamed(keepOnDevice) : undefined;
     const collected = this.collect(inputs);
     const values = collected instanceof Promise ? await collected : collected;
+    this.assertUsable();
     if (this.pending === 0 && !signal && !profile) {
       this.enter(options);
       const direct = this.runner.executeDirectly(values);

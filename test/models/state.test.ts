@@ -118,6 +118,18 @@ for (const [name, open] of Object.entries(devices))
       state.dispose();
       await expect(session.run({ x: text, position: at(0) }, { state })).rejects.toThrow(DisposedError);
     });
+
+    test("a session that is disposed while it waits for an input reserves no rows", async () => {
+      const session = await compile(caching, { device: open() });
+      const state = session.openState();
+      let arrive = (_: HostTensor): void => {};
+      const x = { toHost: () => new Promise<HostTensor>((resolve) => void (arrive = resolve)) };
+      const run = session.run({ x, position: at(0) }, { state, rows: 20 });
+      session.dispose();
+      arrive(text);
+      await expect(run).rejects.toThrow(DisposedError);
+      expect(state.bytes).toBe(0);
+    });
   });
 
 test("operators that know nothing of state refuse it", async () => {

@@ -262,6 +262,32 @@ for (const [name, device] of Object.entries(devices))
       expect(seen.size).toBe(4);
     });
 
+    test("which of several that are side by side", async () => {
+      const rows = graph(({ input, weight, state }) => {
+        const position = input("position", "i32", [1]);
+        const sum = ["a", "b", "c"]
+          .map((name) => quantizedGather(input(name, "i32", [32]), weight(q8()), { type: "q8_0", rows: 10, k: 32 }))
+          .reduce((a, b) => add(a, b));
+        return { y: kvAppend(state("cache", "f32", [64, 32]), sum, position) };
+      });
+      const inputs = (bad?: string) => ({
+        position: Int32Array.of(0),
+        ...Object.fromEntries(["a", "b", "c"].map((n) => [n, new Int32Array(32).fill(n === bad ? 10 : 9)])),
+      });
+      using plain = await compile(rows, { device: cpu() });
+      using session = await compile(rows, { device: device as never });
+      const states = [plain.openState(), session.openState()];
+      for (const bad of ["b", "c", "a"]) {
+        const [want, got] = [
+          await messageOf(() => plain.run(inputs(bad), { state: states[0], rows: 32 })),
+          await messageOf(() => session.run(inputs(bad), { state: states[1], rows: 32 })),
+        ];
+        expect(want).toContain("quantizedGather: index 10 is outside axis 0 of size 10");
+        expect(got).toBe(want);
+      }
+      await session.run(inputs(), { state: states[1], rows: 32 });
+    });
+
     test("a state that is full keeps what it has", async () => {
       const decoder = graph(({ input, state }) => {
         const position = input("position", "i32", [1]);

@@ -2,8 +2,10 @@
  * A plan on a GPU: buffers, pipelines and bind groups are made once; a run writes its inputs, submits its dispatches and
  * reads all its outputs back together. Steps that fall back to the host part it into several submissions.
  */
+
 import { DeviceTensor } from "../../tensor/device-tensor.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
+import { ForwardpassError } from "../../tensor/errors.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
 import {
   Copies,
@@ -274,12 +276,16 @@ export class GpuProgram implements Program {
   }
 
   /** A step of the host: on copies of what it reads, and back. */
-  private runOnHost({ step, outputs, inputs }: PlannedStep<HostStep>, read: readonly HostTensor[]): void {
+  private runOnHost({ node, step, outputs, inputs }: PlannedStep<HostStep>, read: readonly HostTensor[]): void {
     let next = 0;
     const given = inputs.map((p) => p && (read[next++].data as TypedArray)) as TypedArray[];
     const results = outputs.map((p) => p && emptyTensor(p));
     const workspace = new Uint8Array(step.workspaceBytes ?? 0);
-    step.run(given, results.map((t) => t?.data) as TypedArray[], workspace);
+    try {
+      step.run(given, results.map((t) => t?.data) as TypedArray[], workspace);
+    } catch (e) {
+      throw e instanceof ForwardpassError ? e.at(node) : e;
+    }
     results.forEach((t, i) => {
       if (t) this.session.write(this.bufferAt(outputs[i]!), t, t.data as TypedArray);
     });
