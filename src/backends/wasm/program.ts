@@ -139,7 +139,8 @@ export class WasmProgram implements Program {
         pool!.begin(id);
       }
       run(0, from, to);
-      const { failure } = dispatch;
+      // Looking costs what a small step does.
+      const failure = id === undefined ? undefined : dispatch.failure;
       if (failure === Failure.Refused) throw new WebAssembly.RuntimeError("unreachable");
       if (failure) throw new DeviceError("wasm: a worker thread failed or did not answer");
     } catch (e) {
