@@ -1,7 +1,7 @@
 /** Which device is taken where a host withholds something. */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { DeviceError, InputError, load, openDevice } from "../src/index.ts";
+import { compile, DeviceError, graph, InputError, load, openDevice, relu } from "../src/index.ts";
 
 const model = fileURLToPath(new URL("../examples/models/fraud-mlp/model.onnx", import.meta.url));
 afterEach(() => vi.restoreAllMocks());
@@ -15,6 +15,8 @@ test.each([
   const refused = load(model, { device: device as never });
   await expect(refused).rejects.toThrow(InputError);
   await expect(refused).rejects.toThrow(`unknown device ${what}; there are: wasm, cpu, webgpu, gpujs`);
+  const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
+  await expect(compile(net, { device: device as never })).rejects.toThrow(InputError);
 });
 
 describe("where WebAssembly may not be compiled", () => {

@@ -86,9 +86,14 @@ export interface StepInfo {
   readonly error?: KernelError;
 }
 
-/** Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes. */
+/**
+ * Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes.
+ * @throws InputError where the device is none, such as the promise of one
+ */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
   const { device } = options;
+  if (typeof device?.open !== "function")
+    throw new InputError("compile: device takes a backend, as wasm() or await webgpu() gives");
   const optimizes = options.optimize !== false;
   const halves = usesHalves(graph);
   // Loaded for those who need it.
