@@ -114,9 +114,11 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 /** Of the rest what tasks and the kernels of language models need. */
 const nodeCore = /^(ops\/(quantized-matmul|image-.*|non-max-suppression)|formats\/sources\/file)$/;
 
-/** For Node every file costs more than what is in it. */
+/** For Node every file costs more than what is in it; one of more than 128 kB leaves holes in its memory (016). */
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
-  if (/^(core|blocks|ops-usual|ops-decoder)$/.test(chunk ?? "") || nodeCore.test(module)) return "core";
+  const decoders = /^(blocks|ops-decoder)$/.test(chunk ?? "");
+  if (decoders || /^(core|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
+    return !decoders && /^(ops|tensor)\//.test(module) ? "ops-core" : "core";
   if (module.startsWith("ops/")) return "ops";
   if (/^(files|onnx-core|onnx-cnn)$/.test(chunk ?? "")) return "onnx";
   return chunk;

@@ -3,7 +3,7 @@
  * package.json's `exports`, once as an ES module and once with `require`; and its ES modules, which Node doesn't take.
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -156,6 +156,14 @@ test("import and require give the same classes and functions in Node, from every
     const imported = await import(/* @vite-ignore */ `${pathToFileURL(join(folder, "one.mjs")).href}?${name}`);
     expect({ ...imported }, specifier).toEqual({ ...createRequire(join(folder, "one.cjs"))(specifier) });
   }
+});
+
+test("modules that every model needs are too small to leave holes in Node's memory", async () => {
+  const chunks = join(published, "dist/chunks");
+  const core = (await readdir(chunks)).filter((file) => /^(ops-core|core|wasm-core)-.*\.cjs$/.test(file));
+  expect(core).toHaveLength(3);
+  // From 128 kB on the C library maps what a file is read into: docs/decisions/016.
+  for (const file of core) expect((await stat(join(chunks, file))).size, file).toBeLessThan(128 * 1024);
 });
 
 test("the command runs a model from anywhere", async () => {

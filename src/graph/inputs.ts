@@ -32,11 +32,13 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
 /** @throws DTypeError, ShapeError */
 export function checkType(port: GraphPort, t: TensorType): void {
   const { dtype, shape } = port;
-  const wrong = (): string => `input "${port.name}" is ${declared(port)}, got ${formatType(t)}`;
-  if (dtype && t.dtype !== dtype) throw new DTypeError(wrong(), { types: [formatType(t)] });
+  if (dtype && t.dtype !== dtype) throw new DTypeError(wrong(port, t), { types: [formatType(t)] });
   if (shape && (shape.length !== t.shape.length || shape.some((d, i) => typeof d === "number" && d !== t.shape[i])))
-    throw new ShapeError(wrong(), { types: [formatType(t)] });
+    throw new ShapeError(wrong(port, t), { types: [formatType(t)] });
 }
+
+const wrong = (port: GraphPort, t: TensorType): string =>
+  `input "${port.name}" is ${declared(port)}, got ${formatType(t)}`;
 
 /** What stands for an input that isn't there yet. */
 export function zeros(port: GraphPort, sizes: Readonly<Record<string, number>>): HostTensor {
@@ -52,6 +54,8 @@ export function zeros(port: GraphPort, sizes: Readonly<Record<string, number>>):
 
 const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
 
+const isSize = (d: number | string): d is number => typeof d === "number";
+
 /**
  * A bare typed array takes the declared shape; one free dimension is worked out from the length. Where the batch is free
  * as well, the array is a batch of one.
@@ -63,6 +67,7 @@ function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
   if (given !== dtype && (dtype === "f32" || dtype === "f64"))
     throw new DTypeError(`${who} is ${declared(port)}, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
   if (!port.shape) return { dtype, shape: [data.length], data };
+  if (port.shape.every(isSize)) return { dtype, shape: port.shape.slice(), data };
   const single = port.shape.filter((d) => typeof d === "string").length > 1;
   const shape = port.shape.map((d, i) => (i === 0 && single && /^batch/i.test(`${d}`) ? 1 : d));
   const free = shape.filter((d) => typeof d === "string");

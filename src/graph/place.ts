@@ -20,11 +20,14 @@ export const alignUp = (bytes: number): number => Math.ceil(bytes / alignment) *
 
 /** Sets every storage's `offset`. Returns the arena's size. */
 export function placeLinear(storages: readonly Storage[]): number {
+  /** By offset. */
   const placed: Storage[] = [];
   let total = 0;
   for (const s of [...storages].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
     s.offset = lowestGap(s, placed);
-    placed.push(s);
+    let i = placed.length;
+    while (i > 0 && placed[i - 1].offset > s.offset) i--;
+    placed.splice(i, 0, s);
     total = Math.max(total, s.offset + alignUp(s.bytes));
   }
   return total;
@@ -33,11 +36,10 @@ export function placeLinear(storages: readonly Storage[]): number {
 function lowestGap(s: Storage, placed: readonly Storage[]): number {
   const size = alignUp(s.bytes);
   if (size === 0) return 0;
-  const busy = placed
-    .filter((p) => p.bytes > 0 && p.first <= s.last && s.first <= p.last)
-    .sort((a, b) => a.offset - b.offset);
   let at = 0;
-  for (const p of busy) {
+  for (let i = 0; i < placed.length; i++) {
+    const p = placed[i];
+    if (p.bytes === 0 || p.first > s.last || s.first > p.last) continue;
     if (p.offset - at >= size) return at;
     at = Math.max(at, p.offset + alignUp(p.bytes));
   }

@@ -16,8 +16,11 @@ export function leaveScratch(buffer: Uint8Array<ArrayBuffer>): void {
   spare = new WeakRef(buffer);
 }
 
-/** About as many bytes make a part of what is read in passing. */
-const partBytes = 1 << 19;
+/**
+ * About as many bytes make a part of what is read in passing: below the 128 kB from which the C library maps memory for what
+ * is asked for. Once such a piece is freed, it keeps more of all that is freed after it.
+ */
+const partBytes = 7 << 14;
 
 /** Bytes of a part: a multiple of `granule`. */
 export const partSize = (granule: number): number => granule * Math.max(1, Math.floor(partBytes / granule));

@@ -58,6 +58,10 @@ function apply(nodes: readonly Node[], rule: Rule, host: RewriteHost): readonly 
   const produce = (node: Node): void => {
     for (const id of node.outputs) producers!.set(id, node);
   };
+  const keep = (node: Node): void => {
+    out.push(node);
+    if (producers) produce(node);
+  };
   const context: RewriteContext = {
     type: (id) => host.type(id),
     constant: (id) => host.constant(id),
@@ -76,34 +80,35 @@ function apply(nodes: readonly Node[], rule: Rule, host: RewriteHost): readonly 
   for (const original of nodes) {
     const node = redirect(original, alias);
     const result = rule(node, context);
-    changed ||= result !== undefined;
-    if (result && "same" in result && !host.isOutput(node.outputs[0])) {
+    if (!result) {
+      keep(node);
+      continue;
+    }
+    changed = true;
+    if ("same" in result && !host.isOutput(node.outputs[0])) {
       alias.set(node.outputs[0], result.same);
       uses().set(result.same, (uses().get(result.same) ?? 0) + (uses().get(node.outputs[0]) ?? 0) - 1);
       continue;
     }
-    if (result && "constants" in result) {
+    if ("constants" in result) {
       count(node, -1);
       node.outputs.forEach((id, i) => {
         host.setConstant(id, result.constants[i]);
       });
       continue;
     }
-    const replacement = result && !("same" in result) ? result : [node];
+    const replacement = "same" in result ? [node] : result;
     if (replacement[0] !== node) {
       count(node, -1);
       for (const n of replacement) count(n, 1);
     }
-    for (const n of replacement) {
-      out.push(n);
-      if (producers) produce(n);
-    }
+    replacement.forEach(keep);
   }
   return changed ? dropDead(out, host.isOutput) : nodes;
 }
 
 function redirect(node: Node, alias: ReadonlyMap<ValueId, ValueId>): Node {
-  if (!node.inputs.some((id) => id !== undefined && alias.has(id))) return node;
+  if (alias.size === 0 || !node.inputs.some((id) => id !== undefined && alias.has(id))) return node;
   return { ...node, inputs: node.inputs.map((id) => (id === undefined ? id : (alias.get(id) ?? id))) };
 }
 

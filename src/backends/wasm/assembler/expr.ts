@@ -101,13 +101,14 @@ function naturalAlign(name: string): number {
 /** The instruction of that spec name. Made when it is first used: a module has a few dozen of the hundreds that there are. */
 export function instructionOf(name: string): Instruction | undefined {
   const own = name.slice(name.indexOf("."));
-  for (const [first, signature, names] of instructionRows) {
-    const place = names.includes(own) ? namesOf(names).indexOf(name) : -1;
+  for (let i = 0; i < instructionRows.length; i++) {
+    const row = instructionRows[i];
+    const place = row[2].includes(own) ? namesOf(row[2]).indexOf(name) : -1;
     if (place < 0) continue;
-    const [inputs, result] = signature.split(" -> ");
+    const [inputs, result] = row[1].split(" -> ");
     return {
       name,
-      opcode: encodeOpcode(first + place),
+      opcode: encodeOpcode(row[0] + place),
       inputs: inputs.split(" "),
       result: result as ValueType | "void",
       align: inputs.startsWith("addr") ? naturalAlign(name) : 0,
@@ -118,14 +119,34 @@ export function instructionOf(name: string): Instruction | undefined {
 
 type Argument = Expr | number | bigint | ArrayLike<number> | undefined;
 
-function constant<T extends ValueType>(type: T, opcode: number, write: (code: Writer) => void): Expr<T> {
-  return {
-    type,
-    emit(code) {
-      code.byte(opcode);
-      write(code);
-    },
-  };
+/** Expressions are objects of few classes and not closures, which take twice the memory: a model has tens of thousands. */
+class Constant<T extends ValueType, V> implements Expr<T> {
+  constructor(
+    readonly type: T,
+    private readonly opcode: number,
+    private readonly value: V,
+    private readonly write: (code: Writer, value: V) => void,
+  ) {}
+
+  emit(code: Writer): void {
+    code.byte(this.opcode);
+    this.write(code, this.value);
+  }
+}
+
+class Operation implements Expr {
+  constructor(
+    private readonly instruction: Instruction,
+    private readonly args: readonly Argument[],
+  ) {}
+
+  get type(): ValueType {
+    return this.instruction.result as ValueType;
+  }
+
+  emit(code: Writer): void {
+    encode(this.instruction, this.args, code);
+  }
 }
 
 /**
@@ -135,23 +156,31 @@ function constant<T extends ValueType>(type: T, opcode: number, write: (code: Wr
  */
 export const symbolicAddress = (parameter: number): number => (parameter + 1) * symbolStep;
 const symbolStep = 2 ** 33;
+/** Below 0 for what is a number. */
+const parameterOf = (value: number): number => Math.round(value / symbolStep) - 1;
 
-const i32const = (value: number): Expr<"i32"> => {
-  const parameter = Math.round(value / symbolStep) - 1;
-  if (!(parameter >= 0)) return constant("i32", 0x41, (code) => code.s32(value));
-  return constant("i32", 0x20, (code) => {
-    const offset = value - symbolicAddress(parameter);
-    if (code.addressesFrom === undefined) throw new RangeError("an address of another function");
-    code.u32(code.addressesFrom + parameter);
-    if (offset === 0) return;
-    code.byte(0x41);
-    code.s32(offset);
-    code.byte(0x6a);
-  });
-};
-const i64const = (value: bigint): Expr<"i64"> => constant("i64", 0x42, (code) => code.s64(value));
-const f32const = (value: number): Expr<"f32"> => constant("f32", 0x43, (code) => code.f32(value));
-const f64const = (value: number): Expr<"f64"> => constant("f64", 0x44, (code) => code.f64(value));
+const writeSigned = (code: Writer, value: number): void => code.s32(value);
+const writeSigned64 = (code: Writer, value: bigint): void => code.s64(value);
+const writeFloat = (code: Writer, value: number): void => code.f32(value);
+const writeDouble = (code: Writer, value: number): void => code.f64(value);
+function writeAddress(code: Writer, value: number): void {
+  const parameter = parameterOf(value);
+  if (code.addressesFrom === undefined) throw new RangeError("an address of another function");
+  code.u32(code.addressesFrom + parameter);
+  const offset = value - symbolicAddress(parameter);
+  if (offset === 0) return;
+  code.byte(0x41);
+  code.s32(offset);
+  code.byte(0x6a);
+}
+
+const i32const = (value: number): Expr<"i32"> =>
+  parameterOf(value) >= 0
+    ? new Constant("i32", 0x20, value, writeAddress)
+    : new Constant("i32", 0x41, value, writeSigned);
+const i64const = (value: bigint): Expr<"i64"> => new Constant("i64", 0x42, value, writeSigned64);
+const f32const = (value: number): Expr<"f32"> => new Constant("f32", 0x43, value, writeFloat);
+const f64const = (value: number): Expr<"f64"> => new Constant("f64", 0x44, value, writeDouble);
 
 /** Turns a literal operand into an expression, and checks the type of an expression. */
 export function operand<T extends ValueType>(type: T, value: Operand<T>): Expr<T>;
@@ -168,30 +197,39 @@ export function operand(type: ValueType, value: Operand<ValueType>): Expr {
   throw new TypeError(`expected ${type}, got ${typeof value === "object" ? value.type : typeof value}`);
 }
 
-/** Writes one instruction: operands in order, then opcode, then immediates. */
+/**
+ * Writes one instruction: operands in order, then opcode, then immediates. By index, as are the rows above: what an
+ * iterator leaves behind for each word of each instruction would be a tenth of the garbage of loading a model.
+ */
 export function encode({ name, opcode, inputs, align }: Instruction, args: readonly Argument[], code: Writer): void {
-  const immediates: number[] = [];
   let next = 0;
-  for (const input of inputs) {
-    if (input === "zero") {
-      immediates.push(0);
-    } else if (input === "lane") {
-      immediates.push(args[next++] as number);
-    } else if (input === "bytes") {
-      const bytes = args[next++] as ArrayLike<number>;
-      if (bytes.length !== 16) throw new RangeError(`${name}: 16 bytes expected, got ${bytes.length}`);
-      immediates.push(...Array.from(bytes));
-    } else {
-      const type = input === "addr" ? "i32" : (input as ValueType);
-      operand(type, args[next++] as Operand<typeof type>).emit(code);
-    }
+  for (let i = 0; i < inputs.length; i++) {
+    const input = inputs[i];
+    if (input === "zero") continue;
+    const argument = args[next++];
+    if (input === "lane" || input === "bytes") continue;
+    const type = input === "addr" ? "i32" : (input as ValueType);
+    operand(type, argument as Operand<typeof type>).emit(code);
   }
   code.append(opcode);
   if (inputs[0] === "addr") {
     code.u32(align);
     code.u32((args[next] as number | undefined) ?? 0);
   }
-  code.append(immediates);
+  next = 0;
+  for (let i = 0; i < inputs.length; i++) {
+    const input = inputs[i];
+    if (input === "zero") {
+      code.byte(0);
+      continue;
+    }
+    const argument = args[next++];
+    if (input === "lane") code.byte(argument as number);
+    if (input !== "bytes") continue;
+    const bytes = argument as ArrayLike<number>;
+    if (bytes.length !== 16) throw new RangeError(`${name}: 16 bytes expected, got ${bytes.length}`);
+    code.append(bytes);
+  }
 }
 
 /** An object whose methods are made when they are first used, for the instructions `space.*`. */
@@ -216,10 +254,12 @@ type Values = Instructions<"value">;
 
 const values = <S extends keyof Values, More extends object>(space: S, more = {} as More): Values[S] & More =>
   Object.assign(
-    namespaceOf(space, (instruction) => (...args: Argument[]) => ({
-      type: instruction.result,
-      emit: (code: Writer) => encode(instruction, args, code),
-    })),
+    namespaceOf(
+      space,
+      (instruction) =>
+        (...args: Argument[]) =>
+          new Operation(instruction, args),
+    ),
     more,
   ) as Values[S] & More;
 
