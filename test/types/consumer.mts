@@ -1,4 +1,4 @@
-/** Compiled against the declarations in `dist`, as programs are that have no types of GPUs and an older `lib`. */
+/** Compiled against the declarations in `dist`, as programs are that have no types of GPUs: with those of a page, or of Node. */
 import { compile, DeviceTensor, graph, load, matmul, tensor } from "forwardpass";
 import { compileAhead } from "forwardpass/ahead";
 import { convert } from "forwardpass/convert";

@@ -159,6 +159,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   const own = new KernelFamilies<WasmStep>(familiesFor(target));
   /** Loaded for decoders. */
   let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
+  let openState: typeof import("./state.ts").openState | undefined;
   return {
     name: "wasm",
     widens: true,
@@ -182,7 +183,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
         target.layouts = (await import("./layouts.ts")).layoutsOf;
       if (ops.some((op) => op.states)) {
         ({ sideBySide } = await import("./beside.ts"));
-        target.openState = (await import("./state.ts")).openState;
+        ({ openState } = await import("./state.ts"));
       }
       const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
       if (rest.length === 0) return;
@@ -190,7 +191,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       await plain.load!(rest, dtypes);
     },
     arrange: (steps) => sideBySide?.(steps) ?? steps,
-    open: () => new WasmSession(target, pool),
+    open: () => new WasmSession(target, pool, openState),
     image: async (plan) => (await import("./image.ts")).imageOf(plan, target),
   };
 }

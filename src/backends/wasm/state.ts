@@ -7,7 +7,6 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState } from "../backend.ts";
 import type { Block, LinearMemory } from "./memory.ts";
-import type { WasmTarget } from "./step.ts";
 
 /** What a session lends to the states of its sequences. */
 export interface StateHost {
@@ -112,4 +111,4 @@ export class WasmState implements DeviceState {
   }
 }
 
-export const openState: WasmTarget["openState"] = (host, types) => new WasmState(host, types);
+export const openState = (host: StateHost, types: readonly TensorType[]): WasmState => new WasmState(host, types);

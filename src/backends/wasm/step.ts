@@ -18,7 +18,6 @@ import {
 } from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
 import type { LaidOut, LinkedStep } from "./link.ts";
-import type { StateHost, WasmState } from "./state.ts";
 
 /** What code is made for. */
 export interface WasmTarget {
@@ -29,8 +28,6 @@ export interface WasmTarget {
   readonly parallelWork: number;
   /** Finds steps that are one function: see layouts.ts. Missing: each is its own. */
   readonly layouts?: (steps: readonly LinkedStep[]) => LaidOut[];
-  /** Opens state of one more sequence: see state.ts. Missing: no operator has any. */
-  readonly openState?: (host: StateHost, types: readonly TensorType[]) => WasmState;
 }
 
 /**
