@@ -122,7 +122,7 @@ export function blobSource(blob: Blob, name = (blob as File).name || "blob"): By
 }
 
 const isOffline = (options: SourceOptions): boolean =>
-  options.offline ?? (hasFileSystem() && process.env.FORWARDPASS_OFFLINE === "1");
+  options.offline ?? (hasFileSystem() && globalThis.process.env.FORWARDPASS_OFFLINE === "1");
 
 /** The network parts are loaded when they are first needed. */
 async function openUrl(url: string, given: SourceOptions & { response?: Response }): Promise<ByteSource> {
@@ -184,7 +184,7 @@ const isSource = (input: object): input is ByteSource =>
   "read" in input && typeof input.read === "function" && "size" in input;
 
 const looksLikeUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
-export const hasFileSystem = (): boolean => typeof process !== "undefined" && process.versions?.node !== undefined;
+export const hasFileSystem = (): boolean => globalThis.process?.versions?.node !== undefined;
 
 /** The whole address of what a page names relative to its own: files beside it are found from that. */
 function fromPage(path: string): string {

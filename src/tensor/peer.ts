@@ -23,7 +23,7 @@ export async function loadPeer<T>(name: string, why: string): Promise<T> {
     // By a variable name: bundlers must not insist on a package that is optional.
     return (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as T;
   } catch (cause) {
-    const inNode = typeof process !== "undefined" && process.versions?.node;
+    const inNode = globalThis.process?.versions?.node;
     const then = inNode ? "" : `, then providePeer("${name}", await import("${name}"))`;
     throw new MissingPeerError(`${why} needs the package ${name}: npm install ${name}${then}`, { cause });
   }

@@ -36,7 +36,7 @@ function threadCount(wanted: number | undefined, features: WasmFeatures): number
 
 /** Node before 21 has no navigator. */
 function cores(): number {
-  const os = typeof process !== "undefined" ? process.getBuiltinModule?.("node:os") : undefined;
+  const os = globalThis.process?.getBuiltinModule?.("node:os");
   return os?.availableParallelism() ?? 1;
 }
 

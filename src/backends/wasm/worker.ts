@@ -71,7 +71,7 @@ const nodeWorkers = "node:worker_threads";
 
 /** Starts a worker that doesn't keep the process alive. */
 export async function startWorker({ onMessage, onError }: Listen): Promise<WorkerLike> {
-  if (typeof process !== "undefined" && process.versions?.node) {
+  if (globalThis.process?.versions?.node) {
     const { Worker } = (await import(
       /* webpackIgnore: true */ /* @vite-ignore */ nodeWorkers
     )) as typeof import("node:worker_threads");

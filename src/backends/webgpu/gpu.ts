@@ -17,7 +17,7 @@ let dawn: GPU | undefined;
 export async function findGpu(): Promise<GPU> {
   const own = (globalThis.navigator as { gpu?: GPU } | undefined)?.gpu;
   if (own) return own;
-  if (typeof process === "undefined" || !process.versions?.node)
+  if (!globalThis.process?.versions?.node)
     throw new NoGpuError("webgpu: this browser has no navigator.gpu (or the page is not served by https)");
   if (dawn) return dawn;
   try {

@@ -42,7 +42,7 @@ class Repository {
     private readonly options: SourceOptions,
   ) {
     this.name = `hf:${repo}${revision === "main" ? "" : `@${revision}`}`;
-    this.token = options.token ?? (typeof process === "undefined" ? undefined : process.env?.HF_TOKEN) ?? undefined;
+    this.token = options.token ?? globalThis.process?.env?.HF_TOKEN;
   }
 
   async files(): Promise<readonly string[]> {

@@ -26,9 +26,9 @@ export async function registryOf(name: string, given?: string): Promise<Registry
 
 async function configured(name: string): Promise<string | undefined> {
   if (!hasFileSystem()) return undefined;
-  const { env } = process;
+  const { env } = globalThis.process;
   const fs = await loadFs();
-  const folders = [process.cwd(), env.HOME ?? env.USERPROFILE].filter((f) => f !== undefined);
+  const folders = [globalThis.process.cwd(), env.HOME ?? env.USERPROFILE].filter((f) => f !== undefined);
   const files = await Promise.all(folders.map((f) => fs.readFile(`${f}/.npmrc`, "utf8").catch(() => "")));
   const setting = (key: string): string | undefined =>
     files

@@ -42,7 +42,7 @@ export async function npmSource(spec: string, options: SourceOptions): Promise<B
 async function installed(name: string, version: string | undefined): Promise<string | undefined> {
   if (!hasFileSystem()) return undefined;
   const fs = await loadFs();
-  for (let folder = process.cwd(); ; folder = folder.replace(/[/\\][^/\\]*$/, "")) {
+  for (let folder = globalThis.process.cwd(); ; folder = folder.replace(/[/\\][^/\\]*$/, "")) {
     const candidate = `${folder}/node_modules/${name}`;
     const manifest = await fs.readFile(`${candidate}/package.json`, "utf8").catch(() => undefined);
     if (manifest && (version === undefined || (JSON.parse(manifest) as { version: string }).version === version))

@@ -5,7 +5,7 @@ import type { Store } from "./store.ts";
 
 /** The user's folder for files that can be fetched again. */
 export function usualFolder(): string | undefined {
-  const { env, platform } = process;
+  const { env, platform } = globalThis.process;
   if (env.FORWARDPASS_CACHE) return env.FORWARDPASS_CACHE;
   const { HOME, LOCALAPPDATA, XDG_CACHE_HOME } = env;
   if (platform === "win32") return LOCALAPPDATA && `${LOCALAPPDATA}/forwardpass/Cache`;
@@ -29,7 +29,7 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
     await fs.mkdir(folder, { recursive: true });
     await fs.access(folder, 2 /* to write */);
   } catch (cause) {
-    if (named === undefined && !process.env.FORWARDPASS_CACHE) return undefined;
+    if (named === undefined && !globalThis.process.env.FORWARDPASS_CACHE) return undefined;
     fail(cause);
   }
   const pathOf = (name: string): string => `${folder}/${name.split("/").map(safeName).join("/")}`;
