@@ -5,6 +5,9 @@
  * multiplications where the definition has 36, F(4x4) 36 instead of 144.
  *
  * Both transforms work on four tiles at a time, one in each lane.
+ *
+ * A tile is one sum after all: an input that is not finite makes NaN of every result of the tiles that read it, and one
+ * that dwarfs the others costs them digits.
  */
 import {
   type Func,
