@@ -1,32 +1,23 @@
 /** Running sums and products of floats: bit by bit the reference's, with infinities, NaN and whatever else. */
 import fc from "fast-check";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
-import { wasmFeatures } from "../../src/backends/wasm/features.ts";
-import { wasm } from "../../src/backends/wasm/index.ts";
 import { graph } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
 import { cumProd, cumSum } from "../../src/ops/index.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
 import { runReference } from "../kernel-property.ts";
-import { withWorkers } from "./workers.ts";
+import { wasmDevices } from "./workers.ts";
 
-const threaded = await withWorkers({ threads: 2, parallelWork: 0 });
-afterAll(threaded.dispose);
-const backends: [string, Backend][] = [
-  ...(wasmFeatures().relaxedSimd ? [true, false] : [false]).map((relaxedSimd): [string, Backend] => [
-    relaxedSimd ? "relaxed SIMD" : "baseline SIMD",
-    wasm({ threads: 1, features: { relaxedSimd } }) as Backend,
-  ]),
-  ["two threads", threaded.backend as Backend],
-];
+const devices = Object.entries(await wasmDevices());
 
 const element = fc.oneof(
   { weight: 20, arbitrary: fc.float({ min: -9, max: 9, noNaN: true }) },
   { weight: 1, arbitrary: fc.double() },
 );
 
-test.each(backends)("%s", async (_, device) => {
+test.each(devices)("%s", async (_, open) => {
+  const device = open() as Backend;
   await fc.assert(
     fc.asyncProperty(
       fc.record({

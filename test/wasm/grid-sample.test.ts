@@ -1,8 +1,7 @@
 /** Cubic samples at points on, beside and far from the plane, and where the grid has no number, as the reference has them. */
 import fc from "fast-check";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
-import { wasmFeatures } from "../../src/backends/wasm/features.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { graph } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
@@ -11,17 +10,9 @@ import { tensorFrom } from "../cases/case.ts";
 import { difference } from "../compare.ts";
 import { runReference } from "../kernel-property.ts";
 import { toleranceOf } from "../tolerance.ts";
-import { withWorkers } from "./workers.ts";
+import { wasmDevices } from "./workers.ts";
 
-const threaded = await withWorkers({ threads: 2, parallelWork: 0 });
-afterAll(threaded.dispose);
-const backends: [string, Backend][] = [
-  ...(wasmFeatures().relaxedSimd ? [true, false] : [false]).map((relaxedSimd): [string, Backend] => [
-    relaxedSimd ? "relaxed SIMD" : "baseline SIMD",
-    wasm({ threads: 1, features: { relaxedSimd } }) as Backend,
-  ]),
-  ["two threads", threaded.backend as Backend],
-];
+const devices = Object.entries(await wasmDevices());
 
 const coordinate = fc.oneof(
   { weight: 6, arbitrary: fc.float({ min: -2, max: 2, noNaN: true }) },
@@ -29,7 +20,8 @@ const coordinate = fc.oneof(
 );
 const padding = fc.constantFrom("zeros" as const, "border" as const, "reflection" as const);
 
-test.each(backends)("any grid, %s", async (_, device) => {
+test.each(devices)("any grid, %s", async (_, open) => {
+  const device = open() as Backend;
   await fc.assert(
     fc.asyncProperty(
       fc.record({
