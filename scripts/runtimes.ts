@@ -1,10 +1,10 @@
 /**
- * `npm run runtimes`: the package as it is published, in the runtimes that the README names. Node 20, what runs this script,
+ * `npm run runtimes`: the package as it is published, in the runtimes that the README names. Node (what runs this, and 24),
  * Bun and Deno import every entry, run a model on one and two threads, and have to end by themselves; workerd (Cloudflare's
- * isolate) runs it where nothing may be compiled, and as `compile` writes it. npm fetches them into .cache, about 400 MB.
+ * isolate) runs it where nothing may be compiled, and as `compile` writes it. npm fetches them into .cache, about 550 MB.
  */
 import { execFile } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -55,6 +55,8 @@ async function inProcess(command: string, args: readonly string[] = []): Promise
 
 async function inIsolate(): Promise<string> {
   const modules = join(folder, "isolate");
+  // All that is there becomes a module: nothing of the run before.
+  await rm(modules, { recursive: true, force: true });
   const external = ["*.wasm", "*.weights", "*.onnx"];
   const conditions = ["workerd", "worker", "browser"];
   await build({

@@ -75,8 +75,8 @@ function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
     throw new InputError(
       `${who} is ${declared(port)}: a bare array leaves ${free.length} dimensions open, pass { dtype, shape, data }`,
     );
-  const rest = sizeOf(shape.filter((d) => typeof d === "number"));
-  if (free.length === 1 && data.length % rest !== 0)
+  const rest = sizeOf(shape.filter(isSize));
+  if (data.length % rest !== 0)
     throw new ShapeError(`${who} is ${declared(port)}: ${data.length} elements are no multiple of ${rest}`);
-  return { dtype, shape: shape.map((d) => (typeof d === "number" ? d : rest === 0 ? 0 : data.length / rest)), data };
+  return { dtype, shape: shape.map((d) => (isSize(d) ? d : data.length / rest)), data };
 }

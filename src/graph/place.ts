@@ -14,9 +14,9 @@ export interface Storage {
 }
 
 /** Cache line: also more than any SIMD load needs. */
-export const alignment = 64;
+const alignment = 64;
 
-export const alignUp = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
+const alignUp = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
 
 /** Sets every storage's `offset`. Returns the arena's size. */
 export function placeLinear(storages: readonly Storage[]): number {
