@@ -1,4 +1,5 @@
 /** Gathers, scatters, selections and sorts: values from the ONNX documentation, ties, NaN, exact integers and errors. */
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
@@ -321,5 +322,72 @@ describe("results whose size depends on the data", () => {
     ]);
     expect(all(tensor([Number.NaN, 1, Number.NaN]))[0]).toEqual([1, Number.NaN]);
     expect(all(tensor(["b", "a", "b"]))[0]).toEqual(["a", "b"]);
+  });
+
+  test("unique, of any dtype along any axis, by its definition", () => {
+    const some = {
+      i64: [0n, 1n, -1n, 2n ** 32n, 2n ** 53n + 1n, 2n ** 53n, -(2n ** 63n)],
+      u64: [0n, 1n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n],
+      f64: [0, -0, 1, Number.NaN, -Infinity, 2 ** -1074, 0.1],
+      f32: [0, -0, 1, Number.NaN, Infinity, -2.5],
+      i8: [0, 1, -1, 127, -128],
+      string: ["", "a", "b", "a,b", "B"],
+    } as const;
+    const dtypes = Object.keys(some) as (keyof typeof some)[];
+    const below = (a: unknown, b: unknown): boolean =>
+      (a as number) < (b as number) || (Number.isNaN(b) && !Number.isNaN(a));
+    const isSame = (a: unknown, b: unknown): boolean => a === b || (Number.isNaN(a) && Number.isNaN(b));
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...dtypes),
+        fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 3 }),
+        fc.option(fc.nat({ max: 2 }), { nil: undefined }),
+        fc.boolean(),
+        fc.boolean(),
+        fc.infiniteStream(fc.nat()),
+        (dtype, dims, along, long, sorted, picks) => {
+          const shape = long ? [40, ...dims.slice(1)] : dims;
+          const values: readonly unknown[] = some[dtype];
+          const size = shape.reduce((a, b) => a * b, 1);
+          const data = Array.from({ length: size }, () => values[picks.next().value! % values.length]);
+          const x = hostTensor(data as number[], { dtype, shape });
+          const axis = along === undefined ? undefined : along % shape.length;
+          const [outer, n, inner] =
+            axis === undefined
+              ? [1, size, 1]
+              : [0, axis, axis + 1].map((from, i) =>
+                  shape.slice(from, [axis, axis + 1, shape.length][i]).reduce((a, b) => a * b, 1),
+                );
+          const slice = (i: number): unknown[] =>
+            Array.from(
+              { length: outer * inner },
+              (_, k) => data[(Math.floor(k / inner) * n + i) * inner + (k % inner)],
+            );
+          const slices = Array.from({ length: n }, (_, i) => slice(i));
+          const equal = (i: number, j: number): boolean => slices[i].every((v, k) => isSame(v, slices[j][k]));
+          const first = slices.flatMap((_, i) => (slices.some((_, j) => j < i && equal(i, j)) ? [] : [i]));
+          if (sorted)
+            first.sort((i, j) => {
+              const k = slices[i].findIndex((v, at) => !isSame(v, slices[j][at]));
+              return below(slices[i][k], slices[j][k]) ? -1 : 1;
+            });
+          const inverse = slices.map((_, i) => first.findIndex((j) => equal(i, j)));
+          const [y, ...rest] = onHost(ops.unique, [x], { axis, sorted });
+          expect(y.shape).toEqual(
+            axis === undefined ? [first.length] : shape.map((d, a) => (a === axis ? first.length : d)),
+          );
+          const want = Array.from({ length: outer }, (_, o) =>
+            first.flatMap((i) => slices[i].slice(o * inner, (o + 1) * inner)),
+          ).flat();
+          expect(elements(y)).toEqual(want);
+          expect(rest.map((t) => elements(t).map(Number))).toEqual([
+            first,
+            inverse,
+            first.map((i) => slices.filter((_, j) => equal(i, j)).length),
+          ]);
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 });
