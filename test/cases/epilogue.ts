@@ -7,6 +7,7 @@ export const activation: fc.Arbitrary<Activation | undefined> = fc.constantFrom(
   undefined,
   { kind: "relu" },
   { kind: "clip", min: -1, max: 2.5 },
+  { kind: "clip", min: 0.5, max: -0.25 },
   { kind: "leakyRelu", alpha: 0.1 },
   { kind: "sigmoid" },
   { kind: "tanh" },

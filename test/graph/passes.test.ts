@@ -127,6 +127,18 @@ describe("fusions", () => {
     expect(await check(written(true, [3, 5]), { x })).toEqual(["dynamicQuantizeLinear", "matmulIntegerToFloat", "add"]);
   });
 
+  test("a scale of one axis keeps that axis beside a quantised product of two vectors", async () => {
+    const product = (scale: HostTensor) =>
+      over([6], (x, w) => {
+        const [q, own, zero] = dynamicQuantizeLinear(x);
+        const sums = matmulInteger(q, w(tensorFrom(1, "i8", [6], { min: -128, max: 127 })), zero);
+        return mul(mul(own, w(scale)), cast(sums, { to: "f32" }));
+      });
+    const x = random(5, [6]);
+    expect(await check(product(scalar(0.01)), { x })).toEqual(["dynamicQuantizeLinear", "matmulIntegerToFloat"]);
+    expect(await check(product({ ...scalar(0.01), shape: [1] }), { x })).not.toContain("matmulIntegerToFloat");
+  });
+
   test("a dynamically quantised convolution with its scales and bias is one operator", async () => {
     const bytes = tensorFrom(1, "u8", [5, 3, 3, 3], { min: 0, max: 255 });
     const attrs = { pads: [1, 1, 1, 1], strides: [2, 2], groups: 2 };
@@ -154,6 +166,11 @@ describe("fusions", () => {
     // Along a row of the plane, not along channels.
     expect(await check(written(each, [5]), { x })).toEqual([...fused, "add"]);
     expect(await check(written(random(3, [5], 0.01, 0.02), [1, 10, 1, 1]), { x })).not.toContain("convIntegerToFloat");
+  });
+
+  test("a clip whose ends cross is its upper end behind a product too", async () => {
+    const g = over([3, 4], (x, w) => clip(matmul(x, w(random(1, [4, 5]))), w(scalar(0.5)), w(scalar(-0.25))));
+    expect(await check(g, { x: random(2, [3, 4]) })).toEqual(["matmul"]);
   });
 
   test("a product with two readers stays", async () => {

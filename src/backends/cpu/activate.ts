@@ -7,7 +7,9 @@ export function activate(a: Activation | undefined, y: Float32Array, from: numbe
   if (a.kind === "relu") {
     for (let i = from; i < to; i++) if (y[i] < 0) y[i] = 0;
   } else if (a.kind === "clip") {
-    const { min, max } = a;
+    // Where the ends cross, everything is max.
+    const { max } = a;
+    const min = Math.min(a.min, max);
     for (let i = from; i < to; i++) {
       const v = y[i];
       if (v > max) y[i] = max;

@@ -87,7 +87,8 @@ function scalesOf(
     const source = context.producer(a);
     if (source?.op.name !== "dynamicQuantizeLinear" || source.outputs[1] !== a) continue;
     const scale = context.constant(b);
-    const isOne = scale && (scale.shape.length === 0 || (scale.shape.length === 1 && scale.shape[0] === 1));
+    // One of an axis gives that axis to a product of two vectors, which has none.
+    const isOne = scale && (scale.shape.length === 0 || (channels && scale.shape.length === 1 && scale.shape[0] === 1));
     const own = isOne ? scale : vectorOf(scale, channels);
     if (own) return [a, idOf(b, own, context)];
   }
