@@ -1,6 +1,6 @@
 /** Reductions over any axes: one rule for shapes, one line of arithmetic each. */
 import { fromF64, toF64 } from "../tensor/convert.ts";
-import { type DType, isFloat, isInteger } from "../tensor/dtype.ts";
+import { type DType, isBig, isFloat, isInteger } from "../tensor/dtype.ts";
 import { forEachOffset, normalizeAxes, type Shape, stridesOf } from "../tensor/shape.ts";
 import type { TensorType } from "../tensor/tensor.ts";
 import { dtypeError, numbersOf, valuesOf } from "./check.ts";
@@ -48,8 +48,10 @@ function offsetsAlong(x: TensorType, pick: (axis: number) => boolean): Float64Ar
 interface Reduction {
   /** Any dtype but those that `exact` covers; integers are truncated. Empty sets included. */
   number(values: Float64Array): number;
-  /** Integers of any width, without rounding: results wrap to the dtype. */
+  /** Integers, without rounding: results wrap to the dtype. */
   exact?(values: readonly bigint[], dtype: DType): bigint;
+  /** `exact` is for integers of 64 bits only: doubles have room for what comes of narrower ones. */
+  onlyBig?: boolean;
   /** Takes bool (False < True). */
   bool?: boolean;
 }
@@ -65,7 +67,7 @@ const square = (v: number): number => v * v;
 const bigMax = (a: bigint, b: bigint): bigint => (b > a ? b : a);
 const bigMin = (a: bigint, b: bigint): bigint => (b < a ? b : a);
 
-function defineReduction(name: string, { number, exact, bool = false }: Reduction) {
+function defineReduction(name: string, { number, exact, onlyBig = false, bool = false }: Reduction) {
   return defineOp({
     name,
     inputs: ["x", "axes?"],
@@ -80,7 +82,7 @@ function defineReduction(name: string, { number, exact, bool = false }: Reductio
       const gone = new Set(reducedAxes(name, x.shape.length, axes && numbersOf(axes), attrs));
       const kept = offsetsAlong(x, (a) => !gone.has(a));
       const along = offsetsAlong(x, (a) => gone.has(a));
-      if (exact && isInteger(x.dtype)) {
+      if (exact && isInteger(x.dtype) && (isBig(x.dtype) || !onlyBig)) {
         const values = integersOf(x);
         const results = Array.from(kept, (k) =>
           exact(
@@ -111,8 +113,19 @@ export const reduceSum = /* @__PURE__ */ defineReduction("reduceSum", {
   exact: (v) => v.reduce((s, e) => s + e, 0n),
 });
 
-/** Arithmetic mean. An empty set gives NaN. */
-export const reduceMean = /* @__PURE__ */ defineReduction("reduceMean", { number: (v) => sum(v, same) / v.length });
+/**
+ * Arithmetic mean. Of integers it is truncated towards zero; the sum of 64-bit ones wraps to the dtype. An empty set gives
+ * NaN, or 0.
+ */
+export const reduceMean = /* @__PURE__ */ defineReduction("reduceMean", {
+  number: (v) => sum(v, same) / v.length,
+  exact(v, dtype) {
+    const total = v.reduce((s, e) => s + e, 0n);
+    const wrapped = dtype === "u64" ? BigInt.asUintN(64, total) : BigInt.asIntN(64, total);
+    return wrapped / BigInt(v.length || 1);
+  },
+  onlyBig: true,
+});
 
 /** Product. An empty set gives 1. */
 export const reduceProd = /* @__PURE__ */ defineReduction("reduceProd", {

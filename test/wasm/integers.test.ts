@@ -139,7 +139,7 @@ describe.each(backends)("with %s", (_, device) => {
         ...tensor("i64", numbers.map(BigInt)),
         shape: of,
       });
-      for (const op of [ops.reduceSum, ops.reduceProd, ops.reduceMax, ops.reduceMin])
+      for (const op of [ops.reduceSum, ops.reduceMean, ops.reduceProd, ops.reduceMax, ops.reduceMin])
         for (const axes of [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]])
           await check(device, op, [x, i64(axes)], {});
       for (const axis of [0, 1, 2]) {

@@ -43,7 +43,7 @@ function cores(): number {
 /** Operators with a kernel for all integers, which is loaded where they compute with some, and those for f32 beside it. */
 const integer =
   "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip cast " +
-  "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot reduceSum reduceProd reduceMax reduceMin argMax argMin cumSum";
+  "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot reduceSum reduceMean reduceProd reduceMax reduceMin argMax argMin cumSum";
 
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [

@@ -1,6 +1,7 @@
 /**
  * Reductions of integers along blocks of axes as reduce.ts has them, the places of extremes, and running sums. Where the
- * last axis is kept, rows are combined by the elementwise operator, which is a run function already.
+ * last axis is kept, rows are combined by the elementwise operator, which is a run function already; for means they are
+ * summed in 64 bits.
  */
 import { type ArgReduceAttrs, argMax, argMin } from "../../ops/arg-reduce.ts";
 import { cumSum } from "../../ops/cumulative.ts";
@@ -14,6 +15,7 @@ import { i32, type Operand } from "./assembler.ts";
 import { combined } from "./elementwise-integers.ts";
 import { emitArgScan, emitFoldRows, emitScan, type Fold } from "./kernels/fold-integers.ts";
 import { type Integer, integerOf, lanesOf, maximum, minimum, multiply } from "./kernels/integers.ts";
+import { emitMeanColumns, emitMeanRows } from "./kernels/mean-integers.ts";
 import { type RunFunction, runArgs } from "./kernels/vector.ts";
 import { integerFunction } from "./kernels/vector-integers.ts";
 import { emitCells, emitColumns } from "./kernels/vector-walk.ts";
@@ -70,12 +72,38 @@ const folds: readonly (readonly [op: typeof ops.reduceSum, fold: (t: Integer) =>
   [ops.reduceMin, (t) => ({ name: "min", start: integerRange(t.dtype)[1], combine: minimum(t) })],
 ];
 
-const foldKernel = ([op, fold]: (typeof folds)[number]): Kernel<WasmStep> =>
+function meanStep(t: Integer, { outerKept, outerReduced, kept, reduced }: ops.ReducedBlocks): WasmStep {
+  const { bytes } = t;
+  const stride = bytes * kept * reduced;
+  const outer = { size: outerKept, steps: [outerReduced * stride, bytes * kept] };
+  return {
+    emit(e) {
+      const bases = [e.inputs[0], e.outputs[0]];
+      const rows = { rows: outerReduced, stride, count: BigInt(outerReduced * reduced) };
+      if (reduced === 1) {
+        const fn = e.shared(`mean ${t.dtype}/columns`, (m) => emitMeanColumns(m, t));
+        emitColumns(e, [outer], { size: kept, steps: [bytes, bytes] }, bases, ([x, y], columns) =>
+          e.f.call(fn, { x, y, columns, ...rows }),
+        );
+        return;
+      }
+      const fn = e.shared(`mean ${t.dtype}/rows`, (m) => emitMeanRows(m, t));
+      emitCells(e, [outer, { size: kept, steps: [bytes * reduced, bytes] }], bases, ([x, y]) =>
+        e.f.call(fn, { x, y, n: reduced, ...rows }),
+      );
+    },
+  };
+}
+
+const blockKernel = (
+  op: typeof ops.reduceSum,
+  plan: (t: Integer, b: ops.ReducedBlocks) => WasmStep,
+): Kernel<WasmStep> =>
   wasmKernel(op, `wasm/${op.op.name}/integers`, ([x, axes], _, attrs) => {
     const t = integerOf(x.dtype);
     const list = axes?.constant && toNumbers(axes.constant);
     const b = ops.blocksOf(x.shape, ops.reducedAxes(op.op.name, x.shape.length, list, attrs));
-    return t && b && foldStep(t, fold(t), b);
+    return t && b && plan(t, b);
   });
 
 const argKernel = (op: typeof argMax, largest: boolean): Kernel<WasmStep> =>
@@ -142,7 +170,8 @@ const cumSumKernel = wasmKernel(
 );
 
 export const reduceIntegerKernels: WasmKernels = () => [
-  ...folds.map(foldKernel),
+  ...folds.map(([op, fold]) => blockKernel(op, (t, b) => foldStep(t, fold(t), b))),
+  blockKernel(ops.reduceMean, meanStep),
   argKernel(argMax, true),
   argKernel(argMin, false),
   cumSumKernel,

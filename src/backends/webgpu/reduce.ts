@@ -19,7 +19,7 @@ interface Reduction {
   readonly element?: (v: string, scalar: Scalar) => string;
   combination(scalar: Scalar): Combination;
   /** Of the combined value: in f32 where `inFloat`, else in the scalar. */
-  readonly finish?: (v: string, n: number) => string;
+  readonly finish?: (v: string, n: number, scalar: Scalar) => string;
   readonly inFloat?: boolean;
 }
 
@@ -49,7 +49,16 @@ const absolute = (v: string, scalar: Scalar): string => (scalar === "u32" ? v : 
 
 const reductions: readonly [AnyOp & { op: { name: string } }, Reduction][] = [
   [ops.reduceSum, sums()],
-  [ops.reduceMean, sums(undefined, (v, n) => (n === 0 ? "notANumber()" : `${v} / ${n}.0`))],
+  [
+    ops.reduceMean,
+    {
+      ...sums(),
+      finish(v, n, scalar) {
+        if (n === 0) return scalar === "f32" ? "notANumber()" : `${scalar}()`;
+        return `${v} / ${scalar}(${n})`;
+      },
+    },
+  ],
   [ops.reduceLogSum, sums(undefined, (v) => `log(${v})`)],
   [ops.reduceL1, sums(absolute)],
   [ops.reduceSumSquare, sums(square)],
@@ -99,7 +108,7 @@ export const reduceKernels: GpuKernels = (target) => [
         const { finish, inFloat } = reduction;
         const result = (all: string): string => {
           if (!finish) return wrapped(y.dtype, all).replaceAll("U(", "u32(");
-          return fromFloat(scalar, finish(inFloat && scalar !== "f32" ? `f32(${all})` : all, rows.n));
+          return fromFloat(scalar, finish(inFloat && scalar !== "f32" ? `f32(${all})` : all, rows.n, scalar));
         };
         const dispatch = rowDispatch(target, rows, {
           bindings: [read("x", { input: 0 }, storage.element), write("y", { output: 0 }, storage.element)],
