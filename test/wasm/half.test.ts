@@ -2,9 +2,11 @@
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import {
+  add,
   bitCast,
   cast,
   compile,
+  constantOfShape,
   gather,
   graph,
   layerNorm,
@@ -12,6 +14,7 @@ import {
   mul,
   reduceSum,
   relu,
+  shape,
   softmax,
 } from "../../src/index.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
@@ -105,6 +108,29 @@ describe.each(Object.entries({ ...devices, cpu }))("models on %s", (_, open) => 
       });
     }
     for (const { kernel } of session.explain()) expect(kernel).not.toMatch(/reference/);
+  });
+
+  test.each(kinds)("what a shape is filled with in %s joins what is f32", async (kind) => {
+    const half = (values: number[]) => {
+      const data = new Uint16Array(values.length);
+      encodeFloats(kind, Float32Array.from(values), data);
+      return { dtype: kind, shape: [values.length], data };
+    };
+    const type = { dtype: kind, shape: ["n"] };
+    const g = graph(
+      ({ input }) => {
+        const x = input("x", kind, ["n"]);
+        const filled = constantOfShape(shape(x), { value: half([1.5]) });
+        return { y: add(x, filled), filled };
+      },
+      { outputs: { y: type, filled: type } },
+    );
+    using session = await compile(g, { device });
+    const { y, filled } = await session.run({ x: half([1, -2, 0.25]) });
+    expect([y, filled].map((t) => [t.dtype, numbers(t.data)])).toEqual([
+      [kind, numbers(half([2.5, -0.5, 1.75]).data)],
+      [kind, numbers(half([1.5, 1.5, 1.5]).data)],
+    ]);
   });
 
   test.each(kinds)("matrices in %s, kept as they are, give what f32 gives", async (kind) => {

@@ -6,13 +6,19 @@
 import type { Backend } from "../../backends/backend.ts";
 import { cast } from "../../ops/cast.ts";
 import { type DType, isHalf } from "../../tensor/dtype.ts";
-import { HalfWeight, halfWeight } from "../../tensor/half-weight.ts";
+import { decodeHalves, HalfWeight, halfWeight } from "../../tensor/half-weight.ts";
 import { type HostTensor, reshaped } from "../../tensor/tensor.ts";
 import { sourceOf } from "../../tensor/weight.ts";
 import { type Graph, type GraphPort, type Node, subgraphsOf, type ValueId } from "../ir.ts";
 
 /** Operators through which a dtype goes unseen: sequences, optionals, and what looks at bits. */
 const opaque = /^bitCast$|sequence|optional/i;
+
+/** An attribute that is a tensor, such as what `constantOfShape` fills with, in f32. */
+function widened(attribute: unknown): unknown {
+  const { dtype, shape, data } = (attribute ?? {}) as HostTensor;
+  return isHalf(dtype) ? { dtype: "f32", shape, data: decodeHalves(data as Uint16Array, dtype) } : attribute;
+}
 
 /** Whether every value that is a 16-bit float can be told without knowing shapes. */
 const isPlain = ({ inputs, outputs, nodes }: Graph): boolean =>
@@ -61,7 +67,9 @@ function inF32(graph: Graph, keepsHalves: boolean, owned: boolean): Graph {
     constants.set(id, reshaped(!keepsHalves && found instanceof HalfWeight ? found.widened() : found, t.shape));
   }
   for (const node of graph.nodes) {
-    nodes.push({ ...node, inputs: node.inputs.map((id) => (id === undefined ? id : (wide.get(id) ?? id))) });
+    const inputs = node.inputs.map((id) => (id === undefined ? id : (wide.get(id) ?? id)));
+    const attrs = Object.fromEntries(Object.entries(node.attrs).map(([name, a]) => [name, widened(a)]));
+    nodes.push({ ...node, inputs, attrs });
     // What casts to a 16-bit float, or makes one of nothing, says so.
     if (Object.values(node.attrs).some(isHalf)) wide.set(node.outputs[0], castTo("f32", node.name, node.outputs[0]));
   }
