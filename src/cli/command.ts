@@ -86,7 +86,7 @@ export function wholeNumber(args: Arguments, name: string, fallback: number, min
   const text = args.options[name];
   if (text === undefined) return fallback;
   const n = Number(text);
-  if (!Number.isInteger(n) || n < min)
+  if (text === "" || !Number.isInteger(n) || n < min)
     throw new UsageError(`--${name} takes a whole number from ${min}, got "${text}"`);
   return n;
 }

@@ -1,6 +1,6 @@
 /** What `generate` and `chat` share: sampling options, and Ctrl-C. */
 import type { SamplingOptions } from "../tasks/text-generation.ts";
-import { type Arguments, type Option, UsageError } from "./command.ts";
+import { type Arguments, type Option, UsageError, wholeNumber } from "./command.ts";
 
 export const generationOptions = {
   temperature: { type: "string", value: "T", help: "0: always the likeliest token; default 0.8" },
@@ -27,11 +27,11 @@ function decimal(args: Arguments, name: string, min: number, max = Infinity): nu
 export function samplingOf(args: Arguments): SamplingOptions {
   return {
     temperature: decimal(args, "temperature", 0),
-    topK: decimal(args, "top-k", 0),
+    topK: wholeNumber(args, "top-k", 0),
     topP: decimal(args, "top-p", 0, 1),
     minP: decimal(args, "min-p", 0, 1),
     repetitionPenalty: decimal(args, "repeat-penalty", 1e-3),
-    seed: decimal(args, "seed", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+    seed: args.options["seed"] === undefined ? undefined : wholeNumber(args, "seed", 0, Number.MIN_SAFE_INTEGER),
   };
 }
 

@@ -1,11 +1,22 @@
+import { InputError } from "../tensor/errors.ts";
+
 /** Options of what may be stopped while it loads, and not any more once it is there. */
 interface Loading {
   readonly signal?: AbortSignal;
 }
 
+/** @throws InputError for what is none */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && typeof signal?.throwIfAborted !== "function")
+    throw new InputError("signal takes an AbortSignal, as new AbortController().signal");
+}
+
 /** @param work gets options with a signal that is aborted as theirs is until it has settled: what is read later may keep it */
 export async function whileLoading<O extends Loading, T>(options: O, work: (options: O) => Promise<T>): Promise<T> {
+  if (typeof options !== "object" || options === null)
+    throw new InputError('options are an object, as { device: "wasm" }');
   const { signal } = options;
+  checkSignal(signal);
   if (!signal) return work(options);
   const controller = new AbortController();
   const abort = (): void => controller.abort(signal.reason);

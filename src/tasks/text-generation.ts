@@ -2,7 +2,7 @@
 import { openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
-import { whileLoading } from "../formats/loading.ts";
+import { checkSignal, whileLoading } from "../formats/loading.ts";
 import { recognize } from "../formats/recognize.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
@@ -66,6 +66,7 @@ export async function textGeneration(model: SourceInput, options: TextGeneration
 }
 
 async function open(model: SourceInput, options: TextGenerationOptions): Promise<TextGenerator> {
+  check(options);
   const { signal, onProgress } = options;
   const source = await openSource(model, sourceOptions(options));
   const isGraph = (await recognize(source)) === "onnx";
@@ -101,6 +102,17 @@ async function open(model: SourceInput, options: TextGenerationOptions): Promise
   }
 }
 
+/** @throws InputError. What a file says of its own is checked as it is read. */
+function check({ contextLength, chatTemplate, tokenizer }: TextGenerationOptions): void {
+  // The largest is that of positions in i32.
+  if (contextLength !== undefined && !(Number.isInteger(contextLength) && contextLength > 0 && contextLength < 2 ** 31))
+    throw new InputError(`textGeneration: contextLength takes a whole number from 1, got ${contextLength}`);
+  if (chatTemplate !== undefined && typeof chatTemplate !== "string")
+    throw new InputError("textGeneration: chatTemplate takes the text of a Jinja template");
+  if (tokenizer !== undefined && typeof tokenizer?.encode !== "function")
+    throw new InputError("textGeneration: tokenizer takes a Tokenizer, as that of another model");
+}
+
 /** Idle texts that are kept, for prompts that begin like them. */
 const keptSequences = 2;
 /** Milliseconds of generation after which other tasks get a turn. */
@@ -134,6 +146,9 @@ export class TextGenerator {
 
   /** The same piece by piece. Generations of one model may run at once: they take turns, token by token. */
   stream(prompt: Prompt, options: GenerateOptions = {}): TextPieces {
+    if (typeof options !== "object" || options === null)
+      throw new InputError("generate: options are an object, as { maxTokens: 100 }");
+    checkSignal(options.signal);
     const generation: Generation = {
       text: "",
       tokens: [],
@@ -193,7 +208,8 @@ export class TextGenerator {
     g.promptTokens = tokens.length;
     if (tokens.length > this.decoder.config.contextLength)
       throw new InputError(
-        `generate: the prompt of ${tokens.length} tokens does not fit the context of ${this.decoder.config.contextLength}`,
+        `generate: the prompt of ${tokens.length} tokens does not fit the context of ${this.decoder.config.contextLength}: ` +
+          "shorten it, or load with a larger { contextLength } if the model was trained for one",
       );
     const sequence = this.take(tokens);
     try {

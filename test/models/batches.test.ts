@@ -136,7 +136,9 @@ describe("several sequences", () => {
     const feeds = (n: number) => both.map((sequence, i) => ({ sequence, tokens: other(n, i) }));
     await model.feed(feeds(11));
     await expectAlone(model, both, await model.feed(feeds(1)));
-    await expect(model.feed(feeds(1))).rejects.toThrow(/context of 12/);
+    await expect(model.feed(feeds(1))).rejects.toThrow(
+      /12 \+ 1 tokens do not fit the context of 12: truncate the sequence, .+ \(sequence 0 of 2\)$/,
+    );
   });
 
   test("what cannot be fed is told before anything is", async () => {
@@ -150,8 +152,16 @@ describe("several sequences", () => {
       [fine, { sequence: b, tokens: [99] }],
       [fine, { sequence: b, tokens: other(301, 1) }],
       [fine, { sequence: stranger.sequence(), tokens: [1] }],
+      [fine, { sequence: {}, tokens: [1] }],
+      [fine, undefined],
+      undefined,
     ])
-      await expect(model.feed(feeds)).rejects.toThrow(InputError);
+      await expect(model.feed(feeds as never)).rejects.toThrow(InputError);
+    await expect(model.feed([fine, { sequence: b, tokens: "text" as never }])).rejects.toThrow(
+      "feed: takes an array of tokens; a tokenizer makes them of a text (sequence 1 of 2)",
+    );
+    for (const length of [-1, 1, 0.5, "x"])
+      await expect(a.fork(length as number)).rejects.toThrow(/fork: takes 0 to 0 tokens/);
     const under = model.feed([fine, { sequence: b, tokens: [3] }]);
     await expect(model.feed([fine, { sequence: b, tokens: [4] }])).rejects.toThrow(/being fed/);
     await under;

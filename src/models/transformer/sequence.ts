@@ -130,17 +130,22 @@ const betweenRuns = (before: number): Promise<void> | undefined => (before > 0 ?
 
 /** Of tokens that a text of `fed` is to go on with. @throws InputError */
 export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, contextLength }: DecoderSizes): void {
+  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens))
+    throw new InputError("feed: takes an array of tokens; a tokenizer makes them of a text");
   if (tokens.length === 0) throw new InputError("feed: needs at least one token");
   const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= vocabSize);
   if (wrong !== undefined) throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${vocabSize}`);
   if (fed + tokens.length > contextLength)
-    throw new InputError(`feed: ${fed} + ${tokens.length} tokens do not fit the context of ${contextLength}`);
+    throw new InputError(
+      `feed: ${fed} + ${tokens.length} tokens do not fit the context of ${contextLength}: truncate the sequence, feed fewer ` +
+        "tokens, or load with a larger { contextLength }",
+    );
 }
 
 /** @throws InputError */
-export function checkTruncate(fed: number, length: number): void {
+export function checkTruncate(fed: number, length: number, who = "truncate"): void {
   if (!Number.isInteger(length) || length < 0 || length > fed)
-    throw new InputError(`truncate: takes 0 to ${fed} tokens, got ${length}`);
+    throw new InputError(`${who}: takes 0 to ${fed} tokens, got ${length}`);
 }
 
 /** Whether positions are learned. */
@@ -219,9 +224,13 @@ export class Sequence {
     this.fed.length = length;
   }
 
-  /** A second text that begins with the same tokens, the first `length` of them. */
+  /**
+   * A second text that begins with the same tokens, the first `length` of them.
+   * @throws InputError for more than there are
+   */
   async fork(length = this.fed.length): Promise<Sequence> {
     this.assertIdle();
+    checkTruncate(this.fed.length, length, "fork");
     return new Sequence(this.decoder, await this.state.fork(length), this.fed.slice(0, length));
   }
 
@@ -275,11 +284,20 @@ export class Sequence {
 
   /** See `Decoder.feed`. */
   static async feedTogether(decoder: Decoder, feeds: readonly Feed[], options: FeedOptions): Promise<Float32Array[]> {
-    for (const { sequence, tokens } of feeds) {
-      if (sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
-      sequence.check(tokens);
-      sequence.assertIdle();
-    }
+    if (!Array.isArray(feeds)) throw new InputError("feed: takes an array of { sequence, tokens }");
+    feeds.forEach((feed: Partial<Feed> | undefined, i) => {
+      if (!(feed?.sequence instanceof Sequence))
+        throw new InputError(`feed: number ${i} is no { sequence, tokens }: decoder.sequence() gives one`);
+      if (feed.sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
+      try {
+        feed.sequence.check(feed.tokens!);
+        feed.sequence.assertIdle();
+      } catch (e) {
+        // Which of them is to be mended.
+        if (feeds.length > 1) (e as InputError).message += ` (sequence ${i} of ${feeds.length})`;
+        throw e;
+      }
+    });
     if (new Set(feeds.map((f) => f.sequence)).size < feeds.length)
       throw new InputError("feed: a sequence is there twice");
     const logits: Float32Array[] = [];

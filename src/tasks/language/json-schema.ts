@@ -165,7 +165,7 @@ class SchemaCompiler {
   }
 
   private object(schema: SchemaObject, path: string): Sequence {
-    const properties = Object.entries((schema["properties"] as Record<string, JsonSchema> | undefined) ?? {});
+    const properties = schemasOf(schema, "properties", path);
     const names = properties.map(([name]) => name);
     const required = "required" in schema ? listOf(schema["required"], `${path}/required`, true) : [];
     const undeclared = required.find((r) => !names.includes(r as string));
@@ -190,7 +190,7 @@ class SchemaCompiler {
   /** A member whose name is not declared, where some are written: none beside properties, unless it is said what they are. */
   private otherMember(schema: SchemaObject, declared: readonly string[], path: string): Sequence | undefined {
     const { additionalProperties: more, propertyNames } = schema;
-    const patterns = Object.entries((schema["patternProperties"] as Record<string, JsonSchema> | undefined) ?? {});
+    const patterns = schemasOf(schema, "patternProperties", path);
     const member = (name: Sequence, value: JsonSchema, key: string): Sequence => [
       ...name,
       ...literal(":"),
@@ -390,6 +390,13 @@ function isOfType(v: unknown, type: unknown): boolean {
 function without(schema: SchemaObject, ...keys: string[]): SchemaObject | undefined {
   const rest = Object.entries(schema).filter(([k]) => !keys.includes(k));
   return rest.some(([k]) => !annotations.has(k)) ? Object.fromEntries(rest) : undefined;
+}
+
+/** Schemas by name, as a keyword has them. */
+function schemasOf(schema: SchemaObject, keyword: string, path: string): [string, JsonSchema][] {
+  const v = schema[keyword] ?? {};
+  if (typeof v !== "object" || Array.isArray(v)) refuse(path, `"${keyword}" is not an object of schemas by name`);
+  return Object.entries(v as Record<string, JsonSchema>);
 }
 
 function listOf(v: unknown, path: string, mayBeEmpty = false): readonly unknown[] {

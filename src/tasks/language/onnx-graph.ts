@@ -118,6 +118,7 @@ export class GraphSequence implements TextSequence {
   }
 
   async fork(length = this.fed.length): Promise<GraphSequence> {
+    checkTruncate(this.fed.length, length, "fork");
     const other = new GraphSequence(this.model, [...this.fed]);
     Object.assign(other, { caches: { ...this.caches }, cached: this.cached });
     other.truncate(length);

@@ -45,9 +45,24 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
-function check(name: string, v: number | undefined, min: number, max: number): void {
-  if (v !== undefined && !(v >= min && v <= max))
-    throw new InputError(`generate: ${name} takes ${min} to ${max === Infinity ? "any" : max}, got ${v}`);
+type Range = readonly [takes: string, fits: (v: number) => boolean];
+
+const ranges: Readonly<Record<keyof SamplingOptions, Range>> = {
+  temperature: ["a number from 0", (v) => v >= 0 && v < Infinity],
+  topK: ["a whole number from 0", (v) => v >= 0 && (Number.isInteger(v) || v === Infinity)],
+  topP: ["a number from 0 to 1", (v) => v >= 0 && v <= 1],
+  minP: ["a number from 0 to 1", (v) => v >= 0 && v <= 1],
+  repetitionPenalty: ["a number above 0", (v) => v > 0],
+  seed: ["a whole number", Number.isSafeInteger],
+};
+
+/** @throws InputError */
+function check(options: SamplingOptions): void {
+  for (const [name, [takes, fits]] of Object.entries(ranges)) {
+    const v: unknown = options[name as keyof SamplingOptions];
+    if (v !== undefined && !(typeof v === "number" && fits(v)))
+      throw new InputError(`generate: ${name} takes ${takes}, got ${typeof v === "string" ? JSON.stringify(v) : v}`);
+  }
 }
 
 export class Sampler {
@@ -58,13 +73,8 @@ export class Sampler {
 
   /** @throws InputError for options out of range */
   constructor(private readonly options: SamplingOptions = {}) {
-    const { temperature = 0.8, topK, topP, minP, repetitionPenalty, seed } = options;
-    check("temperature", temperature, 0, Number.MAX_VALUE);
-    check("topK", topK, 0, Infinity);
-    check("topP", topP, 0, 1);
-    check("minP", minP, 0, 1);
-    check("repetitionPenalty", repetitionPenalty, Number.MIN_VALUE, Infinity);
-    check("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    check(options);
+    const { temperature = 0.8, seed } = options;
     this.temperature = temperature;
     this.random = randomFrom(seed ?? Math.floor(Math.random() * 2 ** 32));
   }
