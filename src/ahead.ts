@@ -10,7 +10,7 @@ import type { SourceInput } from "./formats/source.ts";
 import { planInputs } from "./graph/preview.ts";
 import { type LoadOptions, load } from "./load.ts";
 import { type DType, viewOf } from "./tensor/dtype.ts";
-import { ShapeError, UnsupportedOpError } from "./tensor/errors.ts";
+import { InputError, ShapeError, UnsupportedOpError } from "./tensor/errors.ts";
 import { sizeOf } from "./tensor/shape.ts";
 
 export interface AheadOptions extends Omit<LoadOptions, "device" | "threads" | "verify"> {
@@ -39,9 +39,13 @@ interface Port extends PlacedValue {
  * shape depends on data, or whose plan depends on an input's values; else as `load`
  */
 export async function compileAhead(input: SourceInput, options: AheadOptions = {}): Promise<AheadFiles> {
+  if (typeof options !== "object" || options === null)
+    throw new InputError("compile: options are an object, as { shapes: { x: [1, 3] } }");
   const { shapes = {}, relaxedSimd = false } = options;
   const device = wasm({ threads: 1, features: { relaxedSimd } });
   using session = await load(input, { ...options, device });
+  if (typeof shapes !== "object" || shapes === null)
+    throw new ShapeError("compile: shapes are an object, as { shapes: { x: [1, 3] } }");
   for (const name of Object.keys(shapes))
     if (!session.inputs.some((p) => p.name === name))
       throw new ShapeError(
@@ -90,25 +94,22 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
 
 const arrayNameOf = (dtype: DType): string => viewOf(dtype, new ArrayBuffer(0), 0, 0).constructor.name;
 
-const described = (ports: readonly Port[]): string =>
-  JSON.stringify(
-    ports.map(({ name, dtype, shape, at }) => ({
-      name,
-      dtype,
-      shape,
-      at,
-      size: sizeOf(shape),
-      array: arrayNameOf(dtype),
-    })),
-  );
+/** Where a value is in memory, as the loader makes a view of it. */
+const placed = ({ dtype, shape, at }: PlacedValue) => ({ at, size: sizeOf(shape), array: arrayNameOf(dtype) });
 
-const loaderText = (
-  { pages, data, dataAt, steps }: ProgramImage,
-  inputs: readonly Port[],
-  outputs: readonly Port[],
-): string => `// Written by \`forwardpass compile\`.
+const described = (ports: readonly Port[]): string =>
+  JSON.stringify(ports.map((p) => ({ name: p.name, dtype: p.dtype, shape: p.shape, ...placed(p) })));
+
+/** Steps that may refuse an index, by number: what an error tells of them. */
+const indexedSteps = ({ indexed }: ProgramImage): string =>
+  JSON.stringify(Object.fromEntries([...indexed].map(([i, step]) => [i, { ...step, whole: step.whole.map(placed) }])));
+
+const loaderText = (image: ProgramImage, inputs: readonly Port[], outputs: readonly Port[]): string => {
+  const { pages, data, dataAt, steps, currentAt } = image;
+  return `// Written by \`forwardpass compile\`.
 export const inputs = ${described(inputs)};
 export const outputs = ${described(outputs)};
+const indexed = ${indexedSteps(image)};
 
 /** From a compiled module and the bytes of model.weights. Compiles nothing. */
 export async function instantiate(module, weights) {
@@ -130,7 +131,16 @@ export async function instantiate(module, weights) {
           throw new TypeError(\`input "\${name}" takes a \${array} of \${size} elements\`);
         from[i].set(data);
       });
-      exports.run(0, 0, ${steps});
+      try {
+        exports.run(0, 0, ${steps});
+      } catch (cause) {
+        const step = indexed[new Int32Array(memory.buffer, ${currentAt}, 1)[0]];
+        if (!step || !/unreachable/i.test(cause.message)) throw cause;
+        const { op, node, axis } = step;
+        const spans = step.whole.map(view).map((v) => v.reduce(([a, b], n) => [n < a ? n : a, n > b ? n : b], [v[0], v[0]]));
+        const told = spans.map(([a, b]) => \`from \${a} to \${b}\`).join(", ") + (axis === undefined ? "" : \`, axis \${axis}\`);
+        throw new RangeError(\`\${op}: an index is outside of its tensor: \${step.inputs.join(", ")}, indices \${told} (node "\${node}")\`, { cause });
+      }
       return Object.fromEntries(outputs.map(({ name }, i) => [name, to[i].slice()]));
     },
   };
@@ -152,6 +162,7 @@ export async function load() {
   return instantiate(await WebAssembly.compile(code), weights);
 }
 `;
+};
 
 function typesText(inputs: readonly Port[], outputs: readonly Port[]): string {
   const record = (ports: readonly Port[]): string =>
@@ -168,7 +179,7 @@ function typesText(inputs: readonly Port[], outputs: readonly Port[]): string {
 export interface Model {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** Runs at once. Results are copies. Throws TypeError for an array of another kind or length. */
+  /** Runs at once. Results are copies. Throws TypeError for an array of another kind or length, RangeError for an index that is outside of its tensor. */
   run(inputs: ${record(inputs)}): ${record(outputs)};
 }
 export const inputs: readonly Port[];

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compileAhead } from "../src/ahead.ts";
 import { wasm } from "../src/backends/wasm/index.ts";
-import { load, ShapeError, UnsupportedOpError } from "../src/index.ts";
+import { InputError, load, ShapeError, UnsupportedOpError } from "../src/index.ts";
 import { tensorFrom } from "./cases/case.ts";
 import { encodeModel, node } from "./onnx/encode.ts";
 
@@ -160,6 +160,44 @@ describe("compiled ahead of time", () => {
     await expect(compileAhead(modelOf("fraud-mlp"), { shapes: { nobody: [1] } })).rejects.toThrow(
       /there is no input "nobody"/,
     );
+  });
+
+  test("an index that is outside of its tensor is told with operator, node, axis and indices", async () => {
+    const model = encodeModel({
+      nodes: [
+        { ...node("Gather", ["x", "rows"], ["h"], { axis: { int: 1 } }), name: "lookup" },
+        node("Relu", ["h"], ["y"]),
+      ],
+      inputs: [
+        { name: "x", dtype: "f32", shape: [2, 5] },
+        { name: "rows", dtype: "i64", shape: [3] },
+      ],
+      outputs: [{ name: "y", dtype: "f32", shape: [2, 3] }],
+    });
+    const files = await compileAhead(model);
+    const program = (await import(`data:text/javascript,${encodeURIComponent(files["model.mjs"])}`)) as {
+      instantiate(m: WebAssembly.Module, w: Uint8Array): Promise<{ run(inputs: object): { y: Float32Array } }>;
+    };
+    const { run } = await program.instantiate(await WebAssembly.compile(files["model.wasm"]), files["model.weights"]);
+    const x = Float32Array.from({ length: 10 }, (_, i) => i);
+    const rows = (...values: number[]) => ({ x, rows: BigInt64Array.from(values, BigInt) });
+    expect(() => run(rows(0, 9, -2))).toThrow(
+      new RangeError(
+        'gather: an index is outside of its tensor: f32[2,5], i64[3], indices from -2 to 9, axis 1 (node "lookup")',
+      ),
+    );
+    expect([...run(rows(4, 0, -2)).y]).toEqual([4, 0, 3, 9, 5, 8]);
+  });
+
+  test("what is no shape is told", async () => {
+    const model = modelOf("fraud-mlp");
+    const refused = (features: unknown) => compileAhead(model, { shapes: { features } as never });
+    for (const shape of [5, [-1, 30], [1.5, 30], ["1", 30]])
+      await expect(refused(shape)).rejects.toThrow(/input "features": a shape is an array of whole numbers/);
+    await expect(refused([1e9, 30])).rejects.toThrow(/input "features" of type f32\[1000000000,30\] takes more than/);
+    for (const shape of [5, [-1, 30], [1e9, 30]]) await expect(refused(shape)).rejects.toThrow(ShapeError);
+    await expect(compileAhead(model, null as never)).rejects.toThrow(InputError);
+    await expect(compileAhead(model, { shapes: 5 as never })).rejects.toThrow("shapes are an object");
   });
 
   test("what wasm has no kernel for is named", async () => {

@@ -1,7 +1,9 @@
 /** What a run would take, without running: the first stage's plan for inputs of given shapes. */
 
+import { ShapeError } from "../tensor/errors.ts";
 import { formatType, type Shape } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor, type HostValue } from "../tensor/tensor.ts";
+import { defaultMemoryLimit, memoryOf } from "./infer.ts";
 import type { GraphPort, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage } from "./plan.ts";
 import type { Session } from "./session.ts";
@@ -55,6 +57,15 @@ function zerosFor(
     if (!port.dtype) return [];
     const shape =
       shapes[port.name] ?? (port.shape ?? []).map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : free));
-    return [[port, port.default ?? emptyTensor({ dtype: port.dtype, shape })]];
+    if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+      throw new ShapeError(
+        `input "${port.name}": a shape is an array of whole numbers >= 0, got ${JSON.stringify(shape)}`,
+      );
+    const type = { dtype: port.dtype, shape };
+    if (memoryOf(type) > defaultMemoryLimit)
+      throw new ShapeError(
+        `input "${port.name}" of type ${formatType(type)} takes more than ${defaultMemoryLimit} bytes`,
+      );
+    return [[port, port.default ?? emptyTensor(type)]];
   });
 }

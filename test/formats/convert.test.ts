@@ -178,6 +178,8 @@ describe("what can't be done is told", () => {
   const original = tinyGguf();
   test.each([
     [{ to: "onnx" }, InputError],
+    [undefined, InputError],
+    [null, InputError],
     [{ to: "gguf", quant: "q3_k" }, InputError],
     [{ to: "safetensors", quant: "q8_0" }, InputError],
   ])("%j", async (options, type) => {

@@ -1,6 +1,8 @@
 /** Programs that run without what made them: see src/ahead.ts. */
+import { formatType } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { Place, StagePlan } from "../backend.ts";
+import { currentStep } from "./dispatch.ts";
 import type { WasmProgram } from "./program.ts";
 import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmTarget } from "./step.ts";
@@ -10,11 +12,25 @@ export interface PlacedValue extends TensorType {
   readonly at: number;
 }
 
+/** A step that takes whole numbers, and so may refuse some of them. */
+export interface IndexedStep {
+  readonly op: string;
+  readonly node: string;
+  readonly inputs: readonly string[];
+  readonly axis?: number;
+  /** Of its inputs, those of whole numbers. */
+  readonly whole: readonly PlacedValue[];
+}
+
 /** A program with all it needs, apart from the session that made it. */
 export interface ProgramImage {
   /** A module that imports `env.memory` and exports `run(0, 0, steps)`. */
   readonly module: Uint8Array<ArrayBuffer>;
   readonly steps: number;
+  /** By number. */
+  readonly indexed: ReadonlyMap<number, IndexedStep>;
+  /** Address of the number of the step that a run was at, i32. */
+  readonly currentAt: number;
   /** What memory holds before the first run: weights, from this address on. */
   readonly data: Uint8Array<ArrayBuffer>;
   readonly dataAt: number;
@@ -35,7 +51,28 @@ export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramIm
     // The memory of a session is the arena, then what never changes.
     const dataAt = session.arenaAddress + plan.arenaBytes;
     const data = new Uint8Array(buffer as ArrayBuffer).slice(dataAt, session.memory.end);
-    return { module, steps: plan.steps.length, inputs, outputs, data, dataAt, pages: buffer.byteLength / 65536 };
+    const isWhole = (p: Place | undefined): p is Place => /^i(32|64)$/.test(p?.dtype ?? "") && !p!.prepack;
+    const indexed = plan.steps.map(({ op, node, inputs, attrs }, i): [number, IndexedStep] => [
+      i,
+      {
+        op: op.name,
+        node,
+        inputs: inputs.flatMap((p) => (p ? [formatType(p)] : [])),
+        axis: attrs["axis"] as number | undefined,
+        whole: inputs.filter(isWhole).map(place),
+      },
+    ]);
+    return {
+      module,
+      steps: plan.steps.length,
+      indexed: new Map(indexed.filter(([, { whole }]) => whole.length)),
+      currentAt: session.dispatch + currentStep,
+      inputs,
+      outputs,
+      data,
+      dataAt,
+      pages: buffer.byteLength / 65536,
+    };
   } finally {
     session.dispose();
   }

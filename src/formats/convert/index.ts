@@ -47,8 +47,10 @@ export interface Converted {
  * say; InputError for a type that it cannot hold
  */
 export async function convert(input: SourceInput, options: ConvertOptions): Promise<Converted> {
-  const { to, quant } = options;
-  if (to !== "gguf" && to !== "safetensors") throw new InputError(`convert: writes gguf or safetensors, not "${to}"`);
+  const to = options?.to;
+  if (to !== "gguf" && to !== "safetensors")
+    throw new InputError(`convert: writes { to: "gguf" } or { to: "safetensors" }, not ${JSON.stringify(to)}`);
+  const { quant } = options;
   if (quant !== undefined && !quantizations.includes(quant))
     throw new InputError(`convert: "${quant}" is none of ${quantizations.join(", ")}`);
   const source = await openSource(input, options);
