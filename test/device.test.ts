@@ -19,6 +19,20 @@ test.each([
   await expect(compile(net, { device: device as never })).rejects.toThrow(InputError);
 });
 
+test("threads that no host has are told", async () => {
+  for (const threads of [0, -1, 1.5, 257, 1e6, Number.NaN, "2"])
+    await expect(load(model, { threads: threads as never })).rejects.toThrow(
+      new InputError(`wasm: threads must be a whole number from 1 to 256, got ${threads}`),
+    );
+});
+
+test("a fallback that there is none is told before the device is looked for", async () => {
+  for (const fallback of ["gpu", true, null])
+    await expect(openDevice("webgpu", { fallback: fallback as never })).rejects.toThrow(
+      new InputError(`webgpu: fallback takes "cpu", got ${JSON.stringify(fallback)}`),
+    );
+});
+
 describe("where WebAssembly may not be compiled", () => {
   const forbid = (): void => {
     vi.spyOn(WebAssembly, "Module").mockImplementation(() => {

@@ -46,7 +46,7 @@ export function zeros(port: GraphPort, sizes: Readonly<Record<string, number>>):
   if (!dtype || !shape) throw new InputError(`warmup: input "${name}" (${declared(port)}) has no type: run the model`);
   const dims = shape.map((d) => {
     const size = typeof d === "number" ? d : sizes[d];
-    if (size === undefined) throw new InputError(`warmup: input "${name}" is ${declared(port)}: pass { "${d}": size }`);
+    if (!(size >= 0)) throw new InputError(`warmup: input "${name}" is ${declared(port)}: pass { "${d}": size }`);
     return size;
   });
   return emptyTensor({ dtype, shape: dims });

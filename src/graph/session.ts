@@ -88,12 +88,13 @@ export interface StepInfo {
 
 /**
  * Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes.
- * @throws InputError where the device is none, such as the promise of one
+ * @throws InputError where the device is none, such as the promise of one, or `plans` no number from 1
  */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
-  const { device } = options;
+  const device = options?.device;
   if (typeof device?.open !== "function")
     throw new InputError("compile: device takes a backend, as wasm() or await webgpu() gives");
+  if (!((options.plans ?? 1) >= 1)) throw new InputError(`compile: plans takes a number from 1, got ${options.plans}`);
   const optimizes = options.optimize !== false;
   const halves = usesHalves(graph);
   // Loaded for those who need it.

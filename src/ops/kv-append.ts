@@ -32,10 +32,17 @@ export function placesOf(tokens: number, position: HostTensor, sequence: HostTen
   return Array.from({ length: tokens }, (_, t) => [of[of.length === 1 ? 0 : t], at.length === 1 ? at[0] + t : at[t]]);
 }
 
+/** What is said of a row that a cache does not have: state may have fewer rows than its graph declares. */
+export function misplaced(op: string, row: number, rows: number, sequence?: number): string {
+  const whose = sequence === undefined ? "" : ` of sequence ${sequence}`;
+  const mended =
+    row < 0 ? "positions count from 0" : `of state, run() reserves as many as its graph declares: { rows: ${row + 1} }`;
+  return `${op}: row ${row}${whose} is outside a cache of ${rows}; ${mended}`;
+}
+
 /** Throws InputError. */
 export function refuseRow(op: string, row: number, rows: number, sequence = 0): never {
-  const whose = sequence ? ` of sequence ${sequence}` : "";
-  throw new InputError(`${op}: row ${row}${whose} is outside a cache of ${rows}`, { op });
+  throw new InputError(misplaced(op, row, rows, sequence || undefined), { op });
 }
 
 /** Rows of a cache that begins at element `from`: as state it may hold fewer than are declared. */

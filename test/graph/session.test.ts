@@ -90,6 +90,23 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     }
   });
 
+  test("tells options that are none", async () => {
+    const net = graph(({ input }) => ({ y: relu(input("x", "f32", ["n"])) }));
+    for (const plans of [-1, 0, Number.NaN, "many"])
+      await expect(compile(net, { device: device(), plans: plans as never })).rejects.toThrow(
+        new InputError(`compile: plans takes a number from 1, got ${plans}`),
+      );
+    // What does not fit tells the limit.
+    for (const memoryLimit of [-1, "1 GB"]) {
+      using s = await compile(net, { device: device(), memoryLimit: memoryLimit as never });
+      await expect(s.run({ x: new Float32Array(4) })).rejects.toThrow(`does not fit in memory of ${memoryLimit} bytes`);
+    }
+    await expect(compile(net, undefined as never)).rejects.toThrow(/device takes a backend/);
+    using s = await compile(net, { device: device() });
+    for (const n of [-1, Number.NaN, undefined])
+      await expect(s.warmup({ n } as never)).rejects.toThrow('warmup: input "x" is f32[n]: pass { "n": size }');
+  });
+
   test("outputs belong to the caller", async () => {
     using s = await doubled();
     const first = (await s.run({ x: Float32Array.of(1, 2, 3) }))["y"].data as Float32Array;

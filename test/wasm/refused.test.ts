@@ -308,7 +308,43 @@ for (const [name, device] of Object.entries(devices))
         results.push({ message, y: [...(y.data as Float32Array)].map((v) => Math.round(v * 1e4)) });
       }
       expect(results[0].message).toContain("kvAppend: row 4 is outside a cache of 4");
+      expect(results[0].message).toContain("of state, run() reserves as many as its graph declares: { rows: 5 }");
       expect(results[1]).toEqual(results[0]);
+    });
+
+    test("of several sequences it is told which, and what helps", async () => {
+      const decoder = graph(({ input, state }) => {
+        const [position, sequence] = ["position", "sequence"].map((name) => input(name, "i32", [2]));
+        const x = input("x", "f32", [1, 2, 8]);
+        const cache = kvAppend(state("cache", "f32", [64, 8]), tanh(x), position, sequence);
+        return { y: cachedAttention(x, cache, cache, position, sequence, { heads: 2 }) };
+      });
+      using session = await compile(decoder, { device: device as never });
+      const options = { state: [session.openState(), session.openState()], rows: [4, 6] };
+      const run = (position: number[], sequence: number[]) =>
+        session.run(
+          {
+            x: tensorFrom(1, "f32", [1, 2, 8]),
+            position: Int32Array.from(position),
+            sequence: Int32Array.from(sequence),
+          },
+          options,
+        );
+      await run([3, 5], [0, 1]);
+      const told = async (position: number[], sequence: number[]) => messageOf(() => run(position, sequence));
+      expect(await told([3, 6], [0, 1])).toBe(
+        'InputError: kvAppend: row 6 of sequence 1 is outside a cache of 6; of state, run() reserves as many as its graph declares: { rows: 7 } (node "kvAppend_1")',
+      );
+      expect(await told([4, 0], [0, 1])).toContain(
+        "row 4 of sequence 0 is outside a cache of 4; of state, run() reserves",
+      );
+      expect(await told([0, -3], [0, 1])).toContain(
+        "row -3 of sequence 1 is outside a cache of 6; positions count from 0",
+      );
+      expect(await told([0, 0], [0, 2])).toContain(
+        "kvAppend: token 1 is of sequence 2, but run() got 2: pass one more",
+      );
+      await run([3, 5], [0, 1]);
     });
   });
 

@@ -25,10 +25,12 @@ export interface WasmOptions {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const threadCap = 8;
+/** More than any host has cores for: each takes a worker. */
+const mostThreads = 256;
 
 function threadCount(wanted: number | undefined, features: WasmFeatures): number {
-  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1))
-    throw new InputError(`wasm: threads must be a whole number from 1, got ${wanted}`);
+  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1 || wanted > mostThreads))
+    throw new InputError(`wasm: threads must be a whole number from 1 to ${mostThreads}, got ${wanted}`);
   const isolated = typeof window === "undefined" || globalThis.crossOriginIsolated === true;
   if (!features.threads || !isolated) return 1;
   return wanted ?? Math.min(globalThis.navigator?.hardwareConcurrency ?? cores(), threadCap);

@@ -167,10 +167,12 @@ export class WasmProgram implements Program {
 
   /**
    * What the operator's reference says of the inputs that a kernel refused: they are in memory as long as no later step has
-   * run. Undefined where it accepts them, or can't be asked: it knows no table of several sequences.
+   * run. Of several sequences, which it can't be asked, their states. Undefined where these accept them.
    */
   private refusal({ node, op, attrs, inputs, outputs }: PlannedStep): ForwardpassError | undefined {
-    if (this.session.active.length > 1 && inputs.some((p) => p?.state !== undefined)) return undefined;
+    const { active } = this.session;
+    if (active.length > 1 && inputs.some((p) => p?.state !== undefined))
+      return active[0].refusal(op, inputs, (p) => this.view(p))?.at(node);
     try {
       op.reference?.(
         inputs.map((p) => p && (p.constant ?? { ...p, data: this.view(p) })),

@@ -2,10 +2,14 @@
  * State of a sequence in linear memory: one block for each state that the graph declares. Linked code finds them through
  * a table, so that one program serves every sequence, and blocks may move when they grow.
  */
+
+import { misplaced } from "../../ops/kv-append.ts";
+import type { OpDef } from "../../ops/op.ts";
 import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import type { DeviceState } from "../backend.ts";
+import type { DeviceState, Place } from "../backend.ts";
 import type { Block, LinearMemory } from "./memory.ts";
 
 /** What a session lends to the states of its sequences. */
@@ -16,6 +20,8 @@ export interface StateHost {
   /** Address of the table, with room for so many sequences. */
   stateTable(sequences: number): number;
 }
+
+type Places = readonly (Place | undefined)[];
 
 const rowBytes = ({ dtype, shape }: TensorType): number => sizeOf(shape.slice(1)) * bytesOf(dtype);
 
@@ -86,6 +92,30 @@ export class WasmState implements DeviceState {
       all.copyWithin(copy.blocks[i].at, at, at + Math.min(bytes, copy.blocks[i].bytes));
     });
     return copy;
+  }
+
+  /**
+   * Why a kernel refused a step of several sequences, of which this is the first: a token that has no place in its cache.
+   * @param view elements of an input that is no state
+   */
+  refusal({ name, inputs: names }: OpDef, inputs: Places, view: (p: Place) => TypedArray): InputError | undefined {
+    const { active } = this.host;
+    const [position, sequence] = ["position", "sequence?"].map((of) => {
+      const p = inputs[names.indexOf(of)];
+      return p ? Array.from(view(p), Number) : [0];
+    });
+    const states = inputs.flatMap((p) => p?.state ?? []);
+    for (let t = 0; t < Math.max(position.length, sequence.length); t++) {
+      const [row, s] = [position, sequence].map((v) => v[v.length === 1 ? 0 : t]);
+      if (s === -1) continue;
+      if (!active[s]) {
+        const message = `${name}: token ${t} is of sequence ${s}, but run() got ${active.length}: pass one more { state } or number from 0`;
+        return new InputError(message, { op: name });
+      }
+      const rows = Math.min(...states.map((i) => rowsOf(this.types[i], active[s].rows)));
+      if (row < 0 || row >= rows) return new InputError(misplaced(name, row, rows, s), { op: name });
+    }
+    return undefined;
   }
 
   read(number: number): TypedArray {

@@ -1,4 +1,5 @@
 /** The webgpu backend: WGSL generated for each plan, in browsers and, through the optional peer `webgpu`, in Node. */
+import { InputError } from "../../tensor/errors.ts";
 import type { HostType } from "../../tensor/host-type.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
@@ -90,9 +91,11 @@ export async function webgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend
   }
 }
 
-/** The same; throws DeviceError with what to install or to look at where there is no GPU. */
+/** The same; throws InputError for a fallback that there is none, DeviceError with what to install or to look at where there is no GPU. */
 export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
   const { device, powerPreference = "high-performance", fallback, onProgress } = options;
+  if (fallback !== undefined && fallback !== "cpu")
+    throw new InputError(`webgpu: fallback takes "cpu", got ${JSON.stringify(fallback)}`);
   const gpu = (device ? deviceOf(device) : await sharedDevice(powerPreference)).hold();
   // A device of the caller's may come from elsewhere: then nothing is known of the language.
   const languageFeatures = await findGpu().then(
