@@ -59,6 +59,7 @@ class Terminal {
   private begun: string[] = [];
   private quoted = false;
   private pasting = false;
+  private closed = false;
   /** Of each line that was not read yet, whether it ended within a paste. */
   private readonly pasted: boolean[] = [];
 
@@ -74,6 +75,9 @@ class Terminal {
     this.lines = createInterface({ input: stdin, output, terminal, historySize, history: [...history] });
     this.lines.on("history", (latest: string[]) => {
       this.history = latest;
+    });
+    this.lines.on("close", () => {
+      this.closed = true;
     });
     this.lines.on("line", () => this.pasted.push(this.pasting));
     if (terminal)
@@ -104,6 +108,8 @@ class Terminal {
         }
         this.prompt();
       }
+      // What has no end but that of a file is a message all the same.
+      if (!this.isTerminal && !left && this.begun.length > 0) await this.handle(this.begun.join("\n").trim());
       // Ctrl-D leaves the cursor behind the prompt.
       if (this.isTerminal && !left) this.io.stderr.write("\n");
     } finally {
@@ -117,7 +123,8 @@ class Terminal {
   }
 
   private prompt(): void {
-    if (!this.isTerminal) return;
+    // A prompt after the end, which came during an answer, would have the program wait for more.
+    if (!this.isTerminal || this.closed) return;
     this.lines.setPrompt(this.promptText());
     this.lines.prompt();
   }

@@ -87,7 +87,7 @@ export class Conversation {
   private async show(stream: AsyncIterable<string>): Promise<void> {
     const { stdout, stderr } = this.io;
     const isTerminal = stdout.isTTY === true && stderr.isTTY === true;
-    const wrap = isTerminal ? new WordWrap((stdout.columns ?? 80) - 1) : undefined;
+    const wrap = isTerminal ? new WordWrap((stdout.columns || 80) - 1) : undefined;
     if (isTerminal) stderr.write(dim(this.io, "..."));
     let first = true;
     try {

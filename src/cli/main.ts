@@ -90,10 +90,15 @@ function report(e: unknown, command: Command, io: CliIO): number {
     io.stderr.write("interrupted\n");
     return 130;
   }
-  const text =
-    e instanceof ForwardpassError ? `${e.name}: ${e.message}` : e instanceof Error ? (e.stack ?? e.message) : e;
-  io.stderr.write(`${text}\n`);
+  io.stderr.write(`${told(e)}\n`);
   return 1;
+}
+
+function told(e: unknown): unknown {
+  if (e instanceof ForwardpassError) return `${e.name}: ${e.message}`;
+  if (!(e instanceof Error)) return e;
+  // Of the system: a folder that may not be written, a disk that is full.
+  return "syscall" in e ? e.message : (e.stack ?? e.message);
 }
 
 async function version(): Promise<string> {

@@ -86,6 +86,12 @@ describe("forwardpass", () => {
     });
   });
 
+  test("what the system refuses is told in one line", async () => {
+    const file = fileURLToPath(import.meta.url);
+    const { code, err } = await cli("compile", model("fraud-mlp"), "--shape", "features=1,30", "--out", file);
+    expect([code, err]).toEqual([1, expect.stringMatching(/^EEXIST: .*cli\.test\.ts'\n$/)]);
+  });
+
   test("run: json and npy inputs, text and JSON outputs", async () => {
     const json = file("row.json", JSON.stringify([row]));
     const flat = file("flat.json", JSON.stringify(row));

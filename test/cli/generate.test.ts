@@ -57,6 +57,15 @@ describe("generate", () => {
 });
 
 describe("chat", () => {
+  test("what the input ends in is a message, also one that would have gone on", async () => {
+    const whole = (await run(["chat", model, "-n", "4", ...common], "one\ntwo\n")).out;
+    for (const input of ['"""one\ntwo', "one\\\ntwo\\\n", "one\\\ntwo"]) {
+      const { code, out } = await run(["chat", model, "-n", "4", ...common], input);
+      expect([code, out.split("\n").length > 1, out === whole]).toEqual([0, true, false]);
+      expect(out).toBe((await run(["chat", model, "-n", "4", ...common], '"""one\ntwo"""\n')).out);
+    }
+  });
+
   test("answers, remembers, forgets", async () => {
     const lines = [
       "hi",

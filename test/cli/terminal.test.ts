@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterAll, expect, test } from "vitest";
+import { Conversation } from "../../src/cli/conversation.ts";
 import { main } from "../../src/cli/main.ts";
+import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-terminal-"));
@@ -30,6 +32,11 @@ class Screen {
   private readonly keyboard = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => {} });
   readonly exit: Promise<number>;
 
+  /** Whether the program waits for keys, which keeps it alive. */
+  get listens(): boolean {
+    return !this.keyboard.isPaused();
+  }
+
   constructor(...argv: string[]) {
     const output = () => Object.assign(new PassThrough(), { isTTY: true, columns: 60 });
     const [stdout, stderr] = [output(), output()];
@@ -47,6 +54,14 @@ class Screen {
     this.keyboard.write(text);
   }
 
+  /** Waits until nothing more is shown. */
+  async settles(): Promise<void> {
+    for (let length = -1; length !== this.text.length; ) {
+      length = this.text.length;
+      await new Promise((next) => setTimeout(next, 100));
+    }
+  }
+
   /** Waits until something is shown, after what was waited for before. Gives what came until then. */
   async shows(what: string): Promise<string> {
     for (;;) {
@@ -59,6 +74,37 @@ class Screen {
       await new Promise((next) => setImmediate(next));
     }
   }
+}
+
+/** What stands on a terminal after all that was written to it: the sequences that line editors write, and plain text. */
+function rowsOf(text: string, columns: number): string[] {
+  const rows: string[][] = [[]];
+  let [x, y] = [0, 0];
+  const row = (): string[] => (rows[y] ??= []);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a terminal obeys
+  for (const [c, n, command] of text.matchAll(/\x1b\[\??(\d*)([A-Za-z])|./gs)) {
+    const by = Math.max(1, Number(n ?? 1));
+    if (c === "\r") x = 0;
+    else if (c === "\n") [x, y] = [0, y + 1];
+    else if (command === undefined) {
+      if (x === columns) [x, y] = [0, y + 1];
+      row()[x++] = c;
+    } else if (command === "G") x = by - 1;
+    else if (command === "A") y -= by;
+    else if (command === "B") y += by;
+    else if (command === "C") x += by;
+    else if (command === "D") x -= by;
+    else if (command === "K") row().length = Math.min(row().length, x);
+    else if (command === "J") {
+      row().length = Math.min(row().length, x);
+      rows.length = y + 1;
+    }
+  }
+  return Array.from(rows, (r) =>
+    Array.from(r ?? [], (c) => c ?? " ")
+      .join("")
+      .trimEnd(),
+  );
 }
 
 test("Ctrl-C stops the answer and not the program; history, /stats, /reset, Ctrl-D", { timeout: 60_000 }, async () => {
@@ -142,6 +188,63 @@ test("what was typed comes back in the next session, and is nobody else's", { ti
     "/quit",
     "/history remember me",
   ]);
+});
+
+test("a terminal that does not know its width is as wide as usual", async () => {
+  using generator = await textGeneration(model, { device: "wasm", threads: 1 });
+  const said = async (columns: number): Promise<string> => {
+    const output = () => Object.assign(new PassThrough(), { isTTY: true, columns });
+    const io = { stdout: output(), stderr: output(), stdin: new PassThrough() as never };
+    await new Conversation(generator, { maxTokens: 300, seed: 1, topP: 1, temperature: 5 }, io, undefined).say("hello");
+    return String(io.stdout.read());
+  };
+  expect(await said(0)).toBe(await said(80));
+  expect(await said(20)).not.toBe(await said(80));
+});
+
+test("Ctrl-D during an answer leaves after it", { timeout: 60_000 }, async () => {
+  const screen = new Screen("chat", model, "-n", "200", "--device", "wasm", "--threads", "1", "--seed", "1");
+  await screen.shows("> ");
+  expect(screen.listens).toBe(true);
+  screen.type(`hello${keys.enter}`);
+  // The first words.
+  await screen.shows("\r\x1b[K");
+  screen.type(keys.end);
+  expect(await screen.exit).toBe(0);
+  expect(screen.listens).toBe(false);
+  const rest = await screen.shows("\x1b[?2004l");
+  expect(rest).toContain("tokens/s");
+  expect(rest).not.toContain("> ");
+});
+
+test("Ctrl-C drops a line that takes several rows: one prompt is left, and what is above it", {
+  timeout: 60_000,
+}, async () => {
+  const left = "\x1b[D";
+  for (const [typed, moves] of [
+    ["a".repeat(300), 0],
+    ["a".repeat(58), 0],
+    ["b".repeat(300), 250],
+    ["b".repeat(300), 100],
+  ] as const) {
+    const screen = new Screen("chat", model, "-n", "2", "--device", "wasm", "--threads", "1");
+    await screen.shows("> ");
+    screen.type(typed + left.repeat(moves));
+    await screen.settles();
+    const before = rowsOf(screen.text, 60);
+    screen.type(keys.interrupt);
+    await screen.settles();
+    const rows = rowsOf(screen.text, 60);
+    // What was shown before the line, rows of the line, and an empty prompt.
+    const first = before.findIndex((row) => row.startsWith("> "));
+    expect(rows.slice(0, first)).toEqual(before.slice(0, first));
+    expect(rows.at(-1)).toBe(">");
+    for (const row of rows.slice(first, -1)) expect(row).toMatch(/^(> )?(a+|b+)$/);
+    screen.type(`/history${keys.enter}`);
+    await screen.shows("nothing was said yet");
+    screen.type(keys.end);
+    expect(await screen.exit).toBe(0);
+  }
 });
 
 test("a model can't write control characters to the terminal", { timeout: 60_000 }, async () => {
