@@ -112,7 +112,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 ];
 
 /** Of the rest what tasks and the kernels of language models need. */
-const nodeCore = /^(ops\/(quantized-matmul|image-.*|non-max-suppression)|formats\/sources\/file)$/;
+const nodeCore = /^(ops\/quantized-matmul|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
 
 /** For Node every file costs more than what is in it; one of more than 128 kB leaves holes in its memory (016). */
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
@@ -175,6 +175,13 @@ export async function bundle(
   return output.filter((o) => o.type === "chunk");
 }
 
+/**
+ * Without white space, which Node keeps in memory with the rest of a module's text (016). Names stay, and lines are short:
+ * a stack trace says where.
+ */
+const compact = async (code: string): Promise<string> =>
+  (await transform(code, { minifyWhitespace: true, lineLimit: 100, target: "es2022" })).code;
+
 /** Everything but the declarations. */
 export async function writeDist(folder: string): Promise<void> {
   const write = async ({ fileName, code }: Pick<OutputChunk, "fileName" | "code">): Promise<void> => {
@@ -185,7 +192,7 @@ export async function writeDist(folder: string): Promise<void> {
   for (const chunk of await bundle(entries, "es")) await write(chunk);
   await write({ fileName: "index.js", code: barrel });
   for (const chunk of await bundle(commonJsEntries, "cjs")) {
-    await write(chunk);
+    await write({ ...chunk, code: await compact(chunk.code) });
     if (chunk.isEntry && chunk.name !== "cli")
       await write({ fileName: `node/${chunk.name}.js`, code: nodeEntry(chunk) });
   }

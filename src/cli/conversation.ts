@@ -1,5 +1,7 @@
 /** What was said so far, and answers to it. */
-import { type ChatMessage, type Generation, type TextGenerator, tokensPerSecond } from "../tasks/text-generation.ts";
+
+import { tokensPerSecond } from "../tasks/language/speed.ts";
+import type { ChatMessage, Generation, TextGenerator } from "../tasks/text-generation.ts";
 import type { CliIO } from "./command.ts";
 import { dim, printable } from "./progress.ts";
 import { WordWrap } from "./wrap.ts";

@@ -1,5 +1,6 @@
 /** `forwardpass embed`: vectors of sentences, or how near they are to each other. */
-import { cosineSimilarity, embeddings } from "../tasks/embed.ts";
+import { embeddings } from "../tasks/embed.ts";
+import { cosineSimilarity } from "../tasks/similarity.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { opened, textsOf, timed } from "./model.ts";
 import { table } from "./progress.ts";

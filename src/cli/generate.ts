@@ -1,6 +1,7 @@
 /** `forwardpass generate`: a language model continues a text. */
 import { readFile } from "node:fs/promises";
-import { type Generation, type JsonSchema, textGeneration, tokensPerSecond } from "../tasks/text-generation.ts";
+import { tokensPerSecond } from "../tasks/language/speed.ts";
+import { type Generation, type JsonSchema, textGeneration } from "../tasks/text-generation.ts";
 import { InputError } from "../tensor/errors.ts";
 import {
   type Arguments,

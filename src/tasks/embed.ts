@@ -31,13 +31,7 @@ export interface EmbeddingOptions extends TaskOptions {
   tokenizer?: Tokenizer;
 }
 
-/**
- * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa,
- * XLM-RoBERTa), an ONNX graph from `input_ids` to `last_hidden_state` with its tokenizer beside it, or a GGUF file of
- * architecture "bert".
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`, which word pieces in GGUF need too
- */
+/** See `index.ts`. */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
   return whileLoading(options, async (options) => {
     const folder = await ModelFolder.openModel(model, sourceOptions(options));
@@ -157,18 +151,4 @@ export class SentenceEncoder {
 function unit(v: Float32Array): Float32Array {
   const norm = Math.hypot(...v) || 1;
   return v.map((x) => x / norm);
-}
-
-/** Cosine of the angle between two vectors: 1 for the same direction. InputError where lengths differ. */
-export function cosineSimilarity(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) throw new InputError(`cosineSimilarity: vectors of ${a.length} and ${b.length} elements`);
-  let dot = 0;
-  let aa = 0;
-  let bb = 0;
-  for (let i = 0; i < a.length; i++) {
-    dot += a[i] * b[i];
-    aa += a[i] * a[i];
-    bb += b[i] * b[i];
-  }
-  return dot / Math.sqrt(aa * bb || 1);
 }

@@ -39,12 +39,7 @@ interface WordModel extends Pick<EncoderFile, "tokenizer" | "maxTokens" | "maskT
   run(tokens: readonly number[], places: readonly number[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
-/**
- * Loads a masked language model, trained to fill gaps: a folder with safetensors, `config.json` and `tokenizer.json` (BERT,
- * DistilBERT, RoBERTa), or an ONNX graph from `input_ids` to each token's words with its tokenizer beside it.
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function fillMask(model: SourceInput, options: FillMaskOptions = {}): Promise<MaskFiller> {
   const folder = await ModelFolder.openModel(model, sourceOptions(options));
   const graph = await folder.onlyGraph();

@@ -23,12 +23,7 @@ export interface ImageClassificationOptions extends TaskOptions, ImagePreparatio
   scoring?: Scoring;
 }
 
-/**
- * Loads a classifier of images: an ONNX file, or a folder with one. `preprocessor_config.json` beside it says how pixels are
- * prepared, as far as the options do not.
- * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or a model that
- * takes no images
- */
+/** See `index.ts`. */
 export async function imageClassification(
   model: SourceInput,
   options: ImageClassificationOptions = {},

@@ -1,69 +1,162 @@
-/** From a model file to an answer: `forwardpass/tasks`. */
+/**
+ * From a model file to an answer: `forwardpass/tasks`. What a task is made of is loaded when it is called: who generates texts
+ * reads no code for images.
+ */
+import type { SourceInput } from "../formats/source.ts";
+import type { EmbeddingOptions, SentenceEncoder } from "./embed.ts";
+import type { FillMaskOptions, MaskFiller } from "./fill-mask.ts";
+import type { ImageClassificationOptions, ImageClassifier } from "./image-classification.ts";
+import type { ObjectDetectionOptions, ObjectDetector } from "./object-detection.ts";
+import type { QuestionAnswerer, QuestionAnsweringOptions } from "./question-answering.ts";
+import type { Reranker, RerankingOptions } from "./reranking.ts";
+import type { TextClassificationOptions, TextClassifier } from "./text-classification.ts";
+import type { TextGenerationOptions, TextGenerator } from "./text-generation.ts";
+import type { TokenClassificationOptions, TokenClassifier } from "./token-classification.ts";
+import type { Transcriber, TranscriptionOptions } from "./transcription.ts";
+import type { ZeroShotClassifier, ZeroShotOptions } from "./zero-shot-classification.ts";
 
 export type { FeedOptions } from "../models/transformer/sequence.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
-export {
-  cosineSimilarity,
-  type EmbeddingOptions,
-  type EmbedOptions,
-  embeddings,
-  type Pooling,
-  type SentenceEncoder,
-} from "./embed.ts";
-export { type FillMaskOptions, fillMask, type MaskedWord, MaskFiller } from "./fill-mask.ts";
+export type { EmbeddingOptions, EmbedOptions, Pooling, SentenceEncoder } from "./embed.ts";
+export type { FillMaskOptions, MaskedWord, MaskFiller } from "./fill-mask.ts";
 export type { ImageInput, ImagePreparation, Pixels, Region } from "./image/image.ts";
-export { type ImageClassificationOptions, ImageClassifier, imageClassification } from "./image-classification.ts";
+export type { ImageClassificationOptions, ImageClassifier } from "./image-classification.ts";
+export type { FinishReason, Generation, TextPieces, TokenInfo } from "./language/generation.ts";
 export type { Feed, LanguageModel, TextSequence } from "./language/model.ts";
-export {
-  type DetectedObject,
-  type DetectOptions,
-  type ObjectDetectionOptions,
-  ObjectDetector,
-  objectDetection,
-} from "./object-detection.ts";
-export {
-  type Answer,
-  type AnswerOptions,
-  QuestionAnswerer,
-  type QuestionAnsweringOptions,
-  questionAnswering,
-} from "./question-answering.ts";
-export { type RankedText, Reranker, type RerankingOptions, reranking } from "./reranking.ts";
-export { type TextClassificationOptions, TextClassifier, textClassification } from "./text-classification.ts";
-export {
-  type ChatMessage,
-  type FinishReason,
-  type GenerateOptions,
-  type Generation,
-  type JsonSchema,
-  type Prompt,
-  type SamplingOptions,
-  type TextGenerationOptions,
-  type TextGenerator,
-  type TextPieces,
-  type TokenInfo,
-  textGeneration,
-  tokensPerSecond,
+export { tokensPerSecond } from "./language/speed.ts";
+export type { DetectedObject, DetectOptions, ObjectDetectionOptions, ObjectDetector } from "./object-detection.ts";
+export type { Answer, AnswerOptions, QuestionAnswerer, QuestionAnsweringOptions } from "./question-answering.ts";
+export type { RankedText, Reranker, RerankingOptions } from "./reranking.ts";
+export { cosineSimilarity } from "./similarity.ts";
+export type { TextClassificationOptions, TextClassifier } from "./text-classification.ts";
+export type {
+  ChatMessage,
+  GenerateOptions,
+  JsonSchema,
+  Prompt,
+  SamplingOptions,
+  TextGenerationOptions,
+  TextGenerator,
 } from "./text-generation.ts";
-export {
-  type Entity,
-  type TokenClassificationOptions,
-  TokenClassifier,
-  tokenClassification,
-} from "./token-classification.ts";
-export {
-  type Segment,
-  type Sound,
-  type SoundInput,
-  type TranscribeOptions,
+export type { Entity, TokenClassificationOptions, TokenClassifier } from "./token-classification.ts";
+export type {
+  Segment,
+  Sound,
+  SoundInput,
+  TranscribeOptions,
   Transcriber,
-  type Transcript,
-  type TranscriptionOptions,
-  transcription,
+  Transcript,
+  TranscriptionOptions,
 } from "./transcription.ts";
-export {
-  ZeroShotClassifier,
-  type ZeroShotClassifyOptions,
-  type ZeroShotOptions,
-  zeroShotClassification,
-} from "./zero-shot-classification.ts";
+export type { ZeroShotClassifier, ZeroShotClassifyOptions, ZeroShotOptions } from "./zero-shot-classification.ts";
+
+/**
+ * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa,
+ * XLM-RoBERTa), an ONNX graph from `input_ids` to `last_hidden_state` with its tokenizer beside it, or a GGUF file of
+ * architecture "bert".
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`, which word pieces in GGUF need too
+ */
+export const embeddings = async (model: SourceInput, options?: EmbeddingOptions): Promise<SentenceEncoder> =>
+  (await import("./embed.ts")).embeddings(model, options);
+
+/**
+ * Loads a masked language model, trained to fill gaps: a folder with safetensors, `config.json` and `tokenizer.json` (BERT,
+ * DistilBERT, RoBERTa), or an ONNX graph from `input_ids` to each token's words with its tokenizer beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export const fillMask = async (model: SourceInput, options?: FillMaskOptions): Promise<MaskFiller> =>
+  (await import("./fill-mask.ts")).fillMask(model, options);
+
+/**
+ * Loads a classifier of images: an ONNX file, or a folder with one. `preprocessor_config.json` beside it says how pixels are
+ * prepared, as far as the options do not.
+ * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or a model that
+ * takes no images
+ */
+export const imageClassification = async (
+  model: SourceInput,
+  options?: ImageClassificationOptions,
+): Promise<ImageClassifier> => (await import("./image-classification.ts")).imageClassification(model, options);
+
+/**
+ * Loads a detector: an ONNX file of YOLO, or a folder with one.
+ * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or other outputs
+ */
+export const objectDetection = async (model: SourceInput, options?: ObjectDetectionOptions): Promise<ObjectDetector> =>
+  (await import("./object-detection.ts")).objectDetection(model, options);
+
+/**
+ * Loads a reader: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head for
+ * spans), or an ONNX graph from `input_ids` to beginnings and ends, with its tokenizer beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export const questionAnswering = async (
+  model: SourceInput,
+  options?: QuestionAnsweringOptions,
+): Promise<QuestionAnswerer> => (await import("./question-answering.ts")).questionAnswering(model, options);
+
+/**
+ * Loads a cross-encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head
+ * of one class), or an ONNX graph with its tokenizer beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export const reranking = async (model: SourceInput, options?: RerankingOptions): Promise<Reranker> =>
+  (await import("./reranking.ts")).reranking(model, options);
+
+/**
+ * Loads a classifier of texts: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with
+ * a head for sequences), or an ONNX graph from `input_ids` to logits, with `tokenizer.json` or `vocab.txt` beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export const textClassification = async (
+  model: SourceInput,
+  options?: TextClassificationOptions,
+): Promise<TextClassifier> => (await import("./text-classification.ts")).textClassification(model, options);
+
+/**
+ * Loads a language model: GGUF, llama2.c, a folder with safetensors and `config.json` (its path, or that of the safetensors
+ * file), or one with an ONNX graph as Hugging Face Optimum exports it (`model.onnx`, quantised or not, also in `onnx/`; its
+ * path, or that of the graph).
+ * @throws FormatError for a file that is corrupt or not a language model, UnsupportedOpError for an architecture that is not
+ * known, InputError when it can't be read
+ */
+export const textGeneration = async (model: SourceInput, options?: TextGenerationOptions): Promise<TextGenerator> =>
+  (await import("./text-generation.ts")).textGeneration(model, options);
+
+/**
+ * Loads a tagger: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head for
+ * tokens), or an ONNX graph from `input_ids` to logits, with its tokenizer beside it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export const tokenClassification = async (
+  model: SourceInput,
+  options?: TokenClassificationOptions,
+): Promise<TokenClassifier> => (await import("./token-classification.ts")).tokenClassification(model, options);
+
+/**
+ * Loads a speech recogniser: a folder of Whisper, with `config.json`, `tokenizer.json` and either safetensors or ONNX graphs
+ * (`encoder_model.onnx`, `decoder_model_merged.onnx`, quantised or not, also in `onnx/`).
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other kinds of models; MissingPeerError without
+ * `@huggingface/tokenizers`
+ */
+export const transcription = async (model: SourceInput, options?: TranscriptionOptions): Promise<Transcriber> =>
+  (await import("./transcription.ts")).transcription(model, options);
+
+/**
+ * Loads a model of natural language inference: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT,
+ * RoBERTa with a head for sequences), or an ONNX graph with its tokenizer beside it. Its classes are `entailment`,
+ * `contradiction` and, mostly, `neutral`.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
+ * without `@huggingface/tokenizers`
+ */
+export const zeroShotClassification = async (
+  model: SourceInput,
+  options?: ZeroShotOptions,
+): Promise<ZeroShotClassifier> =>
+  (await import("./zero-shot-classification.ts")).zeroShotClassification(model, options);

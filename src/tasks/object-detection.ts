@@ -44,10 +44,7 @@ export interface DetectedObject {
   readonly box: Region;
 }
 
-/**
- * Loads a detector: an ONNX file of YOLO, or a folder with one.
- * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or other outputs
- */
+/** See `index.ts`. */
 export async function objectDetection(
   model: SourceInput,
   options: ObjectDetectionOptions = {},

@@ -21,12 +21,7 @@ export interface Answer {
   readonly score: number;
 }
 
-/**
- * Loads a reader: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head for
- * spans), or an ONNX graph from `input_ids` to beginnings and ends, with its tokenizer beside it.
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function questionAnswering(
   model: SourceInput,
   options: QuestionAnsweringOptions = {},

@@ -16,12 +16,7 @@ export interface RankedText {
   readonly logit: number;
 }
 
-/**
- * Loads a cross-encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head
- * of one class), or an ONNX graph with its tokenizer beside it.
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function reranking(model: SourceInput, options: RerankingOptions = {}): Promise<Reranker> {
   return new Reranker(await openTextRunner(model, "classes", options));
 }

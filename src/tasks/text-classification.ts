@@ -12,12 +12,7 @@ export interface TextClassificationOptions extends RunnerOptions {
   scoring?: Scoring;
 }
 
-/**
- * Loads a classifier of texts: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with
- * a head for sequences), or an ONNX graph from `input_ids` to logits, with `tokenizer.json` or `vocab.txt` beside it.
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function textClassification(
   model: SourceInput,
   options: TextClassificationOptions = {},

@@ -21,13 +21,7 @@ import { openTokenizer } from "./tokenizers/open.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { ChatMessage } from "./language/chat.ts";
-export {
-  type FinishReason,
-  type Generation,
-  TextPieces,
-  type TokenInfo,
-  tokensPerSecond,
-} from "./language/generation.ts";
+export type { FinishReason, Generation, TextPieces, TokenInfo } from "./language/generation.ts";
 export type { JsonSchema } from "./language/json-schema.ts";
 export type { SamplingOptions } from "./language/sampling.ts";
 
@@ -54,13 +48,7 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
-/**
- * Loads a language model: GGUF, llama2.c, a folder with safetensors and `config.json` (its path, or that of the safetensors
- * file), or one with an ONNX graph as Hugging Face Optimum exports it (`model.onnx`, quantised or not, also in `onnx/`; its
- * path, or that of the graph).
- * @throws FormatError for a file that is corrupt or not a language model, UnsupportedOpError for an architecture that is not
- * known, InputError when it can't be read
- */
+/** See `index.ts`. */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
   return whileLoading(options, (options) => open(model, options));
 }

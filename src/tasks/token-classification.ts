@@ -22,12 +22,7 @@ export interface Entity {
   readonly score: number;
 }
 
-/**
- * Loads a tagger: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa with a head for
- * tokens), or an ONNX graph from `input_ids` to logits, with its tokenizer beside it.
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function tokenClassification(
   model: SourceInput,
   options: TokenClassificationOptions = {},

@@ -55,12 +55,7 @@ const silentBelow = 3e-4;
 /** Seconds at the end of a window among which the quietest moment is looked for, and how long a moment is. */
 const [cutRange, moment] = [5, 0.3];
 
-/**
- * Loads a speech recogniser: a folder of Whisper, with `config.json`, `tokenizer.json` and either safetensors or ONNX graphs
- * (`encoder_model.onnx`, `decoder_model_merged.onnx`, quantised or not, also in `onnx/`).
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other kinds of models; MissingPeerError without
- * `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function transcription(model: SourceInput, options: TranscriptionOptions = {}): Promise<Transcriber> {
   const { signal, onProgress } = options;
   const folder = await ModelFolder.openConfigured(model, sourceOptions(options));

@@ -15,13 +15,7 @@ export interface ZeroShotClassifyOptions {
   signal?: AbortSignal;
 }
 
-/**
- * Loads a model of natural language inference: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT,
- * RoBERTa with a head for sequences), or an ONNX graph with its tokenizer beside it. Its classes are `entailment`,
- * `contradiction` and, mostly, `neutral`.
- * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures; MissingPeerError
- * without `@huggingface/tokenizers`
- */
+/** See `index.ts`. */
 export async function zeroShotClassification(
   model: SourceInput,
   options: ZeroShotOptions = {},

@@ -119,7 +119,6 @@ let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
 const partial: ReadonlySet<string> = new Set([
-  "quantizedMatmul",
   "pow",
   "pad",
   "mod",

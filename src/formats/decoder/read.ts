@@ -1,6 +1,5 @@
 /** A decoder from a file of any format that can hold one. */
 import { FormatError } from "../../tensor/errors.ts";
-import { ModelFolder } from "../folder.ts";
 import { recognize } from "../recognize.ts";
 import type { ByteSource } from "../source.ts";
 import type { DecoderFile, ReadOptions } from "./file.ts";
@@ -12,8 +11,10 @@ export async function readDecoder(source: ByteSource, options: ReadOptions = {})
       return (await import("./llama2c.ts")).readLlama2cDecoder(source);
     case "gguf":
       return (await import("./gguf.ts")).readGgufDecoder(source, options);
-    case "safetensors":
+    case "safetensors": {
+      const { ModelFolder } = await import("../folder.ts");
       return (await import("./huggingface.ts")).readHuggingFaceDecoder(ModelFolder.at(source), options);
+    }
     default:
       throw new FormatError(
         `${source.name}: not a language model that can be generated from (GGUF, safetensors, llama2.c)`,

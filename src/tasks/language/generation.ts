@@ -28,10 +28,6 @@ export interface Generation {
   logprobs?: (TokenInfo & { top: TokenInfo[] })[];
 }
 
-/** Tokens after the first, per second. */
-export const tokensPerSecond = (g: Generation): number =>
-  g.tokens.length > 1 ? ((g.tokens.length - 1) / g.decodeMs) * 1000 : 0;
-
 /** Tokens to text that may be given out: whole characters, no stop strings. */
 export class PieceFilter {
   stopped = false;

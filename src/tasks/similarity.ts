@@ -1,0 +1,16 @@
+/** How near vectors are. */
+import { InputError } from "../tensor/errors.ts";
+
+/** Cosine of the angle between two vectors: 1 for the same direction. InputError where lengths differ. */
+export function cosineSimilarity(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) throw new InputError(`cosineSimilarity: vectors of ${a.length} and ${b.length} elements`);
+  let dot = 0;
+  let aa = 0;
+  let bb = 0;
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i] * b[i];
+    aa += a[i] * a[i];
+    bb += b[i] * b[i];
+  }
+  return dot / Math.sqrt(aa * bb || 1);
+}
