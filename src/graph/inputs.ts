@@ -1,7 +1,7 @@
 /** Inputs of a session: what users give, as what the graph declares. */
 import type { DType, TypedArray } from "../tensor/dtype.ts";
 import { DTypeError, InputError, ShapeError } from "../tensor/errors.ts";
-import { formatType, sizeOf } from "../tensor/shape.ts";
+import { formatType } from "../tensor/shape.ts";
 import {
   checkHostTensor,
   dtypeOfArray,
@@ -33,8 +33,13 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
 export function checkType(port: GraphPort, t: TensorType): void {
   const { dtype, shape } = port;
   if (dtype && t.dtype !== dtype) throw new DTypeError(wrong(port, t), { types: [formatType(t)] });
-  if (shape && (shape.length !== t.shape.length || shape.some((d, i) => typeof d === "number" && d !== t.shape[i])))
-    throw new ShapeError(wrong(port, t), { types: [formatType(t)] });
+  if (shape && !fits(shape, t.shape)) throw new ShapeError(wrong(port, t), { types: [formatType(t)] });
+}
+
+function fits(declared: readonly (number | string)[], shape: readonly number[]): boolean {
+  if (declared.length !== shape.length) return false;
+  for (let i = 0; i < shape.length; i++) if (typeof declared[i] === "number" && declared[i] !== shape[i]) return false;
+  return true;
 }
 
 const wrong = (port: GraphPort, t: TensorType): string =>
@@ -54,8 +59,6 @@ export function zeros(port: GraphPort, sizes: Readonly<Record<string, number>>):
 
 const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
 
-const isSize = (d: number | string): d is number => typeof d === "number";
-
 /**
  * A bare typed array takes the declared shape; one free dimension is worked out from the length. Where the batch is free
  * as well, the array is a batch of one.
@@ -67,16 +70,25 @@ function fromArray(port: GraphPort, data: TypedArray, who: string): HostTensor {
   if (given !== dtype && (dtype === "f32" || dtype === "f64"))
     throw new DTypeError(`${who} is ${declared(port)}, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
   if (!port.shape) return { dtype, shape: [data.length], data };
-  if (port.shape.every(isSize)) return { dtype, shape: port.shape.slice(), data };
-  const single = port.shape.filter((d) => typeof d === "string").length > 1;
-  const shape = port.shape.map((d, i) => (i === 0 && single && /^batch/i.test(`${d}`) ? 1 : d));
-  const free = shape.filter((d) => typeof d === "string");
-  if (free.length > 1)
+  const shape = port.shape.slice();
+  let free = 0;
+  let rest = 1;
+  // By index: language models come here several times for each token, and iterators are garbage.
+  for (let i = 0; i < shape.length; i++) {
+    const d = shape[i];
+    if (typeof d === "number") rest *= d;
+    else free++;
+  }
+  if (free > 1 && /^batch/i.test(`${shape[0]}`)) {
+    shape[0] = 1;
+    free--;
+  }
+  if (free > 1)
     throw new InputError(
-      `${who} is ${declared(port)}: a bare array leaves ${free.length} dimensions open, pass { dtype, shape, data }`,
+      `${who} is ${declared(port)}: a bare array leaves ${free} dimensions open, pass { dtype, shape, data }`,
     );
-  const rest = sizeOf(shape.filter(isSize));
-  if (data.length % rest !== 0)
+  if (free === 1 && data.length % rest !== 0)
     throw new ShapeError(`${who} is ${declared(port)}: ${data.length} elements are no multiple of ${rest}`);
-  return { dtype, shape: shape.map((d) => (isSize(d) ? d : data.length / rest)), data };
+  for (let i = 0; i < shape.length; i++) if (typeof shape[i] !== "number") shape[i] = data.length / rest;
+  return { dtype, shape: shape as number[], data };
 }

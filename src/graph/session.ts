@@ -347,11 +347,22 @@ export class Session {
   /** Waits only for lazy tensors. */
   private collect(inputs: Inputs): AnyValue[] | Promise<AnyValue[]> {
     this.checkNames(inputs);
-    const given = this.graph.inputs.map((port) => inputs[port.name]);
-    const check = (all: readonly InputValue[]): AnyValue[] =>
-      this.graph.inputs.map((port, i) => this.check(port, all[i]));
-    if (!given.some(isLazy)) return check(given as InputValue[]);
-    return Promise.all(given.map((v) => (isLazy(v) ? v.toHost() : (v as InputValue)))).then(check);
+    const { inputs: ports } = this.graph;
+    const given = new Array<InputValue | undefined>(ports.length);
+    let lazy = false;
+    for (let i = 0; i < ports.length; i++) {
+      const v = inputs[ports[i].name];
+      if (isLazy(v)) lazy = true;
+      given[i] = v as InputValue | undefined;
+    }
+    if (!lazy) return this.checked(given);
+    return Promise.all(given.map((v) => (isLazy(v) ? v.toHost() : v))).then((all) => this.checked(all));
+  }
+
+  private checked(given: (InputValue | undefined)[]): AnyValue[] {
+    const { inputs: ports } = this.graph;
+    for (let i = 0; i < ports.length; i++) given[i] = this.check(ports[i], given[i]);
+    return given as AnyValue[];
   }
 
   private check(port: GraphPort, v: InputValue | undefined): AnyValue {

@@ -21,7 +21,11 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+export function sameShape(a: Shape, b: Shape): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
 
 /** `f32[2,3]` for messages. */
 export const formatType = (t: { dtype: string; shape: readonly (number | string)[] }): string =>

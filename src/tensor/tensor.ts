@@ -69,7 +69,8 @@ const arrayDTypes: [new () => object, DType][] = [
 /** The dtype that a typed array stands for when none is named. */
 export function dtypeOfArray(data: unknown): DType | undefined {
   if (Array.isArray(data)) return "string";
-  return arrayDTypes.find((pair) => data instanceof pair[0])?.[1];
+  for (let i = 0; i < arrayDTypes.length; i++) if (data instanceof arrayDTypes[i][0]) return arrayDTypes[i][1];
+  return undefined;
 }
 
 /**

@@ -2,7 +2,7 @@
  * Which steps of a program are the same code at other addresses: a decoder repeats a dozen of them in every layer. Such a
  * function is written, compiled and kept once, and gets the addresses that differ as parameters.
  */
-import type { PlannedStep } from "../backend.ts";
+import type { Place, PlannedStep } from "../backend.ts";
 import { symbolicAddress } from "./assembler.ts";
 import type { LaidOut, Layout, LinkedStep } from "./link.ts";
 import { type AnyStep, isWasmStep } from "./step.ts";
@@ -10,41 +10,44 @@ import { type AnyStep, isWasmStep } from "./step.ts";
 /** What decides the code of a step apart from its addresses. Undefined where that may be more than is known here. */
 function codeKey({ step, kernel, attrs, inputs, outputs }: PlannedStep<AnyStep>): string | undefined {
   if (!isWasmStep(step) || !step.alike) return undefined;
-  const places = [...inputs, null, ...outputs].map(
-    (p) =>
-      p &&
-      `${p.dtype}[${p.shape}]${p.constant ? `constant ${p.prepack?.key}` : ""}${p.state === undefined ? "" : "state"}`,
-  );
-  return JSON.stringify([kernel, attrs, places], (_, v) =>
-    typeof v === "number" ? `${Object.is(v, -0) ? "-" : ""}${v}` : v,
-  );
+  let key = kernel + JSON.stringify(attrs, numbersAsText);
+  for (let i = 0; i < inputs.length; i++) key += placeKey(inputs[i]);
+  key += ">";
+  for (let i = 0; i < outputs.length; i++) key += placeKey(outputs[i]);
+  return key;
 }
+
+const numbersAsText = (_: string, v: unknown): unknown =>
+  typeof v === "number" ? `${Object.is(v, -0) ? "-" : ""}${v}` : v;
+
+const placeKey = (p: Place | undefined): string =>
+  p
+    ? `;${p.dtype}[${p.shape}]${p.constant ? `constant ${p.prepack?.key}` : ""}${p.state === undefined ? "" : "state"}`
+    : ";";
 
 /** Steps with one layout for those whose code is the same. */
 export function layoutsOf(steps: readonly LinkedStep[]): LaidOut[] {
-  const groups = new Map<string, LinkedStep[]>();
-  const keyOf = (s: LinkedStep): string | undefined => {
-    const key = codeKey(s.planned);
-    if (key === undefined) return undefined;
+  const addresses = steps.map(addressesOf);
+  /** Numbers of steps. */
+  const groups = new Map<string, number[]>();
+  for (let i = 0; i < steps.length; i++) {
+    const code = codeKey(steps[i].planned);
+    if (code === undefined) continue;
     // Kernels look at which addresses are equal, and which are 0.
-    const all = addressesOf(s);
-    return `${key} ${s.work} ${all.map((at) => (at === 0 ? -1 : all.indexOf(at)))}`;
-  };
-  for (const s of steps) {
-    const key = keyOf(s);
-    if (key === undefined) continue;
+    const all = addresses[i];
+    let key = `${code} ${steps[i].work}`;
+    for (let k = 0; k < all.length; k++) key += ` ${all[k] === 0 ? -1 : all.indexOf(all[k])}`;
     const group = groups.get(key);
-    if (group) group.push(s);
-    else groups.set(key, [s]);
+    if (group) group.push(i);
+    else groups.set(key, [i]);
   }
-  const shared = new Map<LinkedStep, { layout: Layout; differing: readonly number[] }>();
+  const laidOut = steps.map((layout): LaidOut => ({ layout, addresses: [] }));
   for (const group of groups.values()) {
     if (group.length === 1) continue;
-    const [first, ...others] = group;
-    const all = addressesOf(first);
-    const rest = others.map(addressesOf);
-    const differing = all.flatMap((at, i) =>
-      all.indexOf(at) === i && rest.some((addresses) => addresses[i] !== at) ? [i] : [],
+    const first = steps[group[0]];
+    const all = addresses[group[0]];
+    const differing = all.flatMap((at, k) =>
+      all.indexOf(at) === k && group.some((i) => addresses[i][k] !== at) ? [k] : [],
     );
     const symbol = (at: number): number => {
       const parameter = differing.indexOf(all.indexOf(at));
@@ -58,13 +61,9 @@ export function layoutsOf(steps: readonly LinkedStep[]): LaidOut[] {
       outputs: first.outputs.map(symbol),
       workspace: symbol(first.workspace),
     };
-    for (const s of group) shared.set(s, { layout, differing });
+    for (const i of group) laidOut[i] = { layout, addresses: differing.map((k) => addresses[i][k]) };
   }
-  return steps.map((s) => {
-    const { layout, differing } = shared.get(s) ?? { layout: s, differing: [] };
-    const all = addressesOf(s);
-    return { layout, addresses: differing.map((i) => all[i]) };
-  });
+  return laidOut;
 }
 
 const addressesOf = ({ inputs, outputs, workspace }: LinkedStep): number[] => [...inputs, ...outputs, workspace];

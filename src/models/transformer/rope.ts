@@ -107,8 +107,10 @@ export function ropeTables(config: RopeConfig, positions: number): { cos: HostTe
     if (p >= changesFrom) ({ frequencies, magnitude } = ropeFrequencies(config, p + 1));
     for (let i = 0; i < half; i++) {
       const angle = p * frequencies[i];
-      cos[p * half + i] = Math.cos(angle) * magnitude;
-      sin[p * half + i] = Math.sin(angle) * magnitude;
+      const at = p * half + i;
+      // As long as this isn't compiled, each product of doubles is an object.
+      cos[at] = magnitude === 1 ? Math.cos(angle) : Math.cos(angle) * magnitude;
+      sin[at] = magnitude === 1 ? Math.sin(angle) : Math.sin(angle) * magnitude;
     }
   }
   const table = (data: Float32Array): HostTensor => ({ dtype: "f32", shape: [positions, half], data });

@@ -125,9 +125,6 @@ export class Decoder {
   }
 }
 
-/** Lets other tasks have a turn before all runs but the first: threads that are starting are among them. */
-const betweenRuns = (before: number): Promise<void> | undefined => (before > 0 ? nextTurn() : undefined);
-
 /** Of tokens that a text of `fed` is to go on with. @throws InputError */
 export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, contextLength }: DecoderSizes): void {
   if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens))
@@ -151,8 +148,12 @@ export function checkTruncate(fed: number, length: number, who = "truncate"): vo
 /** Whether positions are learned. */
 const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
+const oneToken = { size: 1, used: 1 };
+
 export class Sequence {
   private busy = false;
+  /** Inputs of runs of one token. */
+  private one: Record<string, Int32Array> | undefined;
 
   constructor(
     private readonly decoder: Decoder,
@@ -181,17 +182,22 @@ export class Sequence {
    */
   async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     this.check(tokens);
-    return this.exclusively(async () => {
+    this.assertIdle();
+    this.busy = true;
+    try {
       let logits = new Float32Array(0);
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
         const part = tokens.slice(at, at + n.used);
-        await betweenRuns(at);
-        logits = await this.run(part, n.size, Int32Array.of(n.used - 1), options);
+        // Other tasks have a turn before all runs but the first: threads that are starting are among them.
+        if (at > 0) await nextTurn();
+        logits = await this.run(part, n.size, n.size === 1 ? undefined : Int32Array.of(n.used - 1), options);
         at += n.used;
       }
       return logits;
-    });
+    } finally {
+      this.busy = false;
+    }
   }
 
   /** Gives back logits that nobody reads any more: a later `feed` may write its own into them. */
@@ -208,7 +214,7 @@ export class Sequence {
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
         const rows = Int32Array.from({ length: n.size }, (_, i) => i);
-        await betweenRuns(at);
+        if (at > 0) await nextTurn();
         const all = await this.run(tokens.slice(at, at + n.used), n.size, rows, options);
         logits.set(all.subarray(0, n.used * vocabSize), at * vocabSize);
         at += n.used;
@@ -248,7 +254,7 @@ export class Sequence {
   /** How many tokens the next run takes, and how many of them are wanted. */
   private chunk(rest: number): { size: number; used: number } {
     const { runSizes, session } = this.decoder;
-    if (runSizes === "one") return { size: 1, used: 1 };
+    if (rest === 1 || runSizes === "one") return oneToken;
     if (runSizes === "exact") return { size: Math.min(rest, mostTokens), used: Math.min(rest, mostTokens) };
     const room = this.decoder.config.contextLength - this.fed.length;
     const sizes = isHost(session) ? chunkSizes.host : chunkSizes.gpu;
@@ -260,12 +266,29 @@ export class Sequence {
     return { size: whole, used: whole };
   }
 
-  private async run(tokens: readonly number[], size: number, rows: Int32Array, { signal, profile }: FeedOptions) {
+  /** @param rows that logits are wanted of: default that of the only token */
+  private async run(
+    tokens: readonly number[],
+    size: number,
+    rows: Int32Array | undefined,
+    { signal, profile }: FeedOptions,
+  ) {
     // One token is too short to be stopped half way: the plain run is faster.
     const options = { state: this.state, rows: this.fed.length + size, signal: size > 1 ? signal : undefined, profile };
-    const { logits } = await this.decoder.session.run(this.inputsOf(tokens, size, rows), options);
+    const inputs = rows ? this.inputsOf(tokens, size, rows) : this.inputsOfOne(tokens[0]);
+    const { logits } = await this.decoder.session.run(inputs, options);
     for (const t of tokens) this.fed.push(t);
     return logits.data as Float32Array<ArrayBuffer>;
+  }
+
+  /** The same arrays for every token: a run has read them when it returns. */
+  private inputsOfOne(token: number): Inputs {
+    this.one ??= this.inputsOf([], 1, Int32Array.of(0)) as Record<string, Int32Array>;
+    const { tokens, position, positions } = this.one;
+    tokens[0] = token;
+    position[0] = this.fed.length;
+    if (positions) positions[0] = this.fed.length;
+    return this.one;
   }
 
   private inputsOf(tokens: readonly number[], size: number, rows: Int32Array): Inputs {
@@ -311,7 +334,7 @@ export class Sequence {
       const order = feeds.map(({ sequence, tokens }, i) => ({ sequence, tokens, i }));
       order.sort((a, b) => a.tokens.length - b.tokens.length);
       for (let rest = order, runs = 0; rest.length > 0; runs++) {
-        await betweenRuns(runs);
+        if (runs > 0) await nextTurn();
         rest = await Sequence.runTogether(decoder, rest, logits, options);
       }
       return logits;
