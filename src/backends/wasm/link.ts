@@ -101,13 +101,16 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
       linked.push({ index, parts: 0, wakes, finishes: [], calls: [(f) => f.call(host, { step: index })] });
       return;
     }
-    const names = addresses.map((_, k) => `address${k}`);
     let code = emitted.get(layout);
-    if (!code) emitted.set(layout, (code = emitStep(module, step, { layout, names, options, shared, own })));
-    const { func, parts, finish } = code;
-    const given = Object.fromEntries(names.map((name, k) => [name, addresses[k]]));
-    const call: PartCall = (f, thread, part) => f.call(func, { thread, part, ...given });
-    const finishes = finish ? [(f: FunctionBuilder) => f.call(finish, { thread: 0, part: 0, ...given })] : [];
+    if (!code) {
+      const names = addresses.map((_, k) => `address${k}`);
+      emitted.set(layout, (code = emitStep(module, step, { layout, names, options, shared, own })));
+    }
+    const { func, names, parts, finish } = code;
+    // Made when it is written: of many equal layers there is one after the other.
+    const given = () => Object.fromEntries(names.map((name, k) => [name, addresses[k]]));
+    const call: PartCall = (f, thread, part) => f.call(func, { thread, part, ...given() });
+    const finishes = finish ? [(f: FunctionBuilder) => f.call(finish, { thread: 0, part: 0, ...given() })] : [];
     const before = linked.at(-1);
     if (beside && parts > 0 && parts === before?.parts) {
       before.calls.push(call);
@@ -148,6 +151,8 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
 
 interface LinkedCode {
   readonly func: Func<StepParams, undefined>;
+  /** Of its parameters that are addresses. */
+  readonly names: readonly string[];
   /** 0: it is not divided. */
   readonly parts: number;
   readonly finish?: Func<StepParams, undefined>;
@@ -189,7 +194,7 @@ function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): Linked
     });
   const func = write(layout.name, (e) => step.emit(e));
   const finish = step.finish && write(`${layout.name}/finish`, (e) => step.finish!(e));
-  return { func, parts, finish };
+  return { func, names, parts, finish };
 }
 
 /** [from, to) of a part: whole granules dealt out evenly. */

@@ -67,17 +67,20 @@ export class LinearMemory {
     return at;
   }
 
+  /** What is free again joins its neighbours. */
   release(at: number, bytes: number): void {
-    const holes = [...this.free, { at, bytes: alignUp(bytes) }].sort((a, b) => a.at - b.at);
-    this.free = [];
-    let end = 0;
-    for (const h of holes)
-      if (h.bytes > 0) {
-        if (h.at === end) this.free[this.free.length - 1].bytes += h.bytes;
-        else this.free.push(h);
-        end = h.at + h.bytes;
-      }
-    if (end === this.top) this.top = this.free.pop()!.at;
+    if (bytes === 0) return;
+    const { free } = this;
+    let i = 0;
+    while (i < free.length && free[i].at < at) i++;
+    let hole = i > 0 ? free[i - 1] : undefined;
+    if (hole && hole.at + hole.bytes === at) hole.bytes += alignUp(bytes);
+    else free.splice(i++, 0, (hole = { at, bytes: alignUp(bytes) }));
+    const end = hole.at + hole.bytes;
+    if (i < free.length && free[i].at === end) hole.bytes += free.splice(i, 1)[0].bytes;
+    if (end !== this.top) return;
+    this.top = hole.at;
+    free.pop();
   }
 
   /** Lets go of the memory: it is collected when no program holds it. */

@@ -26,6 +26,8 @@ const endTimeout = 10_000;
 
 type Run = (thread: number, from: number, to: number) => void;
 
+const noStates: ReadonlySet<number> = new Set();
+
 /** A browser's main thread may not sleep. Workers and servers may. */
 const mainMayWait = typeof window === "undefined";
 
@@ -208,18 +210,24 @@ export class WasmProgram implements Program {
       return p.state === undefined ? this.addressOf(p) : session.stateTable(1) + stateEntryBytes * (p.state + 1);
     };
     const works = worksOf(plan);
-    const steps = plan.steps.map(
-      (s, i): LinkedStep => ({
+    const steps = plan.steps.map((s, i): LinkedStep => {
+      // Trailing optional inputs may be left out of a node.
+      const inputs = new Array<number>(Math.max(s.op.inputs.length, s.inputs.length)).fill(0);
+      let states = noStates;
+      for (let k = 0; k < s.inputs.length; k++) {
+        inputs[k] = address(s.inputs[k]);
+        if (s.inputs[k]?.state !== undefined) states = new Set([...states, k]);
+      }
+      return {
         name: `${s.node}: ${s.kernel}`,
         planned: s,
         work: works[i],
-        // Trailing optional inputs may be left out of a node.
-        inputs: Array.from({ length: Math.max(s.op.inputs.length, s.inputs.length) }, (_, i) => address(s.inputs[i])),
-        states: new Set(s.inputs.flatMap((p, i) => (p?.state === undefined ? [] : [i]))),
+        inputs,
+        states,
         outputs: s.outputs.map(address),
         workspace: session.arenaAddress + s.workspaceOffset,
-      }),
-    );
+      };
+    });
     this.number = ++session.linked;
     return link(steps, {
       ...session.target,

@@ -30,13 +30,18 @@ const beginning = new Set(
   "llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 tekken chameleon".split(" "),
 );
 
+/** Of each piece. A copy in bytes, that holds nothing of the file. */
+function kindsOf(types: ArrayLike<number> | undefined): (id: number) => PieceKind {
+  const all = types && Uint8Array.from(types, (type) => (type in kinds ? type : 0));
+  return (id) => (all && kinds[all[id]]) ?? "normal";
+}
+
 /** Undefined where the file has no vocabulary. Throws UnsupportedOpError for a kind of vocabulary that is not known. */
 export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   const model = meta.text("tokenizer.ggml.model");
   const pieces = meta.texts("tokenizer.ggml.tokens");
   if (model === undefined || model === "none" || !pieces) return undefined;
-  const types = meta.numbers("tokenizer.ggml.token_type");
-  const kindOf = (id: number): PieceKind => (types && kinds[types[id]]) ?? "normal";
+  const kindOf = kindsOf(meta.numbers("tokenizer.ggml.token_type"));
   const named = (key: string): number | undefined => meta.number(`tokenizer.ggml.${key}_token_id`);
   const end = new Set([named("eos"), named("eot"), named("eom")].filter((id) => id !== undefined));
   for (let id = 0; id < pieces.length; id++) if (kindOf(id) !== "normal" && endNames.has(pieces.at(id)!)) end.add(id);

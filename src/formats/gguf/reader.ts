@@ -87,19 +87,24 @@ export async function readPackedGguf(source: ByteSource): Promise<GgufFile<Packe
         `tensor ${JSON.stringify(info.name)} ends at ${byteOffset + info.byteLength}, beyond the file of ${c.size} bytes`,
         infoAt,
       );
-    const bytes = (signal?: AbortSignal) => source.read(byteOffset, info.byteLength, signal);
-    const elements = (info.byteLength / ggufTypes[info.type].blockBytes) * ggufTypes[info.type].blockSize;
-    tensors.set(info.name, {
-      ...info,
-      byteOffset,
-      bytes,
-      bytesSync: source.readSync && (() => source.readSync!(byteOffset, info.byteLength)),
-      parts: source.parts && ((granule, signal) => source.parts!(byteOffset, info.byteLength, granule, signal)),
-      dequantize: async (signal) => dequantize(info.type, await bytes(signal), elements),
-    });
+    tensors.set(info.name, tensorOf(source, { ...info, byteOffset }));
   }
   checkOverlap(c, [...tensors.values()]);
   return { version, alignment, metadata, types, tensors };
+}
+
+/** A tensor by its description. Who holds it holds nothing else of the header. */
+function tensorOf(source: ByteSource, info: Omit<TensorInfo, "infoAt">): GgufTensor {
+  const { type, byteOffset, byteLength } = info;
+  const bytes = (signal?: AbortSignal) => source.read(byteOffset, byteLength, signal);
+  const elements = (byteLength / ggufTypes[type].blockBytes) * ggufTypes[type].blockSize;
+  return {
+    ...info,
+    bytes,
+    bytesSync: source.readSync && (() => source.readSync!(byteOffset, byteLength)),
+    parts: source.parts && ((granule, signal) => source.parts!(byteOffset, byteLength, granule, signal)),
+    dequantize: async (signal) => dequantize(type, await bytes(signal), elements),
+  };
 }
 
 /** What stands before the metadata. */

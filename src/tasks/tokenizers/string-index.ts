@@ -10,14 +10,15 @@ const surrogate = /[\ud800-\udfff]/;
 export class StringIndex {
   private readonly list: StringList;
   /** A number and one, or 0: behind the place that a string's hash gives, at the first that was free. */
-  private readonly slots: Int32Array;
+  private readonly slots: Int32Array | Uint16Array;
   /** The string that is looked up. */
   private text = new Uint8Array(256);
 
   /** @param wanted whether a string can be found by its number; of equal ones it is the first */
   constructor(list: Strings, wanted: (i: number) => boolean) {
     this.list = StringList.of(list);
-    this.slots = new Int32Array(2 ** Math.ceil(Math.log2(2 * list.length + 1)));
+    const size = 2 ** Math.ceil(Math.log2(2 * list.length + 1));
+    this.slots = list.length < 2 ** 16 ? new Uint16Array(size) : new Int32Array(size);
     const { bytes, starts } = this.list;
     for (let i = 0; i < list.length; i++)
       if (wanted(i)) this.slots[this.place(bytes, starts[i], starts[i + 1])] ||= i + 1;
