@@ -4,6 +4,8 @@ import { DeviceError } from "../../tensor/errors.ts";
 const pageBytes = 65536;
 /** What 32-bit addresses reach. */
 const maxPages = 65536;
+/** Bytes that memory grows by at once, before they are needed. */
+const mostAhead = 1 << 23;
 
 /** Bytes of what addresses, all of them 64-byte aligned, are given out for. */
 export const alignUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
@@ -50,21 +52,35 @@ export class LinearMemory {
     const at = this.top;
     const end = at + size;
     // Vector loads may reach past the last value.
-    const missing = end + 64 - this.memory.buffer.byteLength;
-    if (missing > 0) {
-      try {
-        if (end + 64 > maxPages * pageBytes) throw new RangeError("beyond 4 GiB");
-        this.memory.grow(Math.ceil(missing / pageBytes));
-      } catch (cause) {
-        throw new DeviceError(
-          `wasm: this model needs ${end} bytes of memory at once, more than the 4 GiB that WebAssembly can address or ` +
-            "more than there is; try smaller inputs, quantised weights, or another device",
-          { cause },
-        );
-      }
-    }
+    this.reach(end + 64);
     this.top = end;
     return at;
+  }
+
+  /** Grows to `end` bytes or more. */
+  private reach(end: number): void {
+    const size = this.memory.buffer.byteLength;
+    if (end <= size) return;
+    const needed = Math.ceil((end - size) / pageBytes);
+    // Every step makes a buffer that counts with all of its bytes until it is collected: by weights of a megabyte each,
+    // loading would be interrupted by a collection for nearly every one. What is ahead takes no memory until it is used.
+    const ahead = Math.floor(Math.min(size / 4, mostAhead) / pageBytes);
+    if (ahead > needed && this.grow(ahead)) return;
+    if (!this.grow(needed))
+      throw new DeviceError(
+        `wasm: this model needs ${end} bytes of memory at once, more than the 4 GiB that WebAssembly can address or ` +
+          "more than there is; try smaller inputs, quantised weights, or another device",
+      );
+  }
+
+  /** Whether there were so many more pages. */
+  private grow(pages: number): boolean {
+    try {
+      this.memory.grow(pages);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** What is free again joins its neighbours. */
@@ -93,7 +109,8 @@ export class LinearMemory {
     return this.top;
   }
 
+  /** What it has reached. */
   get bytes(): number {
-    return this.memory.buffer.byteLength;
+    return Math.min(this.top, this.memory.buffer.byteLength);
   }
 }
