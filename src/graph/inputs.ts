@@ -33,13 +33,8 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
 export function checkType(port: GraphPort, t: TensorType): void {
   const { dtype, shape } = port;
   if (dtype && t.dtype !== dtype) throw new DTypeError(wrong(port, t), { types: [formatType(t)] });
-  if (shape && !fits(shape, t.shape)) throw new ShapeError(wrong(port, t), { types: [formatType(t)] });
-}
-
-function fits(declared: readonly (number | string)[], shape: readonly number[]): boolean {
-  if (declared.length !== shape.length) return false;
-  for (let i = 0; i < shape.length; i++) if (typeof declared[i] === "number" && declared[i] !== shape[i]) return false;
-  return true;
+  if (shape && (shape.length !== t.shape.length || shape.some((d, i) => typeof d === "number" && d !== t.shape[i])))
+    throw new ShapeError(wrong(port, t), { types: [formatType(t)] });
 }
 
 const wrong = (port: GraphPort, t: TensorType): string =>

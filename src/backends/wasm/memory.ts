@@ -61,25 +61,17 @@ export class LinearMemory {
   private reach(end: number): void {
     const size = this.memory.buffer.byteLength;
     if (end <= size) return;
-    const needed = Math.ceil((end - size) / pageBytes);
     // Every step makes a buffer that counts with all of its bytes until it is collected: by weights of a megabyte each,
     // loading would be interrupted by a collection for nearly every one. What is ahead takes no memory until it is used.
-    const ahead = Math.floor(Math.min(size / 4, mostAhead) / pageBytes);
-    if (ahead > needed && this.grow(ahead)) return;
-    if (!this.grow(needed))
+    const ahead = Math.min(size / 4, mostAhead, maxPages * pageBytes - size);
+    try {
+      this.memory.grow(Math.ceil(Math.max(end - size, ahead) / pageBytes));
+    } catch (cause) {
       throw new DeviceError(
         `wasm: this model needs ${end} bytes of memory at once, more than the 4 GiB that WebAssembly can address or ` +
           "more than there is; try smaller inputs, quantised weights, or another device",
+        { cause },
       );
-  }
-
-  /** Whether there were so many more pages. */
-  private grow(pages: number): boolean {
-    try {
-      this.memory.grow(pages);
-      return true;
-    } catch {
-      return false;
     }
   }
 
