@@ -88,7 +88,8 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],
   ["onnx-core", /^formats\/onnx\/([^/]+|ops\/matmul)$/],
   // The other operators: what doesn't bundle reads all of them for the root entry, and takes its time for each file.
-  ["ops-usual", /^ops\/(arg-reduce|bitwise|cumulative|depth-to-space|pad|tile)$/],
+  ["ops-bitwise", /^ops\/bitwise$/],
+  ["ops-usual", /^ops\/(arg-reduce|cumulative|depth-to-space|pad|tile)$/],
   ["ops-random", /^ops\/(random|mersenne-twister)$/],
   ["ops-decoder", /^ops\/(cached-attention|kv-.*|rotary-embedding)$/],
   ["ops-norms", /^ops\/(group-norm|local-norm|nll-loss)$/],
@@ -112,7 +113,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 ];
 
 /** Of the rest what tasks and the kernels of language models need. */
-const nodeCore = /^(ops\/quantized-matmul|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
+const nodeCore = /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
 
 /** For Node every file costs more than what is in it; one of more than 128 kB leaves holes in its memory (016). */
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
