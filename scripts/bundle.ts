@@ -176,12 +176,22 @@ export async function bundle(
   return output.filter((o) => o.type === "chunk");
 }
 
+/** What bundlers are to leave alone, and a call that stands for it: white space goes with all comments. */
+const ignored = /\bimport\(\s*\/\* webpackIgnore: true \*\/\s*\/\* @vite-ignore \*\/\s*/g;
+const mark = "importIgnored(";
+
 /**
  * Without white space, which Node keeps in memory with the rest of a module's text (016). Names stay, and lines are short:
  * a stack trace says where.
  */
-const compact = async (code: string): Promise<string> =>
-  (await transform(code, { minifyWhitespace: true, lineLimit: 100, target: "es2022" })).code;
+async function compact(source: string): Promise<string> {
+  const marked = source.replaceAll(ignored, mark);
+  const { code } = await transform(marked, { minifyWhitespace: true, lineLimit: 100, target: "es2022" });
+  // Long strings are broken by a backslash before the end of the line. Bundlers that indent lines would change them.
+  return code
+    .replaceAll(/(?<!\\)((?:\\\\)*)\\\n/g, "$1")
+    .replaceAll(mark, "import(/* webpackIgnore: true */ /* @vite-ignore */ ");
+}
 
 /** Everything but the declarations. */
 export async function writeDist(folder: string): Promise<void> {
