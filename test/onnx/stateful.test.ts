@@ -5,8 +5,11 @@ import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { importOnnx } from "../../src/formats/onnx/index.ts";
 import { statefulDecoder } from "../../src/formats/onnx/stateful/index.ts";
+import type { Graph } from "../../src/graph/ir.ts";
 import { compile } from "../../src/graph/session.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
+import type { OpDef } from "../../src/ops/op.ts";
+import { neg } from "../../src/ops/unary.ts";
 import { GraphModel } from "../../src/tasks/language/onnx-graph.ts";
 import { genaiDecoder, mergedDecoder, optimumDecoder, plainDecoder, sizes } from "./small-decoders.ts";
 
@@ -195,6 +198,24 @@ describe("what is not attention to all before is left as it is", () => {
     // A branch that is for single tokens gets single tokens.
     expect((await rewritten(mergedDecoder())).severalTokens).toBe(false);
   });
+
+  test.each(Object.entries(styles))(
+    "caches that are given otherwise than attention reads them, by %s",
+    async (_, write) => {
+      const { graph } = await importOnnx(write());
+      const changed = (name: string, change: OpDef): Graph => {
+        const port = graph.outputs.find((p) => p.name === name)!;
+        const id = graph.valueCount;
+        const node = { op: change, name: "changed", inputs: [port.id], outputs: [id], attrs: {} };
+        const outputs = graph.outputs.map((p) => (p === port ? { ...p, id } : p));
+        return { ...graph, nodes: [...graph.nodes, node], outputs, valueCount: id + 1 };
+      };
+      for (const name of ["present.0.key", "present.1.value"]) {
+        const found = statefulDecoder(changed(name, neg.op), options);
+        expect("reason" in found && found.reason).toContain(`"${name}" is not "past_key_values`);
+      }
+    },
+  );
 
   test("inputs that decoders of text do not have, as those of T5", async () => {
     const { graph } = await importOnnx(optimumDecoder());

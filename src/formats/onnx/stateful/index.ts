@@ -15,7 +15,7 @@ import { type Attention, measureAttention } from "./measure.ts";
 import { Motions } from "./motion.ts";
 import { type CachePort, type DecoderPorts, decoderPorts } from "./ports.ts";
 import { Probe, type Setting } from "./probe.ts";
-import { findRegions, type Region } from "./regions.ts";
+import { addedIn, findRegions, type Region } from "./regions.ts";
 import { Rewriter } from "./rewriter.ts";
 import { simplified } from "./simplify.ts";
 import { Unrecognised } from "./unrecognised.ts";
@@ -55,7 +55,7 @@ export function statefulDecoder(graph: Graph, options: StatefulOptions): Statefu
 
 function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
   const ports = decoderPorts(original);
-  const { graph: unfolded, logits, heard } = withCaches(original, ports);
+  const { graph: unfolded, logits, heard, added } = withCaches(original, ports);
   const several = (n: number): Setting => ({ past: n, tokens: 3 });
   const single = (n: number): Setting => ({ past: n, tokens: 1 });
   const graph = simplified(unfolded, probeOf(unfolded, ports, [several(2), single(5)]), [logits, ...heard.values()]);
@@ -71,6 +71,9 @@ function rewrite(original: Graph, options: StatefulOptions): StatefulDecoder {
       ports.caches,
       (id) => motions.isStatic(id) || graph.constants.has(id),
     );
+    for (const { keys, values } of regions)
+      for (const c of [keys, values])
+        if (c.added !== added.get(c.port.id)) throw new Unrecognised(`"${c.present.name}" is not what attention reads`);
     const long = probes.at(-1)!.at(-1)!;
     const short = probes.flat().filter((p) => p !== long);
     const made = new Map<number, Probe>();
@@ -112,13 +115,18 @@ function probeOf(graph: Graph, ports: DecoderPorts, [setting, ...others]: readon
   }
 }
 
-/** The graph with its branch for cached tokens, and what gives an encoder's keys and values, from the other branch. */
+/**
+ * The graph with its branch for cached tokens, and what gives an encoder's keys and values, from the other branch; and what
+ * `present` has behind each cache that grows.
+ */
 function withCaches(graph: Graph, { branch, logits, caches }: DecoderPorts) {
   const idsFor = (wanted: readonly ValueId[], outputs: readonly ValueId[], all: readonly ValueId[]): ValueId[] =>
     wanted.map((id) => (all.includes(id) ? outputs[all.indexOf(id)] : id));
   const given = caches.filter((c) => c.encoder);
   let wanted = [logits.id];
   let heard = given.map((c) => c.present.id);
+  const growing = caches.filter((c) => !c.encoder);
+  let kept = growing.map((c) => c.present.id);
   const node = branch && decidedBy(graph, branch.id);
   if (branch && !node) throw new Unrecognised(`"${branch.name}" chooses no branch`);
   if (node) {
@@ -126,10 +134,12 @@ function withCaches(graph: Graph, { branch, logits, caches }: DecoderPorts) {
     heard = idsFor(heard, without.outputs, node.outputs);
     const cached = inlineBranch(without.graph, node, true);
     wanted = idsFor(wanted, cached.outputs, node.outputs);
+    kept = idsFor(kept, cached.outputs, node.outputs);
     graph = { ...cached.graph, nodes: cached.graph.nodes.filter((n) => n !== node) };
   }
   const heardBy = new Map<CachePort, ValueId>(given.map((c, i) => [c, heard[i]]));
-  return { graph: pruned(graph, [...wanted, ...heard]), logits: wanted[0], heard: heardBy };
+  const added = new Map(growing.map((c, i) => [c.port.id, addedIn(graph, c, kept[i])]));
+  return { graph: pruned(graph, [...wanted, ...heard]), logits: wanted[0], heard: heardBy, added };
 }
 
 /** Rows that an encoder gives in most probes. */

@@ -113,6 +113,18 @@ function merged(node: Node, tracked: readonly Flow[], free: readonly ValueId[]):
   };
 }
 
+/**
+ * What `present` has behind a cache.
+ * @throws Unrecognised where it is anything but the cache and new tokens, such as the last of them
+ */
+export function addedIn(graph: Graph, cache: CachePort, id: ValueId): ValueId {
+  const { port, present } = cache;
+  const node = graph.nodes.find((n) => n.outputs.includes(id));
+  if (node?.op.name === "identity") return addedIn(graph, cache, node.inputs[0]!);
+  if (!node?.inputs.includes(port.id)) throw new Unrecognised(`"${present.name}" is not "${port.name}" and new tokens`);
+  return addedBy(node, port.id);
+}
+
 /** What a node puts behind `old` in the third of four axes. */
 function addedBy({ op, name, inputs, attrs }: Node, old: ValueId): ValueId {
   if (op.name === "concat" && inputs.length === 2 && inputs[0] === old && [2, -2].includes(attrs["axis"] as number))
