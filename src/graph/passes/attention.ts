@@ -4,7 +4,7 @@
  * they lie: [batch, positions, heads * dim].
  *
  * Legal when the scores have no other reader, the softmax runs over the keys, and the mask broadcasts to the scores and
- * does not make them more.
+ * does not make them more. Queries whose keys are all masked by -Infinity give zeros, where a softmax alone gives NaN.
  */
 import { attention } from "../../ops/attention.ts";
 import { reshape } from "../../ops/reshape.ts";
