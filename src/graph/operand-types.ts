@@ -4,7 +4,7 @@ import { type Graph, type Node, subgraphsOf, type ValueId } from "./ir.ts";
 
 /**
  * Dtypes of the graph's inputs, and "add:i64" and "add:int" for an operator that has an input of that dtype, of any integer
- * dtype, which is neither constant nor known while planning. What loops and branches compute with is not traced: it may be i64.
+ * dtype, which is neither constant nor known while planning; for casts also the dtype that they give. What loops and branches compute with is not traced: it may be i64.
  */
 export function dtypesOf(graph: Graph): string[] {
   const found = new Set<string>();
@@ -22,6 +22,7 @@ export function dtypesOf(graph: Graph): string[] {
   for (const node of graph.nodes) {
     for (const id of node.inputs) if (types.has(id!)) add(node, types.get(id!)!);
     const result = resultType(node, types, graph);
+    if (node.op.name === "cast") found.add(`cast:${result}`);
     if (result) for (const id of node.outputs) types.set(id, result);
     if (node.op.name === "topk") types.set(node.outputs[1], "i64");
     for (const nested of subgraphsOf(node)) for (const inner of nested.nodes) add(inner, "i64");

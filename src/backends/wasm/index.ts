@@ -59,6 +59,10 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
     async () => (await import("./elementwise-logic.ts")).logicKernels(target),
   ],
   [
+    "f64 i16 u16 u32 u64".replace(/\w+/g, "cast:$& castLike:$&"),
+    async () => (await import("./cast-numbers.ts")).castNumberKernels(target),
+  ],
+  [
     "transpose slice expand tile depthToSpace spaceToDepth concat split pad",
     async () => (await import("./movement.ts")).movementKernels(target),
   ],
