@@ -34,6 +34,9 @@ export interface EmbeddingOptions extends TaskOptions {
 /** See `index.ts`. */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
   return whileLoading(options, async (options) => {
+    const { pooling } = options;
+    if (pooling !== undefined && pooling !== "mean" && pooling !== "cls")
+      throw new InputError(`embeddings: pooling takes "mean" or "cls", got ${JSON.stringify(pooling)}`);
     const folder = await ModelFolder.openModel(model, sourceOptions(options));
     const graph = await folder.onlyGraph();
     const vectors = graph ? await exported(graph, folder, options) : await native(folder, options);

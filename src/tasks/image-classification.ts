@@ -6,6 +6,7 @@ import { sourceOptions } from "../load.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
 import { type LabelScore, labelsBeside, numbered, ranked, type Scoring, scoringOf } from "./classes.ts";
 import {
+  checkPreparation,
   type ImageInput,
   type ImageLayout,
   type ImagePreparation,
@@ -28,6 +29,7 @@ export async function imageClassification(
   model: SourceInput,
   options: ImageClassificationOptions = {},
 ): Promise<ImageClassifier> {
+  checkPreparation(options);
   const opened = await openGraph(await openSource(model, sourceOptions(options)), options);
   const { session, folder } = opened;
   try {

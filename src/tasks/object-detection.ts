@@ -73,12 +73,16 @@ export class ObjectDetector {
 
   /**
    * The objects of an image, the surest first.
-   * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for pixels that
-   * do not fill their size, UnsupportedOpError for outputs that are not YOLO's, the signal's reason when aborted
+   * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for options out of
+   * range and pixels that do not fill their size, UnsupportedOpError for outputs that are not YOLO's, the signal's reason when aborted
    */
   async detect(image: ImageInput, options: DetectOptions = {}): Promise<DetectedObject[]> {
     const { session, layout, setup } = this;
     const { threshold = 0.25, overlap = 0.45, limit = 100, signal } = options;
+    for (const [name, v] of Object.entries({ threshold, overlap }))
+      if (!(v >= 0 && v <= 1)) throw new InputError(`detect: ${name} takes a number from 0 to 1, got ${v}`);
+    if (!Number.isInteger(limit) || limit < 0)
+      throw new InputError(`detect: limit takes a whole number from 0, got ${limit}`);
     const pixels = await readImage(image, { signal });
     const height = typeof layout.height === "number" ? layout.height : setup.size;
     const width = typeof layout.width === "number" ? layout.width : setup.size;

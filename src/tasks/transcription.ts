@@ -170,6 +170,7 @@ export class Transcriber {
   private languageOf(name: string | undefined): string | undefined {
     const { languages } = this.file.tokens;
     if (name === undefined) return undefined;
+    if (typeof name !== "string") throw new InputError('transcribe: language takes a name or a code, as "en"');
     const asked = name.toLowerCase();
     if (languages.size === 0 && /^en(glish)?$/.test(asked)) return undefined;
     const names = new Intl.DisplayNames("en", { type: "language" });

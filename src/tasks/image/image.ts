@@ -42,7 +42,10 @@ const isPixels = (v: ImageInput): v is Pixels =>
 export async function readImage(input: ImageInput, options: FetchOptions & { signal?: AbortSignal } = {}) {
   if (isPixels(input)) {
     const { width, height, data } = input;
-    if (!(width > 0 && height > 0) || ![1, 3, 4].includes(data.length / (width * height)))
+    if (
+      ![width, height].every((n) => Number.isInteger(n) && n > 0) ||
+      ![1, 3, 4].includes(data.length / (width * height))
+    )
       throw new InputError(`image: ${data.length} bytes are no grey, RGB or RGBA pixels of ${width} x ${height}`);
     return input;
   }
@@ -50,6 +53,19 @@ export async function readImage(input: ImageInput, options: FetchOptions & { sig
   const image = await decodeImage(await source.read(0, source.size, options.signal));
   if (!image) throw new FormatError(`${source.name}: not an image that can be read, or a damaged one`, { offset: 0 });
   return image;
+}
+
+/** @throws InputError */
+export function checkPreparation({ mean, std, size, crop }: ImagePreparation): void {
+  const areNumbers = (v: unknown, fits: (n: number) => boolean): boolean =>
+    v === undefined || (Array.isArray(v) && v.every((n) => Number.isFinite(n) && fits(n)));
+  if (!areNumbers(mean, () => true)) throw new InputError("image: mean takes an array of numbers, one a channel");
+  if (!areNumbers(std, (n) => n !== 0))
+    throw new InputError("image: std takes an array of numbers, one a channel, none of them 0");
+  if (!areNumbers(size, (n) => Number.isInteger(n) && n > 0) || (size !== undefined && size.length !== 2))
+    throw new InputError("image: size takes [height, width] in pixels");
+  if (crop !== undefined && !(crop > 0 && crop <= 1))
+    throw new InputError(`image: crop takes a share above 0, 1 at most, got ${crop}`);
 }
 
 /** Where a model's input has what. */
