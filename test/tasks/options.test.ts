@@ -2,6 +2,8 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { embeddings, imageClassification } from "../../src/tasks/index.ts";
+import { ObjectDetector } from "../../src/tasks/object-detection.ts";
+import { Transcriber } from "../../src/tasks/transcription.ts";
 import { InputError } from "../../src/tensor/errors.ts";
 
 const model = fileURLToPath(new URL("../../examples/models/mnist-cnn/model.onnx", import.meta.url));
@@ -47,4 +49,26 @@ test("of vectors", async () => {
     );
   await expect(embeddings("/no/such/model", null as never)).rejects.toThrow("options are an object");
   await expect(embeddings("/no/such/model", { signal: {} } as never)).rejects.toThrow("signal takes an AbortSignal");
+});
+
+test("of detection", async () => {
+  // Nothing of the model is looked at before.
+  const detector = new ObjectDetector({} as never, {} as never, { size: 640 });
+  for (const [name, takes, wrong] of [
+    ["threshold", "a number from 0 to 1", [-0.1, 1.5, Number.NaN, "x"]],
+    ["overlap", "a number from 0 to 1", [-0.1, 45, Number.NaN, "x"]],
+    ["limit", "a whole number from 0", [-1, 0.5, "x", Infinity]],
+  ] as const)
+    for (const v of wrong)
+      await expect(detector.detect("/no/such/image", { [name]: v })).rejects.toThrow(
+        new InputError(`detect: ${name} takes ${takes}, got ${v}`),
+      );
+});
+
+test("of transcription", async () => {
+  const transcriber = new Transcriber({ tokens: { languages: new Map() } } as never, {} as never, {} as never);
+  for (const language of [5, null, ["en"]])
+    await expect(transcriber.transcribe(new Float32Array(1), { language: language as never })).rejects.toThrow(
+      new InputError('transcribe: language takes a name or a code, as "en"'),
+    );
 });
