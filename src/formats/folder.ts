@@ -64,12 +64,16 @@ export class ModelFolder {
     return this.anchor.local;
   }
 
-  /** @throws InputError where there are none */
-  async weights(): Promise<SafetensorsFile> {
+  /**
+   * @param later files on disk are held, for tensors that are read when they are needed
+   * @throws InputError where there are none
+   */
+  async weights(later = false): Promise<SafetensorsFile> {
+    const held = (source: ByteSource): ByteSource => (later && source.hold?.()) || source;
     const source = isWeights(this.anchor.name) ? this.anchor : await this.first(weightNames);
     if (!source) throw new InputError(`${this.name}: there is neither ${weightNames.join(" nor ")} beside it`);
-    if (!source.name.endsWith(".json")) return readSafetensors(source);
-    return readShardedSafetensors(source, (file) => this.sibling(file));
+    if (!source.name.endsWith(".json")) return readSafetensors(held(source));
+    return readShardedSafetensors(source, async (file) => held(await this.sibling(file)));
   }
 
   /** The first of the files that is there. */
@@ -137,10 +141,10 @@ export class ModelFolder {
   }
 }
 
-/** Float weights as f32: the same array where it is that already. */
+/** Float weights as f32: the same tensor where it is that already. */
 export function asF32(t: BinaryTensor): BinaryTensor & { data: Float32Array } {
+  if (t.dtype === "f32") return t as BinaryTensor & { data: Float32Array };
   const { dtype, shape, data } = t;
-  if (dtype === "f32") return { dtype, shape, data: data as Float32Array };
   if (isHalf(dtype)) return { dtype: "f32", shape, data: decodeHalves(data as Uint16Array, dtype) };
   return { dtype: "f32", shape, data: Float32Array.from(toF64(t)) };
 }

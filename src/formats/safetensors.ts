@@ -2,12 +2,14 @@
  * safetensors: an 8-byte header length, a JSON header, then the tensors' bytes without a gap.
  * Source: the format description in the README of huggingface/safetensors, and the checks its reference reader makes.
  */
-import { type DType, dtypes, viewOf } from "../tensor/dtype.ts";
+import { aligned, type DType, dtypes, isHalf } from "../tensor/dtype.ts";
 import { DTypeError, FormatError, InputError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type BinaryTensor, checkHostTensor, type HostTensor, type TensorType } from "../tensor/tensor.ts";
+import type { StoredElements } from "../tensor/weight.ts";
 import { maxSafetensorsHeader } from "./recognize.ts";
-import type { ByteSource } from "./source.ts";
+import type { ByteSource, HeldSource } from "./source.ts";
+import { storedElements } from "./stored-elements.ts";
 
 export { isSafetensors } from "./recognize.ts";
 
@@ -56,6 +58,8 @@ export interface SafetensorsTensor {
    * @throws DTypeError for a type that has no dtype here
    */
   read(signal?: AbortSignal): Promise<BinaryTensor>;
+  /** The elements of floats, to be read when they are needed. Missing unless the file is held. */
+  stored?(): StoredElements;
 }
 
 export interface SafetensorsFile {
@@ -148,6 +152,7 @@ function tensorOf(
   if (sizeOf(shape) * bits !== byteLength * 8)
     return fail(`${what}: ${storage}[${shape}] does not take the ${byteLength} bytes given`, byteOffset);
   const bytes = (signal?: AbortSignal) => source.read(byteOffset, byteLength, signal);
+  const later = source.readSync && (dtype === "f32" || isHalf(dtype)) ? dtype : undefined;
   return {
     name,
     dtype,
@@ -161,6 +166,7 @@ function tensorOf(
         throw new DTypeError(`${source.name}: ${what} is ${storage}, which has no dtype here`, { types: [storage] });
       return { dtype, shape, data: elementsOf(dtype, await bytes(signal), sizeOf(shape)) };
     },
+    stored: later && (() => storedElements(later, source as HeldSource, byteOffset, byteLength)),
   };
 }
 
@@ -173,8 +179,7 @@ function elementsOf(dtype: DType, bytes: Uint8Array, size: number): BinaryTensor
   }
   // Kernels count on 0 and 1.
   if (dtype === "bool" && bytes.some((b) => b > 1)) return bytes.map((b) => (b ? 1 : 0));
-  const aligned = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : bytes.slice();
-  return viewOf(dtype, aligned.buffer, aligned.byteOffset, size);
+  return aligned(dtype, bytes, size);
 }
 
 /**

@@ -102,3 +102,9 @@ export function holds(dtype: DType, data: unknown): data is TensorData {
   if (!array) return Array.isArray(data) && data.every((s) => typeof s === "string");
   return data instanceof (array as unknown as new () => object);
 }
+
+/** `size` elements in little-endian bytes: a view of them, or of a copy where they are not aligned. */
+export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
+  const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : new Uint8Array(bytes);
+  return viewOf(dtype, source.buffer, source.byteOffset, size);
+}

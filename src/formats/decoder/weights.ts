@@ -14,7 +14,7 @@ import type { DecoderFile } from "./file.ts";
 export type F32Weight = Exclude<Weight, BlockWeight>;
 
 /** Elements from which a weight is worth leaving in its file: others are read at once. */
-const largeWeight = 1 << 14;
+export const largeWeight = 1 << 14;
 
 /** For weights that are read later: held where it can be. */
 export const heldSource = (source: ByteSource): ByteSource => source.hold?.() ?? source;

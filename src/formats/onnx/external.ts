@@ -1,10 +1,10 @@
 /** Weights in files beside the model: each tensor is one ranged read. Large ones in files on disk are read later. */
-import { type DType, dtypes, type TypedArray } from "../../tensor/dtype.ts";
+import { type DType, dtypes } from "../../tensor/dtype.ts";
 import { FormatError, ForwardpassError } from "../../tensor/errors.ts";
-import type { StoredElements } from "../../tensor/weight.ts";
 import { type ByteSource, checkRange, type HeldSource } from "../source.ts";
+import { storedElements } from "../stored-elements.ts";
 import type { TensorProto } from "./proto.ts";
-import { aligned, dtypeOfOnnx, largeData } from "./tensor-proto.ts";
+import { dtypeOfOnnx, largeData } from "./tensor-proto.ts";
 
 /** Opens a file that the model names, relative to the model's own place. Undefined when there is none. */
 export type OpenExternal = (path: string) => Promise<ByteSource | undefined> | ByteSource | undefined;
@@ -71,22 +71,6 @@ function checkPath(tensor: TensorProto): string {
   if (path.startsWith("/") || path.includes(":") || path.includes("\0") || path.split("/").includes(".."))
     fail(tensor, `its data file "${path}" is outside the model's folder`);
   return path;
-}
-
-/** Elements that are read from their file when they are needed. */
-function storedElements(dtype: DType, file: HeldSource, offset: number, length: number): StoredElements {
-  const { bytes } = dtypes[dtype];
-  const elements = (part: Uint8Array): TypedArray => aligned(dtype, part, part.length / bytes);
-  const { parts } = file;
-  return {
-    fetch: async () => elements(await file.read(offset, length)),
-    read: () => elements(file.readSync(offset, length)),
-    parts:
-      parts &&
-      async function* (granule) {
-        for await (const part of parts(offset, length, granule * bytes)) yield elements(part);
-      },
-  };
 }
 
 /** `later`: it is large, and its elements are whole bytes. */

@@ -1,5 +1,5 @@
 /** TensorProto and its kin as host values. */
-import { allocate, type DType, dtypes, isBig, type TypedArray, viewOf } from "../../tensor/dtype.ts";
+import { aligned, allocate, type DType, dtypes, isBig, type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { DTypeError, FormatError } from "../../tensor/errors.ts";
 import { formatType, stridesOf } from "../../tensor/shape.ts";
 import type { HostTensor, HostValue } from "../../tensor/tensor.ts";
@@ -122,12 +122,6 @@ function fixedField(t: TensorProto, dtype: DType): Uint8Array | undefined {
     at += c.length;
   }
   return out;
-}
-
-/** A typed view of little-endian bytes, which are copied only where they are not aligned. */
-export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
-  const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : new Uint8Array(bytes);
-  return viewOf(dtype, source.buffer, source.byteOffset, size);
 }
 
 /** Elements of less than a byte, a stream of bits from the lowest of the first byte on, one to each entry. */

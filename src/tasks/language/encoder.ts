@@ -1,12 +1,15 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
+import { largeWeight } from "../../formats/decoder/weights.ts";
 import { f32Weight, type ModelFolder } from "../../formats/folder.ts";
 import { headerBytes, isLlama2c } from "../../formats/llama2c-config.ts";
 import { isGguf } from "../../formats/recognize.ts";
 import type { BlockWeights } from "../../models/transformer/blocks.ts";
 import type { EncoderConfig } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { Elements, Weight } from "../../tensor/weight.ts";
 import { labelsIn } from "../classes.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
@@ -148,13 +151,16 @@ export async function poolingBeside(folder: ModelFolder): Promise<Pooling> {
   return json?.["pooling_mode_cls_token"] === true ? "cls" : "mean";
 }
 
+/** Large ones of files stay there until a device takes them. */
 async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<Map<string, HostTensor>> {
   const weights = new Map<string, HostTensor>();
-  for (const t of (await folder.weights()).tensors.values()) {
+  for (const t of (await folder.weights(true)).tensors.values()) {
     signal?.throwIfAborted();
     const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
-    if (used.test(name) && !name.endsWith("position_ids"))
-      weights.set(name, f32Weight(await t.read(signal), folder.local === true));
+    if (!used.test(name) || name.endsWith("position_ids")) continue;
+    const stored = sizeOf(t.shape) >= largeWeight ? t.stored?.() : undefined;
+    const tensor = stored ? new Weight(t.dtype!, t.shape, Elements.stored(stored)) : await t.read(signal);
+    weights.set(name, f32Weight(tensor, folder.local === true));
   }
   return weights;
 }
