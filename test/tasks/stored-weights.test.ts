@@ -1,19 +1,22 @@
-/** Weights that stay in GGUF files: runs that cannot wait, and signals that are aborted when all is loaded. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+/** Weights that stay in their files, GGUF or safetensors: runs that cannot wait, and signals that are aborted when all is loaded. */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { convert } from "../../src/formats/convert/index.ts";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { load } from "../../src/load.ts";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { DeviceError } from "../../src/tensor/errors.ts";
+import { encodeFloats } from "../../src/tensor/float.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { Weight } from "../../src/tensor/weight.ts";
 import { send, TestServer } from "../formats/server.ts";
 import { build } from "../models/tiny.ts";
 import { bertWeights, randomWeights } from "../models/tiny-encoders.ts";
 import { bertGguf, bertMetadata, wordPieceMetadata } from "./bert-gguf.ts";
-import { words } from "./encoder-folders.ts";
+import { bertJson, tokenizer, words } from "./encoder-folders.ts";
 import { metadataOf, written } from "./gguf-files.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-stored-"));
@@ -38,10 +41,35 @@ const decoder = written(
 );
 
 const config = { vocabSize: words.length, width: 256, heads: 2, hidden: 1024, layers: 2, positions: 12, epsilon: 1e-5 };
-const inFloats = bertGguf(
-  bertMetadata(config, { ...wordPieceMetadata(words), "bert.pooling_type": 1 }),
-  randomWeights(bertWeights({ ...config, activation: "gelu" }, 3)),
-);
+const bert = randomWeights(bertWeights({ ...config, activation: "gelu" }, 3));
+
+/** The encoder as a folder of Hugging Face. */
+async function encoderFolder(dtype: "f32" | "f16" | "bf16"): Promise<string> {
+  const path = join(folder, `encoder-${dtype}`);
+  await mkdir(path, { recursive: true });
+  const stored = [...bert].map(([name, t]): [string, HostTensor] => {
+    if (dtype === "f32") return [name, t];
+    const data = new Uint16Array(t.data.length);
+    encodeFloats(dtype, t.data as Float32Array, data);
+    return [name, { dtype, shape: t.shape, data }];
+  });
+  const { width, heads, hidden, layers, positions } = config;
+  const sizes = {
+    hidden_size: width,
+    num_attention_heads: heads,
+    intermediate_size: hidden,
+    num_hidden_layers: layers,
+  };
+  await writeFile(join(path, "model.safetensors"), writeSafetensors(new Map(stored)));
+  await writeFile(
+    join(path, "config.json"),
+    JSON.stringify({ ...bertJson, ...sizes, vocab_size: config.vocabSize, max_position_embeddings: positions }),
+  );
+  await writeFile(join(path, "tokenizer.json"), JSON.stringify(tokenizer));
+  return path;
+}
+
+const inFloats = bertGguf(bertMetadata(config, { ...wordPieceMetadata(words), "bert.pooling_type": 1 }), bert);
 const chunks: Uint8Array[] = [];
 for await (const chunk of (await convert(inFloats, { to: "gguf", quant: "q8_0" })).chunks) chunks.push(chunk);
 const encoder = new Uint8Array(Buffer.concat(chunks));
@@ -81,6 +109,27 @@ describe.each(["cpu", "wasm"] as const)("on %s", (device) => {
       expect(await model.session.run(inputs)).toEqual(want);
       expect(model.session.runSync(inputs)).toEqual(want);
     }
+  });
+
+  test.each(["f32", "f16", "bf16"] as const)("safetensors in %s are read by the first run", async (dtype) => {
+    const path = await encoderFolder(dtype);
+    server.serve(async ({ url }, response) =>
+      readFile(path + url).then(
+        (bytes) => response.end(bytes),
+        () => response.writeHead(404).end(),
+      ),
+    );
+    using whole = await embeddings(`${server.base}/model.safetensors`, { ...options, cache: false });
+    const want = await whole.embed(["the cat sat", "the mat"]);
+    using model = await embeddings(path, options);
+    const pending = () => [...model.session.graph.constants.values()].filter((t) => (t as Weight).elements.pending);
+    expect(pending().every((t) => t instanceof Weight && t.shape.reduce((n, d) => n * d, 1) >= 1 << 14)).toBe(true);
+    // Attention, two matrices of each feed-forward: of the tables only short ones are left.
+    expect(pending().length).toBeGreaterThanOrEqual(config.layers * 6);
+    // It is held, whatever its name stands for.
+    await rm(join(path, "model.safetensors"));
+    expect(await model.embed(["the cat sat", "the mat"])).toEqual(want);
+    if (device === "wasm") expect(pending()).toHaveLength(0);
   });
 
   test("a signal that is aborted after loading changes nothing", async () => {
