@@ -42,10 +42,8 @@ function cores(): number {
   return os?.availableParallelism() ?? 1;
 }
 
-/** Operators with a kernel for all integers, which is loaded where they compute with some, and those for f32 beside it. */
-const integer =
-  "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip cast " +
-  "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot reduceSum reduceMean reduceProd reduceMax reduceMin argMax argMin cumSum";
+/** Kernels for all integers: loaded where the operators compute with some, and those for f32 beside it. */
+const ofIntegers = (operators: string): string => operators.replace(/\w+/g, "$&:int");
 
 /** In order of preference within each operator. Nearly every model has elementwise operators and products. */
 export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>[] => [
@@ -53,7 +51,17 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["matmul:stream", async () => (await import("./matmul-stream.ts")).streamKernels(target)],
   ["*", async () => [...matmulKernels(target), ...elementwiseKernels(target)]],
   ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
-  [integer.replace(/\w+/g, "$&:int"), async () => (await import("./integers.ts")).integerKernels(target)],
+  [
+    ofIntegers(
+      "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip cast " +
+        "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot",
+    ),
+    async () => (await import("./elementwise-integers.ts")).elementwiseIntegerKernels(target),
+  ],
+  [
+    ofIntegers("reduceSum reduceMean reduceProd reduceMax reduceMin argMax argMin cumSum"),
+    async () => (await import("./reduce-integers.ts")).reduceIntegerKernels(target),
+  ],
   [
     "equal less lessOrEqual greater greaterOrEqual and or xor not where cast castLike",
     async () => (await import("./elementwise-logic.ts")).logicKernels(target),
