@@ -115,11 +115,13 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 /** Of the rest what tasks and the kernels of language models need. */
 const nodeCore = /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
 
-/** Of the kernels that language models need those that they don't. */
+/** Of the kernels that language models need files of, those that they don't. */
 const notInDecoders = /^backends\/wasm\/(movement|(kernels\/)?(reduce|mean|fold)-integers)$/;
 
 /** For Node every file costs more than what is in it; one of more than 128 kB leaves holes in its memory (016). */
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
+  // The entries' own.
+  if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
   const decoders = /^(blocks|ops-decoder)$/.test(chunk ?? "");
   if (decoders || /^(core|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
     return !decoders && /^(ops|tensor)\//.test(module) ? "ops-core" : "core";
