@@ -4,7 +4,8 @@ import { type Graph, type Node, subgraphsOf, type ValueId } from "./ir.ts";
 
 /**
  * Dtypes of the graph's inputs, and "add:i64" and "add:int" for an operator that has an input of that dtype, of any integer
- * dtype, which is neither constant nor known while planning; for casts also the dtype that they give. What loops and branches compute with is not traced: it may be i64.
+ * dtype, which is neither constant nor known while planning; for casts also the dtype that they give. What loops and branches
+ * compute with is not traced: it may be i64.
  */
 export function dtypesOf(graph: Graph): string[] {
   const found = new Set<string>();

@@ -71,7 +71,8 @@ export function imageOf(plan: StagePlan<AnyStep>, target: WasmTarget): ProgramIm
       outputs,
       data,
       dataAt,
-      pages: buffer.byteLength / 65536,
+      // Vector loads may reach past the last value.
+      pages: Math.ceil((session.memory.end + 64) / 65536),
     };
   } finally {
     session.dispose();
