@@ -214,7 +214,8 @@ test("Ctrl-D during an answer leaves after it", { timeout: 60_000 }, async () =>
   expect(screen.listens).toBe(false);
   const rest = await screen.shows("\x1b[?2004l");
   expect(rest).toContain("tokens/s");
-  expect(rest).not.toContain("> ");
+  // What a model with random weights says may look like a prompt.
+  expect(rest.slice(rest.lastIndexOf("tokens/s"))).not.toContain("> ");
 });
 
 test("Ctrl-C drops a line that takes several rows: one prompt is left, and what is above it", {
