@@ -5,7 +5,8 @@ import { type Graph, type Node, subgraphsOf, type ValueId } from "./ir.ts";
 /**
  * Dtypes of the graph's inputs, and "add:i64" and "add:int" for an operator that has an input of that dtype, of any integer
  * dtype, which is neither constant nor known while planning; for casts also the dtype that they give. What loops and branches
- * compute with is not traced: it may be i64.
+ * compute with is not traced: it may be i64. "blocks:q4_0" for products with weights in such blocks, "blocks:false" for weights
+ * that are no constants.
  */
 export function dtypesOf(graph: Graph): string[] {
   const found = new Set<string>();
@@ -24,6 +25,8 @@ export function dtypesOf(graph: Graph): string[] {
     for (const id of node.inputs) if (types.has(id!)) add(node, types.get(id!)!);
     const result = resultType(node, types, graph);
     if (node.op.name === "cast") found.add(`cast:${result}`);
+    if (node.op.name === "quantizedMatmul")
+      found.add(`blocks:${graph.constants.has(node.inputs[1]!) && node.attrs["type"]}`);
     if (result) for (const id of node.outputs) types.set(id, result);
     if (node.op.name === "topk") types.set(node.outputs[1], "i64");
     for (const nested of subgraphsOf(node)) for (const inner of nested.nodes) add(inner, "i64");

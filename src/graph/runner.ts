@@ -109,7 +109,8 @@ export class GraphRunner<S extends Step = Step> {
       if (stage.end === i) yield* this.runOnHost(nodes[i], env, context);
       const next = Math.max(stage.end, i + 1);
       // What nobody reads any more may be collected while the run goes on.
-      for (let k = i; k < next && next < nodes.length; k++)
+      if (next === nodes.length) break;
+      for (let k = i; k < next; k++)
         for (const id of nodes[k].inputs) if (id !== undefined && lastUse.get(id)! < next) env.delete(id);
       i = next;
     }

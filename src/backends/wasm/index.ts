@@ -199,6 +199,8 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
         ({ openState } = await import("./state.ts"));
       }
       const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
+      const blocks = ops.find((op) => op.name === "quantizedMatmul");
+      if (blocks && (await import("./quantized.ts")).leavesOut(dtypes)) rest.push(blocks);
       if (rest.length === 0) return;
       plain ??= (await import("../cpu/index.ts")).cpu();
       await plain.load!(rest, dtypes);

@@ -10,20 +10,14 @@ import { type AnyStep, isWasmStep } from "./step.ts";
 /** What decides the code of a step apart from its addresses. Undefined where that may be more than is known here. */
 function codeKey({ step, kernel, attrs, inputs, outputs }: PlannedStep<AnyStep>): string | undefined {
   if (!isWasmStep(step) || !step.alike) return undefined;
-  let key = kernel + JSON.stringify(attrs, numbersAsText);
-  for (let i = 0; i < inputs.length; i++) key += placeKey(inputs[i]);
-  key += ">";
-  for (let i = 0; i < outputs.length; i++) key += placeKey(outputs[i]);
-  return key;
+  return `${kernel} ${JSON.stringify(attrs, numbersAsText)} ${[...inputs, null, ...outputs].map(placeKey)}`;
 }
 
 const numbersAsText = (_: string, v: unknown): unknown =>
   typeof v === "number" ? `${Object.is(v, -0) ? "-" : ""}${v}` : v;
 
-const placeKey = (p: Place | undefined): string =>
-  p
-    ? `;${p.dtype}[${p.shape}]${p.constant ? `constant ${p.prepack?.key}` : ""}${p.state === undefined ? "" : "state"}`
-    : ";";
+const placeKey = (p: Place | null | undefined): unknown =>
+  p && `${p.dtype}[${p.shape}]${p.constant ? `constant ${p.prepack?.key}` : ""}${p.state === undefined ? "" : "state"}`;
 
 /** Steps with one layout for those whose code is the same. */
 export function layoutsOf(steps: readonly LinkedStep[]): LaidOut[] {

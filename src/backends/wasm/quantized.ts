@@ -4,10 +4,19 @@ import type { BlockType } from "../../tensor/blocks/types.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { KernelInput } from "../backend.ts";
 import { hasActivation } from "./kernels/activations.ts";
-import { matrixOf } from "./kernels/quantized-matrix.ts";
+import { hasKernels, matrixOf } from "./kernels/quantized-matrix.ts";
 import type { StoredMatrix } from "./kernels/stored-panels.ts";
 import { type WasmKernels, wasmKernel } from "./step.ts";
 import { dotStep, gatherStep, panelStep, type StoredProduct } from "./stored-product.ts";
+
+/**
+ * Whether some product has no kernel here, by its weights: other blocks, or none that are constant.
+ * @param dtypes as `load` gets them
+ */
+export function leavesOut(dtypes: readonly string[]): boolean {
+  const blocks = dtypes.filter((t) => t.startsWith("blocks:"));
+  return blocks.length === 0 || !blocks.every((t) => hasKernels(t.slice("blocks:".length) as BlockType));
+}
 
 export const quantizedKernels: WasmKernels = (target) => {
   /** A model has few sizes of matrices, and many of each. */

@@ -182,9 +182,7 @@ export class Sequence {
    */
   async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     this.check(tokens);
-    this.assertIdle();
-    this.busy = true;
-    try {
+    return this.exclusively(async () => {
       let logits = new Float32Array(0);
       for (let at = 0; at < tokens.length; ) {
         const n = this.chunk(tokens.length - at);
@@ -195,9 +193,7 @@ export class Sequence {
         at += n.used;
       }
       return logits;
-    } finally {
-      this.busy = false;
-    }
+    });
   }
 
   /** Gives back logits that nobody reads any more: a later `feed` may write its own into them. */

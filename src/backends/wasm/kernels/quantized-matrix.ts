@@ -10,6 +10,9 @@ import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./q
 import { emitPanel } from "./quantized-panel.ts";
 import type { StoredMatrix } from "./stored-panels.ts";
 
+/** Whether `matrixOf` knows the type. */
+export const hasKernels = (type: BlockType): boolean => isHalf(type) || formats[type] !== undefined;
+
 /** For [n, k] weights at input 1. Undefined for types that have no kernels. */
 export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean): StoredMatrix | undefined {
   if (isHalf(type)) return floatMatrix({ type, n, k, transposed: true }, relaxed, 1, true);
