@@ -21,7 +21,7 @@ async function json<T>(command: string, args: readonly string[]): Promise<T> {
 }
 
 const decoded = <T = Decoded>(engine: string, threads: number, file: string): Promise<T> =>
-  json(process.execPath, [join(cache, "decode-engine.mjs"), engine, String(threads), file]);
+  json(process.execPath, [...process.execArgv, join(cache, "decode-engine.mjs"), engine, String(threads), file]);
 
 interface Timings {
   readonly timings: { readonly predicted_per_token_ms: number };
@@ -104,7 +104,14 @@ async function wllama(file: string, { threads }: Context): Promise<EngineResult>
   const engine = "wllama x1";
   try {
     const script = fileURLToPath(new URL("src/wllama.ts", benchFolder));
-    const { timings } = await json<Timings>(process.execPath, ["--import", "tsx", script, file, "1"]);
+    const { timings } = await json<Timings>(process.execPath, [
+      ...process.execArgv,
+      "--import",
+      "tsx",
+      script,
+      file,
+      "1",
+    ]);
     const ms = timings.predicted_per_token_ms;
     return { engine, baseline: ours(threads[0]), median: ms, min: ms, samples: 1 };
   } catch (e) {

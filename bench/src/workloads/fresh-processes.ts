@@ -25,10 +25,14 @@ function runFresh(
 ): Measured {
   const script = fileURLToPath(new URL(".cache/fresh.mjs", benchFolder));
   const start = performance.now();
-  const text = execFileSync(process.execPath, [script, engine, model, shape.join(), String(runs), given], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
+  const text = execFileSync(
+    process.execPath,
+    [...process.execArgv, script, engine, model, shape.join(), String(runs), given],
+    {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
   const whole = performance.now() - start;
   return { ...(JSON.parse(text.trim().split("\n").at(-1)!) as Omit<Measured, "whole">), whole };
 }

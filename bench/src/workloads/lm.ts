@@ -31,7 +31,7 @@ export const lm: Workload = {
     for (let round = 0; round < (effort === quick ? 1 : 5); round++)
       for (const { engine, n, name } of engines)
         try {
-          const { stdout } = await run(process.execPath, [script, engine, String(n), folder], {
+          const { stdout } = await run(process.execPath, [...process.execArgv, script, engine, String(n), folder], {
             cwd: fileURLToPath(rootFolder),
           });
           answers.get(name)!.push(JSON.parse(stdout.trim().split("\n").at(-1)!) as Answered);
