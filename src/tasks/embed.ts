@@ -17,7 +17,14 @@ import {
   readEncoder,
 } from "./language/encoder.ts";
 import { openExported } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
+import {
+  checkOptions,
+  type OptionNames,
+  type SignalOptions,
+  signalOptions,
+  type TaskOptions,
+  taskOptions,
+} from "./options.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { Pooling } from "./language/encoder.ts";
@@ -31,8 +38,11 @@ export interface EmbeddingOptions extends TaskOptions {
   tokenizer?: Tokenizer;
 }
 
+const loadOptions: OptionNames<EmbeddingOptions> = { ...taskOptions, pooling: true, normalize: true, tokenizer: true };
+
 /** See `index.ts`. */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
+  checkOptions("embeddings", options, loadOptions);
   return whileLoading(options, async (options) => {
     const { pooling } = options;
     if (pooling !== undefined && pooling !== "mean" && pooling !== "cls")
@@ -100,9 +110,7 @@ async function exported(source: ByteSource, folder: ModelFolder, options: Embedd
   };
 }
 
-export interface EmbedOptions {
-  signal?: AbortSignal;
-}
+export type EmbedOptions = SignalOptions;
 
 export class SentenceEncoder {
   constructor(
@@ -127,6 +135,7 @@ export class SentenceEncoder {
   async embed(texts: string, options?: EmbedOptions): Promise<Float32Array>;
   async embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
   async embed(texts: string | readonly string[], options: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
+    checkOptions("embed", options, signalOptions);
     if (typeof texts === "string") return (await this.embed([texts], options))[0];
     if (!Array.isArray(texts) || texts.some((t) => typeof t !== "string"))
       throw new InputError("embed: takes a text or an array of texts");

@@ -15,14 +15,18 @@ import {
   readEncoder,
 } from "./language/encoder.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
-import { openExported } from "./language/text-runner.ts";
-import type { TaskOptions } from "./options.ts";
-import { decode, type Tokenizer } from "./tokenizers/tokenizer.ts";
+import { openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
+import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
+import { decode } from "./tokenizers/tokenizer.ts";
 
-export interface FillMaskOptions extends TaskOptions {
-  /** In place of `tokenizer.json` beside the weights. */
-  tokenizer?: Tokenizer;
+export type FillMaskOptions = RunnerOptions;
+
+export interface FillOptions extends SignalOptions {
+  /** Words for each gap. Default 5. */
+  count?: number;
 }
+
+const fillOptions: OptionNames<FillOptions> = { ...signalOptions, count: true };
 
 /** A word that could stand in a gap. */
 export interface MaskedWord {
@@ -41,6 +45,7 @@ interface WordModel extends Pick<EncoderFile, "tokenizer" | "maxTokens" | "maskT
 
 /** See `index.ts`. */
 export async function fillMask(model: SourceInput, options: FillMaskOptions = {}): Promise<MaskFiller> {
+  checkOptions("fillMask", options, runnerOptions);
   const folder = await ModelFolder.openModel(model, sourceOptions(options));
   const graph = await folder.onlyGraph();
   return new MaskFiller(graph ? await exported(graph, folder, options) : await native(folder, options));
@@ -91,13 +96,13 @@ export class MaskFiller {
 
   /**
    * For each gap of the text the likeliest words, in order.
-   * @param count words for each gap
-   * @throws InputError for a text without a gap; the signal's reason when aborted
+   * @throws InputError for a text without a gap, or options that are wrong; the signal's reason when aborted
    */
-  async fill(
-    text: string,
-    { count = 5, signal }: { count?: number; signal?: AbortSignal } = {},
-  ): Promise<MaskedWord[][]> {
+  async fill(text: string, options: FillOptions = {}): Promise<MaskedWord[][]> {
+    checkOptions("fill", options, fillOptions);
+    const { count = 5, signal } = options;
+    checkWhole("fill", { count });
+    if (typeof text !== "string") throw new InputError("fill: takes a text");
     const { maskToken, tokenizer } = this.model;
     const tokens = encodeText(this.model, text);
     const gaps = tokens.flatMap((t, i) => (t === maskToken ? [i] : []));

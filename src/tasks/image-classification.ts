@@ -15,7 +15,14 @@ import {
   readImage,
 } from "./image/image.ts";
 import { openGraph } from "./onnx-model.ts";
-import type { TaskOptions } from "./options.ts";
+import {
+  checkOptions,
+  type OptionNames,
+  type SignalOptions,
+  signalOptions,
+  type TaskOptions,
+  taskOptions,
+} from "./options.ts";
 
 export interface ImageClassificationOptions extends TaskOptions, ImagePreparation {
   /** Names of the classes in order. Default: `id2label` of `config.json`, or `labels.json`, beside the model. */
@@ -24,11 +31,22 @@ export interface ImageClassificationOptions extends TaskOptions, ImagePreparatio
   scoring?: Scoring;
 }
 
+const loadOptions: OptionNames<ImageClassificationOptions> = {
+  ...taskOptions,
+  mean: true,
+  std: true,
+  size: true,
+  crop: true,
+  labels: true,
+  scoring: true,
+};
+
 /** See `index.ts`. */
 export async function imageClassification(
   model: SourceInput,
   options: ImageClassificationOptions = {},
 ): Promise<ImageClassifier> {
+  checkOptions("imageClassification", options, loadOptions);
   checkPreparation(options);
   const opened = await openGraph(await openSource(model, sourceOptions(options)), options);
   const { session, folder } = opened;
@@ -67,7 +85,8 @@ export class ImageClassifier {
    * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for pixels that
    * do not fill their size or labels that do not fit, the signal's reason when aborted
    */
-  async classify(image: ImageInput, options: { signal?: AbortSignal } = {}): Promise<LabelScore[]> {
+  async classify(image: ImageInput, options: SignalOptions = {}): Promise<LabelScore[]> {
+    checkOptions("classify", options, signalOptions);
     const { session, layout, setup } = this;
     const pixels = await readImage(image, options);
     const input = imageTensor(pixels, layout, setup.preparation);

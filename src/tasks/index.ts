@@ -18,7 +18,7 @@ import type { ZeroShotClassifier, ZeroShotOptions } from "./zero-shot-classifica
 export type { FeedOptions } from "../models/transformer/sequence.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
 export type { EmbeddingOptions, EmbedOptions, Pooling, SentenceEncoder } from "./embed.ts";
-export type { FillMaskOptions, MaskedWord, MaskFiller } from "./fill-mask.ts";
+export type { FillMaskOptions, FillOptions, MaskedWord, MaskFiller } from "./fill-mask.ts";
 export type { ImageInput, ImagePreparation, Pixels, Region } from "./image/image.ts";
 export type { ImageClassificationOptions, ImageClassifier } from "./image-classification.ts";
 export type { FinishReason, Generation, TextPieces, TokenInfo } from "./language/generation.ts";

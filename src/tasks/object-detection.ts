@@ -17,7 +17,15 @@ import {
   tensorOf,
 } from "./image/image.ts";
 import { openGraph } from "./onnx-model.ts";
-import type { TaskOptions } from "./options.ts";
+import {
+  checkOptions,
+  checkWhole,
+  type OptionNames,
+  type SignalOptions,
+  signalOptions,
+  type TaskOptions,
+  taskOptions,
+} from "./options.ts";
 
 export interface ObjectDetectionOptions extends TaskOptions {
   /** Names of the classes in order. Default: what the file says, or lies beside it. */
@@ -26,14 +34,13 @@ export interface ObjectDetectionOptions extends TaskOptions {
   size?: number;
 }
 
-export interface DetectOptions {
+export interface DetectOptions extends SignalOptions {
   /** Least score. Default 0.25. */
   threshold?: number;
   /** Of two boxes of a class that share more than this (intersection over union), the surer stays. Default 0.45. */
   overlap?: number;
   /** At most so many of each class. Default 100. */
   limit?: number;
-  signal?: AbortSignal;
 }
 
 export interface DetectedObject {
@@ -44,11 +51,15 @@ export interface DetectedObject {
   readonly box: Region;
 }
 
+const loadOptions: OptionNames<ObjectDetectionOptions> = { ...taskOptions, labels: true, size: true };
+const detectOptions: OptionNames<DetectOptions> = { ...signalOptions, threshold: true, overlap: true, limit: true };
+
 /** See `index.ts`. */
 export async function objectDetection(
   model: SourceInput,
   options: ObjectDetectionOptions = {},
 ): Promise<ObjectDetector> {
+  checkOptions("objectDetection", options, loadOptions);
   const source = await openSource(model, sourceOptions(options));
   const { session, folder, metadata } = await openGraph(source, options);
   try {
@@ -77,12 +88,12 @@ export class ObjectDetector {
    * range and pixels that do not fill their size, UnsupportedOpError for outputs that are not YOLO's, the signal's reason when aborted
    */
   async detect(image: ImageInput, options: DetectOptions = {}): Promise<DetectedObject[]> {
+    checkOptions("detect", options, detectOptions);
     const { session, layout, setup } = this;
     const { threshold = 0.25, overlap = 0.45, limit = 100, signal } = options;
     for (const [name, v] of Object.entries({ threshold, overlap }))
       if (!(v >= 0 && v <= 1)) throw new InputError(`detect: ${name} takes a number from 0 to 1, got ${v}`);
-    if (!Number.isInteger(limit) || limit < 0)
-      throw new InputError(`detect: limit takes a whole number from 0, got ${limit}`);
+    checkWhole("detect", { limit });
     const pixels = await readImage(image, { signal });
     const height = typeof layout.height === "number" ? layout.height : setup.size;
     const width = typeof layout.width === "number" ? layout.width : setup.size;

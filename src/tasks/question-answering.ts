@@ -2,15 +2,17 @@
 import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type Piece, pairOf, piecesOf } from "./language/pieces.ts";
-import { openTextRunner, type RunnerOptions, TextTask } from "./language/text-runner.ts";
+import { openTextRunner, type RunnerOptions, runnerOptions, TextTask } from "./language/text-runner.ts";
+import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
 
 export type QuestionAnsweringOptions = RunnerOptions;
 
-export interface AnswerOptions {
+export interface AnswerOptions extends SignalOptions {
   /** Longest answer in tokens. Default 30. */
   maxTokens?: number;
-  signal?: AbortSignal;
 }
+
+const answerOptions: OptionNames<AnswerOptions> = { ...signalOptions, maxTokens: true };
 
 export interface Answer {
   readonly text: string;
@@ -26,6 +28,7 @@ export async function questionAnswering(
   model: SourceInput,
   options: QuestionAnsweringOptions = {},
 ): Promise<QuestionAnswerer> {
+  checkOptions("questionAnswering", options, runnerOptions);
   return new QuestionAnswerer(await openTextRunner(model, "span", options));
 }
 
@@ -36,9 +39,11 @@ export class QuestionAnswerer extends TextTask {
    * @throws InputError for anything but texts, or a question too long; the signal's reason when aborted
    */
   async answer(question: string, context: string, options: AnswerOptions = {}): Promise<Answer | undefined> {
+    checkOptions("answer", options, answerOptions);
     if (typeof question !== "string" || typeof context !== "string")
       throw new InputError("answer: takes a question and a context, both texts");
     const { maxTokens = 30, signal } = options;
+    checkWhole("answer", { maxTokens }, 1);
     const { tokenizer } = this.runner;
     const marks = pairOf(tokenizer, question, "");
     const room = this.runner.maxTokens - marks.ids.length;

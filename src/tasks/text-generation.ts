@@ -2,7 +2,7 @@
 import { openDevice } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
-import { checkSignal, whileLoading } from "../formats/loading.ts";
+import { whileLoading } from "../formats/loading.ts";
 import { recognize } from "../formats/recognize.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
@@ -16,7 +16,7 @@ import { type FinishReason, type Generation, PieceFilter, TextPieces, type Token
 import type { JsonSchema } from "./language/json-schema.ts";
 import type { LanguageModel, LanguageModelFile, TextSequence } from "./language/model.ts";
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
-import type { TaskOptions } from "./options.ts";
+import { checkOptions, checkWhole, type OptionNames, type TaskOptions, taskOptions } from "./options.ts";
 import { openTokenizer } from "./tokenizers/open.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 
@@ -48,8 +48,30 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
+const loadOptions: OptionNames<TextGenerationOptions> = {
+  ...taskOptions,
+  tokenizer: true,
+  chatTemplate: true,
+  contextLength: true,
+  kvCache: true,
+};
+const generateOptions: OptionNames<GenerateOptions> = {
+  maxTokens: true,
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+  seed: true,
+  stop: true,
+  logprobs: true,
+  schema: true,
+  signal: true,
+};
+
 /** See `index.ts`. */
 export async function textGeneration(model: SourceInput, options: TextGenerationOptions = {}): Promise<TextGenerator> {
+  checkOptions("textGeneration", options, loadOptions);
   return whileLoading(options, (options) => open(model, options));
 }
 
@@ -134,9 +156,7 @@ export class TextGenerator {
 
   /** The same piece by piece. Generations of one model may run at once: they take turns, token by token. */
   stream(prompt: Prompt, options: GenerateOptions = {}): TextPieces {
-    if (typeof options !== "object" || options === null)
-      throw new InputError("generate: options are an object, as { maxTokens: 100 }");
-    checkSignal(options.signal);
+    checkOptions("generate", options, generateOptions);
     const generation: Generation = {
       text: "",
       tokens: [],
@@ -183,9 +203,7 @@ export class TextGenerator {
   private async *run(prompt: Prompt, options: GenerateOptions, g: Generation): AsyncGenerator<string, void> {
     if (this.disposed) throw new DisposedError("this model was disposed");
     const { maxTokens = 256, logprobs = 0, signal } = options;
-    for (const [name, n] of Object.entries({ maxTokens, logprobs }))
-      if (!Number.isInteger(n) || n < 0)
-        throw new InputError(`generate: ${name} takes a whole number from 0, got ${n}`);
+    checkWhole("generate", { maxTokens, logprobs });
     const sampler = new Sampler(options);
     const { schema } = options;
     const constraint = schema === undefined ? undefined : await this.constrain(schema);

@@ -3,7 +3,14 @@ import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type LabelScore, numbered, ranked } from "./classes.ts";
 import { type Piece, piecesOf } from "./language/pieces.ts";
-import { openTextRunner, type RunnerOptions, type TextRunner, TextTask } from "./language/text-runner.ts";
+import {
+  openTextRunner,
+  type RunnerOptions,
+  runnerOptions,
+  type TextRunner,
+  TextTask,
+} from "./language/text-runner.ts";
+import { checkOptions, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
 
 export interface TokenClassificationOptions extends RunnerOptions {
   /** Names of the classes in order. Default: `id2label` of `config.json`. */
@@ -22,11 +29,14 @@ export interface Entity {
   readonly score: number;
 }
 
+const loadOptions: OptionNames<TokenClassificationOptions> = { ...runnerOptions, labels: true };
+
 /** See `index.ts`. */
 export async function tokenClassification(
   model: SourceInput,
   options: TokenClassificationOptions = {},
 ): Promise<TokenClassifier> {
+  checkOptions("tokenClassification", options, loadOptions);
   return new TokenClassifier(await openTextRunner(model, "tokens", options), options.labels);
 }
 
@@ -48,7 +58,8 @@ export class TokenClassifier extends TextTask {
    * length are judged part by part.
    * @throws InputError for anything but a text, or labels that do not fit; the signal's reason when aborted
    */
-  async classify(text: string, { signal }: { signal?: AbortSignal } = {}): Promise<Entity[]> {
+  async classify(text: string, options: SignalOptions = {}): Promise<Entity[]> {
+    checkOptions("classify", options, signalOptions);
     if (typeof text !== "string") throw new InputError("classify: takes a text");
     const { tokenizer, maxTokens } = this.runner;
     const marks = tokenizer.encode("");
@@ -56,7 +67,7 @@ export class TokenClassifier extends TextTask {
     const parts = partsOf(pieces, maxTokens - marks.length);
     // One mark stands behind the text, the others before it.
     const inputs = parts.map((p) => ({ ids: [...marks.slice(0, -1), ...p.map((t) => t.id), ...marks.slice(-1)] }));
-    const results = await this.runner.run(inputs, signal);
+    const results = await this.runner.run(inputs, options.signal);
     const tagged = parts.flatMap((part, n) => {
       const classes = results[n].length / inputs[n].ids.length;
       const { labels = this.runner.labels ?? numbered(classes) } = this;

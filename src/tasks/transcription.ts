@@ -8,7 +8,14 @@ import { InputError } from "../tensor/errors.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
 import { readWav, type Sound } from "./audio/wav.ts";
-import type { TaskOptions } from "./options.ts";
+import {
+  checkOptions,
+  type OptionNames,
+  type SignalOptions,
+  signalOptions,
+  type TaskOptions,
+  taskOptions,
+} from "./options.ts";
 import { readSpeechModel } from "./speech/files.ts";
 import type { SpeechModel, SpeechModelFile } from "./speech/model.ts";
 import { type Heard, transcribeWindow } from "./speech/window.ts";
@@ -17,15 +24,21 @@ export type { Sound } from "./audio/wav.ts";
 
 export type TranscriptionOptions = TaskOptions;
 
-export interface TranscribeOptions {
+export interface TranscribeOptions extends SignalOptions {
   /** ISO code or English name: `de`, `German`. Default: what the model hears. */
   language?: string;
   /** `translate` gives English whatever is spoken. Default `transcribe`. */
   task?: "transcribe" | "translate";
-  signal?: AbortSignal;
   /** Called with the text of each window of 30 seconds, once it is sure. */
   onText?: (piece: string) => void;
 }
+
+const transcribeOptions: OptionNames<TranscribeOptions> = {
+  ...signalOptions,
+  language: true,
+  task: true,
+  onText: true,
+};
 
 /** What is said in a stretch of the sound, in seconds. */
 export interface Segment {
@@ -57,6 +70,7 @@ const [cutRange, moment] = [5, 0.3];
 
 /** See `index.ts`. */
 export async function transcription(model: SourceInput, options: TranscriptionOptions = {}): Promise<Transcriber> {
+  checkOptions("transcription", options, taskOptions);
   const { signal, onProgress } = options;
   const folder = await ModelFolder.openConfigured(model, sourceOptions(options));
   const file = await readSpeechModel(folder);
@@ -95,6 +109,7 @@ export class Transcriber {
    * aborted
    */
   async transcribe(sound: SoundInput, options: TranscribeOptions = {}): Promise<Transcript> {
+    checkOptions("transcribe", options, transcribeOptions);
     const { signal } = options;
     const started = performance.now();
     const wanted = this.languageOf(options.language);

@@ -3,23 +3,32 @@ import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type LabelScore, ranked } from "./classes.ts";
 import { encodePair } from "./language/pieces.ts";
-import { openTextRunner, type RunnerOptions, type TextRunner, TextTask } from "./language/text-runner.ts";
+import {
+  openTextRunner,
+  type RunnerOptions,
+  runnerOptions,
+  type TextRunner,
+  TextTask,
+} from "./language/text-runner.ts";
+import { checkOptions, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
 
 export type ZeroShotOptions = RunnerOptions;
 
-export interface ZeroShotClassifyOptions {
+export interface ZeroShotClassifyOptions extends SignalOptions {
   /** A sentence with `{}` for the label. Default: "This example is {}." */
   hypothesis?: string;
   /** Whether several labels may be right: each then stands alone. Default false: scores add up to 1. */
   several?: boolean;
-  signal?: AbortSignal;
 }
+
+const classifyOptions: OptionNames<ZeroShotClassifyOptions> = { ...signalOptions, hypothesis: true, several: true };
 
 /** See `index.ts`. */
 export async function zeroShotClassification(
   model: SourceInput,
   options: ZeroShotOptions = {},
 ): Promise<ZeroShotClassifier> {
+  checkOptions("zeroShotClassification", options, runnerOptions);
   const runner = await openTextRunner(model, "classes", options);
   const at = (pattern: RegExp): number => runner.labels?.findIndex((label) => pattern.test(label)) ?? -1;
   const [entailment, contradiction] = [at(/^entail/i), at(/^(contradict|not.entail)/i)];
@@ -47,11 +56,14 @@ export class ZeroShotClassifier extends TextTask {
   async classify(
     text: string,
     labels: readonly string[],
-    { hypothesis = "This example is {}.", several = false, signal }: ZeroShotClassifyOptions = {},
+    options: ZeroShotClassifyOptions = {},
   ): Promise<LabelScore[]> {
+    checkOptions("classify", options, classifyOptions);
+    const { hypothesis = "This example is {}.", several = false, signal } = options;
     if (typeof text !== "string" || !Array.isArray(labels) || labels.some((l) => typeof l !== "string"))
       throw new InputError("classify: takes a text and an array of labels");
-    if (!hypothesis.includes("{}")) throw new InputError(`classify: the hypothesis has no {} for the label`);
+    if (typeof hypothesis !== "string" || !hypothesis.includes("{}"))
+      throw new InputError(`classify: the hypothesis has no {} for the label`);
     const inputs = labels.map((label) =>
       encodePair(
         this.runner,

@@ -1,11 +1,22 @@
 /** Options of tasks that are wrong: told before a model is read, or computes. */
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { embeddings, imageClassification } from "../../src/tasks/index.ts";
+import { SentenceEncoder } from "../../src/tasks/embed.ts";
+import { MaskFiller } from "../../src/tasks/fill-mask.ts";
+import { ImageClassifier } from "../../src/tasks/image-classification.ts";
+import * as tasks from "../../src/tasks/index.ts";
 import { ObjectDetector } from "../../src/tasks/object-detection.ts";
+import { checkOptions, taskOptions } from "../../src/tasks/options.ts";
+import { QuestionAnswerer } from "../../src/tasks/question-answering.ts";
+import { Reranker } from "../../src/tasks/reranking.ts";
+import { TextClassifier } from "../../src/tasks/text-classification.ts";
+import { TextGenerator } from "../../src/tasks/text-generation.ts";
+import { TokenClassifier } from "../../src/tasks/token-classification.ts";
 import { Transcriber } from "../../src/tasks/transcription.ts";
+import { ZeroShotClassifier } from "../../src/tasks/zero-shot-classification.ts";
 import { InputError } from "../../src/tensor/errors.ts";
 
+const { embeddings, imageClassification } = tasks;
 const model = fileURLToPath(new URL("../../examples/models/mnist-cnn/model.onnx", import.meta.url));
 const device = { device: "wasm", threads: 1 } as const;
 
@@ -71,4 +82,96 @@ test("of transcription", async () => {
     await expect(transcriber.transcribe(new Float32Array(1), { language: language as never })).rejects.toThrow(
       new InputError('transcribe: language takes a name or a code, as "en"'),
     );
+});
+
+const { cosineSimilarity: _, tokensPerSecond: __, ...loaders } = tasks;
+
+test.each(Object.entries(loaders))("%s: a device of another name", async (name, open) => {
+  await expect(open("/no/such/model", { devise: "wasm" } as never)).rejects.toThrow(
+    new InputError(`${name}: unknown option "devise"; did you mean "device"? There are: ${namesOf(open)}`),
+  );
+  for (const wrong of [null, "wasm", 5])
+    await expect(open("/no/such/model", wrong as never)).rejects.toThrow(`${name}: options are an object`);
+  // It is undefined: nothing is meant by it. The model is what is missing.
+  await expect(open("/no/such/model", { devise: undefined, threads: 1 } as never)).rejects.toThrow("/no/such/model");
+});
+
+/** Of the functions above: what all take, and their own. */
+function namesOf(open: (typeof loaders)[keyof typeof loaders]): string {
+  const own = new Map<unknown, string[]>([
+    [tasks.embeddings, ["pooling", "normalize", "tokenizer"]],
+    [tasks.imageClassification, ["mean", "std", "size", "crop", "labels", "scoring"]],
+    [tasks.objectDetection, ["labels", "size"]],
+    [tasks.textClassification, ["tokenizer", "labels", "scoring"]],
+    [tasks.textGeneration, ["tokenizer", "chatTemplate", "contextLength", "kvCache"]],
+    [tasks.tokenClassification, ["tokenizer", "labels"]],
+    [tasks.transcription, []],
+  ]);
+  return [...Object.keys(taskOptions), ...(own.get(open) ?? ["tokenizer"])].join(", ");
+}
+
+// Nothing of the model is looked at before the options.
+const none = {} as never;
+const calls: readonly (readonly [string, string, (options: never) => unknown])[] = [
+  ["generate", "maxTokens", (o) => new TextGenerator(none, none).generate("x", o)],
+  ["generate", "maxTokens", async (o) => new TextGenerator(none, none).stream("x", o)],
+  ["embed", "signal", (o) => new SentenceEncoder(none, true).embed("x", o)],
+  ["fill", "count", (o) => new MaskFiller(none).fill("x [MASK]", o)],
+  ["classify", "signal", (o) => new ImageClassifier({ inputs: [none] } as never, none, none).classify("x", o)],
+  ["detect", "threshold", (o) => new ObjectDetector(none, none, none).detect("x", o)],
+  ["answer", "maxTokens", (o) => new QuestionAnswerer(none).answer("x", "y", o)],
+  ["rank", "signal", (o) => new Reranker(none).rank("x", ["y"], o)],
+  ["classify", "signal", (o) => new TextClassifier(none, none).classify("x", o)],
+  ["classify", "signal", (o) => new TokenClassifier(none).classify("x", o)],
+  ["transcribe", "language", (o) => new Transcriber(none, none, none).transcribe(new Float32Array(1), o)],
+  ["classify", "hypothesis", (o) => new ZeroShotClassifier(none, 0, 1).classify("x", ["y"], o)],
+];
+
+test.each(calls)("%s: unknown options, near %s", async (who, near, call) => {
+  const written = near.replace(/[A-Z]/g, (c) => `_${c}`);
+  for (const name of [written.toUpperCase(), `${near}x`])
+    await expect(call({ [name]: 5 } as never)).rejects.toThrow(
+      `${who}: unknown option "${name}"; did you mean "${near}"? There are: `,
+    );
+  await expect(call({ zzz: 5 } as never)).rejects.toThrow(`${who}: unknown option "zzz". There are: `);
+  for (const wrong of [null, "x", 5, new AbortController().signal])
+    await expect(call(wrong as never)).rejects.toThrow(new RegExp(`^${who}: options are an object`));
+  await expect(call({ signal: {} } as never)).rejects.toThrow("signal takes an AbortSignal");
+});
+
+test("the nearest name", () => {
+  const names = { maxTokens: true, temperature: true, topK: true, stop: true, signal: true } as const;
+  const near = (name: string): string | undefined => {
+    try {
+      checkOptions("x", { [name]: 1 } as never, names as never);
+    } catch (e) {
+      return /did you mean "(.*)"/.exec((e as Error).message)?.[1];
+    }
+    return expect.unreachable(`${name} was accepted`);
+  };
+  const expected = {
+    max_tokens: "maxTokens",
+    max_new_tokens: "maxTokens",
+    temprature: "temperature",
+    temp: "temperature",
+    top_k: "topK",
+    topP: "topK",
+    stop_sequences: "stop",
+    do_sample: undefined,
+    n: undefined,
+    toString: undefined,
+    "": undefined,
+  };
+  for (const [name, nearest] of Object.entries(expected)) expect(near(name), name).toBe(nearest);
+});
+
+test("counts are whole numbers", async () => {
+  for (const n of [-1, 0.5, "x", Infinity, null]) {
+    await expect(new MaskFiller(none).fill("x", { count: n as never })).rejects.toThrow(
+      new InputError(`fill: count takes a whole number from 0, got ${n}`),
+    );
+    await expect(new QuestionAnswerer(none).answer("x", "y", { maxTokens: n as never })).rejects.toThrow(
+      new InputError(`answer: maxTokens takes a whole number from 1, got ${n}`),
+    );
+  }
 });

@@ -10,7 +10,7 @@ import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { type HostTensor, hostTensor } from "../../tensor/tensor.ts";
 import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
 import { openGraph } from "../onnx-model.ts";
-import type { TaskOptions } from "../options.ts";
+import { type OptionNames, type TaskOptions, taskOptions } from "../options.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import { batchesOf, type EncoderFile, encoderInputs, readEncoder, tokenizerOf } from "./encoder.ts";
 
@@ -49,6 +49,8 @@ export interface RunnerOptions extends TaskOptions {
   /** In place of `tokenizer.json` or `vocab.txt` beside the model. */
   tokenizer?: Tokenizer;
 }
+
+export const runnerOptions: OptionNames<RunnerOptions> = { ...taskOptions, tokenizer: true };
 
 /** What tasks with such a model are made on. */
 export class TextTask {
