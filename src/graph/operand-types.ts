@@ -13,8 +13,8 @@ export function dtypesOf(graph: Graph): string[] {
   const types = new Map<ValueId, DType>();
   const add = ({ op: { name }, attrs }: Pick<Node, "op" | "attrs">, dtype: DType): void => {
     found.add(`${name}:${dtype}`);
-    // Of casts, only those to bool need the integers' own kernel.
-    if (isInteger(dtype) && (name !== "cast" || attrs["to"] === "bool")) found.add(`${name}:int`);
+    if (name === "cast") found.add(`cast:${attrs["to"]}`);
+    if (isInteger(dtype)) found.add(`${name}:int`);
   };
   for (const { id, dtype } of graph.inputs)
     if (dtype) {
@@ -24,7 +24,6 @@ export function dtypesOf(graph: Graph): string[] {
   for (const node of graph.nodes) {
     for (const id of node.inputs) if (types.has(id!)) add(node, types.get(id!)!);
     const result = resultType(node, types, graph);
-    if (node.op.name === "cast") found.add(`cast:${result}`);
     if (node.op.name === "quantizedMatmul")
       found.add(`blocks:${graph.constants.has(node.inputs[1]!) && node.attrs["type"]}`);
     if (result) for (const id of node.outputs) types.set(id, result);

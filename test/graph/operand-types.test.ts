@@ -1,9 +1,10 @@
 /** What backends are told that operators compute with: enough to have the kernels, and no more than that. */
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { GraphBuilder, graph } from "../../src/graph/builder.ts";
 import { dtypesOf } from "../../src/graph/operand-types.ts";
 import { compile } from "../../src/graph/session.ts";
+import { ifElse } from "../../src/ops/if.ts";
 import { add, cast, cumSum, gather, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
 import { hostTensor } from "../../src/tensor/tensor.ts";
 
@@ -21,7 +22,17 @@ test("operators that compute with data say so, those on shapes and constants don
   const typed = dtypesOf(mask);
   expect(typed).toEqual(expect.arrayContaining(["i64", "f32", "sub:i64", "mul:f32", "gather:i64", "mod:int"]));
   expect(typed).not.toContain("mul:i64");
-  expect(typed).not.toContain("cast:int");
+  expect(typed).toEqual(expect.arrayContaining(["cast:i64", "cast:f32"]));
+});
+
+test("so do those in a branch, of which only the results of casts are known", () => {
+  const branch = graph(({ input }) => ({ y: cast(input("v", "i64", [2]), { to: "f64" }) }));
+  const builder = new GraphBuilder();
+  const x = builder.input("x", "i64", [2]);
+  const inputs = [builder.input("c", "bool", []), x, x];
+  const [y] = builder.run(ifElse.op, inputs, { thenBranch: branch, elseBranch: branch });
+  builder.output("y", y);
+  expect(dtypesOf(builder.build())).toEqual(expect.arrayContaining(["cast:i64", "cast:f64"]));
 });
 
 test("kernels for integers are loaded and chosen", async () => {

@@ -1,4 +1,4 @@
-/** Every cast between numbers of 8 to 64 bits, as the reference has it: in range and out of it, for lengths with a remainder. */
+/** Every cast between numbers of 8 to 64 bits and bools, as the reference has it: in range and out of it, for lengths with a remainder. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
@@ -12,7 +12,7 @@ import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 import { runReference } from "../kernel-property.ts";
 import { wasmDevices } from "./workers.ts";
 
-const dtypes: DType[] = ["f32", "f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64"];
+const dtypes: DType[] = ["f32", "f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "bool"];
 const devices = Object.entries(await wasmDevices());
 
 const ends = [7, 8, 15, 16, 31, 32, 53, 63, 64].flatMap((bits) => [2 ** bits, -(2 ** bits)]);

@@ -201,7 +201,7 @@ test("a 64-bit integer is true where any of its bits is set", async () => {
   using session = await compile(g, { device: wasm({ threads: 1 }) });
   const { y } = await session.run({ x: BigInt64Array.from(values) });
   expect([...y.data]).toEqual(values.map((v) => Number(v !== 0n)));
-  expect(session.explain()[0].kernel).toBe("wasm/cast/truth");
+  expect(session.explain()[0].kernel).toBe("wasm/cast/lanes");
 });
 
 test.each([1, 2])("what 4 GiB can't hold is refused, and smaller runs go on, with %i threads", async (threads) => {

@@ -28,7 +28,8 @@ type Space = keyof typeof spaces;
 const spaceOf = (dtype: DType): Space =>
   dtype === "f32" || dtype === "f64" ? dtype : bytesOf(dtype) === 8 ? "i64" : "i32";
 
-const isNumber = (dtype: DType): boolean => /^([fiu](32|64)|[iu](8|16))$/.test(dtype);
+/** A bool is 0 or 1. */
+const isNumber = (dtype: DType): boolean => /^([fiu](32|64)|[iu](8|16)|bool)$/.test(dtype);
 const signOf = (dtype: DType): "s" | "u" => (dtypes[dtype].kind === "int" ? "s" : "u");
 
 /** The instruction of that name on a value. */
@@ -51,6 +52,10 @@ function store(f: FunctionBuilder, dtype: DType, at: Local<"i32">, value: Value,
 
 function converted(f: FunctionBuilder, from: DType, to: DType, x: Value): Value {
   const [a, b] = [spaceOf(from), spaceOf(to)];
+  if (to === "bool") {
+    const { ne } = spaces[a] as unknown as { ne: (x: Value, y: number | bigint) => Value };
+    return ne(x, a === "i64" ? 0n : 0);
+  }
   if (isFloat(to)) {
     if (!isFloat(from)) return apply(b, `convert_${a}_${signOf(from)}`, x);
     return a === b ? x : apply(b, b === "f64" ? "promote_f32" : "demote_f64", x);

@@ -1,7 +1,6 @@
 /** Elementwise operators on integers of 8 to 64 bits, those apart that elementwise.ts and elementwise-logic.ts have in lanes of 32. */
 import * as ops from "../../ops/binary.ts";
 import * as bitwise from "../../ops/bitwise.ts";
-import { cast } from "../../ops/cast.ts";
 import { clip } from "../../ops/clip.ts";
 import * as compare from "../../ops/compare.ts";
 import type { AnyOp } from "../../ops/op.ts";
@@ -142,11 +141,5 @@ export const elementwiseIntegerKernels: WasmKernels = () => [
       given.map(() => elementOf(t)),
     );
     return clipStep(how, given, y);
-  }),
-  wasmKernel(cast, wasmName(cast, "truth"), ([x], [y]) => {
-    const t = integerOf(x.dtype);
-    if (!t || y.dtype !== "bool") return undefined;
-    const how = form("truth", t, (f, [v]) => v128.not(lanesOf(t).eq(v, splat(f, t, 0n))), [elementOf(t)], "bool");
-    return elementwiseStep(how, [x], y, true);
   }),
 ];

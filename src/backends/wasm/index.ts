@@ -1,6 +1,5 @@
 /** The wasm backend: SIMD kernels emitted from TypeScript, linked into one module for each plan. */
 
-import type { OpDef } from "../../ops/op.ts";
 import { DeviceError, InputError } from "../../tensor/errors.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily, type StagePlan } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
@@ -53,7 +52,7 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
   ["prelu swiglu pow sin cos", async () => (await import("./elementwise-math.ts")).mathKernels(target)],
   [
     ofIntegers(
-      "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip cast " +
+      "add sub mul div mod min max pow equal less lessOrEqual greater greaterOrEqual where abs neg sign clip " +
         "bitShift bitwiseAnd bitwiseOr bitwiseXor bitwiseNot",
     ),
     async () => (await import("./elementwise-integers.ts")).elementwiseIntegerKernels(target),
@@ -130,33 +129,10 @@ export interface WasmBackend extends Backend<AnyStep> {
 let plain: CpuBackend | undefined;
 
 /** Operators whose kernels here leave out forms that the plain backend's cover. */
-const partial: ReadonlySet<string> = new Set([
-  "pow",
-  "pad",
-  "mod",
-  "cumSum",
-  "cumProd",
-  "resize",
-  "lstm",
-  "gru",
-  "rnn",
-  "gridSample",
-  "maxUnpool",
-  "gatherElements",
-  "gatherNd",
-  "scatterElements",
-  "scatterNd",
-]);
+const partial = /^(pow|pad|mod|cumSum|cumProd|resize|lstm|gru|rnn|gridSample|maxUnpool|(gather|scatter)(Elements|Nd))$/;
 
 /** Done while planning, without a kernel. */
-const planned: ReadonlySet<string> = new Set(["shape", "size", "constantOfShape", "range"]);
-
-/** Whether some form of the operator needs a plain kernel. */
-function needsPlain(op: OpDef, covered: boolean, dtypes: readonly string[]): boolean {
-  if (op.view || planned.has(op.name)) return false;
-  if (!covered || partial.has(op.name)) return true;
-  return dtypes.some((t) => t.startsWith(`${op.name}:`) && /:(f64|[iu]16|u32|u64)/.test(t));
-}
+const planned = /^(shape|size|constantOfShape|range)$/;
 
 /**
  * The `wasm` backend. What its kernels don't cover runs plain kernels on the same memory.
@@ -198,7 +174,11 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
         ({ sideBySide } = await import("./beside.ts"));
         ({ openState } = await import("./state.ts"));
       }
-      const rest = ops.filter((op) => needsPlain(op, own.for(op).length > 0, dtypes));
+      const rest = ops.filter(
+        (op) => !op.view && !planned.test(op.name) && (partial.test(op.name) || own.for(op).length === 0),
+      );
+      if (dtypes.some((t) => /:(f64|[iu]16|u32|u64)/.test(t)))
+        rest.push(...(await import("./rare-dtypes.ts")).leftOut(ops, dtypes, familiesFor(target)));
       const blocks = ops.find((op) => op.name === "quantizedMatmul");
       if (blocks && (await import("./quantized.ts")).leavesOut(dtypes)) rest.push(blocks);
       if (rest.length === 0) return;
