@@ -59,6 +59,8 @@ const commonOps = new Set(
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
   // What graphs of 16-bit floats load for themselves.
   ["halves", /^(tensor\/half-weight|graph\/passes\/widen)$/],
+  // What is loaded for options that few pages have, and for who warms up.
+  ["options", /^(tensor\/options|graph\/(compile-options|zeros)|load-options)$/],
   // What graphs with a softmax or a norm load for themselves.
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],
   ["onnx-rows", /^formats\/onnx\/ops\/(norm|reduce|softmax|logic)$/],
@@ -113,7 +115,8 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 ];
 
 /** Of the rest what tasks and the kernels of language models need. */
-const nodeCore = /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
+const nodeCore =
+  /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed)|tensor\/options|graph\/(compile-options|zeros)|load-options)$/;
 
 /** Of the kernels that language models need files of, those that they don't. */
 const notInDecoders = /^backends\/wasm\/(movement|(kernels\/)?(reduce|mean|fold)-integers)$/;

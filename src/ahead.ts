@@ -41,9 +41,9 @@ interface Port extends PlacedValue {
 export async function compileAhead(input: SourceInput, options: AheadOptions = {}): Promise<AheadFiles> {
   if (typeof options !== "object" || options === null)
     throw new InputError("compile: options are an object, as { shapes: { x: [1, 3] } }");
-  const { shapes = {}, relaxedSimd = false } = options;
+  const { shapes = {}, relaxedSimd = false, ...rest } = options;
   const device = wasm({ threads: 1, features: { relaxedSimd } });
-  using session = await load(input, { ...options, device });
+  using session = await load(input, { ...rest, device });
   if (typeof shapes !== "object" || shapes === null)
     throw new ShapeError("compile: shapes are an object, as { shapes: { x: [1, 3] } }");
   for (const name of Object.keys(shapes))

@@ -12,6 +12,7 @@ import {
 import type { Graph } from "./graph/ir.ts";
 import { compile, type Session } from "./graph/session.ts";
 import { FormatError } from "./tensor/errors.ts";
+import { areUsual } from "./tensor/usual.ts";
 
 export interface LoadProgress {
   /** What is happening: `read` counts bytes, `compile` has no count. */
@@ -49,9 +50,10 @@ export interface LoadOptions extends FetchOptions {
  * `forwardpass/tasks`.
  * @param input path, URL, `npm:NAME@VERSION/path`, `hf:org/name`, bytes, Blob or Response
  * @throws FormatError for a file that is corrupt or of an unknown format, UnsupportedOpError with every operator that
- * is missing, InputError when the source can't be read
+ * is missing, InputError when the source can't be read, or for an option of another name
  */
 export async function load(input: SourceInput, options: LoadOptions = {}): Promise<Session> {
+  if (!areUsual(options, "device threads onProgress")) (await import("./load-options.ts")).checkLoadOptions(options);
   const { onProgress } = options;
   const source = await openSource(input, sourceOptions(options));
   const device: Backend = await openDevice(options.device, options);

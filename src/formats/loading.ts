@@ -1,14 +1,9 @@
 import { InputError } from "../tensor/errors.ts";
+import { checkSignal } from "../tensor/options.ts";
 
 /** Options of what may be stopped while it loads, and not any more once it is there. */
 interface Loading {
   readonly signal?: AbortSignal;
-}
-
-/** @throws InputError for what is none */
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal !== undefined && typeof signal?.throwIfAborted !== "function")
-    throw new InputError("signal takes an AbortSignal, as new AbortController().signal");
 }
 
 /** @param work gets options with a signal that is aborted as theirs is until it has settled: what is read later may keep it */

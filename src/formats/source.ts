@@ -131,7 +131,8 @@ async function openUrl(url: string, given: SourceOptions & { response?: Response
   if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
   if (url.startsWith("hf:")) return (await import("./sources/hub.ts")).hubSource(url, options);
   const remote = /^https?:/.test(url);
-  if (remote && url.endsWith("/") && !options.response) return openFolder(url, options);
+  if (remote && url.endsWith("/") && !options.response)
+    return (await import("./sources/folder.ts")).openUsual(url, (file) => openUrl(file, options));
   const source = await (remote ? openRemote(url, options) : openWhole(url, options));
   if (!remote) return source;
   const sibling = async (path: string): Promise<ByteSource> => {
@@ -150,29 +151,13 @@ async function openFile(path: string | URL, options: SourceOptions): Promise<Byt
 async function openRemote(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
   const keep = options.cache || options.offline;
   if (options.response || !keep) return openWhole(url, options);
-  const { openStore } = await import("./sources/store.ts");
-  const store = await openStore(options.cache);
-  if (store) return (await import("./sources/download.ts")).download({ key: url, url }, store, options);
-  if (options.offline) throw new InputError(`${url}: there is no cache, and offline nothing is fetched`);
-  return openWhole(url, options);
+  return (await (await import("./sources/download.ts")).downloadUrl(url, options)) ?? openWhole(url, options);
 }
 
 /** Read by ranges, where no checksum asks for all of it. */
 async function openWhole(url: string, options: SourceOptions & { response?: Response }): Promise<ByteSource> {
   const { urlSource } = await import("./sources/url.ts");
   return verified(await urlSource(url, { ...options, whole: options.sha256 !== undefined }), options);
-}
-
-/** A folder that can't be listed. */
-async function openFolder(url: string, options: SourceOptions): Promise<ByteSource> {
-  const { usualNames } = await import("./sources/folder.ts");
-  for (const name of usualNames) {
-    const source = await openUrl(url + name, options).catch((e) => {
-      if (!(e instanceof InputError)) throw e;
-    });
-    if (source) return source;
-  }
-  throw new InputError(`${url}: there is none of ${usualNames.join(", ")}`);
 }
 
 async function verified(source: ByteSource, { sha256, signal }: SourceOptions): Promise<ByteSource> {

@@ -5,7 +5,6 @@ import { formatType } from "../tensor/shape.ts";
 import {
   checkHostTensor,
   dtypeOfArray,
-  emptyTensor,
   type HostTensor,
   type HostValue,
   isHostTensor,
@@ -40,19 +39,8 @@ export function checkType(port: GraphPort, t: TensorType): void {
 const wrong = (port: GraphPort, t: TensorType): string =>
   `input "${port.name}" is ${declared(port)}, got ${formatType(t)}`;
 
-/** What stands for an input that isn't there yet. */
-export function zeros(port: GraphPort, sizes: Readonly<Record<string, number>>): HostTensor {
-  const { name, dtype, shape } = port;
-  if (!dtype || !shape) throw new InputError(`warmup: input "${name}" (${declared(port)}) has no type: run the model`);
-  const dims = shape.map((d) => {
-    const size = typeof d === "number" ? d : sizes[d];
-    if (!(size >= 0)) throw new InputError(`warmup: input "${name}" is ${declared(port)}: pass { "${d}": size }`);
-    return size;
-  });
-  return emptyTensor({ dtype, shape: dims });
-}
-
-const declared = ({ dtype, shape }: ValueInfo): string => `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
+export const declared = ({ dtype, shape }: ValueInfo): string =>
+  `${dtype ?? "any"}${shape ? `[${shape.join(",")}]` : ""}`;
 
 /**
  * A bare typed array takes the declared shape; one free dimension is worked out from the length. Where the batch is free

@@ -5,8 +5,9 @@ import { bytesOf, type TypedArray } from "../tensor/dtype.ts";
 import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import { areUsual } from "../tensor/usual.ts";
 import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
-import { checkInput, checkType, zeros } from "./inputs.ts";
+import { checkInput, checkType } from "./inputs.ts";
 import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
 import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
 import { type ExecuteOptions, GraphRunner } from "./runner.ts";
@@ -88,13 +89,15 @@ export interface StepInfo {
 
 /**
  * Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes.
- * @throws InputError where the device is none, such as the promise of one, or `plans` no number from 1
+ * @throws InputError where the device is none, such as the promise of one, `plans` is no number from 1, or an option is unknown
  */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
   const device = options?.device;
   if (typeof device?.open !== "function")
     throw new InputError("compile: device takes a backend, as wasm() or await webgpu() gives");
   if (!((options.plans ?? 1) >= 1)) throw new InputError(`compile: plans takes a number from 1, got ${options.plans}`);
+  if (!areUsual(options, "device optimize ownsWeights memoryLimit verify"))
+    (await import("./compile-options.ts")).checkCompileOptions(options);
   const optimizes = options.optimize !== false;
   const halves = usesHalves(graph);
   // Loaded for those who need it.
@@ -184,6 +187,7 @@ export class Session {
   async warmup(sizes: Readonly<Record<string, number>> = {}): Promise<void> {
     this.assertUsable();
     if (this.graph.states?.length) throw new InputError("warmup: this graph has state: run it with one");
+    const { zeros } = await import("./zeros.ts");
     const inputs: Record<string, HostValue> = {};
     for (const port of this.graph.inputs) if (!port.default) inputs[port.name] = zeros(port, sizes);
     await this.run(inputs as Inputs);

@@ -1,9 +1,11 @@
-/** Options that all tasks take, and the check of what a caller passes. */
+/** Options that all tasks take. */
 import type { DeviceChoice } from "../device.ts";
-import { checkSignal } from "../formats/loading.ts";
 import type { FetchOptions } from "../formats/source.ts";
 import type { LoadProgress } from "../load.ts";
-import { InputError } from "../tensor/errors.ts";
+import { loadOptions } from "../load-options.ts";
+import type { OptionNames } from "../tensor/options.ts";
+
+export { checkOptions, checkWhole, type OptionNames } from "../tensor/options.ts";
 
 export interface TaskOptions extends FetchOptions {
   /** Default: the fastest that is there. */
@@ -16,79 +18,11 @@ export interface TaskOptions extends FetchOptions {
   onProgress?: (progress: LoadProgress) => void;
 }
 
-/** The names of all options of a kind. One that is left out does not compile. */
-export type OptionNames<O> = Readonly<Record<keyof O, true>>;
-
-export const taskOptions: OptionNames<TaskOptions> = {
-  device: true,
-  threads: true,
-  fallback: true,
-  signal: true,
-  onProgress: true,
-  cache: true,
-  offline: true,
-  sha256: true,
-  token: true,
-  hubUrl: true,
-  registry: true,
-  retries: true,
-  retryDelay: true,
-  headers: true,
-  fetch: true,
-};
+const { optimize: _, memoryLimit: __, verify: ___, externalData: ____, ...shared } = loadOptions;
+export const taskOptions: OptionNames<TaskOptions> = shared;
 
 export interface SignalOptions {
   signal?: AbortSignal;
 }
 
 export const signalOptions: OptionNames<SignalOptions> = { signal: true };
-
-/**
- * An option of another name would do nothing: it is refused, unless it is undefined.
- * @param who what messages begin with
- * @throws InputError, which names the option, the nearest one that there is, and all
- */
-export function checkOptions<O extends SignalOptions>(who: string, options: O, known: OptionNames<O>): void {
-  if (typeof options !== "object" || options === null || options instanceof AbortSignal)
-    throw new InputError(`${who}: options are an object, as { signal }; there are: ${Object.keys(known).join(", ")}`);
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || Object.hasOwn(known, name)) continue;
-    const near = nearest(name, Object.keys(known));
-    throw new InputError(
-      `${who}: unknown option "${name}"${near ? `; did you mean "${near}"?` : "."} There are: ${Object.keys(known).join(", ")}`,
-    );
-  }
-  checkSignal(options.signal);
-}
-
-/** @throws InputError unless all are whole numbers from `least` */
-export function checkWhole(who: string, numbers: Readonly<Record<string, number>>, least = 0): void {
-  for (const [name, n] of Object.entries(numbers))
-    if (!Number.isInteger(n) || n < least)
-      throw new InputError(`${who}: ${name} takes a whole number from ${least}, got ${n}`);
-}
-
-/** The name that a third of the letters at most tell from another, or that begins like it. */
-function nearest(name: string, names: readonly string[]): string | undefined {
-  const plain = (s: string): string => s.toLowerCase().replace(/[^a-z0-9]/g, "");
-  const wanted = plain(name);
-  let [best, least]: [string | undefined, number] = [undefined, wanted.length / 3];
-  for (const n of names) {
-    const d = distance(wanted, plain(n));
-    if (d <= least) [best, least] = [n, d - 0.5];
-  }
-  const begins = (n: string): boolean => wanted.length > 2 && (n.startsWith(wanted) || wanted.startsWith(n));
-  return best ?? names.find((n) => begins(plain(n)));
-}
-
-/** Letters to insert, delete or replace until `a` is `b` (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + Number(a[i - 1] !== b[j - 1])));
-    row = next;
-  }
-  return row[b.length];
-}

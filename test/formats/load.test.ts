@@ -4,7 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
-import { FormatError, InputError, load, UnsupportedOpError } from "../../src/index.ts";
+import {
+  compile,
+  FormatError,
+  graph,
+  InputError,
+  load,
+  openDevice,
+  relu,
+  UnsupportedOpError,
+} from "../../src/index.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { NaiveDecoder } from "../goldens/decoder.ts";
 import { build, text, variants } from "../models/tiny.ts";
@@ -113,4 +122,38 @@ describe("load", () => {
   test("stopped while it reads", async () => {
     await expect(load(tinyGguf(), { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
   });
+});
+
+test("options of other names are refused before anything is read", async () => {
+  const names =
+    "device, threads, fallback, optimize, memoryLimit, verify, signal, onProgress, externalData, cache, offline, sha256, " +
+    "token, hubUrl, registry, retries, retryDelay, headers, fetch";
+  await expect(load("/no/such/model", { devise: "wasm" } as never)).rejects.toThrow(
+    new InputError(`load: unknown option "devise"; did you mean "device"? There are: ${names}`),
+  );
+  await expect(load("/no/such/model", { shapes: {} } as never)).rejects.toThrow(
+    new InputError(`load: unknown option "shapes". There are: ${names}`),
+  );
+  for (const wrong of [null, "wasm", ["wasm"]]) {
+    const refused = load("/no/such/model", wrong as never);
+    await expect(refused).rejects.toThrow(InputError);
+    await expect(refused).rejects.toThrow(/^load: (options are an object|unknown option "0")/);
+  }
+  await expect(load("/no/such/model", { signal: {} } as never)).rejects.toThrow("signal takes an AbortSignal");
+  // None of these is wrong.
+  await expect(load("/no/such/model", { devise: undefined, threads: 1, retries: 0 } as never)).rejects.toThrow(
+    "/no/such/model",
+  );
+});
+
+test("compile: options of other names", async () => {
+  const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
+  const device = await openDevice("cpu");
+  await expect(compile(net, { device, optimise: false } as never)).rejects.toThrow(
+    new InputError(
+      'compile: unknown option "optimise"; did you mean "optimize"? There are: device, optimize, ownsWeights, memoryLimit, plans, verify',
+    ),
+  );
+  using session = await compile(net, { device, plans: 2, optimise: undefined } as never);
+  expect((await session.run({ x: new Float32Array([-1]) })).y.data).toEqual(new Float32Array(1));
 });

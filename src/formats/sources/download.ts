@@ -6,7 +6,7 @@ import { FormatError, InputError } from "../../tensor/errors.ts";
 import { type ByteSource, hasFileSystem, type SourceOptions } from "../source.ts";
 import { checkSha256, shortHash } from "./checksum.ts";
 import { bodyLength, Connection, contentRange, eachChunk, validatorOf } from "./http.ts";
-import { readJson, type Store, writeJson } from "./store.ts";
+import { openStore, readJson, type Store, writeJson } from "./store.ts";
 
 export interface Download {
   /** What it is kept as, the same whatever address it comes from: a URL, `npm:NAME@VERSION`. */
@@ -28,6 +28,17 @@ interface Entry {
   readonly complete?: boolean;
   /** That it was checked against. */
   readonly sha256?: string;
+}
+
+/**
+ * What a URL leads to, kept in the usual place. Undefined where there is none.
+ * @throws InputError as `download`, and offline where there is no place
+ */
+export async function downloadUrl(url: string, options: SourceOptions): Promise<ByteSource | undefined> {
+  const store = await openStore(options.cache);
+  if (store) return download({ key: url, url }, store, options);
+  if (options.offline) throw new InputError(`${url}: there is no cache, and offline nothing is fetched`);
+  return undefined;
 }
 
 /**

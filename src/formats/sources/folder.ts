@@ -1,5 +1,6 @@
 /** Folders as sources: the file in them that is the model. */
 import { InputError } from "../../tensor/errors.ts";
+import type { ByteSource } from "../source.ts";
 
 const indexName = "model.safetensors.index.json";
 const weightsName = "model.safetensors";
@@ -15,8 +16,23 @@ const names = [
 ];
 const kinds = [".safetensors", ".gguf", ".onnx"];
 
-/** Files to try in a folder that can't be listed, such as a URL. */
-export const usualNames: readonly string[] = names.slice(0, 3);
+/** Files to try in a folder that can't be listed. */
+const usualNames: readonly string[] = names.slice(0, 3);
+
+/**
+ * The model in a folder that can't be listed, such as a URL.
+ * @param folder with a slash at the end
+ * @throws InputError where there is none of a usual name
+ */
+export async function openUsual(folder: string, open: (file: string) => Promise<ByteSource>): Promise<ByteSource> {
+  for (const name of usualNames) {
+    const source = await open(folder + name).catch((e) => {
+      if (!(e instanceof InputError)) throw e;
+    });
+    if (source) return source;
+  }
+  throw new InputError(`${folder}: there is none of ${usualNames.join(", ")}`);
+}
 
 /**
  * The file that is the model, of all files in a folder.

@@ -1,0 +1,28 @@
+/** The names of what `load` and the tasks take. */
+import type { LoadOptions } from "./load.ts";
+import { checkOptions, type OptionNames } from "./tensor/options.ts";
+
+export const loadOptions: OptionNames<LoadOptions> = {
+  device: true,
+  threads: true,
+  fallback: true,
+  optimize: true,
+  memoryLimit: true,
+  verify: true,
+  signal: true,
+  onProgress: true,
+  externalData: true,
+  cache: true,
+  offline: true,
+  sha256: true,
+  token: true,
+  hubUrl: true,
+  registry: true,
+  retries: true,
+  retryDelay: true,
+  headers: true,
+  fetch: true,
+};
+
+/** @throws InputError */
+export const checkLoadOptions = (options: LoadOptions): void => checkOptions("load", options, loadOptions);
