@@ -5,12 +5,19 @@ import type { TensorType } from "../tensor/tensor.ts";
 import { headView } from "./attention.ts";
 import { dtypeError, numbersOf, sameDType, shapeError, valuesOf } from "./check.ts";
 import { movers } from "./copy.ts";
-import { defineOp } from "./op.ts";
+import { defineOp, type Operand } from "./op.ts";
 
 const seqOf = (x: TensorType): number => x.shape[x.shape.length - 2];
 
 /** Tokens cached before this call: none when the call brings all of them. */
 const startOf = (length: number, seq: number, total: number): number => (seq === total ? 0 : length - seq);
+
+/** @throws ShapeError for fewer tokens after the call than it brings */
+function totalOf(op: string, total: Operand, seq: number): number {
+  const [t] = valuesOf(op, "total", total);
+  if (t < seq) shapeError(op, `${seq} tokens come, and there are ${t} after them`, total);
+  return t;
+}
 
 function expectLengths(op: string, lengths: TensorType, batch: number): void {
   if (!isInteger(lengths.dtype)) dtypeError(op, "lengths are integers", lengths);
@@ -21,6 +28,7 @@ function expectLengths(op: string, lengths: TensorType, batch: number): void {
  * Position of the first new token of every sample, i64 [batch]. x [batch, heads, seq, dim] or packed [batch, seq, ...];
  * lengths [batch]: tokens after this call; total: the longest of them (a number). Samples of a first call are padded
  * at the end, so all start at 0.
+ * @throws ShapeError for a total below the number of new tokens
  */
 export const cacheStart = /* @__PURE__ */ defineOp({
   name: "cacheStart",
@@ -28,7 +36,7 @@ export const cacheStart = /* @__PURE__ */ defineOp({
   host: ["total"],
   infer([x, lengths, total]) {
     expectLengths("cacheStart", lengths, x.shape[0]);
-    valuesOf("cacheStart", "total", total);
+    totalOf("cacheStart", total, seqOf(x));
     return { dtype: "i64", shape: [x.shape[0]] };
   },
   reference([x, lengths, total], _, [y]) {
@@ -47,7 +55,8 @@ export interface AppendCacheAttrs {
 /**
  * The cache with the new tokens written after what each sample has: [batch, heads, max(cached, total), dim].
  * x [batch, heads, seq, dim] or packed [batch, seq, heads * dim]; past [batch, heads, cached, dim]; `lengths` and
- * `total` as for `cacheStart`. Any float dtype. ShapeError where tokens don't fit.
+ * `total` as for `cacheStart`. Any float dtype.
+ * @throws ShapeError where tokens don't fit, and, but on GPUs, for a length below 1 or beyond the cache
  */
 export const appendCache = /* @__PURE__ */ defineOp({
   name: "appendCache",
@@ -56,7 +65,7 @@ export const appendCache = /* @__PURE__ */ defineOp({
   infer([x, lengths, total, past], { heads }: AppendCacheAttrs) {
     const view = headView("appendCache", x, heads);
     expectLengths("appendCache", lengths, view.batches);
-    const [t] = valuesOf("appendCache", "total", total);
+    const t = totalOf("appendCache", total, view.positions);
     const cached = past?.shape[2] ?? 0;
     if (past && !sameShape(past.shape, [view.batches, view.heads, cached, view.dim]))
       shapeError("appendCache", "past does not match", past, x);
@@ -72,6 +81,7 @@ export const appendCache = /* @__PURE__ */ defineOp({
     const room = y.shape[2];
     const cached = past ? past.shape[2] : 0;
     numbersOf(lengths).forEach((length, b) => {
+      if (length < 1 || length > room) shapeError("appendCache", `a length is ${length}, of ${room} at most`, x, past);
       const start = startOf(length, view.positions, t);
       if (start < 0 || start > cached || start + view.positions > room)
         shapeError("appendCache", `${view.positions} tokens from ${start} do not fit ${room}`, x, past);

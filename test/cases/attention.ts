@@ -186,7 +186,7 @@ const cached = fc
     return {
       heads,
       x: tensorFrom(seed, dtype, packed ? [batch, seq, heads * d] : [batch, heads, seq, d]),
-      lengths: tensorFrom(seed + 1, "i32", [batch], { min: before > 0 ? seq : 0, max: total }),
+      lengths: tensorFrom(seed + 1, "i32", [batch], { min: before > 0 ? seq : 1, max: total }),
       total: i64([total], []),
       past: before + room > 0 ? tensorFrom(seed + 2, dtype, [batch, heads, before + room, d]) : undefined,
     };

@@ -1,6 +1,6 @@
 /** Attention of language models as exporters write it, run as a whole. */
 import { describe, expect, test } from "vitest";
-import { load } from "../../src/index.ts";
+import { load, ShapeError } from "../../src/index.ts";
 import { type HostTensor, reshaped } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { type AttributeSpec, encodeModel } from "./encode.ts";
@@ -101,6 +101,23 @@ describe("com.microsoft::GroupQueryAttention", () => {
     }
     expectClose(past[0], keys);
     expectClose(past[1], values);
+  });
+  // As onnxruntime does, which calls the lengths out of range, and the total not positive.
+  test.each([
+    ["lengths of less than a token", -1, 3, "a length is 0, of 3 at most"],
+    ["lengths below zero", -3, 3, "a length is -2, of 3 at most"],
+    ["lengths beyond the cache", 3, 3, "a length is 4, of 3 at most"],
+    ["fewer tokens than come", 2, 2, "3 tokens come, and there are 2 after them"],
+    ["a total below zero", 2, -3, "3 tokens come, and there are -3 after them"],
+  ])("%s are refused", async (_, less, total, message) => {
+    const inputs = [q, k, v].map((x) => tokens(x, 0, 3));
+    const { do_rotary: _none, ...plain } = attributes;
+    for (const [more, given] of [[tables, attributes] as const, [[], plain] as const]) {
+      const lengths = [i32(less), reshaped(i32(total), [])];
+      const refused = run("GroupQueryAttention", [...inputs, null, null, ...lengths, ...more], 3, given, microsoft);
+      await expect(refused).rejects.toThrow(message);
+      await expect(refused).rejects.toThrow(ShapeError);
+    }
   });
   test("packed inputs are the same", async () => {
     const [want] = await call(0, seq);

@@ -217,6 +217,23 @@ describe("what is not attention to all before is left as it is", () => {
     },
   );
 
+  test("numbers of tokens below zero", async () => {
+    const { graph } = await importOnnx(genaiDecoder());
+    const first = graph.nodes.find((n) => n.op.name === "cacheStart")!;
+    const reasons = { 1: /is not that of tokens to all before/, 2: /tokens come, and there are -/ };
+    for (const [place, reason] of Object.entries(reasons)) {
+      const number = first.inputs[Number(place)];
+      const id = graph.valueCount;
+      const negative = { op: neg.op, name: "negative", inputs: [number], outputs: [id], attrs: {} };
+      const nodes = graph.nodes.flatMap((n) => {
+        const changed = { ...n, inputs: n.inputs.map((i) => (i === number ? id : i)) };
+        return n === first ? [negative, changed] : [changed];
+      });
+      const found = statefulDecoder({ ...graph, nodes, valueCount: id + 1 }, options);
+      expect("reason" in found && found.reason).toMatch(reason);
+    }
+  });
+
   test("inputs that decoders of text do not have, as those of T5", async () => {
     const { graph } = await importOnnx(optimumDecoder());
     const port = { name: "encoder_attention_mask", id: graph.valueCount, dtype: "i64", shape: [1, 7] } as const;

@@ -213,11 +213,19 @@ describe("state between calls", () => {
     expect(elements(longer)).toEqual([1, 2, 0, 8, 3, 9, 0, 0]);
     expect(elements(evaluate(ops.cacheStart, [x, tensor([4, 2], "i32"), tensor(4n)]))).toEqual([3n, 1n]);
     expect(() => evaluate(ops.appendCache, [x, tensor([9, 2], "i32"), tensor(4n), past])).toThrow(ShapeError);
+    expect(() => evaluate(ops.appendCache, [x, tensor([3, 2], "i32"), tensor(0n), past])).toThrow(
+      "appendCache: 1 tokens come, and there are 0 after them",
+    );
+    expect(() => evaluate(ops.cacheStart, [x, tensor([3, 2], "i32"), tensor(-3n)])).toThrow(ShapeError);
   });
   test("a first call starts every sample at 0, padding included", () => {
     const x = tensor([[[[1], [2]]], [[[3], [0]]]]);
     expect(elements(evaluate(ops.cacheStart, [x, tensor([2, 1], "i32"), tensor(2n)]))).toEqual([0n, 0n]);
     expect(elements(evaluate(ops.appendCache, [x, tensor([2, 1], "i32"), tensor(2n)]))).toEqual([1, 2, 3, 0]);
+    for (const wrong of [-1, 0, 3])
+      expect(() => evaluate(ops.appendCache, [x, tensor([2, wrong], "i32"), tensor(2n)])).toThrow(
+        `appendCache: a length is ${wrong}, of 2 at most`,
+      );
   });
   test("keyPaddingMask from lengths and from flags", () => {
     const k = random(1, 2, 1, 3, 4);
