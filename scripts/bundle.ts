@@ -67,7 +67,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
   [
     "core",
-    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers|batchnorm)$).*|load|device|formats\/(source|recognize|llama2c-config))$/,
+    /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers|batchnorm)$).*|load|device|formats\/(source|recognize))$/,
   ],
   [
     "onnx-cnn",
@@ -87,6 +87,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
     "wasm-core",
     /^backends\/(wasm\/(assembler.*|step|session|copy|pool|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
+  ["llama2c-config", /^formats\/llama2c-config$/],
   ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],
   ["onnx-core", /^formats\/onnx\/([^/]+|ops\/matmul)$/],
   // The other operators: what doesn't bundle reads all of them for the root entry, and takes its time for each file.
@@ -126,7 +127,7 @@ function nodeChunk(module: string, chunk: string | undefined): string | undefine
   // The entries' own.
   if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
   const decoders = /^(blocks|ops-decoder)$/.test(chunk ?? "");
-  if (decoders || /^(core|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
+  if (decoders || /^(core|llama2c-config|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
     return !decoders && /^(ops|tensor)\//.test(module) ? "ops-core" : "core";
   if (module.startsWith("ops/")) return "ops";
   if (notInDecoders.test(module)) return "wasm-rest";

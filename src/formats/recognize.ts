@@ -1,6 +1,5 @@
 /** Which format a file has, by its content. Imports no reader: those are loaded when it is known which. */
 import { FormatError } from "../tensor/errors.ts";
-import { isLlama2c } from "./llama2c-config.ts";
 import type { ByteSource } from "./source.ts";
 
 export type ModelFormat = "onnx" | "gguf" | "safetensors" | "llama2c";
@@ -31,6 +30,9 @@ function isOnnx([tag]: Uint8Array): boolean {
   return wire === 0 ? field === 1 || field === 5 : wire === 2 && [2, 3, 4, 6, 7, 8, 14].includes(field);
 }
 
+/** Whether a file begins with numbers below 2^24 where llama2.c has them: its vocabulary may be negative. */
+const mayBeLlama2c = (head: Uint8Array): boolean => [3, 7, 11, 15, 19, 27].every((i) => head[i] === 0);
+
 /** Of a checkpoint in several files. */
 const isShardIndex = (source: ByteSource): boolean => source.name.endsWith(".safetensors.index.json");
 
@@ -44,7 +46,10 @@ export async function recognize(source: ByteSource): Promise<ModelFormat> {
   if (isShardIndex(source)) return "safetensors";
   if (isGguf(head)) return "gguf";
   if (isSafetensors(head, source.size)) return "safetensors";
-  if (isLlama2c(head, source.size)) return "llama2c";
+  if (mayBeLlama2c(head)) {
+    const { isLlama2c } = await import("./llama2c-config.ts");
+    if (isLlama2c(head, source.size)) return "llama2c";
+  }
   if (isOnnx(head)) return "onnx";
   const start = [...head.subarray(0, 16)].every((b) => b >= 9 && b < 127)
     ? `it begins with ${JSON.stringify(String.fromCharCode(...head.subarray(0, 16)))}`
