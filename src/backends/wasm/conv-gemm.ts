@@ -43,7 +43,7 @@ export function productFunction(e: StepEmitter, form: ConvForm): ProductFunction
 
 export const productOptions = (e: StepEmitter, form: ConvForm): GemmOptions => ({
   name: `product${formKey(form)}`,
-  fma: e.target.features.relaxedSimd,
+  fma: e.target.features.fma,
   bias: form.bias ? "row" : "none",
   residual: form.residual,
   ...productActivation(e, form.activation),
@@ -96,7 +96,7 @@ export function prepackRows(input: number, s: ConvShape, tileRows: number): Prep
 /** @param constantWeights false: w is made by the model, and packed in each run */
 export function gemmConv(target: WasmTarget, s: ConvShape, form: ConvForm, constantWeights: boolean): WasmStep {
   const layout = layoutOf(s);
-  const tileRows = tileRowsOf(target.features.relaxedSimd);
+  const tileRows = tileRowsOf(target.features.fma);
   const weightBytes = constantWeights ? 0 : alignUp(4 * s.groups * s.channelsOut * depthOfProduct(s));
   const own = alignUp(layout.bytes) + weightBytes;
   return {
@@ -130,7 +130,7 @@ function packWeights(e: StepEmitter, s: ConvShape, to: Local<"i32">): void {
   const { f } = e;
   const k = depthOfProduct(s);
   const pack = e.shared("packRows", (m) => emitPackRows(m, "packRows"));
-  const { tiles, height, taller } = dealRows(s.channelsOut, tileRowsOf(e.target.features.relaxedSimd));
+  const { tiles, height, taller } = dealRows(s.channelsOut, tileRowsOf(e.target.features.fma));
   const [group, tile, h] = f.locals("i32", 3);
   const from = f.let(i32.const(e.inputs[1]));
   const out = f.let(to);

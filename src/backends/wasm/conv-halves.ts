@@ -37,7 +37,7 @@ function widenFunction(e: StepEmitter, type: Half): WidenFunction {
 function gemmHalves(target: WasmTarget, s: ConvShape, form: ConvForm, type: Half): WasmStep {
   const k = depthOfProduct(s);
   const layout = layoutOf(s, fewestPanels);
-  const tileRows = tileRowsOf(target.features.relaxedSimd);
+  const tileRows = tileRowsOf(target.features.fma);
   const rows = s.channelsOut;
   const weights = s.groups * rows * k;
   const tallest = dealRows(rows, tileRows).height + 1;

@@ -19,7 +19,7 @@ import { runArgs, runFunction } from "./kernels/vector.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
-const tileRows = tileRowsOf(false);
+const tileRows = tileRowsOf(0);
 
 /** Words of channels two by two. The bytes of a plane are `size`, planes follow one another. */
 function pairFunction(e: StepEmitter, dtype: string) {
@@ -118,7 +118,7 @@ function planConv(
     emit(e, at, finish) {
       const { f } = e;
       const name = "product/integers";
-      const product = e.shared(name, (m) => emitProduct(m, { name, fma: false, integers: true }));
+      const product = e.shared(name, (m) => emitProduct(m, { name, fma: 0, integers: true }));
       const pair = pairFunction(e, x.dtype);
       const workspace = f.let(i32.add(addressOf(e.workspace, e.thread, own), 0));
       const image = f.let(i32.add(workspace, alignUp(layout.bytes)));

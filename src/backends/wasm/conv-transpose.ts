@@ -85,7 +85,7 @@ function memoryOf(l: Layout) {
 
 function transposedStep(target: WasmTarget, l: Layout, form: ConvForm): WasmStep {
   const { channelsIn, channelsOut: k, groups } = l.s;
-  const tileRows = tileRowsOf(target.features.relaxedSimd);
+  const tileRows = tileRowsOf(target.features.fma);
   const rows = l.chunk * l.taps;
   const memory = memoryOf(l);
   return {
@@ -135,7 +135,7 @@ function emitTransposed(e: StepEmitter, l: Layout, form: ConvForm, memory: Retur
       activation,
     }),
   );
-  const deal = dealRows(chunk * taps, tileRowsOf(e.target.features.relaxedSimd));
+  const deal = dealRows(chunk * taps, tileRowsOf(e.target.features.fma));
 
   const scratch = f.let(i32.add(addressOf(e.workspace, e.thread, memory.bytes), 0));
   const packed = f.let(i32.add(scratch, sizes.scratch));

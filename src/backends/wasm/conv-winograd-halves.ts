@@ -22,7 +22,7 @@ const placesOf = (kernels: number): number => (QUAD_BYTES / 2) * Math.ceil(kerne
 
 export const halfKernels =
   (type: Half) =>
-  ({ features: { relaxedSimd: fma } }: WasmTarget, s: ConvShape, m: TileSize): KernelSource => {
+  ({ features: { fma } }: WasmTarget, s: ConvShape, m: TileSize): KernelSource => {
     const { groups, channelsIn: k, channelsOut: rows } = s;
     const tileRows = tileRowsOf(fma);
     const deal = dealRows(rows, tileRows);

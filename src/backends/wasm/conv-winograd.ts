@@ -106,7 +106,7 @@ const blockKernels = 64;
 function transformed({ features }: WasmTarget, s: ConvShape, m: TileSize): KernelSource {
   const points = (m + 2) ** 2;
   const { channelsIn: k, channelsOut: rows, groups } = s;
-  const tileRows = tileRowsOf(features.relaxedSimd);
+  const tileRows = tileRowsOf(features.fma);
   const deal = dealRows(rows, tileRows);
   const size = groups * rows * k;
   return {
@@ -218,7 +218,7 @@ function emitWinograd(
   const { m, rows, columns, blockRows } = layout;
   const { source, tiles, rowBytes, inputPoint, sumPoint, sizes } = memory;
   const { channelsIn: k, channelsOut: outs } = s;
-  const fma = e.target.features.relaxedSimd;
+  const fma = e.target.features.fma;
   const points = (m + 2) ** 2;
   const deal = dealRows(outs, tileRowsOf(fma));
   const key = `winograd${m}/${axisKey(rows)}/${axisKey(columns)}/${k}x${outs}x${tiles}`;

@@ -1,20 +1,25 @@
-import { f32x4, i32, type MemoryLimits, ModuleBuilder, v128 } from "./assembler.ts";
+import { type Expr, f32x4, i32, type Local, ModuleBuilder, v128 } from "./assembler.ts";
+import type { Fma } from "./kernels/gemm-tile.ts";
 
 /** What the host's WebAssembly can do beyond the first version of the standard. */
 export interface WasmFeatures {
   readonly simd: boolean;
   /** Fused multiply-add and the other instructions whose rounding the host may choose. */
   readonly relaxedSimd: boolean;
+  /** Whether products multiply and add in one instruction, by the rows of their tiles: see kernels/gemm.ts. */
+  readonly fma: Fma;
   /** Shared memory and atomics. Says nothing about whether workers can be started. */
   readonly threads: boolean;
 }
 
 function validates(build: (m: ModuleBuilder) => void): boolean {
-  if (typeof WebAssembly === "undefined") return false;
   const m = new ModuleBuilder();
   build(m);
-  return WebAssembly.validate(m.toBytes());
+  return !!globalThis.WebAssembly?.validate(m.toBytes());
 }
+
+const has = (instruction: (x: Local<"v128">) => Expr<"v128">): boolean =>
+  validates((m) => m.func({ name: "f", params: { x: "v128" } }, (f, { x }) => f.drop(instruction(x))));
 
 /** Whether this host lets programs compile WebAssembly: content-security policies and isolates at the edge may not. */
 export function mayCompile(): boolean {
@@ -25,23 +30,20 @@ export function mayCompile(): boolean {
   }
 }
 
-const onePage: MemoryLimits = { min: 1, max: 1, shared: true };
-
-let probed: WasmFeatures | undefined;
-
-/** The host's features, probed once by validating tiny modules. `override` wins, e.g. to test a plainer variant. */
-export function wasmFeatures(override: Partial<WasmFeatures> = {}): WasmFeatures {
-  probed ??= {
-    simd: validates((m) => m.func({ name: "f", params: { x: "v128" } }, (f, { x }) => f.drop(v128.not(x)))),
-    relaxedSimd: validates((m) =>
-      m.func({ name: "f", params: { x: "v128" } }, (f, { x }) => f.drop(f32x4.relaxed_madd(x, x, x))),
-    ),
+/** The host's features, probed by validating tiny modules. `override` wins, e.g. to test a plainer variant. */
+export function wasmFeatures(override?: Partial<WasmFeatures>): WasmFeatures {
+  const relaxedSimd = override?.relaxedSimd ?? has((x) => f32x4.relaxed_madd(x, x, x));
+  return {
+    simd: has(v128.not),
+    relaxedSimd,
+    // Not known to a V8 that moves loads, such as that of Node 22.
+    fma: relaxedSimd ? ("Float16Array" in globalThis ? 6 : 4) : 0,
     threads:
       typeof SharedArrayBuffer !== "undefined" &&
       validates((m) => {
-        m.memory(onePage);
+        m.memory({ min: 1, max: 1, shared: true });
         m.func({ name: "f", params: {} }, (f) => f.drop(i32["atomic.rmw.add"](0, 1)));
       }),
+    ...override,
   };
-  return { ...probed, ...override };
 }

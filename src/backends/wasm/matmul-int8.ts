@@ -129,7 +129,7 @@ function planProduct(
       const { f } = e;
       const widen = widenFunction(e, a.dtype);
       const name = "gemm/integers";
-      const gemm = e.shared(name, (module) => emitGemm(module, { name, fma: false, integers: true }));
+      const gemm = e.shared(name, (module) => emitGemm(module, { name, fma: 0, integers: true }));
       const byRows = m >= fewRows * e.target.threads;
       const { from, to } = byRows ? e.share(m, 4) : e.share(n, PANEL_COLUMNS);
       const count = typeof from === "number" ? (to as number) - from : f.let(i32.sub(to, from));

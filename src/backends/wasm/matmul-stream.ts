@@ -13,7 +13,7 @@ import { forShares, isF32, matrixOf } from "./matmul.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, productWork, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
-function streamStep({ threads, features: { relaxedSimd: fma } }: WasmTarget, g: MatmulGeometry): WasmStep {
+function streamStep({ threads, features: { fma } }: WasmTarget, g: MatmulGeometry): WasmStep {
   const { m, n, k } = g;
   const batches = sizeOf(g.batch);
   const own = m > STREAM_ROWS ? alignUp(groupWorkspaceBytes(m, k, n)) : 0;

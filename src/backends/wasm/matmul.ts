@@ -50,7 +50,7 @@ export function gemmFunction(
   const name = `gemm${kind}${transposedA ? "T" : ""}/${bias}${residual ? "+residual" : ""}/${activationKey(activation)}`;
   const then = productActivation(e, activation);
   return e.shared(name, (m) =>
-    emitGemm(m, { name, fma: e.target.features.relaxedSimd, oneRow, stored, transposedA, bias, residual, ...then }),
+    emitGemm(m, { name, fma: e.target.features.fma, oneRow, stored, transposedA, bias, residual, ...then }),
   );
 }
 

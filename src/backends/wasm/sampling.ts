@@ -281,7 +281,7 @@ const deformGemm = (target: WasmTarget) =>
     const imageBytes = alignUp(4 * perGroup * taps * outputs + 32);
     const own = alignUp(layout.bytes) + imageBytes + tableBytes(blockPoints);
     const planeBytes = 4 * height * width;
-    const tileRows = tileRowsOf(target.features.relaxedSimd);
+    const tileRows = tileRowsOf(target.features.fma);
 
     /** The taps of all channels of a group: rows of outputs. @param channels numbers groups of all images */
     function emitTaps(e: StepEmitter, channels: Local<"i32">, table: ReturnType<typeof tableOf>, to: Local<"i32">) {

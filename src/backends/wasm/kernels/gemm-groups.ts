@@ -28,6 +28,7 @@ import { type Func, i32, type ModuleBuilder, select, v128 } from "../assembler.t
 import { BLOCK_ROWS, ceilDiv, emitPanel, forTiles, SCRATCH_BYTES, tileRowsOf } from "./gemm.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { streamParams } from "./gemm-stream.ts";
+import type { Fma } from "./gemm-tile.ts";
 
 /** Rows of A, at most. */
 export const GROUP_ROWS = BLOCK_ROWS;
@@ -50,7 +51,7 @@ export type GroupsFunction = Func<typeof groupsParams, undefined>;
 /** C[m,n] = A[m,k] B[k,n] for m up to `GROUP_ROWS`. */
 export function emitGroups(
   m: ModuleBuilder,
-  { name, fma, export: exported }: { name: string; fma: boolean; export?: boolean },
+  { name, fma, export: exported }: { name: string; fma: Fma; export?: boolean },
 ): GroupsFunction {
   const packA = emitPackRows(m, `${name}/packA`);
   const packGroup = emitPackGroup(m, `${name}/packB`);

@@ -32,7 +32,7 @@ export type StreamFunction = Func<typeof streamParams, undefined>;
 /** C[m,n] = A[m,k] B[k,n]. */
 export function emitStream(
   m: ModuleBuilder,
-  { name, fma, export: exported }: { name: string; fma: boolean; export?: boolean },
+  { name, fma, export: exported }: { name: string; fma: unknown; export?: boolean },
 ): StreamFunction {
   const [add, addOne] = [together, 1].map((rows) => emitAdd(m, `${name}/add${rows}`, rows, fma));
   return m.func({ name, params: streamParams, export: exported }, (f, p) => {
@@ -70,7 +70,7 @@ export function emitStream(
 const addParams = { a: "i32", b: "i32", ldb: "i32", c: "i32", n: "i32" } as const;
 
 /** c[n] += a[rows] B[rows,n] */
-function emitAdd(m: ModuleBuilder, name: string, rows: number, fma: boolean): Func<typeof addParams, undefined> {
+function emitAdd(m: ModuleBuilder, name: string, rows: number, fma: unknown): Func<typeof addParams, undefined> {
   return m.func({ name, params: addParams }, (f, { a, b, ldb, c, n }) => {
     const factors = Array.from({ length: rows }, (_, i) => f.let(v128.load32_splat(a, 4 * i)));
     const from = [b];

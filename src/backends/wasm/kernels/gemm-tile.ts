@@ -38,11 +38,14 @@ export const tileParams = {
 } as const;
 export type TileFunction = Func<typeof tileParams, undefined>;
 
+/** The highest tile of an engine that multiplies and adds in one instruction; 0: in two. See the header of gemm.ts. */
+export type Fma = 0 | 4 | 6;
+
 const VECTORS = PANEL_COLUMNS / 4;
 
 export interface TileOptions extends Epilogue {
   readonly name: string;
-  readonly fma: boolean;
+  readonly fma: Fma;
   /** Words are pairs of 16-bit integers, sums 32-bit integers: a step of k is two. */
   readonly integers?: boolean;
 }
@@ -76,8 +79,8 @@ function emitSums(
   { fma, integers }: TileOptions,
 ) {
   const splits = kSplits(height, fma);
-  // Steps of k in one turn of the loop; see the header of gemm.ts for why not more without fma.
-  const unroll = fma ? 4 : splits;
+  // Steps of k in one turn of the loop; see the header of gemm.ts for why not more in low tiles.
+  const unroll = fma > 4 ? 4 : splits;
   const sums = Array.from({ length: splits }, () => f.locals("v128", height * VECTORS));
   const row = f.local("v128");
   const columns = f.locals("v128", VECTORS);
@@ -112,12 +115,12 @@ function emitSums(
 }
 
 /** Low tiles have fewer sums than additions in flight: spread k over several independent sets of them. */
-function kSplits(height: number, fma: boolean): number {
-  if (fma) return height === 1 ? 4 : height <= 3 ? 2 : 1;
+function kSplits(height: number, fma: Fma): number {
+  if (fma > 4) return height === 1 ? 4 : height <= 3 ? 2 : 1;
   return height === 1 ? 2 : 1; // two rows and two steps of k would not fit the registers
 }
 
-export const multiplyAdd = (fma: boolean, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
+export const multiplyAdd = (fma: unknown, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
   fma ? f32x4.relaxed_madd(x, y, sum) : f32x4.add(sum, f32x4.mul(x, y));
 
 const addDot = (x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y));

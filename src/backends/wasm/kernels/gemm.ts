@@ -20,14 +20,24 @@
  *   4x8, 5x8, 6x8, relaxed_madd               47 |  -   16 flop a cycle, what 128-bit registers can do; unrolled or not
  *   6x8, relaxed_madd, unrolled, A in place   48 |  -
  *
- * Node 20 behaves as if the loads of a loop body all came before its arithmetic: whatever has more sums and loads in
- * one turn than registers is slow. Hence 4x8, not unrolled, for engines without relaxed SIMD, Node 20 among them, and
- * 6x8, which loads least for each product, with it. A is packed for both: one code path, and other producers (im2col)
- * can write panels directly. k is not blocked: products with k = 128 run no faster than with k = 8192.
+ * V8 up to that of Node 22 behaves as if the loads of a loop body all came before its arithmetic: whatever has more sums
+ * and loads in one turn than registers is slow. A panel of B at a time, Zen 4, Node 24 | Node 22, and 20 with its flag for
+ * relaxed SIMD:
+ *
+ *   4x8, mul + add                            50 | 47
+ *   4x8, relaxed_madd                         55 | 55
+ *   4x8, relaxed_madd, unrolled by 4          55 | 32
+ *   5x8, relaxed_madd                         56 | 23
+ *   6x8, relaxed_madd                         59 | 27
+ *   6x8, relaxed_madd, unrolled by 4          59 | 36   33 with a branch after each step
+ *
+ * Hence 4x8, not unrolled, there, with relaxed SIMD and without, and 6x8, which loads least for each product, elsewhere:
+ * `Fma`. A is packed for both: one code path, and other producers (im2col) can write panels directly. k is not blocked:
+ * products with k = 128 run no faster than with k = 8192.
  *
  * Rows that don't fill a tile are dealt out evenly (32 rows are 6+6+5+5+5+5): any height of 4 to 6 keeps both
  * multipliers busy. Heights 1 to 3 have too few sums for that, and interleave several steps of k in separate sums, as
- * far as registers go: two steps of 2 rows spill without relaxed SIMD (12 instead of 18 GFLOP/s on Node 20).
+ * far as registers go: two steps of 2 rows spill in low tiles (12 instead of 18 GFLOP/s on Node 20).
  *
  * The whole product, m x k x n, GFLOP/s of processor time, medians of 11 runs in turn on the same loaded machine:
  *
@@ -52,15 +62,15 @@ import {
   type Params,
 } from "../assembler.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
-import { type Epilogue, emitTile, type TileFunction, tileParams } from "./gemm-tile.ts";
+import { type Epilogue, emitTile, type Fma, type TileFunction, tileParams } from "./gemm-tile.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
 
 export interface GemmOptions extends Epilogue {
   /** Function names start with it; also the profiler's row. */
   readonly name: string;
-  /** Use `f32x4.relaxed_madd`: the `relaxedSimd` feature. */
-  readonly fma: boolean;
+  /** Use `f32x4.relaxed_madd`, in tiles of so many rows: the `fma` feature. */
+  readonly fma: Fma;
   /** As in TileOptions: `lda` and `k` count words. No epilogue then. */
   readonly integers?: boolean;
   /** `m` is always 1: a fifth of the code, which a small model waits for. */
@@ -107,7 +117,7 @@ export const BLOCK_ROWS = 128;
 export const SCRATCH_BYTES = 256;
 
 /** Rows of a tile: see the header. */
-export const tileRowsOf = (fma: boolean): number => (fma ? 6 : 4);
+export const tileRowsOf = (fma: Fma): number => fma || 4;
 
 /** Size of the workspace for a product with these dimensions. @param stored whether B is in fewer bits */
 export function gemmWorkspaceBytes(m: number, k: number, stored = false): number {

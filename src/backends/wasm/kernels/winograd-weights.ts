@@ -13,7 +13,7 @@ import {
   type ModuleBuilder,
   v128,
 } from "../assembler.ts";
-import { multiplyAdd } from "./gemm-tile.ts";
+import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { fromHalf, tinyHalves } from "./half.ts";
 import { constant } from "./math.ts";
 import { kernelTransform, type TileSize } from "./winograd.ts";
@@ -24,7 +24,7 @@ type V = Expr<"v128">;
 export const QUAD_BYTES = 4 * 9 * 2;
 
 /** G w times `scale`: the rows of G but the first and the last are pairs that differ in one sign. */
-function transform(f: FunctionBuilder, m: TileSize, fma: boolean, w: readonly V[], scale: number): V[] {
+function transform(f: FunctionBuilder, m: TileSize, fma: Fma, w: readonly V[], scale: number): V[] {
   const [first, ...others] = kernelTransform[m];
   const times = (factor: number, v: V): V => (factor === 1 ? v : f32x4.mul(v, constant(f, factor)));
   const rows = [f.let(times(scale * first[0], w[0]))];
@@ -45,7 +45,7 @@ const transformParams = { w: "i32", end: "i32", out: "i32", special: "i32" } as 
  */
 export function emitTransform(
   module: ModuleBuilder,
-  { name, m, fma, type, pointBytes }: { name: string; m: TileSize; fma: boolean; type: Half; pointBytes: number },
+  { name, m, fma, type, pointBytes }: { name: string; m: TileSize; fma: Fma; type: Half; pointBytes: number },
 ): Func<typeof transformParams, undefined> {
   const t = m + 2;
   return module.func({ name, params: transformParams }, (f, { w, end, out, special }) => {

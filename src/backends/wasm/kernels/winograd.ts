@@ -22,7 +22,7 @@ import {
 import type { PackSlice } from "./conv-pack.ts";
 import type { Source } from "./conv-stage.ts";
 import { transpose4 } from "./gemm-pack.ts";
-import { multiplyAdd } from "./gemm-tile.ts";
+import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { constant } from "./math.ts";
 
 export type TileSize = 2 | 4;
@@ -68,7 +68,7 @@ export function kernelTransformer(m: TileSize): TransformKernel {
 }
 
 /** Arithmetic with constants, fused where that exists. */
-const arithmetic = (f: FunctionBuilder, fma: boolean) => ({
+const arithmetic = (f: FunctionBuilder, fma: Fma) => ({
   add: (a: Lanes, b: Lanes) => f.let(f32x4.add(a, b)),
   sub: (a: Lanes, b: Lanes) => f.let(f32x4.sub(a, b)),
   times: (factor: number, a: Lanes) => f.let(f32x4.mul(a, constant(f, factor))),
@@ -77,7 +77,7 @@ const arithmetic = (f: FunctionBuilder, fma: boolean) => ({
 });
 
 /** B^T d: one row or column of inputs. */
-function inputTransform(f: FunctionBuilder, fma: boolean, d: readonly Lanes[]): Lanes[] {
+function inputTransform(f: FunctionBuilder, fma: Fma, d: readonly Lanes[]): Lanes[] {
   const { add, sub, plus } = arithmetic(f, fma);
   if (d.length === 4) return [sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])];
   const pair = (x: number, other: number) => {
@@ -90,7 +90,7 @@ function inputTransform(f: FunctionBuilder, fma: boolean, d: readonly Lanes[]): 
 }
 
 /** A^T m: one row or column of points to outputs. */
-function outputTransform(f: FunctionBuilder, fma: boolean, p: readonly Lanes[]): Lanes[] {
+function outputTransform(f: FunctionBuilder, fma: Fma, p: readonly Lanes[]): Lanes[] {
   const { add, sub, times, plus } = arithmetic(f, fma);
   if (p.length === 4) return [add(add(p[0], p[1]), p[2]), sub(sub(p[1], p[2]), p[3])];
   const [even, odd] = [add(p[1], p[2]), sub(p[1], p[2])];
@@ -105,7 +105,7 @@ function outputTransform(f: FunctionBuilder, fma: boolean, p: readonly Lanes[]):
 
 /** Packs transformed inputs: panels of eight tiles, `pointBytes` from one point to the next. */
 export const packTiles =
-  (m: TileSize, fma: boolean, { taps }: Source, pointBytes: number): PackSlice =>
+  (m: TileSize, fma: Fma, { taps }: Source, pointBytes: number): PackSlice =>
   (f, load, out) => {
     const t = m + 2;
     const all = Array.from({ length: t }, (_, i) => i);
@@ -137,7 +137,7 @@ const untileParams = { points: "i32", offsets: "i32", count: "i32", to: "i32" } 
  */
 export function emitUntile(
   module: ModuleBuilder,
-  o: { name: string; m: TileSize; fma: boolean; pointBytes: number; rowBytes: number },
+  o: { name: string; m: TileSize; fma: Fma; pointBytes: number; rowBytes: number },
 ): Func<typeof untileParams, undefined> {
   const { m, fma } = o;
   const t = m + 2;
