@@ -94,7 +94,8 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["ops-bitwise", /^ops\/bitwise$/],
   ["ops-usual", /^ops\/(arg-reduce|cumulative|depth-to-space|pad|tile)$/],
   ["ops-random", /^ops\/(random|mersenne-twister)$/],
-  ["ops-decoder", /^ops\/(cached-attention|kv-.*|rotary-embedding)$/],
+  ["ops-decoder", /^ops\/(cached-attention|kv-append|rotary-embedding)$/],
+  ["ops-kv-cache", /^ops\/kv-cache$/],
   ["ops-norms", /^ops\/(group-norm|local-norm|nll-loss)$/],
   [
     "ops-images",
@@ -126,7 +127,7 @@ const notInDecoders = /^backends\/wasm\/(movement|(kernels\/)?(reduce|mean|fold)
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
   // The entries' own.
   if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
-  const decoders = /^(blocks|ops-decoder)$/.test(chunk ?? "");
+  const decoders = /^(blocks|ops-decoder|ops-kv-cache)$/.test(chunk ?? "");
   if (decoders || /^(core|llama2c-config|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
     return !decoders && /^(ops|tensor)\//.test(module) ? "ops-core" : "core";
   if (module.startsWith("ops/")) return "ops";
