@@ -100,10 +100,15 @@ export const appendCache = /* @__PURE__ */ defineOp({
   },
 });
 
+/** Whether a padding mask stands for none. */
+export const isDummy = (mask: TensorType, k: TensorType): boolean =>
+  mask.shape.length === 2 && mask.shape[1] === 1 && seqOf(k) !== 1;
+
 /**
  * ONNX Runtime's key padding mask as a bool mask for `attention`: [batch, keys] -> [batch, 1, 1, keys], [batch, seq,
- * keys] -> [batch, 1, seq, keys]; nonzero takes part. Lengths [batch] (or [3 batch + 2], whose first are lengths) need
- * the number of keys, which `k` tells: [batch, heads, keys, dim] or packed [batch, keys, ...].
+ * keys] -> [batch, 1, seq, keys]; nonzero takes part. One column for several keys hides nothing. Lengths [batch] (or
+ * [3 batch + 2], whose first are lengths; or [2 batch], where the first keys that take part follow them) need the number of
+ * keys, which `k` tells: [batch, heads, keys, dim] or packed [batch, keys, ...].
  */
 export const keyPaddingMask = /* @__PURE__ */ defineOp({
   name: "keyPaddingMask",
@@ -112,17 +117,22 @@ export const keyPaddingMask = /* @__PURE__ */ defineOp({
     if (!isInteger(mask.dtype)) dtypeError("keyPaddingMask", "takes integers", mask);
     const [batch] = k.shape;
     const rank = mask.shape.length;
-    if (rank === 1 && (mask.shape[0] === batch || mask.shape[0] === 3 * batch + 2))
+    if (rank === 1 && [batch, 2 * batch, 3 * batch + 2].includes(mask.shape[0]))
       return { dtype: "bool", shape: [batch, 1, 1, seqOf(k)] };
     if (rank === 2) return { dtype: "bool", shape: [mask.shape[0], 1, 1, mask.shape[1]] };
     if (rank === 3) return { dtype: "bool", shape: [mask.shape[0], 1, mask.shape[1], mask.shape[2]] };
-    return shapeError("keyPaddingMask", "takes [batch], [batch, keys] or [batch, seq, keys]", mask, k);
+    return shapeError("keyPaddingMask", "takes [batch], [2 batch], [batch, keys] or [batch, seq, keys]", mask, k);
   },
   reference([mask, k], _, [y]) {
     const values = numbersOf(mask);
     const out = y.data as Uint8Array;
-    const keys = seqOf(k);
-    for (let i = 0; i < out.length; i++)
-      out[i] = Number(mask.shape.length > 1 ? values[i] !== 0 : i % keys < values[Math.floor(i / keys)]);
+    const [batch, , , keys] = y.shape;
+    const [first, columns] = mask.shape;
+    const hides = !isDummy(mask, k);
+    for (let i = 0; i < out.length; i++) {
+      const [b, j] = [Math.floor(i / keys), i % keys];
+      if (columns === undefined) out[i] = Number(j < values[b] && (first !== 2 * batch || j >= values[b + batch]));
+      else out[i] = Number(!hides || values[i] !== 0);
+    }
   },
 });

@@ -205,10 +205,10 @@ export const attentionCases = {
     opCase(appendCache, [x, lengths, total, past], { heads }),
   ),
   keyPaddingMask: fc
-    .record({ seed: fc.integer(), batch: dim(3), heads: dim(2), seq: dim(3), total: dim(6), rank: dim(3) })
-    .map(({ seed, batch, heads, seq, total, rank }) => {
-      const shape = [[batch], [batch, total], [batch, seq, total]][rank - 1];
-      const mask = tensorFrom(seed, "i32", shape, { min: 0, max: rank === 1 ? total : 1 });
+    .record({ seed: fc.integer(), batch: dim(3), heads: dim(2), seq: dim(3), total: dim(6), form: fc.nat(5) })
+    .map(({ seed, batch, heads, seq, total, form }) => {
+      const forms = [[batch], [2 * batch], [3 * batch + 2], [batch, total], [batch, 1], [batch, seq, total]];
+      const mask = tensorFrom(seed, "i32", forms[form], { min: 0, max: form < 3 ? total : 1 });
       return opCase(keyPaddingMask, [mask, tensorFrom(seed + 1, "f32", [batch, heads, total, 2])], {});
     }),
 };

@@ -13,7 +13,7 @@ async function run(
   inputs: readonly (HostTensor | null)[],
   outputs: number,
   attributes: Record<string, AttributeSpec> = {},
-  { domain = "", opset = 21 } = {},
+  { domain = "", opset = 21, device = "cpu" as "cpu" | "wasm" } = {},
 ): Promise<HostTensor[]> {
   const given: Inputs = {};
   inputs.forEach((t, i) => {
@@ -32,7 +32,7 @@ async function run(
     })),
     outputs: names.map((name) => ({ name })),
   });
-  const model = await load(bytes, { device: "cpu" });
+  const model = await load(bytes, { device });
   const results = await model.run(given);
   model.dispose();
   return names.map((name) => results[name]);
@@ -178,6 +178,152 @@ describe("com.microsoft::MultiHeadAttention", () => {
       (flags.data as Int32Array)[Math.floor(i / 15) * 5 + (i % 5)] === 1 ? 0 : -Infinity,
     );
     expectClose((await mha(null, null, { dtype: "f32", shape: [2, 1, 3, 5], data: bias }))[0], byFlag);
+  });
+});
+
+describe.each(["cpu", "wasm"] as const)("masks of com.microsoft's attention, %s", (device) => {
+  const attributes = (filter?: number, unidirectional = 0): Record<string, AttributeSpec> => ({
+    num_heads: { int: 1 },
+    unidirectional: { int: unidirectional },
+    ...(filter === undefined ? {} : { mask_filter_value: { float: filter } }),
+  });
+  const eye = (n: number): number[] => Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
+  const f32 = (shape: number[], data: ArrayLike<number>): HostTensor => ({
+    dtype: "f32",
+    shape,
+    data: Float32Array.from(data),
+  });
+  const flags = (shape: number[], ...values: number[]): HostTensor => ({ ...i32(...values), shape });
+  /** Rows of exp(added), that sum up to 1. */
+  const softmax = (...rows: number[][]): number[] =>
+    rows.flatMap((row) => {
+      const sum = row.reduce((s, x) => s + Math.exp(x), 0);
+      return row.map((x) => Math.exp(x) / sum);
+    });
+  const expectNumbers = (y: HostTensor, want: number[]): void => {
+    expect(y.data.length).toBe(want.length);
+    numbers(y).forEach((v, i) => {
+      expect(v, `element ${i}`).toBeCloseTo(want[i], 3);
+    });
+  };
+  const no = Number.NEGATIVE_INFINITY;
+
+  /** The weights of each key for queries that are zero: values are the unit vectors, of which the first `past` are past. */
+  async function weights(
+    seq: number,
+    keys: number,
+    padding: HostTensor | null,
+    attrs: Record<string, AttributeSpec>,
+    { past = 0, bias = null as HostTensor | null } = {},
+  ): Promise<HostTensor[]> {
+    const unit = eye(keys);
+    const [q, k] = [f32([1, seq, keys], new Float32Array(seq * keys)), random(1, 1, keys - past, keys)];
+    const v = f32([1, keys - past, keys], unit.slice(past * keys));
+    const cached = [random(2, 1, 1, past, keys), f32([1, 1, past, keys], unit.slice(0, past * keys))];
+    const inputs = [q, k, v, null, padding, bias, ...(past ? cached : [])];
+    return run("MultiHeadAttention", inputs, 4, attrs, { ...microsoft, device });
+  }
+
+  test("a hidden key keeps the weight that mask_filter_value leaves it", async () => {
+    const want = softmax([0, 0, -1, -1]);
+    for (const padding of [i32(2), flags([1, 4], 1, 1, 0, 0), flags([1, 1, 4], 1, 1, 0, 0), i32(2, 0, 2, 0, 2)])
+      expectNumbers((await weights(1, 4, padding, attributes(-1)))[0], want);
+    expectNumbers((await weights(1, 4, i32(2), attributes(0.5)))[0], softmax([0, 0, 0.5, 0.5]));
+    expectNumbers((await weights(1, 4, i32(2), attributes()))[0], [0.5, 0.5, 0, 0]);
+  });
+  test("where all keys are hidden none is", async () => {
+    for (const filter of [undefined, -1, -3.4e38])
+      expectNumbers((await weights(1, 4, i32(0), attributes(filter)))[0], softmax([0, 0, 0, 0]));
+  });
+  test("it is added to the bias", async () => {
+    const bias = f32([1, 1, 1, 4], [1, 2, 3, 4]);
+    expectNumbers((await weights(1, 4, i32(2), attributes(-2), { bias }))[0], softmax([1, 2, 1, 2]));
+  });
+  test("a query of a unidirectional node sees what is up to it, and the last one everything", async () => {
+    const causal = attributes(undefined, 1);
+    const seen = async (seq: number, keys: number, past = 0) => (await weights(seq, keys, null, causal, { past }))[0];
+    expectNumbers(await seen(3, 3), softmax([0, no, no], [0, 0, no], [0, 0, 0]));
+    expectNumbers(await seen(2, 4), softmax([0, no, no, no], [0, 0, 0, 0]));
+    expectNumbers(await seen(1, 3), softmax([0, 0, 0]));
+    expectNumbers(await seen(3, 2), softmax([0, no], [0, 0], [0, 0]));
+    expectNumbers(await seen(2, 4, 2), softmax([0, 0, 0, no], [0, 0, 0, 0]));
+    expectNumbers(await seen(2, 4, 1), softmax([0, 0, no, no], [0, 0, 0, 0]));
+    expectNumbers(await seen(1, 4, 1), softmax([0, 0, 0, 0]));
+  });
+  test("hidden by both, keys are hidden by causality", async () => {
+    const [y] = await weights(3, 3, flags([1, 3], 0, 1, 1), attributes(-1, 1));
+    expectNumbers(y, softmax([-1, no, no], [-1, 0, no], [-1, 0, 0]));
+    expectNumbers((await weights(2, 3, i32(1), attributes(-1, 1)))[0], softmax([0, no, no], [0, -1, -1]));
+  });
+  test("scores are given with all that is added to them", async () => {
+    const lowest = -3.4028234663852886e38;
+    const scores = async (...args: Parameters<typeof weights>) => numbers((await weights(...args))[3]);
+    const bias = f32([1, 1, 1, 3], [1, 2, 3]);
+    expect(await scores(1, 3, i32(2), attributes(-8), { bias })).toEqual([1, 2, -5]);
+    expect(await scores(2, 2, null, attributes(-8, 1))).toEqual([0, lowest, 0, 0].map(Math.fround));
+    expect(await scores(2, 3, null, attributes(-8, 1), { past: 1 })).toEqual([0, 0, lowest, 0, 0, 0].map(Math.fround));
+  });
+
+  /** Attention on zero queries and unit vectors as values, for two samples. */
+  const fused = (padding: HostTensor, filter?: number, keys = 4): Promise<HostTensor[]> => {
+    const x = f32([2, keys, keys], [...eye(keys), ...eye(keys)]);
+    const projection = f32([keys, 3 * keys], new Float32Array(3 * keys * keys));
+    for (let i = 0; i < keys; i++) (projection.data as Float32Array)[i * 3 * keys + 2 * keys + i] = 1;
+    return run("Attention", [x, projection, null, padding], 1, attributes(filter), { ...microsoft, device });
+  };
+  test("Attention takes the ends of keys and their starts", async () => {
+    const rows = (row: number[]): number[][] => Array.from({ length: 4 }, () => row);
+    const [y] = await fused(i32(3, 4, 1, 2));
+    expectNumbers(y, softmax(...rows([no, 0, 0, no]), ...rows([no, no, 0, 0])));
+    const [kept] = await fused(i32(3, 2, 0, 2), -1);
+    expectNumbers(kept, softmax(...rows([0, 0, 0, -1]), ...rows([-1, -1, -1, -1])));
+  });
+  test("a mask of one column for several keys hides none", async () => {
+    expectNumbers((await fused(flags([2, 1], 0, 1), -3.4e38))[0], new Array(32).fill(0.25));
+    expectNumbers((await fused(flags([1, 1], 0), -3.4e38))[0], new Array(32).fill(0.25));
+  });
+
+  test("all that is ONNX Runtime's: values of onnxruntime-node 1.30 for inputs sin(step * i)", async () => {
+    const wave = (step: number, ...shape: number[]): HostTensor => {
+      const length = shape.reduce((a, b) => a * b, 1);
+      return f32(
+        shape,
+        Array.from({ length }, (_, i) => Math.sin(step * i)),
+      );
+    };
+    const [crossed] = await run(
+      "MultiHeadAttention",
+      [wave(1, 1, 3, 4), wave(2, 1, 5, 4), wave(3, 1, 5, 4), null, flags([1, 5], 1, 0, 1, 0, 1)],
+      1,
+      { ...attributes(-1, 1), num_heads: { int: 2 } },
+      { ...microsoft, device },
+    );
+    expectNumbers(
+      crossed,
+      [
+        [0, 0.14112, -0.27942, 0.41212],
+        [-0.19706, 0.32812, -0.46263, 0.57706],
+        [-0.54791, 0.57289, -0.58826, 0.60062],
+      ].flat(),
+    );
+    const [positioned] = await run(
+      "Attention",
+      [wave(1, 2, 3, 2), wave(2, 2, 12), wave(3, 12), i32(3, 2, 1, 0)],
+      1,
+      { ...attributes(-1), num_heads: { int: 2 } },
+      { ...microsoft, device },
+    );
+    expectNumbers(
+      positioned,
+      [
+        [-1.19246, 1.71645, -1.09801, 0.68981],
+        [-1.04723, 1.2234, -0.60055, 1.12432],
+        [-1.03723, 0.47026, -0.40289, 1.11477],
+        [-0.75962, 0.80716, -0.86216, 1.2121],
+        [-0.63401, 0.67735, -0.69092, 1.39184],
+        [-0.81459, 0.11987, -0.34873, 1.37525],
+      ].flat(),
+    );
   });
 });
 

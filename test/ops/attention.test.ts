@@ -246,6 +246,8 @@ describe("state between calls", () => {
         k,
       ]).shape,
     ).toEqual([2, 1, 1, 3]);
+    expect(elements(evaluate(ops.keyPaddingMask, [tensor([2, 3, 1, 0], "i32"), k]))).toEqual([0, 1, 0, 1, 1, 1]);
+    expect(elements(evaluate(ops.keyPaddingMask, [tensor([[0], [1]], "i32"), k]))).toEqual([1, 1]);
     expect(() => evaluate(ops.keyPaddingMask, [tensor([1, 2, 3], "i32"), k])).toThrow(ShapeError);
   });
 });

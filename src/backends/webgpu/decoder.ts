@@ -8,7 +8,7 @@
 import { headView } from "../../ops/attention.ts";
 import { numbersOf } from "../../ops/check.ts";
 import { kvAppend } from "../../ops/kv-append.ts";
-import { appendCache, cacheStart, keyPaddingMask } from "../../ops/kv-cache.ts";
+import { appendCache, cacheStart, isDummy, keyPaddingMask } from "../../ops/kv-cache.ts";
 import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { rotationStep } from "./rotation.ts";
@@ -71,11 +71,16 @@ export const decoderKernels: GpuKernels = (target) => [
     return { run: [perElement(sizeOf(y.shape), { bindings: [source, write("y", { output: 0 }, "i32")], body })] };
   }),
 
-  gpuKernel(keyPaddingMask, "webgpu/keyPaddingMask", ([mask], [y]) => {
+  gpuKernel(keyPaddingMask, "webgpu/keyPaddingMask", ([mask, k], [y]) => {
     const storage = storageOf(target, mask.dtype);
     if (!storage) return undefined;
-    const keys = y.shape[3];
-    const test = mask.shape.length > 1 ? "mask[i] != 0" : `i32(i % ${keys}u) < i32(mask[i / ${keys}u])`;
+    const [batch, , , keys] = y.shape;
+    const key = `i32(i % ${keys}u)`;
+    const at = `i / ${keys}u`;
+    const ends = `${key} < i32(mask[${at}])`;
+    const starts = mask.shape[0] === 2 * batch ? ` && ${key} >= i32(mask[${at} + ${batch}u])` : "";
+    const flags = isDummy(mask, k) ? "true" : "mask[i] != 0";
+    const test = mask.shape.length === 1 ? ends + starts : flags;
     const bindings = [read("mask", { input: 0 }, storage.element), write("y", { output: 0 }, "u32")];
     return { run: [perElement(sizeOf(y.shape), { bindings, body: `  y[i] = select(0u, 1u, ${test});` })] };
   }),

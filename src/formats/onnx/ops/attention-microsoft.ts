@@ -1,11 +1,13 @@
 /** ONNX Runtime's attention operators (domain com.microsoft), which exported language models use -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import { type AttentionAttrs, attention, attentionScores } from "../../../ops/attention.ts";
-import { add, div, mul } from "../../../ops/binary.ts";
-import { castLike } from "../../../ops/cast.ts";
+import { add, div, mul, sub } from "../../../ops/binary.ts";
+import { cast, castLike } from "../../../ops/cast.ts";
+import { greater } from "../../../ops/compare.ts";
 import { concat } from "../../../ops/concat.ts";
 import { appendCache, cacheStart, keyPaddingMask } from "../../../ops/kv-cache.ts";
 import { matmul } from "../../../ops/matmul.ts";
+import { range } from "../../../ops/range.ts";
 import { reshape } from "../../../ops/reshape.ts";
 import { rotaryEmbedding } from "../../../ops/rotary-embedding.ts";
 import { shape } from "../../../ops/shape.ts";
@@ -44,21 +46,58 @@ function biased(n: OnnxNode, inputs: Three, bias: SymbolicValue | undefined): Th
   return inputs.map((x, i) => add(x, parts[i])) as Three;
 }
 
-/** One mask from a padding mask and an additive bias. */
-function combined(n: OnnxNode, padding: SymbolicValue | undefined, bias: SymbolicValue | undefined) {
-  if (!padding || !bias) return padding ?? bias;
-  const filter = n.builder.constant({
-    dtype: "f32",
-    shape: [],
-    data: Float32Array.of(n.float("mask_filter_value", -10000)),
-  });
-  return where(padding, bias, castLike(filter, bias));
+/** A number as a constant of the dtype of `like`. */
+const number = (n: OnnxNode, value: number, like: SymbolicValue): SymbolicValue =>
+  castLike(n.builder.constant({ dtype: "f32", shape: [], data: Float32Array.of(value) }), like);
+
+/** What is added to the scores where a padding mask hides keys, which keep the weight that this leaves them. */
+function filtered(n: OnnxNode, q: SymbolicValue, padding: SymbolicValue | undefined): SymbolicValue | undefined {
+  return padding && where(padding, number(n, 0, q), number(n, n.float("mask_filter_value", -10000), q));
+}
+
+const sum = (a: SymbolicValue | undefined, b: SymbolicValue | undefined): SymbolicValue | undefined =>
+  a && b ? add(a, b) : (a ?? b);
+
+/** How many positions there are, of a packed tensor or one of rank 4, as i32[1]. */
+const positions = (x: SymbolicValue): SymbolicValue => cast(shape(x, { start: -2, end: -1 }), { to: "i32" });
+
+/** Of f32: hidden beyond what any filter says, and still a number. */
+const lowest = -3.4028234663852886e38;
+
+/**
+ * What `unidirectional` hides: query i sees `past` keys and those up to its own position, but the last query sees all. That
+ * makes a difference where there are more new keys than queries (a cache that comes as key and value): then a mask [queries,
+ * keys] does all of it. Elsewhere causality from `offset` does, which skips keys, and nothing is added to the mask.
+ * @param mask what is added to the scores for other reasons
+ * @param always the mask has to do it, for scores that somebody looks at
+ */
+function causality(
+  n: OnnxNode,
+  [q, k]: Three,
+  past: SymbolicValue | undefined,
+  mask: SymbolicValue | undefined,
+  always: boolean,
+): { offset: SymbolicValue; mask: SymbolicValue } {
+  const i32 = (value: number): SymbolicValue =>
+    n.builder.constant({ dtype: "i32", shape: [1], data: Int32Array.of(value) });
+  const [queries, fresh] = [positions(q), positions(k)];
+  const before = past ? positions(past) : i32(0);
+  const keys = add(before, fresh);
+  const masks = always ? greater(queries, i32(0)) : greater(fresh, queries);
+  const [rows, columns] = [where(masks, queries, i32(1)), where(masks, keys, i32(1))];
+  const last = concat(range(before, sub(add(before, rows), i32(1)), i32(1)), keys, { axis: 0 });
+  const hidden = greater(range(i32(0), columns, i32(1)), reshape(last, [-1, 1]));
+  return {
+    offset: where(masks, keys, before),
+    mask: where(hidden, number(n, lowest, q), mask ?? number(n, 0, q)),
+  };
 }
 
 function multiHeadAttention(n: OnnxNode): (SymbolicValue | undefined)[] {
   const heads = headsOf(n);
   if (n.optional(8) || n.optional(9)) n.unsupported("a key-value buffer that is shared between calls");
-  const [q, k, v] = biased(n, unpacked(n), n.optional(3));
+  const inputs = biased(n, unpacked(n), n.optional(3));
+  const [q, k, v] = inputs;
   const [padding, bias, pastKey, pastValue] = [4, 5, 6, 7].map((i) => n.optional(i));
   const present = (past: SymbolicValue | undefined, x: SymbolicValue, wanted: boolean): SymbolicValue => {
     if (past) return concat(past, fourDimensional(x, heads), { axis: 2 });
@@ -66,12 +105,15 @@ function multiHeadAttention(n: OnnxNode): (SymbolicValue | undefined)[] {
   };
   const keys = present(pastKey, k, n.wants(1));
   const values = present(pastValue, v, n.wants(2));
-  const mask = combined(n, padding && keyPaddingMask(padding, keys), bias);
-  const offset = pastKey && shape(pastKey, { start: 2, end: 3 });
-  const attrs: AttentionAttrs = { heads, scale: scaleOf(n), causal: n.flag("unidirectional") };
-  const y = attention(q, keys, values, mask, undefined, offset, attrs);
-  const scores = n.wants(3) ? attentionScores(q, keys, values, mask, undefined, offset, attrs) : undefined;
-  return [y, keys, values, scores];
+  const causal = n.flag("unidirectional");
+  const padded = filtered(n, q, padding && keyPaddingMask(padding, keys));
+  const { offset, mask } = causal
+    ? causality(n, inputs, pastKey, padded, n.wants(3))
+    : { offset: undefined, mask: padded };
+  const operands = [q, keys, values, sum(mask, bias), undefined, offset] as const;
+  const attrs: AttentionAttrs = { heads, scale: scaleOf(n), causal };
+  const scores = n.wants(3) ? attentionScores(...operands, { ...attrs, stage: "masked" }) : undefined;
+  return [attention(...operands, attrs), keys, values, scores];
 }
 
 /** BERT's attention with the projections inside. */
@@ -83,7 +125,7 @@ function fusedAttention(n: OnnxNode): SymbolicValue {
   const [b, sizes] = [n.optional(2), n.ints("qkv_hidden_sizes")];
   const x = b ? add(projected, b) : projected;
   const [q, k, v] = split(x, sizes && n.i64(sizes), { axis: -1, parts: 3 });
-  const mask = combined(n, padding && keyPaddingMask(padding, k), bias);
+  const mask = sum(filtered(n, q, padding && keyPaddingMask(padding, k)), bias);
   return attention(q, k, v, mask, { heads: headsOf(n), scale: scaleOf(n), causal: n.flag("unidirectional") });
 }
 
