@@ -1,7 +1,7 @@
 import { defineConfig } from "tsup";
 import { entries } from "./scripts/bundle.ts";
 
-const { api: _, operators: __, ...rest } = entries;
+const { api: _, operators: __, values: ___, ...rest } = entries;
 
 /** The declarations of `dist`; scripts/build.ts writes its JavaScript. */
 export default defineConfig({

@@ -19,6 +19,7 @@ const src = resolve(root, "src");
 export const entries: Readonly<Record<string, string>> = {
   api: "src/api.ts",
   operators: "src/ops/index.ts",
+  values: "src/values.ts",
   cpu: "src/backends/cpu/index.ts",
   wasm: "src/backends/wasm/index.ts",
   webgpu: "src/backends/webgpu/index.ts",
@@ -33,14 +34,15 @@ export const entries: Readonly<Record<string, string>> = {
 };
 
 /** The same for CommonJS, and the command. */
-const { api: _, operators: __, ...rest } = entries;
+const { api: _, operators: __, values: ___, ...rest } = entries;
 const commonJsEntries = { index: "src/index.ts", ...rest, cli: "src/cli/bin.ts" };
 
 /**
  * The root entry. Nothing but re-exports of everything: bundlers follow these to what a page uses. Were the operators
- * listed, some would count each of them as used, and put what is loaded on demand into the page.
+ * listed, some would count each of them as used, and put what is loaded on demand into the page. A file that is read for one of its
+ * exports brings along all files that it imports and that the page may load later: values are apart from models.
  */
-export const barrel = 'export * from "./api.js";\nexport * from "./operators.js";\n';
+export const barrel = ["api", "operators", "values"].map((name) => `export * from "./${name}.js";\n`).join("");
 
 /** What Node imports for an entry. */
 const nodeEntry = ({ name, exports }: OutputChunk): string =>
@@ -59,8 +61,8 @@ const commonOps = new Set(
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
   // What graphs of 16-bit floats load for themselves.
   ["halves", /^(tensor\/half-weight|graph\/passes\/widen)$/],
-  // What is loaded for options that few pages have, and for who warms up.
-  ["options", /^(tensor\/options|graph\/(compile-options|zeros)|load-options)$/],
+  // What pages that load a file do without: graphs and tensors as users write them, the check of options that few have.
+  ["arguments", /^(tensor\/(options|host-tensor)|graph\/(compile-options|define|tensor|zeros)|load-options)$/],
   // What graphs with a softmax or a norm load for themselves.
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],
   ["onnx-rows", /^formats\/onnx\/ops\/(norm|reduce|softmax|logic)$/],
@@ -117,8 +119,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 ];
 
 /** Of the rest what tasks and the kernels of language models need. */
-const nodeCore =
-  /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed)|tensor\/options|graph\/(compile-options|zeros)|load-options)$/;
+const nodeCore = /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
 
 /** Of the kernels that language models need files of, those that they don't. */
 const notInDecoders = /^backends\/wasm\/(movement|(kernels\/)?(reduce|mean|fold)-integers)$/;
@@ -128,7 +129,7 @@ function nodeChunk(module: string, chunk: string | undefined): string | undefine
   // The entries' own.
   if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
   const decoders = /^(blocks|ops-decoder|ops-kv-cache)$/.test(chunk ?? "");
-  if (decoders || /^(core|llama2c-config|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
+  if (decoders || /^(core|arguments|llama2c-config|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
     return !decoders && /^(ops|tensor)\//.test(module) ? "ops-core" : "core";
   if (module.startsWith("ops/")) return "ops";
   if (notInDecoders.test(module)) return "wasm-rest";

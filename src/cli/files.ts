@@ -6,8 +6,9 @@ import type { Dim, ValueInfo } from "../graph/ir.ts";
 import { imageTensor, layoutOf, readImage } from "../tasks/image/image.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { FormatError, InputError } from "../tensor/errors.ts";
+import { hostTensor, type NestedArray } from "../tensor/host-tensor.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import { type HostTensor, hostTensor, type NestedArray } from "../tensor/tensor.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
 import { readNpy } from "./npy.ts";
 
 const fileTroubles: Readonly<Record<string, (path: string) => string>> = {

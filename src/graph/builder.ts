@@ -5,8 +5,7 @@
 import { type Attrs, checkInputs, type Executor, isHostInput, type OpDef, outputCount, type Value } from "../ops/op.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { ForwardpassError, InputError } from "../tensor/errors.ts";
-import { checkHostTensor, type HostTensor, type TensorType } from "../tensor/tensor.ts";
-import { Weight } from "../tensor/weight.ts";
+import type { HostTensor, TensorType } from "../tensor/tensor.ts";
 import type { Dim, Graph, GraphPort, GraphState, Node, ValueId } from "./ir.ts";
 
 /** A value of a graph under construction. */
@@ -102,43 +101,4 @@ function inferIfKnown(
   const operands = inputs.map((v) => v?.type && { ...v.type, value: v.constant });
   const types = op.infer(operands, attrs);
   return Array.isArray(types) ? types : [types];
-}
-
-export interface GraphDefinition {
-  /** Declares an input. Named dimensions (`"batch"`) stay free until a run. */
-  input(name: string, dtype: DType, shape: readonly Dim[]): SymbolicValue;
-  /** Declares state, which lasts from run to run: see `Session.openState`. */
-  state(name: string, dtype: DType, shape: readonly number[]): SymbolicValue;
-  /**
-   * Embeds a constant: weights, tables.
-   * @throws InputError, DTypeError, ShapeError for what is no tensor, or one of `tensor()` that isn't computed yet
-   */
-  weight(tensor: HostTensor | { readonly host: HostTensor | undefined }): SymbolicValue;
-}
-
-function checkWeight(t: HostTensor | { readonly host: HostTensor | undefined }): HostTensor {
-  // A Weight has read its type itself, and its elements are to stay where they are.
-  if (t instanceof Weight) return t;
-  if (typeof t !== "object" || !("host" in t)) return checkHostTensor(t, "weight");
-  if (!t.host) throw new InputError("weight: this tensor isn't computed yet: give what its toHost() resolves to");
-  return t.host;
-}
-
-/**
- * Builds a graph with the public operators: the function returns the named outputs.
- * Types of outputs may be declared where they depend on free dimensions.
- * `graph(({ input, weight }) => ({ y: relu(matmul(input("x", "f32", ["batch", 4]), weight(w))) }))`
- */
-export function graph(
-  define: (g: GraphDefinition) => Record<string, SymbolicValue>,
-  options: { name?: string; outputs?: Readonly<Record<string, { dtype: DType; shape: readonly Dim[] }>> } = {},
-): Graph {
-  const builder = new GraphBuilder(options.name);
-  const outputs = define({
-    input: (name, dtype, shape) => builder.input(name, dtype, shape),
-    state: (name, dtype, shape) => builder.state(name, { dtype, shape }),
-    weight: (tensor) => builder.constant(checkWeight(tensor)),
-  });
-  for (const [name, value] of Object.entries(outputs)) builder.output(name, value, options.outputs?.[name]);
-  return builder.build();
 }

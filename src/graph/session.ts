@@ -89,12 +89,14 @@ export interface StepInfo {
 
 /**
  * Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes.
- * @throws InputError where the device is none, such as the promise of one, `plans` is no number from 1, or an option is unknown
+ * @throws InputError where the device is none, such as the promise of one, `plans` is no number from 1, or an option is unknown; for what is no graph
  */
 export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
   const device = options?.device;
   if (typeof device?.open !== "function")
     throw new InputError("compile: device takes a backend, as wasm() or await webgpu() gives");
+  if (!Array.isArray(graph?.nodes))
+    throw new InputError("compile: takes a graph, as graph() gives; load() takes files");
   if (!((options.plans ?? 1) >= 1)) throw new InputError(`compile: plans takes a number from 1, got ${options.plans}`);
   if (!areUsual(options, "device optimize ownsWeights memoryLimit verify"))
     (await import("./compile-options.ts")).checkCompileOptions(options);
@@ -339,6 +341,7 @@ export class Session {
   private portsNamed(names: true | readonly string[]): ReadonlySet<GraphPort> {
     const { outputs } = this.graph;
     if (names === true) return new Set(outputs);
+    if (!Array.isArray(names)) throw new InputError("run: keepOnDevice takes true, or an array of outputs' names");
     return new Set(
       names.map((name) => {
         const port = outputs.find((p) => p.name === name);

@@ -6,15 +6,9 @@ import type { Backend } from "../backends/backend.ts";
 import { type Attrs, checkInputs, type Executor, isHostInput, type OpDef, outputCount, type Value } from "../ops/op.ts";
 import type { DType, TensorData, TypedArray } from "../tensor/dtype.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
+import { type HostTensorOptions, hostTensor, type NestedArray } from "../tensor/host-tensor.ts";
 import type { Shape } from "../tensor/shape.ts";
-import {
-  type HostTensor,
-  type HostValue,
-  hostTensor,
-  isHostTensor,
-  type NestedArray,
-  type TensorType,
-} from "../tensor/tensor.ts";
+import { type HostTensor, type HostValue, isHostTensor, type TensorType } from "../tensor/tensor.ts";
 import { GraphBuilder, type SymbolicValue } from "./builder.ts";
 import { drive } from "./drive.ts";
 import { loadKernels, optimize } from "./passes/index.ts";
@@ -192,12 +186,7 @@ export class LazyExecutor implements Executor<Tensor> {
 
 const executors = new WeakMap<object, LazyExecutor>();
 
-export interface TensorOptions {
-  /** Default: from the typed array; f32 for numbers, i64 for bigints, bool for booleans, string for strings. */
-  dtype?: DType;
-  /** Default: from the nesting, or one dimension for a typed array. */
-  shape?: Shape;
-}
+export type TensorOptions = HostTensorOptions;
 
 /** A tensor on `device`. The public `tensor()` fills in the default device. */
 export function tensorOn(

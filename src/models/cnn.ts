@@ -1,12 +1,14 @@
 /** Convolutional networks: LeNet's shape and residual networks, over PyTorch's weight names. */
-import { graph, type SymbolicValue } from "../graph/builder.ts";
+
+import type { SymbolicValue } from "../graph/builder.ts";
+import { graph } from "../graph/define.ts";
 import type { Graph } from "../graph/ir.ts";
 import { add, div, sub } from "../ops/binary.ts";
 import { globalAveragePool, maxPool } from "../ops/pool.ts";
 import { reshape } from "../ops/reshape.ts";
 import { relu } from "../ops/unary.ts";
 import { InputError } from "../tensor/errors.ts";
-import { hostTensor } from "../tensor/tensor.ts";
+import { hostTensor } from "../tensor/host-tensor.ts";
 import { type Layers, layers } from "./layers.ts";
 import { type Weights, weightOf } from "./weights.ts";
 

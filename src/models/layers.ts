@@ -1,5 +1,7 @@
 /** Layers over named weights, written with the public operators. */
-import type { GraphDefinition, SymbolicValue } from "../graph/builder.ts";
+
+import type { SymbolicValue } from "../graph/builder.ts";
+import type { GraphDefinition } from "../graph/define.ts";
 import { batchNorm } from "../ops/batch-norm.ts";
 import { conv } from "../ops/conv.ts";
 import { gemm } from "../ops/gemm.ts";

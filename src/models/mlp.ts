@@ -1,5 +1,5 @@
 /** A multi-layer perceptron over `fc1 ... fcN` weights, with standardisation of the input if the weights have it. */
-import { graph } from "../graph/builder.ts";
+import { graph } from "../graph/define.ts";
 import type { Graph } from "../graph/ir.ts";
 import { div, sub } from "../ops/binary.ts";
 import { reshape } from "../ops/reshape.ts";

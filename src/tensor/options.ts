@@ -13,8 +13,9 @@ export type OptionNames<O> = Readonly<Record<keyof O, true>>;
  * @throws InputError, which names the option, the nearest one that there is, and all
  */
 export function checkOptions<O extends object>(who: string, options: O, known: OptionNames<O>): void {
-  if (typeof options !== "object" || options === null || options instanceof AbortSignal)
-    throw new InputError(`${who}: options are an object, as { signal }; there are: ${Object.keys(known).join(", ")}`);
+  const isObject = typeof options === "object" && options !== null;
+  if (!isObject || Array.isArray(options) || options instanceof AbortSignal)
+    throw new InputError(`${who}: options are an object. There are: ${Object.keys(known).join(", ")}`);
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || Object.hasOwn(known, name)) continue;
     const near = nearest(name, Object.keys(known));
@@ -38,11 +39,11 @@ export function checkWhole(who: string, numbers: Readonly<Record<string, number>
       throw new InputError(`${who}: ${name} takes a whole number from ${least}, got ${n}`);
 }
 
-/** The name that a third of the letters at most tell from another, or that begins like it. */
+/** The name that is another in two letters of five at most, or that begins like it. */
 function nearest(name: string, names: readonly string[]): string | undefined {
   const plain = (s: string): string => s.toLowerCase().replace(/[^a-z0-9]/g, "");
   const wanted = plain(name);
-  let [best, least]: [string | undefined, number] = [undefined, wanted.length / 3];
+  let [best, least]: [string | undefined, number] = [undefined, 0.4 * wanted.length];
   for (const n of names) {
     const d = distance(wanted, plain(n));
     if (d <= least) [best, least] = [n, d - 0.5];

@@ -1,4 +1,3 @@
-import { fromF64 } from "./convert.ts";
 import { DeviceTensor } from "./device-tensor.ts";
 import { allocate, type DType, dtypes, holds, isDType, type TensorData, type TypedArray } from "./dtype.ts";
 import { DTypeError, InputError, ShapeError } from "./errors.ts";
@@ -49,9 +48,6 @@ export function reshaped(t: HostTensor, shape: Shape): HostTensor {
   return { dtype: t.dtype, shape, data: t.data };
 }
 
-/** Nested arrays, one number, or flat elements, as users write them. */
-export type NestedArray = number | bigint | boolean | string | readonly NestedArray[];
-
 const arrayDTypes: [new () => object, DType][] = [
   [Float32Array, "f32"],
   [Float64Array, "f64"],
@@ -73,64 +69,27 @@ export function dtypeOfArray(data: unknown): DType | undefined {
   return undefined;
 }
 
-/**
- * A host tensor from nested arrays or a typed array.
- * @param dtype default: from the typed array; for plain numbers f32, bigints i64, booleans bool, strings string
- * @throws ShapeError for ragged nesting or a size that doesn't fit; DTypeError for elements that don't fit the dtype
- */
-export function hostTensor(
-  values: NestedArray | TypedArray,
-  options: { dtype?: DType; shape?: Shape } = {},
-): HostTensor {
-  if (ArrayBuffer.isView(values)) {
-    const dtype = options.dtype ?? dtypeOfArray(values);
-    const data = values as TypedArray;
-    if (!dtype) throw new DTypeError(`tensor: ${Object.prototype.toString.call(values)} is not a supported array`);
-    return checkHostTensor({ dtype, shape: options.shape ?? [data.length], data }, "tensor");
-  }
-  const flat: (number | bigint | boolean | string)[] = [];
-  const shape: number[] = [];
-  flatten(values as NestedArray, 0, shape, flat);
-  const dtype = options.dtype ?? defaultDType(flat[0]);
-  const t = emptyTensor({ dtype, shape: options.shape ?? shape });
-  if (t.data.length !== flat.length)
-    throw new ShapeError(`tensor: ${flat.length} elements do not fill ${formatType(t)}`);
-  if (dtype === "string") for (let i = 0; i < flat.length; i++) (t.data as string[])[i] = String(flat[i]);
-  else if (t.data instanceof BigInt64Array || t.data instanceof BigUint64Array)
-    for (let i = 0; i < flat.length; i++) t.data[i] = BigInt(flat[i]);
-  else fromF64(flat.map(Number), t);
-  return t;
+/** @throws DTypeError for an unknown dtype */
+export function checkDType(dtype: DType, who: string): void {
+  if (!isDType(dtype))
+    throw new DTypeError(`${who}: unknown dtype ${JSON.stringify(dtype)}; known: ${Object.keys(dtypes).join(" ")}`);
 }
 
-function defaultDType(first: unknown): DType {
-  if (typeof first === "bigint") return "i64";
-  if (typeof first === "boolean") return "bool";
-  return typeof first === "string" ? "string" : "f32";
+/** @throws DTypeError, ShapeError */
+export function checkTensorType({ dtype, shape }: TensorType, who: string): void {
+  checkDType(dtype, who);
+  if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+    throw new ShapeError(`${who}: shape must be an array of whole numbers >= 0, got ${printed(shape)}`);
 }
 
-function flatten(v: NestedArray, depth: number, shape: number[], out: (number | bigint | boolean | string)[]): void {
-  if (typeof v !== "object") {
-    if (depth !== shape.length) throw new ShapeError(`tensor: nested arrays are ragged at depth ${depth}`);
-    out.push(v);
-    return;
-  }
-  if (depth === shape.length) {
-    if (out.length > 0) throw new ShapeError(`tensor: nested arrays are ragged at depth ${depth}`);
-    shape.push(v.length);
-  } else if (shape[depth] !== v.length)
-    throw new ShapeError(
-      `tensor: nested arrays are ragged at depth ${depth}: ${v.length} and ${shape[depth]} elements`,
-    );
-  for (const e of v as readonly NestedArray[]) flatten(e, depth + 1, shape, out);
-}
+/** What is no shape. JSON has no bigints. */
+export const printed = (shape: unknown): string =>
+  JSON.stringify(shape, (_, d) => (typeof d === "bigint" ? `${d}n` : d));
 
 /** Checks a `{ dtype, shape, data }` from outside. `who` names the input in messages. */
 export function checkHostTensor(t: HostTensor, who: string): HostTensor {
   if (t.dtype === undefined) throw new DTypeError(`${who}: a tensor is { dtype, shape, data }; this one has no dtype`);
-  if (!isDType(t.dtype))
-    throw new DTypeError(`${who}: unknown dtype ${JSON.stringify(t.dtype)}; known: ${Object.keys(dtypes).join(" ")}`);
-  if (!Array.isArray(t.shape) || !t.shape.every((d) => Number.isSafeInteger(d) && d >= 0))
-    throw new ShapeError(`${who}: shape must be an array of whole numbers >= 0, got ${JSON.stringify(t.shape)}`);
+  checkTensorType(t, who);
   if (t.data === undefined || t.data === null) throw new InputError(`${who}: tensor without data`);
   if (t.data instanceof Uint8ClampedArray && t.dtype === "u8") {
     const clamped = t.data as Uint8ClampedArray;

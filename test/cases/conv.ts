@@ -6,7 +6,7 @@ import { convTranspose, convTransposeGeometry } from "../../src/ops/conv-transpo
 import { deformConv } from "../../src/ops/deform-conv.ts";
 import { kernelExtent, resolveWindow, type WindowAttrs } from "../../src/ops/window.ts";
 import type { DType, Half } from "../../src/tensor/dtype.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { halfWeightFrom, opCase, tensorFrom, type ValueRange } from "./case.ts";
 import { activation } from "./epilogue.ts";
 

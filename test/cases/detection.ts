@@ -4,7 +4,7 @@ import { maxRoiPool } from "../../src/ops/max-roi-pool.ts";
 import { nonMaxSuppression } from "../../src/ops/non-max-suppression.ts";
 import { roiAlign } from "../../src/ops/roi-align.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { opCase, tensorFrom } from "./case.ts";
 
 const regions = fc.record({

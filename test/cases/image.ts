@@ -5,7 +5,7 @@ import { imageDecoder } from "../../src/ops/image-decoder.ts";
 import type { CoordinateMode } from "../../src/ops/resample.ts";
 import { type ResizeAttrs, resize } from "../../src/ops/resize.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { bmp } from "../ops/bmp.ts";
 import { opCase, shapeOf, tensorFrom } from "./case.ts";
 

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import * as ops from "../../src/ops/index.ts";
 import { type DType, isBig } from "../../src/tensor/dtype.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
-import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { halfWeightFrom, type OpCase, opCase, tensorFrom, tensorOf } from "./case.ts";
 import { anyDType, axisOf, i64, layoutShape, onTensor } from "./movement.ts";
 

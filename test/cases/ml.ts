@@ -3,7 +3,8 @@ import * as ops from "../../src/ops/index.ts";
 import type { PostTransform } from "../../src/ops/ml/common.ts";
 import { type Branch, type Forest, forestOf } from "../../src/ops/ml/forest.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { type OpCase, opCase, tensorOf } from "./case.ts";
 
 const int = (min: number, max: number): fc.Arbitrary<number> => fc.integer({ min, max });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { type OpCase, opCase, tensorOf } from "./case.ts";
 
 /** One dtype of every width, with both kinds of 8 bytes. */

@@ -10,7 +10,8 @@ import {
   poolWindow,
 } from "../../src/ops/pool.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { emptyTensor, type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 import { opCase, shapeOf, tensorFrom, tensorOf } from "./case.ts";
 import { windowCase } from "./conv.ts";
 

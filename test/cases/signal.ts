@@ -4,7 +4,7 @@ import { melWeightMatrix } from "../../src/ops/mel-weight-matrix.ts";
 import { stft } from "../../src/ops/stft.ts";
 import { blackmanWindow, hammingWindow, hannWindow } from "../../src/ops/window-functions.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { opCase, tensorFrom } from "./case.ts";
 
 /** Products of small primes, powers of two, large primes and twice a prime. */

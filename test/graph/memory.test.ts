@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { isReversible, type Kernel, type Step, unpack } from "../../src/backends/backend.ts";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { inferNode } from "../../src/graph/infer.ts";
 import { compile } from "../../src/graph/session.ts";
 import { add, gather, hostTensor, matmul } from "../../src/index.ts";

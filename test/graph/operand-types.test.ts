@@ -1,12 +1,13 @@
 /** What backends are told that operators compute with: enough to have the kernels, and no more than that. */
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { GraphBuilder, graph } from "../../src/graph/builder.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { dtypesOf } from "../../src/graph/operand-types.ts";
 import { compile } from "../../src/graph/session.ts";
 import { ifElse } from "../../src/ops/if.ts";
 import { add, cast, cumSum, gather, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 
 const mask = graph(({ input, weight }) => {
   const ids = input("ids", "i64", [4]);

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { type GraphDefinition, graph, type SymbolicValue } from "../../src/graph/builder.ts";
+import type { SymbolicValue } from "../../src/graph/builder.ts";
+import { type GraphDefinition, graph } from "../../src/graph/define.ts";
 import type { Graph } from "../../src/graph/ir.ts";
 import { optimize } from "../../src/graph/passes/index.ts";
 import { compile } from "../../src/graph/session.ts";
@@ -37,7 +38,8 @@ import {
   tanh,
   transpose,
 } from "../../src/ops/index.ts";
-import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { difference } from "../compare.ts";
 import { runRaw } from "./raw.ts";

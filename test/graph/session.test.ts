@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import type { SymbolicValue } from "../../src/graph/builder.ts";
+import { type GraphDefinition, graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import {
   add,
@@ -20,7 +21,7 @@ import {
   softmax,
   tensor,
 } from "../../src/index.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 
 const devices = {
   cpu: () => cpu(),
@@ -276,5 +277,71 @@ describe("lazy tensors", () => {
 
   test("tensors of two devices do not mix", () => {
     expect(() => add(tensor([1]), tensor([1], { device: cpu() }))).toThrow(/different devices/);
+  });
+});
+
+describe("what is written wrongly", () => {
+  const written = (define: unknown, options?: unknown) => () => graph(define as never, options as never);
+  const x = (...args: unknown[]) =>
+    written(({ input }: { input: (...a: unknown[]) => SymbolicValue }) => ({ y: relu(input(...args)) }));
+
+  test.each([
+    ["no function", written({}), InputError, "graph: takes a function"],
+    ["nothing returned", written(() => undefined), InputError, "graph: the function returns values by name"],
+    ["no outputs", written(() => ({})), InputError, "graph: the function returns values by name"],
+    ["a promise", written(async () => ({})), InputError, "it is not async"],
+    ["a number", written(() => ({ y: 5 })), InputError, 'graph: output "y" is not a value of this graph'],
+    ["null", written(() => ({ y: null })), InputError, 'graph: output "y" is not a value of this graph'],
+    ["a tensor", written(() => ({ y: tensor([1]) })), InputError, 'graph: output "y" is not a value of this graph'],
+    ["a dtype of others", x("x", "float32", [1]), DTypeError, 'graph: input "x": unknown dtype "float32"'],
+    ["no dtype", x("x"), DTypeError, 'graph: input "x": unknown dtype undefined'],
+    ["shape and dtype", x("x", [1], "f32"), DTypeError, 'graph: input "x": unknown dtype [1]'],
+    ["a free dimension", x("x", "f32", [-1, 2]), ShapeError, 'names of free dimensions, as ["batch", 4]; got [-1,2]'],
+    ["no dimension", x("x", "f32", [null, 2]), ShapeError, "got [null,2]"],
+    ["a number as shape", x("x", "f32", 3), ShapeError, "got 3"],
+    ["no name", x({ name: "x" }), InputError, "graph: an input has a name"],
+    ["no options", written(() => ({}), "net"), InputError, "graph: options are an object"],
+  ])("a graph: %s", (_, define, type, message) => {
+    expect(define).toThrow(type);
+    expect(define).toThrow(message);
+  });
+
+  test("a value of one graph in another", () => {
+    let own: SymbolicValue | undefined;
+    graph(({ input }) => {
+      own = relu(input("x", "f32", [1]));
+      return { y: own };
+    });
+    expect(() => graph(() => ({ y: own! }))).toThrow('graph: output "y" is not a value of this graph');
+  });
+
+  test("weights, states and dtypes", () => {
+    for (const wrong of [null, undefined, 5])
+      expect(written(({ weight }: GraphDefinition) => ({ y: weight(wrong as never) }))).toThrow(
+        "weight: takes a tensor",
+      );
+    expect(written(({ state }: GraphDefinition) => ({ y: state("s", "f32", [-1]) }))).toThrow(
+      'graph: state "s": shape must be an array of whole numbers',
+    );
+  });
+
+  test("tensors on what is no device", () => {
+    for (const device of ["cpu", null, Promise.resolve(cpu())])
+      expect(() => tensor([1], { device: device as never })).toThrow("tensor: device takes a backend");
+    expect(() => tensor([1, 2], [2] as never)).toThrow(
+      "tensor: options are an object. There are: dtype, shape, device",
+    );
+  });
+
+  test("what is no graph, and outputs to keep that are none", async () => {
+    const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
+    for (const wrong of [null, {}, () => net, new Uint8Array(4)])
+      await expect(compile(wrong as never, { device: cpu() })).rejects.toThrow("compile: takes a graph");
+    using session = await compile(net, { device: cpu() });
+    await expect(session.run({ x: new Float32Array(1) }, { keepOnDevice: "y" as never })).rejects.toThrow(
+      "run: keepOnDevice takes true, or an array of outputs' names",
+    );
+    const bigint = { dtype: "f32", shape: [1n], data: new Float32Array(1) };
+    await expect(session.run({ x: bigint as never })).rejects.toThrow('whole numbers >= 0, got ["1n"]');
   });
 });

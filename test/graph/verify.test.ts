@@ -5,7 +5,7 @@ import type { Backend, HostStep, Kernel } from "../../src/backends/backend.ts";
 import { hostKernel } from "../../src/backends/backend.ts";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile, type Inputs, type Session } from "../../src/graph/session.ts";
 import type { SessionState } from "../../src/graph/state.ts";
 import { load } from "../../src/load.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile, type Session } from "../../src/graph/session.ts";
 import { attention } from "../../src/ops/attention.ts";
 import { add } from "../../src/ops/binary.ts";

@@ -7,7 +7,7 @@ import { deformConv } from "../../src/ops/deform-conv.ts";
 import { resolveWindow } from "../../src/ops/window.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { ShapeError } from "../../src/tensor/errors.ts";
-import { hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
+import { hostTensor, type NestedArray } from "../../src/tensor/host-tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { evaluateAll, iota } from "./evaluate.ts";
 

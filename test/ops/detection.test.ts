@@ -5,7 +5,8 @@ import { maxRoiPool } from "../../src/ops/max-roi-pool.ts";
 import { nonMaxSuppression } from "../../src/ops/non-max-suppression.ts";
 import { roiAlign } from "../../src/ops/roi-align.ts";
 import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";
-import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { elements, evaluate, tensor } from "./evaluate.ts";
 
 const i64 = (...values: number[]): HostTensor => tensor(values, "i64");

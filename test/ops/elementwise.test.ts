@@ -6,7 +6,8 @@ import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import { erf, erfc } from "../../src/ops/special.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { DTypeError, InputError, ShapeError } from "../../src/tensor/errors.ts";
-import { type HostTensor, hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
+import { hostTensor, type NestedArray } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { elements, evaluate, tensor } from "./evaluate.ts";
 
 const { NaN: nan } = Number;

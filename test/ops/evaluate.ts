@@ -3,8 +3,9 @@ import { expect } from "vitest";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import { toF64 } from "../../src/tensor/convert.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
+import { hostTensor, type NestedArray } from "../../src/tensor/host-tensor.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
-import { emptyTensor, type HostTensor, hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
+import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 
 /** All outputs. */
 export function evaluateAll<O extends AnyOp>(

@@ -5,8 +5,8 @@ import { imageDecoder } from "../../src/ops/image-decoder.ts";
 import { decodePnm } from "../../src/ops/image-files.ts";
 import { type ResizeAttrs, resize } from "../../src/ops/resize.ts";
 import { DTypeError, ShapeError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import type { HostTensor, HostValue } from "../../src/tensor/tensor.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
 import { bmp } from "./bmp.ts";
 import { elements, evaluate, expectClose, tensor } from "./evaluate.ts";
 

@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import { DTypeError, InputError, ShapeError } from "../../src/tensor/errors.ts";
-import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { i64 } from "../cases/movement.ts";
 import { elements, evaluate, evaluateAll, tensor } from "./evaluate.ts";
 

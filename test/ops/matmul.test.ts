@@ -5,7 +5,7 @@ import { matmulInteger, qlinearMatmul } from "../../src/ops/matmul-integer.ts";
 import { matmulNBits } from "../../src/ops/matmul-n-bits.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";
-import { hostTensor, type NestedArray } from "../../src/tensor/tensor.ts";
+import { hostTensor, type NestedArray } from "../../src/tensor/host-tensor.ts";
 import { evaluateAll } from "./evaluate.ts";
 
 const t = (values: NestedArray, dtype: DType = "f32") => hostTensor(values, { dtype });

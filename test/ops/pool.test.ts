@@ -3,7 +3,7 @@ import { maxUnpool } from "../../src/ops/max-unpool.ts";
 import { averagePool, globalAveragePool, globalLpPool, globalMaxPool, lpPool, maxPool } from "../../src/ops/pool.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { DTypeError, ShapeError } from "../../src/tensor/errors.ts";
-import { hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { evaluateAll } from "./evaluate.ts";
 
 const plane = (rows: number[][], dtype: DType = "f32") => hostTensor([[rows]], { dtype });

@@ -6,7 +6,8 @@ import { melWeightMatrix } from "../../src/ops/mel-weight-matrix.ts";
 import { stft } from "../../src/ops/stft.ts";
 import { blackmanWindow, hammingWindow, hannWindow } from "../../src/ops/window-functions.ts";
 import { ShapeError } from "../../src/tensor/errors.ts";
-import { type HostTensor, hostTensor } from "../../src/tensor/tensor.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { elements, evaluate, expectClose, tensor } from "./evaluate.ts";
 

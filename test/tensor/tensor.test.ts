@@ -2,15 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { allocate, type DType, dtypes, holds, isDType, viewOf } from "../../src/tensor/dtype.ts";
 import { DTypeError, FormatError, ForwardpassError, InputError, ShapeError } from "../../src/tensor/errors.ts";
-import {
-  checkHostTensor,
-  dtypeOfArray,
-  emptyTensor,
-  hostTensor,
-  isHostTensor,
-  type NestedArray,
-  reshaped,
-} from "../../src/tensor/tensor.ts";
+import { hostTensor, type NestedArray } from "../../src/tensor/host-tensor.ts";
+import { checkHostTensor, dtypeOfArray, emptyTensor, isHostTensor, reshaped } from "../../src/tensor/tensor.ts";
 
 describe("hostTensor", () => {
   test("nested arrays: shape, default dtypes", () => {
@@ -44,6 +37,50 @@ describe("hostTensor", () => {
     [[1, []]],
   ])("%j is ragged", (values) => {
     expect(() => hostTensor(values)).toThrow(ShapeError);
+  });
+  test.each([
+    [[1, undefined], {}, "element 1 is undefined; f32 takes numbers"],
+    [[null], {}, "element 0 is null; f32 takes numbers"],
+    [[1, "2"], {}, 'element 1 is "2"; f32 takes numbers'],
+    [{}, {}, "element 0 is an object; f32 takes numbers"],
+    [undefined, {}, "element 0 is undefined"],
+    [new ArrayBuffer(4), {}, "element 0 is an object"],
+    [Symbol("a"), {}, "element 0 is Symbol(a)"],
+    [["a", 1], {}, "element 1 is 1; string takes texts"],
+    [[1n, 2.5], {}, "element 1 is 2.5; i64 takes whole numbers"],
+    [[1.5], { dtype: "i32" }, "element 0 is 1.5; i32 takes whole numbers from -2147483648 to 2147483647"],
+    [[0, 2 ** 31], { dtype: "i32" }, "element 1 is 2147483648; i32 takes"],
+    [[-1], { dtype: "u8" }, "element 0 is -1; u8 takes whole numbers from 0 to 255"],
+    [[8], { dtype: "i4" }, "element 0 is 8; i4 takes whole numbers from -8 to 7"],
+    [[Number.NaN], { dtype: "i64" }, "element 0 is NaN; i64 takes"],
+    [[2n ** 63n], { dtype: "i64" }, "element 0 is 9223372036854775808; i64 takes"],
+    [[1], { dtype: "float32" }, 'unknown dtype "float32"; known: f64 f32'],
+  ])("%o as %o: what the dtype has no value for", (values, options, message) => {
+    expect(() => hostTensor(values as never, options as never)).toThrow(DTypeError);
+    expect(() => hostTensor(values as never, options as never)).toThrow(`tensor: ${message}`);
+  });
+  test("the ends of what fits", () => {
+    const ends = [-(2n ** 63n), 2n ** 63n - 1n];
+    expect(hostTensor(ends).data).toEqual(BigInt64Array.from(ends));
+    expect(hostTensor([-8, 7], { dtype: "i4" }).data).toEqual(Int8Array.of(-8, 7));
+    expect(hostTensor([true, 255n, 0], { dtype: "u8" }).data).toEqual(Uint8Array.of(1, 255, 0));
+    expect(hostTensor([2 ** 60], { dtype: "u64" }).data).toEqual(BigUint64Array.of(2n ** 60n));
+    expect(hostTensor([1n, Number.NaN, Infinity], { dtype: "f32" }).data).toEqual(Float32Array.of(1, NaN, Infinity));
+  });
+  test.each([[[-2, -2]], [[1.5, 2]], [4], ["4"], [[4n]]])("no shape: %o", (shape) => {
+    expect(() => hostTensor([1, 2, 3, 4], { shape: shape as never })).toThrow(ShapeError);
+    expect(() => hostTensor(new Float32Array(4), { shape: shape as never })).toThrow(
+      "tensor: shape must be an array of whole numbers >= 0, got ",
+    );
+  });
+  test("options that are none", () => {
+    for (const wrong of [[2, 2], "i32", null])
+      expect(() => hostTensor([1, 2, 3, 4], wrong as never)).toThrow(
+        "tensor: options are an object. There are: dtype, shape",
+      );
+    expect(() => hostTensor([1], { dytpe: "i32" } as never)).toThrow(
+      'tensor: unknown option "dytpe"; did you mean "dtype"? There are: dtype, shape',
+    );
   });
 
   test("any rectangular nesting gives its shape and elements in order", () => {

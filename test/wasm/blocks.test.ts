@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { hasKernels } from "../../src/backends/wasm/kernels/quantized-matrix.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import { quantizedMatmul } from "../../src/ops/quantized-matmul.ts";
 import { type BlockType, type GgufType, ggufBytes, ggufTypes } from "../../src/tensor/blocks/types.ts";

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import { cumProd, cumSum } from "../../src/ops/index.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";

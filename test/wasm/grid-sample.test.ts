@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import { gridSample } from "../../src/ops/index.ts";
 import { tensorFrom } from "../cases/case.ts";

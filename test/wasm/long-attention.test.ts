@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type WasmBackend, wasm } from "../../src/backends/wasm/index.ts";
 import type { WasmSession } from "../../src/backends/wasm/session.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import { type CachedAttentionAttrs, cachedAttention } from "../../src/ops/cached-attention.ts";
 import { kvAppend } from "../../src/ops/kv-append.ts";

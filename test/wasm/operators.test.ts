@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { GraphBuilder, graph } from "../../src/graph/builder.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import * as ops from "../../src/ops/index.ts";
 import type { AnyOp, Attrs } from "../../src/ops/op.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import { matmul } from "../../src/ops/matmul.ts";
 import { quantizedMatmul } from "../../src/ops/quantized-matmul.ts";

@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { graph } from "../../src/graph/builder.ts";
+import { graph } from "../../src/graph/define.ts";
 import { compile, type Session } from "../../src/graph/session.ts";
 import { gru, lstm, rnn } from "../../src/ops/index.ts";
 import type { AttrsOf } from "../../src/ops/op.ts";

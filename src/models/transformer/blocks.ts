@@ -1,5 +1,7 @@
 /** What encoders and encoder-decoders are made of, over named weights. */
-import type { GraphDefinition, SymbolicValue } from "../../graph/builder.ts";
+
+import type { SymbolicValue } from "../../graph/builder.ts";
+import type { GraphDefinition } from "../../graph/define.ts";
 import type { Activation } from "../../ops/activation.ts";
 import { attention } from "../../ops/attention.ts";
 import { layerNorm } from "../../ops/layer-norm.ts";

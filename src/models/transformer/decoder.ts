@@ -2,7 +2,9 @@
  * Decoder-only transformers from their configuration: Llama, Mistral, Qwen, SmolLM, Gemma, Phi-3, GPT-2 and the like. One
  * graph serves prefill (many tokens) and decoding (one): keys and values of earlier tokens are state.
  */
-import { type GraphDefinition, graph, type SymbolicValue } from "../../graph/builder.ts";
+
+import type { SymbolicValue } from "../../graph/builder.ts";
+import { type GraphDefinition, graph } from "../../graph/define.ts";
 import type { Graph } from "../../graph/ir.ts";
 import type { Activation } from "../../ops/activation.ts";
 import { attention } from "../../ops/attention.ts";
@@ -17,8 +19,8 @@ import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { shape } from "../../ops/shape.ts";
 import { tanh } from "../../ops/unary.ts";
 import { FormatError } from "../../tensor/errors.ts";
+import { hostTensor } from "../../tensor/host-tensor.ts";
 import { sameShape } from "../../tensor/shape.ts";
-import { hostTensor } from "../../tensor/tensor.ts";
 import {
   blockTypeOf,
   constantOf,

@@ -1,5 +1,7 @@
 /** Bidirectional encoders, BERT (https://arxiv.org/abs/1810.04805) and its relatives: texts to vectors. */
-import { graph, type SymbolicValue } from "../../graph/builder.ts";
+
+import type { SymbolicValue } from "../../graph/builder.ts";
+import { graph } from "../../graph/define.ts";
 import type { Graph } from "../../graph/ir.ts";
 import type { Activation } from "../../ops/activation.ts";
 import { add } from "../../ops/binary.ts";

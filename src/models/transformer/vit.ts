@@ -1,5 +1,7 @@
 /** Vision transformers (https://arxiv.org/abs/2010.11929): patches of an image as tokens. */
-import { graph, type SymbolicValue } from "../../graph/builder.ts";
+
+import type { SymbolicValue } from "../../graph/builder.ts";
+import { graph } from "../../graph/define.ts";
 import type { Graph } from "../../graph/ir.ts";
 import { add } from "../../ops/binary.ts";
 import { concat } from "../../ops/concat.ts";

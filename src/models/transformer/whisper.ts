@@ -1,5 +1,7 @@
 /** Whisper (https://arxiv.org/abs/2212.04356): speech to text by an encoder of sound and a decoder of words. */
-import { type GraphDefinition, graph, type SymbolicValue } from "../../graph/builder.ts";
+
+import type { SymbolicValue } from "../../graph/builder.ts";
+import { type GraphDefinition, graph } from "../../graph/define.ts";
 import type { Graph } from "../../graph/ir.ts";
 import { add } from "../../ops/binary.ts";
 import { cachedAttention } from "../../ops/cached-attention.ts";

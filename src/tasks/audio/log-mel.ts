@@ -1,5 +1,5 @@
 /** Log-mel spectrograms as Whisper hears them (https://arxiv.org/abs/2212.04356, section 2.2). */
-import { graph } from "../../graph/builder.ts";
+import { graph } from "../../graph/define.ts";
 import type { Graph } from "../../graph/ir.ts";
 import { add, max, mul, sub } from "../../ops/binary.ts";
 import { clip } from "../../ops/clip.ts";
@@ -7,7 +7,8 @@ import { matmul } from "../../ops/matmul.ts";
 import { reduceMax } from "../../ops/reduce.ts";
 import { transpose } from "../../ops/transpose.ts";
 import { log } from "../../ops/unary.ts";
-import { type HostTensor, hostTensor } from "../../tensor/tensor.ts";
+import { hostTensor } from "../../tensor/host-tensor.ts";
+import type { HostTensor } from "../../tensor/tensor.ts";
 
 export interface MelConfig {
   /** Samples a second. */

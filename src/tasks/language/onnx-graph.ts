@@ -8,7 +8,8 @@ import type { Session } from "../../graph/session.ts";
 import { checkFeed, checkTruncate, type DecoderSizes, type FeedOptions } from "../../models/transformer/sequence.ts";
 import { toF64 } from "../../tensor/convert.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
-import { emptyTensor, type HostTensor, hostTensor } from "../../tensor/tensor.ts";
+import { hostTensor } from "../../tensor/host-tensor.ts";
+import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
 import type { Feed, LanguageModel, TextSequence } from "./model.ts";
 
 export class GraphModel implements LanguageModel {

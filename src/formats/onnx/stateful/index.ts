@@ -8,7 +8,8 @@
 import type { Graph, ValueId } from "../../../graph/ir.ts";
 import type { DType } from "../../../tensor/dtype.ts";
 import { ForwardpassError } from "../../../tensor/errors.ts";
-import { type HostTensor, hostTensor, type TensorType } from "../../../tensor/tensor.ts";
+import { hostTensor } from "../../../tensor/host-tensor.ts";
+import type { HostTensor, TensorType } from "../../../tensor/tensor.ts";
 import { finished } from "./finish.ts";
 import { decidedBy, inlineBranch, pruned } from "./inline.ts";
 import { type Attention, measureAttention } from "./measure.ts";
