@@ -177,8 +177,6 @@ function elementsOf(dtype: DType, bytes: Uint8Array, size: number): BinaryTensor
     for (let i = 0; i < size; i++) out[i] = (bytes[i >> 1] >> ((i & 1) * 4)) & 15;
     return out;
   }
-  // Kernels count on 0 and 1.
-  if (dtype === "bool" && bytes.some((b) => b > 1)) return bytes.map((b) => (b ? 1 : 0));
   return aligned(dtype, bytes, size);
 }
 

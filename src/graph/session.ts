@@ -114,6 +114,8 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   return new Session(ready, device, options, verification);
 }
 
+const runOptions = new Set(["signal", "profile", "state", "rows", "keepOnDevice"]);
+
 export class Session {
   /** Names, dtypes and shapes of the inputs; named dimensions are free. */
   readonly inputs: readonly ValueInfo[];
@@ -145,8 +147,9 @@ export class Session {
 
   /**
    * Runs the model. Calls may overlap: they take turns.
-   * @throws InputError, DTypeError, ShapeError for inputs that don't fit; ShapeError, DeviceError where values would take
-   * more than the memory limit; DeviceError for a tensor on another device; the signal's reason when aborted
+   * @throws InputError, DTypeError, ShapeError for inputs that don't fit; InputError for unknown options; ShapeError,
+   * DeviceError where values would take more than the memory limit; DeviceError for a tensor on another device; the signal's
+   * reason when aborted
    */
   async run(inputs: Inputs, options?: RunOptions): Promise<Outputs>;
   async run(inputs: Inputs, options: RunOptions<true>): Promise<KeptOutputs>;
@@ -155,6 +158,8 @@ export class Session {
     options: RunOptions<readonly Name[]>,
   ): Promise<KeptOutputs<Name> & Record<string, HostTensor | DeviceTensor>>;
   async run(inputs: Inputs, options: RunOptions<boolean | readonly string[]> = {}): Promise<object> {
+    for (const name in options ?? "?")
+      if (!runOptions.has(name)) (await import("./compile-options.ts")).checkRunOptions(options);
     const { signal, profile, keepOnDevice } = options;
     this.assertUsable();
     signal?.throwIfAborted();

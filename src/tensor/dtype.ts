@@ -103,8 +103,13 @@ export function holds(dtype: DType, data: unknown): data is TensorData {
   return data instanceof (array as unknown as new () => object);
 }
 
-/** `size` elements in little-endian bytes: a view of them, or of a copy where they are not aligned. */
+/** Truth values: kernels count on 0 and 1. The same array where there is nothing else. */
+export const truths = (bytes: Uint8Array): Uint8Array =>
+  bytes.some((b) => b > 1) ? bytes.map((b) => Number(b > 0)) : bytes;
+
+/** `size` elements in little-endian bytes: a view of them, or of a copy where they are not aligned or no truth values. */
 export function aligned(dtype: DType, bytes: Uint8Array, size: number): TypedArray {
+  if (dtype === "bool") return truths(bytes);
   const source = bytes.byteOffset % dtypes[dtype].bytes === 0 ? bytes : new Uint8Array(bytes);
   return viewOf(dtype, source.buffer, source.byteOffset, size);
 }

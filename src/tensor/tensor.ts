@@ -1,5 +1,5 @@
 import { DeviceTensor } from "./device-tensor.ts";
-import { allocate, type DType, dtypes, holds, isDType, type TensorData, type TypedArray } from "./dtype.ts";
+import { allocate, type DType, dtypes, holds, isDType, type TensorData, type TypedArray, truths } from "./dtype.ts";
 import { DTypeError, InputError, ShapeError } from "./errors.ts";
 import { formatType, type Shape, sizeOf } from "./shape.ts";
 import { Weight } from "./weight.ts";
@@ -86,7 +86,7 @@ export function checkTensorType({ dtype, shape }: TensorType, who: string): void
 export const printed = (shape: unknown): string =>
   JSON.stringify(shape, (_, d) => (typeof d === "bigint" ? `${d}n` : d));
 
-/** Checks a `{ dtype, shape, data }` from outside. `who` names the input in messages. */
+/** Checks a `{ dtype, shape, data }` from outside, in which any byte but 0 is true. `who` names the input in messages. */
 export function checkHostTensor(t: HostTensor, who: string): HostTensor {
   if (t.dtype === undefined) throw new DTypeError(`${who}: a tensor is { dtype, shape, data }; this one has no dtype`);
   checkTensorType(t, who);
@@ -101,5 +101,5 @@ export function checkHostTensor(t: HostTensor, who: string): HostTensor {
     );
   if (t.data.length !== sizeOf(t.shape))
     throw new ShapeError(`${who}: ${formatType(t)} needs ${sizeOf(t.shape)} elements, data has ${t.data.length}`);
-  return t;
+  return t.dtype === "bool" ? { ...t, data: truths(t.data as Uint8Array) } : t;
 }

@@ -7,19 +7,25 @@ import { type GraphDefinition, graph } from "../../src/graph/define.ts";
 import { compile } from "../../src/graph/session.ts";
 import {
   add,
+  and,
+  cast,
   concat,
   DisposedError,
   DTypeError,
+  equal,
   InputError,
+  identity,
   matmul,
   mul,
   nonZero,
+  or,
   relu,
   reshape,
   ShapeError,
   shape,
   softmax,
   tensor,
+  xor,
 } from "../../src/index.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
 
@@ -331,6 +337,41 @@ describe("what is written wrongly", () => {
     expect(() => tensor([1, 2], [2] as never)).toThrow(
       "tensor: options are an object. There are: dtype, shape, device",
     );
+  });
+
+  test("options of a run", async () => {
+    const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
+    using session = await compile(net, { device: cpu() });
+    const x = Float32Array.of(2);
+    await expect(session.run({ x }, { keepOnDevce: true } as never)).rejects.toThrow(
+      new InputError(
+        'run: unknown option "keepOnDevce"; did you mean "keepOnDevice"? There are: signal, profile, state, rows, keepOnDevice',
+      ),
+    );
+    for (const wrong of [null, "profile", [1]])
+      await expect(session.run({ x }, wrong as never)).rejects.toThrow("run: options are an object");
+    expect((await session.run({ x }, { other: undefined } as never))["y"].data).toEqual(x);
+  });
+
+  test.each(Object.entries(devices))("truth values that are no 0 and 1, on %s", async (_, device) => {
+    const net = graph(({ input }) => {
+      const [a, b] = [input("a", "bool", [4]), input("b", "bool", [4])];
+      const c = cast(a, { to: "f32" });
+      return { and: and(a, b), or: or(a, b), xor: xor(a, b), same: equal(a, b), number: c, itself: identity(a) };
+    });
+    using session = await compile(net, { device: device() });
+    const [a, b] = [Uint8Array.of(2, 3, 1, 0), Uint8Array.of(1, 2, 0, 255)];
+    const got = await session.run({ a, b });
+    const lists = Object.fromEntries(Object.entries(got).map(([name, t]) => [name, [...(t.data as Uint8Array)]]));
+    expect(lists).toEqual({
+      and: [1, 1, 0, 0],
+      or: [1, 1, 1, 1],
+      xor: [0, 0, 1, 1],
+      same: [1, 1, 0, 0],
+      number: [1, 1, 1, 0],
+      itself: [1, 1, 1, 0],
+    });
+    expect([...a, ...b]).toEqual([2, 3, 1, 0, 1, 2, 0, 255]);
   });
 
   test("what is no graph, and outputs to keep that are none", async () => {

@@ -69,6 +69,9 @@ describe("typed fields", () => {
     expect(of("u16", [2], (w) => w.writePackedVarint(5, [65535, 7]))).toEqual([65535, 7]);
     expect(of("f16", [1], (w) => w.writePackedVarint(5, [0x3c00]))).toEqual([0x3c00]);
     expect(of("bool", [2], (w) => w.writePackedVarint(5, [1, 0]))).toEqual([1, 0]);
+    // What is not 0 is true; kernels count on 1.
+    expect(of("bool", [4], (w) => w.writePackedVarint(5, [2, 0, 256, -1]))).toEqual([1, 0, 1, 1]);
+    expect(of("bool", [3], (w) => w.writeBytesField(9, Uint8Array.of(255, 0, 2)))).toEqual([1, 0, 1]);
     expect(of("u4", [3], (w) => w.writePackedVarint(5, [0x21, 0x03]))).toEqual([1, 2, 3]);
     const unpacked = (w: PbfWriter): void => {
       w.writeVarintField(5, 1);

@@ -60,6 +60,20 @@ test("what is no options, no signal and no stop", async () => {
     expect(await refused(model.generate("x", { stop: stop as never }))).toContain("stop takes a text");
 });
 
+test("what is no prompt, and messages that lack something", async () => {
+  const takes = "generate: takes a text, messages [{ role, content }, ...], or an array of tokens";
+  for (const wrong of [undefined, null, 5, [], {}, ["a"], [null], [1n], new Uint8Array(2)])
+    expect(await refused(model.generate(wrong as never))).toBe(takes);
+  const good = { role: "user", content: "x" };
+  for (const [wrong, message] of [
+    [{ content: "x" }, "the role of message 1 is a text, got undefined"],
+    [{ role: "user" }, "the content of message 1 is a text, got undefined"],
+    [{ role: "user", content: [{ type: "text", text: "x" }] }, "the content of message 1 is a text, got an array"],
+    [{ role: "assistant", content: null }, "the content of message 1 is a text, got object"],
+  ] as const)
+    expect(await refused(model.generate([good, wrong as never]))).toBe(`generate: ${message}`);
+});
+
 test("a signal that was aborted before stops at once", async () => {
   const reason = new Error("mine");
   await expect(model.generate("x", { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);

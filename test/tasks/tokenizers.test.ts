@@ -217,6 +217,14 @@ describe("byte-level BPE", () => {
   });
 });
 
+test.each([
+  ["SentencePiece", sentencePiece()],
+  ["byte-level BPE", byteLevel("gpt-2")],
+] as const)("%s takes texts only", (_, t) => {
+  for (const wrong of [undefined, null, 5, ["a"], {}])
+    expect(() => t.encode(wrong as never)).toThrow(new InputError(`encode: takes a text, got ${typeof wrong}`));
+});
+
 describe("streams", () => {
   const t = byteLevel("gpt-2");
 

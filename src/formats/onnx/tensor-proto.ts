@@ -97,7 +97,7 @@ export function tensorOf(t: TensorProto): HostTensor {
   const data = allocate(dtype, size) as Int32Array;
   // Typed arrays keep the low bits, which is how narrower types are stored.
   if (wide) for (let i = 0; i < size; i++) data[i] = words[2 * i];
-  else data.set(words);
+  else data.set(dtype === "bool" ? words.map(Boolean as never) : words);
   return { dtype, shape, data };
 }
 

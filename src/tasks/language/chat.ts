@@ -43,7 +43,12 @@ export async function renderChat(
 
 /** @throws InputError unless `v` is a list of messages */
 export function checkMessages(v: readonly ChatMessage[]): void {
-  const good = Array.isArray(v) && v.every((m) => typeof m?.role === "string" && typeof m.content === "string");
-  if (!good || v.length === 0)
+  if (!Array.isArray(v) || v.length === 0 || !v.every((m) => typeof m === "object" && m !== null))
     throw new InputError("generate: takes a text, messages [{ role, content }, ...], or an array of tokens");
+  for (const [i, m] of v.entries())
+    for (const part of ["role", "content"] as const)
+      if (typeof m[part] !== "string")
+        throw new InputError(
+          `generate: the ${part} of message ${i} is a text, got ${Array.isArray(m[part]) ? "an array" : typeof m[part]}`,
+        );
 }

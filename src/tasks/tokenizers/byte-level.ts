@@ -6,7 +6,7 @@ import type { ByteLevelVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import { StringIndex } from "./string-index.ts";
-import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
+import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 import { cutWords, type Pattern, patternNamed } from "./words.ts";
 
 /** GPT-2's stand-ins: printable Latin-1 for itself, the other bytes from U+0100 on. */
@@ -58,6 +58,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   }
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {
+    checkText(text);
     const out: number[] = begin && this.v.addBegin && this.begin !== undefined ? [this.begin] : [];
     for (const part of this.specials.split(text, special)) {
       if (typeof part === "number") out.push(part);

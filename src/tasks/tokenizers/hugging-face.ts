@@ -5,7 +5,7 @@ import { FormatError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
 import { byteOf } from "./byte-level.ts";
 import { CharsMap, mapped } from "./charsmap.ts";
-import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
+import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
 interface PeerTokenizer {
   encode(text: string, options?: object): { ids: number[]; token_type_ids?: number[] };
@@ -71,6 +71,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   /** Special tokens are taken for what they say in any text: the peer knows no other way. */
   encode(text: string, { begin = true }: EncodeOptions = {}): number[] {
+    checkText(text);
     return this.peer.encode(this.normal(text), { add_special_tokens: begin }).ids;
   }
 

@@ -7,7 +7,7 @@ import { StringList } from "../../formats/string-list.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import { StringIndex } from "./string-index.ts";
-import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
+import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
 const none = new Uint8Array(0);
 const encoder = new TextEncoder();
@@ -64,6 +64,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {
+    checkText(text);
     const { addBegin = true, addSpace = true } = this.v;
     const out: number[] = begin && addBegin && this.begin !== undefined ? [this.begin] : [];
     // A "▁" that somebody wrote is no different from a space. After a special token the text begins anew.

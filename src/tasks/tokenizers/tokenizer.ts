@@ -1,4 +1,5 @@
 /** Text to token numbers and back. */
+import { InputError } from "../../tensor/errors.ts";
 
 export interface EncodeOptions {
   /** Put the model's first token in front, where it has one and wants it. Default true. */
@@ -15,6 +16,7 @@ export interface Tokenizer {
   readonly leadingSpace?: boolean;
   /** The tokens an answer ends with. */
   readonly end: ReadonlySet<number>;
+  /** @throws InputError for anything but a text */
   encode(text: string, options?: EncodeOptions): number[];
   /** Two texts as an encoder takes them together, with its marks around them; of each token the text, 0 or 1, by the model's rule. */
   pair?(first: string, second: string): { ids: number[]; types: number[] };
@@ -22,6 +24,11 @@ export interface Tokenizer {
   bytes(token: number): Uint8Array;
   /** The name of a special token, `<|eot_id|>`. */
   specialName(token: number): string | undefined;
+}
+
+/** @throws InputError for anything but a text */
+export function checkText(text: string): void {
+  if (typeof text !== "string") throw new InputError(`encode: takes a text, got ${typeof text}`);
 }
 
 /** The text of tokens. Bytes that are not UTF-8 become U+FFFD. */

@@ -6,7 +6,7 @@ import type { UnigramVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { CharsMap, normalParts } from "./charsmap.ts";
 import { bytesOfPiece, byteValue, controlName } from "./sentencepiece.ts";
 import { SpecialTokens } from "./special.ts";
-import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
+import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
 const encoder = new TextEncoder();
 /** A character that is no piece is that much worse than the worst piece. */
@@ -70,6 +70,7 @@ export class UnigramTokenizer implements Tokenizer {
   }
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {
+    checkText(text);
     const { addBegin = true, addEnd = false } = this.v;
     const [end] = this.end;
     const out: number[] = begin && addBegin && this.begin !== undefined ? [this.begin] : [];
