@@ -33,6 +33,17 @@ export function dtypesOf(graph: Graph): string[] {
   return [...found];
 }
 
+/** Of operators whose outputs have not the dtype of their first input: the input that has it. */
+const alike: Readonly<Record<string, number>> = {
+  where: 1,
+  castLike: 1,
+  dequantizeLinear: 1,
+  quantizeLinear: 2,
+  oneHot: 2,
+  matmulIntegerToFloat: 2,
+  convIntegerToFloat: 2,
+};
+
 /**
  * The dtype of a node's outputs, most often that of its first input. Undefined where they don't depend on data, or are
  * shapes: nothing computes with these but the planner.
@@ -40,9 +51,13 @@ export function dtypesOf(graph: Graph): string[] {
 function resultType({ op, inputs, attrs }: Node, types: ReadonlyMap<ValueId, DType>, graph: Graph): DType | undefined {
   const { name } = op;
   if (/^(shape|size)$/.test(name) || !inputs.some((id) => types.has(id!))) return undefined;
-  if (name === "cast") return attrs["to"] as DType;
-  if (/^(nonZero|nonMax|arg)/.test(name)) return "i64";
-  if (/^(equal|less|greater|is[NI])/.test(name)) return "bool";
-  const first = inputs[name === "where" ? 1 : 0]!;
-  return types.get(first) ?? graph.constants.get(first)?.dtype;
+  const given = attrs["to"] ?? attrs["dtype"];
+  if (given) return given as DType;
+  if (/^(nonZero|nonMax|arg|cacheStart)/.test(name)) return "i64";
+  if (/^(equal|less|greater|is[NI]|keyPadding)/.test(name)) return "bool";
+  if (/^(matmul|conv)Integer$/.test(name)) return "i32";
+  if (name === "quantizedGather") return "f32";
+  const like = inputs[alike[name] ?? 0];
+  if (like === undefined) return "u8";
+  return types.get(like) ?? graph.constants.get(like)?.dtype;
 }

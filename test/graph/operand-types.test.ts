@@ -1,4 +1,5 @@
 /** What backends are told that operators compute with: enough to have the kernels, and no more than that. */
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
@@ -6,8 +7,14 @@ import { graph } from "../../src/graph/define.ts";
 import { dtypesOf } from "../../src/graph/operand-types.ts";
 import { compile } from "../../src/graph/session.ts";
 import { ifElse } from "../../src/ops/if.ts";
-import { add, cast, cumSum, gather, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
+import * as allOps from "../../src/ops/index.ts";
+import { add, cast, cumSum, gather, identity, mod, mul, shape, sub, topk, where } from "../../src/ops/index.ts";
+import type { OpDef } from "../../src/ops/op.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { OpCase } from "../cases/case.ts";
+import { cases } from "../cases/index.ts";
+import { mlCases } from "../cases/ml.ts";
+import { runReference } from "../kernel-property.ts";
 
 const mask = graph(({ input, weight }) => {
   const ids = input("ids", "i64", [4]);
@@ -64,4 +71,33 @@ test("what is loaded for integers does not stand in for kernels of other dtypes"
   const integers = await kernels("i64", BigInt64Array.of(5n, -3n));
   expect(integers).toEqual(["wasm/mod/integers", "wasm/cumSum/integers"]);
   expect(await kernels("f32", Float32Array.of(5, -3))).toEqual(["cpu/mod/any", "wasm/cumSum/columns"]);
+});
+
+/** What gives a dtype of its own to anything, and is rare, or known while planning. So do the operators of ai.onnx.ml. */
+const others = new Set(
+  (
+    "shape size constantOfShape randomNormal randomUniform bernoulli multinomial eyeLike dynamicQuantizeLinear " +
+    "layerNormStatistics hannWindow hammingWindow blackmanWindow melWeightMatrix"
+  ).split(" "),
+);
+
+test("what reads the result of an operator is told of with its dtype", () => {
+  const operators = Object.values(allOps).flatMap((f) => (typeof f === "function" && "op" in f ? [f.op as OpDef] : []));
+  let checked = 0;
+  for (const op of operators) {
+    const arbitrary = (cases as Record<string, fc.Arbitrary<OpCase>>)[op.name];
+    if (!op.infer || !arbitrary || others.has(op.name) || op.name in mlCases) continue;
+    for (const { inputs, attrs } of fc.sample(arbitrary, { numRuns: 20, seed: 1 })) {
+      const want = runReference(op, { inputs, attrs })?.[0].dtype;
+      if (!want || inputs.length === 0) continue;
+      const builder = new GraphBuilder();
+      const given = inputs.map((t, i) => t && builder.input(`x${i}`, t.dtype, t.shape));
+      const [y] = builder.run(op, given, attrs);
+      builder.output("y", builder.run(identity.op, [y], {})[0]);
+      const told = dtypesOf(builder.build()).filter((t) => /^identity:(?!int$)/.test(t));
+      expect(told, op.name).toEqual([`identity:${want}`]);
+      checked++;
+    }
+  }
+  expect(checked).toBeGreaterThan(1000);
 });
