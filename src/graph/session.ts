@@ -6,6 +6,7 @@ import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../t
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { areUsual } from "../tensor/usual.ts";
+import { Weight } from "../tensor/weight.ts";
 import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
 import { checkInput, checkType } from "./inputs.ts";
 import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
@@ -146,7 +147,7 @@ export class Session {
   }
 
   /**
-   * Runs the model. Calls may overlap: they take turns.
+   * Runs the model. Calls may overlap: they take turns, each with its inputs as they were when it was called.
    * @throws InputError, DTypeError, ShapeError for inputs that don't fit; InputError for unknown options; ShapeError,
    * DeviceError where values would take more than the memory limit; DeviceError for a tensor on another device; the signal's
    * reason when aborted
@@ -177,10 +178,12 @@ export class Session {
       }
     }
     const keep = kept && new Set([...kept].map((port) => port.id));
+    // Who does not wait may write into arrays that are not read yet.
+    const own = this.pending > 0 ? values.map(copied) : values;
     return this.inTurn(async () => {
       this.enter(options);
       const stoppable = signal !== undefined;
-      const outputs = await drive(this.execute(values, { profile, stoppable, keep }, kept), signal, this.assertUsable);
+      const outputs = await drive(this.execute(own, { profile, stoppable, keep }, kept), signal, this.assertUsable);
       if (this.store.starting) await nextTurn();
       return outputs;
     });
@@ -403,5 +406,9 @@ export class Session {
 
 const isLazy = (v: InputValue | undefined): v is { toHost(): Promise<HostTensor> } =>
   typeof v === "object" && v !== null && "toHost" in v && !(v instanceof DeviceTensor);
+
+/** Weights, which are defaults of inputs, nobody writes into. */
+const copied = (v: AnyValue): AnyValue =>
+  isHostTensor(v) && !(v instanceof Weight) ? { ...v, data: v.data.slice() } : v;
 
 const describe = ({ name, dtype, shape }: GraphPort): ValueInfo => ({ name, dtype, shape });

@@ -25,7 +25,7 @@ import {
   type TaskOptions,
   taskOptions,
 } from "./options.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { checkTokenizer, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { Pooling } from "./language/encoder.ts";
 
@@ -43,6 +43,7 @@ const loadOptions: OptionNames<EmbeddingOptions> = { ...taskOptions, pooling: tr
 /** See `index.ts`. */
 export async function embeddings(model: SourceInput, options: EmbeddingOptions = {}): Promise<SentenceEncoder> {
   checkOptions("embeddings", options, loadOptions);
+  checkTokenizer("embeddings", options.tokenizer);
   return whileLoading(options, async (options) => {
     const { pooling } = options;
     if (pooling !== undefined && pooling !== "mean" && pooling !== "cls")

@@ -17,7 +17,7 @@ import {
 import { logProbabilities, topTokens } from "./language/sampling.ts";
 import { openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
 import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
-import { decode } from "./tokenizers/tokenizer.ts";
+import { checkTokenizer, decode } from "./tokenizers/tokenizer.ts";
 
 export type FillMaskOptions = RunnerOptions;
 
@@ -46,6 +46,7 @@ interface WordModel extends Pick<EncoderFile, "tokenizer" | "maxTokens" | "maskT
 /** See `index.ts`. */
 export async function fillMask(model: SourceInput, options: FillMaskOptions = {}): Promise<MaskFiller> {
   checkOptions("fillMask", options, runnerOptions);
+  checkTokenizer("fillMask", options.tokenizer);
   const folder = await ModelFolder.openModel(model, sourceOptions(options));
   const graph = await folder.onlyGraph();
   return new MaskFiller(graph ? await exported(graph, folder, options) : await native(folder, options));

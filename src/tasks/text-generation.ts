@@ -18,7 +18,7 @@ import type { LanguageModel, LanguageModelFile, TextSequence } from "./language/
 import { logProbabilities, Sampler, type SamplingOptions, topTokens } from "./language/sampling.ts";
 import { checkOptions, checkWhole, type OptionNames, type TaskOptions, taskOptions } from "./options.ts";
 import { openTokenizer } from "./tokenizers/open.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { checkTokenizer, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
 export type { ChatMessage } from "./language/chat.ts";
 export type { FinishReason, Generation, TextPieces, TokenInfo } from "./language/generation.ts";
@@ -119,8 +119,7 @@ function check({ contextLength, chatTemplate, tokenizer }: TextGenerationOptions
     throw new InputError(`textGeneration: contextLength takes a whole number from 1, got ${contextLength}`);
   if (chatTemplate !== undefined && typeof chatTemplate !== "string")
     throw new InputError("textGeneration: chatTemplate takes the text of a Jinja template");
-  if (tokenizer !== undefined && typeof tokenizer?.encode !== "function")
-    throw new InputError("textGeneration: tokenizer takes a Tokenizer, as that of another model");
+  checkTokenizer("textGeneration", tokenizer);
 }
 
 /** Idle texts that are kept, for prompts that begin like them. */

@@ -339,6 +339,17 @@ describe("what is written wrongly", () => {
     );
   });
 
+  test.each(Object.entries(devices))("arrays that are written into while runs wait, on %s", async (_, device) => {
+    const net = graph(({ input }) => ({ y: add(input("x", "f32", [2]), input("z", "f32", [2])) }));
+    using session = await compile(net, { device: device() });
+    const [x, z] = [new Float32Array(2), new Float32Array(2)];
+    const { signal } = new AbortController();
+    const runs = [1, 2, 3, 4].map((n) => session.run({ x: x.fill(n), z: z.fill(10 * n) }, { signal }));
+    x.fill(99);
+    const sums = (await Promise.all(runs)).map(({ y }) => [...(y.data as Float32Array)]);
+    expect(sums).toEqual([1, 2, 3, 4].map((n) => [11 * n, 11 * n]));
+  });
+
   test("options of a run", async () => {
     const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
     using session = await compile(net, { device: cpu() });

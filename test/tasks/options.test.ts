@@ -165,6 +165,23 @@ test("the nearest name", () => {
   for (const [name, nearest] of Object.entries(expected)) expect(near(name), name).toBe(nearest);
 });
 
+const tokenizing = Object.entries(loaders).filter(([, open]) => namesOf(open).includes("tokenizer"));
+
+test.each(tokenizing)("%s: what is no tokenizer", async (_, open) => {
+  for (const tokenizer of [{}, "x", null])
+    await expect(open("/no/such/model", { tokenizer } as never)).rejects.toThrow("tokenizer takes a Tokenizer");
+});
+
+test("vectors that are none", () => {
+  const { cosineSimilarity } = tasks;
+  for (const wrong of [undefined, null, "ab", [Float32Array.of(1)], [[1]], 5])
+    expect(() => cosineSimilarity(wrong as never, wrong as never)).toThrow(
+      new InputError("cosineSimilarity: takes two vectors, as embed() gives of one text each"),
+    );
+  expect(cosineSimilarity(Float32Array.of(1, 1), [2, 2])).toBeCloseTo(1);
+  expect(cosineSimilarity([], [])).toBe(0);
+});
+
 test("counts are whole numbers", async () => {
   for (const n of [-1, 0.5, "x", Infinity, null]) {
     await expect(new MaskFiller(none).fill("x", { count: n as never })).rejects.toThrow(

@@ -12,7 +12,7 @@ import type { HostTensor } from "../../tensor/tensor.ts";
 import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
 import { openGraph } from "../onnx-model.ts";
 import { type OptionNames, type TaskOptions, taskOptions } from "../options.ts";
-import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import { checkTokenizer, type Tokenizer } from "../tokenizers/tokenizer.ts";
 import { batchesOf, type EncoderFile, encoderInputs, readEncoder, tokenizerOf } from "./encoder.ts";
 
 /** A text, or a pair of texts with what tells them apart (0 and 1). */
@@ -75,6 +75,7 @@ export class TextTask {
  * without `@huggingface/tokenizers`
  */
 export async function openTextRunner(model: SourceInput, kind: HeadKind, options: RunnerOptions): Promise<TextRunner> {
+  checkTokenizer("options", options.tokenizer);
   return whileLoading(options, async (options) => {
     const folder = await ModelFolder.openModel(model, sourceOptions(options));
     const graph = await folder.onlyGraph();

@@ -31,6 +31,12 @@ export function checkText(text: string): void {
   if (typeof text !== "string") throw new InputError(`encode: takes a text, got ${typeof text}`);
 }
 
+/** Of options. @throws InputError for anything but a tokenizer or none */
+export function checkTokenizer(who: string, tokenizer: Tokenizer | undefined): void {
+  if (tokenizer !== undefined && typeof tokenizer?.encode !== "function")
+    throw new InputError(`${who}: tokenizer takes a Tokenizer, as that of another model`);
+}
+
 /** The text of tokens. Bytes that are not UTF-8 become U+FFFD. */
 export function decode(tokenizer: Tokenizer, tokens: Iterable<number>): string {
   const stream = new TextStream(tokenizer, true);
