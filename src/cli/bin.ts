@@ -1,4 +1,9 @@
+import { setFlagsFromString } from "node:v8";
 import { main } from "./main.ts";
+
+// Node 20 has relaxed SIMD behind a flag. Weights in few bits are multiplied 1.6 times as fast with it.
+if (process.versions.v8?.startsWith("11.3.") && process.arch === "x64")
+  setFlagsFromString("--experimental-wasm-relaxed-simd");
 
 // A reader that goes away (`| head`) is no error.
 process.stdout.on("error", (e: NodeJS.ErrnoException) => process.exit(e.code === "EPIPE" ? 0 : 1));

@@ -1,0 +1,18 @@
+/** The program itself, in a process of its own. */
+import { execFileSync } from "node:child_process";
+import { expect, test } from "vitest";
+
+const bin = new URL("../../src/cli/bin.ts", import.meta.url).href;
+/** (x) => drop(f32x4.relaxed_madd(x, x, x)) */
+const relaxed = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 1, 123, 0, 3, 2, 1, 0, 10, 14, 1, 12, 0, 32, 0, 32, 0, 32, 0, 253, 133, 2,
+  26, 11,
+];
+
+test("has relaxed SIMD where Node has it behind a flag", () => {
+  const script = `await import(${JSON.stringify(bin)}); console.log(WebAssembly.validate(Uint8Array.of(${relaxed})))`;
+  const args = ["--import", "tsx", "--input-type=module", "--eval", script, "--", "forwardpass", "--version"];
+  const lines = execFileSync(process.execPath, args, { encoding: "utf8" }).trim().split("\n");
+  const old = process.arch !== "x64" && process.versions.v8.startsWith("11.3.");
+  expect(lines.sort()).toEqual([expect.stringMatching(/^\d+\.\d+\.\d+$/), String(!old)]);
+});
