@@ -20,7 +20,7 @@ function matrixAt(
   size: { n: number; k: number; transposed: boolean },
 ): StoredMatrix | undefined {
   const type = storedAs(inputs[input]);
-  return type && floatMatrix({ type, ...size }, target.features.relaxedSimd, input);
+  return type && floatMatrix({ type, ...size }, target.features.fma, input);
 }
 
 /** @param column bias is a vector along the columns */

@@ -25,7 +25,7 @@ import { type Expr, f32x4, i32, type Operand, v128 } from "./assembler.ts";
 import { activationVector } from "./kernels/activations.ts";
 import { gemmWorkspaceBytes } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
-import { MOST_ROWS, type StoredMatrix } from "./kernels/stored-panels.ts";
+import { mostRowsOf, type StoredMatrix } from "./kernels/stored-panels.ts";
 import { emitProduct } from "./matmul.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
@@ -42,8 +42,9 @@ export interface StoredProduct {
 export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
   const { m, matrix } = p;
   const { n, k } = matrix;
+  const mostRows = mostRowsOf(target.features.fma);
   const scratch = alignUp(m * matrix.activationBytes);
-  const own = alignUp(scratch + 4 * PANEL_COLUMNS * MOST_ROWS);
+  const own = alignUp(scratch + 4 * PANEL_COLUMNS * mostRows);
   return {
     workspaceBytes: own * target.threads,
     alike: true,
@@ -61,7 +62,7 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
       const [group, i] = f.locals("i32", 2);
       /** Rows of activations go through in passes of about equal size. */
       const forPasses = (body: (rows: number, first: Operand<"i32">) => void) => {
-        const passes = Math.ceil(m / MOST_ROWS);
+        const passes = Math.ceil(m / mostRows);
         const rows = Math.floor(m / passes);
         const larger = m % passes;
         if (passes === 1) return body(m, 0);

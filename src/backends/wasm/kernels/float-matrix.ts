@@ -1,6 +1,7 @@
 /** The kernels of a matrix of 16-bit floats. */
 import type { TypedArray } from "../../../tensor/dtype.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
+import type { Fma } from "./gemm-tile.ts";
 import {
   emitFloatDot,
   emitFloatPanel,
@@ -13,7 +14,7 @@ import {
 import type { StoredMatrix } from "./stored-panels.ts";
 
 /** @param input which input it is; a HalfWeight, or the bytes of one where `bytes` is set */
-export function floatMatrix(matrix: FloatMatrix, relaxed: boolean, input: number, bytes = false): StoredMatrix {
+export function floatMatrix(matrix: FloatMatrix, fma: Fma, input: number, bytes = false): StoredMatrix {
   const { type, n, k, transposed } = matrix;
   const halves = (source: TypedArray): Uint16Array => {
     if (source instanceof Uint16Array) return source;
@@ -41,7 +42,7 @@ export function floatMatrix(matrix: FloatMatrix, relaxed: boolean, input: number
     activations: () => undefined,
     dot(e, rows) {
       const name = `floatDot/${type}/${k}/${rows}`;
-      return e.shared(name, (m) => emitFloatDot(m, { name, type, k, relaxed, rows }));
+      return e.shared(name, (m) => emitFloatDot(m, { name, type, k, fma, rows }));
     },
     panels(e) {
       const name = `floatPanel/${type}`;

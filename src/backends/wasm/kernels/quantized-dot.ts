@@ -15,21 +15,21 @@
  * them fill 16 bits: see `multiplied`. Words in their place: q8_0 26 instead of 31 for one row, 36 instead of 38 for more; one
  * instruction for product and sums, relaxed_dot_add, is four where processors have none for it: 25 and 30.
  *
- * Without relaxed SIMD bytes become words, and there are twice the instructions; 8 rows, Node 20 and Node 24:
- *
- *                                               q4_0    q8_0    q2_k    q4_k    q6_k
- *   floats                                     16, 14  17, 18  15, 15  15, 16  15, 16
- *   eight, 32 k at a time                      19, 35  24, 36  11, 21  15, 31  12, 23
+ * Without relaxed SIMD bytes become words, and there are twice the instructions.
  *
  * V8 up to that of Node 22 orders a straight piece of code itself: loads go to its start, and what they read waits on the
- * stack. Steps end in a branch for that reason, see `fence`: one row, 10^9 multiply-adds a second,
+ * stack. Pieces end in a branch for that reason, see `fence`, and serve three rows of activations at most instead of four.
+ * k = 1536, 10^9 multiply-adds a second, without branches | one after each step | one after each vector of codes as well:
  *
- *                                                q4_0  q8_0  q2_k  q3_k  q4_k  q5_k  q6_k
- *   Node 20, without                               18    18     4     3     7     3     3
- *   with                                           20    23    13    11    16    11    12
- *   Node 22, relaxed SIMD, without                 32    19    11     8    14     8     9
- *   with                                           35    25    23    19    25    17    18
- *   Node 24, relaxed SIMD, with or without         39    26    29    22    38    23    25
+ *                                               q4_0          q8_0          q2_k          q4_k          q6_k
+ *   Node 20, one row                      18 | 22 | 25  18 | 26 | 25   4 | 13 |      7 | 17 |      3 | 13 |
+ *            three                              21 | 31       27 | 35       15 | 16       20 | 25       16 | 16
+ *            four                               21 | 27       27 | 31       13 | 11       16 | 19       13 | 11
+ *   Node 22, relaxed SIMD, one row        32 | 38 | 37  19 | 30 | 31  11 | 24 | 25  14 | 27 | 29   9 | 20 | 26
+ *            three                              42 | 48       28 | 30       34 | 37       35 | 40       33 | 35
+ *            four                               39 | 47       26 | 27       32 | 35       37 | 36       32 | 33
+ *   Node 24, relaxed SIMD, one row               42 | 42       34 | 34       30 | 29       41 | 40       26 | 26
+ *            four                               61 | 62       40 | 40       44 | 44       54 | 53       43 | 43
  */
 import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
@@ -106,6 +106,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
      * compiler knows, though no address is odd. Conditions differ, or all but the first would be left out.
      */
     const fence = () => {
+      if (changed.size === 0) return;
       f.if(i32.eq(at, 2 * fences++ + 1), () => {
         for (const sum of changed) f.set(sum, zero);
       });
@@ -143,6 +144,8 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
         sumsOf.delete(from);
       };
       const left = segment.blocks.map((b) => b.size / 4);
+      // One row of k-quants in words is a tenth slower with it.
+      const fencesParts = rows > 1 || relaxed || segment.blocks.length === 1;
       for (let step = 0; step < segment.steps; step++) {
         const read = halves.map((half) => segment.codes({ f, at, half, table }, step));
         read[0].forEach(({ block: index, k }, c) => {
@@ -176,6 +179,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
                 add(shorts[i], i16x8.relaxed_dot_i8x16_i7x16_s(xs, weights[h]), i16x8.add);
               });
             }
+            if (fencesParts) fence();
           });
           if (--left[index] > 0) return;
           for (const half of halves) {

@@ -9,7 +9,7 @@
 import type { Half } from "../../../tensor/dtype.ts";
 import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
-import { multiplyAdd } from "./gemm-tile.ts";
+import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { fromHalf, isSpecial, tinyHalves, widenHalves } from "./half.ts";
 import { splat } from "./math.ts";
 import { type DotFunction, dotParams, type PanelFunction, panelParams } from "./stored-panels.ts";
@@ -64,16 +64,16 @@ export function unpackFloats({ n, k, transposed }: FloatMatrix, packed: Uint16Ar
 interface FloatOptions {
   readonly name: string;
   readonly type: Half;
-  readonly relaxed: boolean;
+  readonly fma: Fma;
 }
 
 /** The dot products of a panel with a few rows of activations, as they are. */
 export function emitFloatDot(
   m: ModuleBuilder,
-  { name, type, k, relaxed, rows }: FloatOptions & { k: number; rows: number },
+  { name, type, k, fma, rows }: FloatOptions & { k: number; rows: number },
 ): DotFunction {
-  // Independent sums, so that additions don't wait for each other: eight or more.
-  const phases = rows === 1 ? 4 : rows === 2 ? 2 : 1;
+  // Independent sums, so that additions don't wait for each other: eight, or as many as registers hold beside all loads.
+  const phases = Math.floor((fma > 4 ? 4 : 2) / rows) || 1;
   return m.func({ name, params: dotParams }, (f, { w, x, out, ldo }) => {
     const sums = Array.from({ length: phases }, () => f.locals("v128", 2 * rows));
     const half = f.hoist(splat(2 ** 56));
@@ -90,7 +90,7 @@ export function emitFloatDot(
           f.set(value, scaled(v128.load32_splat(x, 4 * (phase + r * k))));
           weights.forEach((v, h) => {
             const sum = sums[phase][h * rows + r];
-            f.set(sum, multiplyAdd(relaxed, v, value, sum));
+            f.set(sum, multiplyAdd(fma, v, value, sum));
           });
         }
       };

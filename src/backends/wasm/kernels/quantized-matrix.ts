@@ -3,6 +3,7 @@ import type { BlockType } from "../../../tensor/blocks/types.ts";
 import { isHalf } from "../../../tensor/dtype.ts";
 import type { StepEmitter } from "../step.ts";
 import { floatMatrix } from "./float-matrix.ts";
+import type { Fma } from "./gemm-tile.ts";
 import { blockBytes, emitQuantize, emitRound } from "./quantized-activations.ts";
 import { activationLayout, emitDot } from "./quantized-dot.ts";
 import { GROUP } from "./quantized-format.ts";
@@ -14,10 +15,11 @@ import type { StoredMatrix } from "./stored-panels.ts";
 export const hasKernels = (type: BlockType): boolean => isHalf(type) || formats[type] !== undefined;
 
 /** For [n, k] weights at input 1. Undefined for types that have no kernels. */
-export function matrixOf(type: BlockType, n: number, k: number, relaxed: boolean): StoredMatrix | undefined {
-  if (isHalf(type)) return floatMatrix({ type, n, k, transposed: true }, relaxed, 1, true);
+export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): StoredMatrix | undefined {
+  if (isHalf(type)) return floatMatrix({ type, n, k, transposed: true }, fma, 1, true);
   const format = formats[type];
   if (!format) return undefined;
+  const relaxed = fma > 0;
   const layout = activationLayout(format, relaxed);
   const table = (e: StepEmitter): number => (format.table ? e.table(type, format.table) : 0);
   return {

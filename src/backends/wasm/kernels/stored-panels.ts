@@ -5,12 +5,13 @@
 import type { Prepack } from "../../backend.ts";
 import type { Func } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
+import type { Fma } from "./gemm-tile.ts";
 
 /** Addresses: a panel, the first row of activations, results; `ldo`: bytes between rows of these. */
 export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
 export type DotFunction = Func<typeof dotParams, undefined>;
-/** Rows of activations that one pass over the weights can serve. */
-export const MOST_ROWS = 4;
+/** Rows of activations that one pass over the weights serves: see the header of quantized-dot.ts. */
+export const mostRowsOf = (fma: Fma): number => (fma > 4 ? 4 : 3);
 
 /** Writes the f32 of the panel that lies at [w, end) to `out`: for each k its eight numbers, as kernels/gemm.ts wants them. */
 export const panelParams = { w: "i32", end: "i32", out: "i32" } as const;
