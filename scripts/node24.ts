@@ -1,4 +1,4 @@
-/** Runs vitest on Node 24, whose V8 has relaxed SIMD, with these arguments: `npm run test:node24`. */
+/** Runs vitest on Node 24, whose V8 has relaxed SIMD and leaves loads where they are, with these arguments: `npm run test:node24`. */
 import { spawnSync } from "node:child_process";
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
