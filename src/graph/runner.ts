@@ -7,7 +7,7 @@ import { type EvaluateContext, isHostInput } from "../ops/op.ts";
 import { DeviceTensor } from "../tensor/device-tensor.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { type AnyValue, emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
-import { PendingWeightError } from "../tensor/weight.ts";
+import { PendingWeightError, Weight } from "../tensor/weight.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { defaultMemoryLimit, inferNode } from "./infer.ts";
@@ -87,13 +87,24 @@ export class GraphRunner<S extends Step = Step> {
       run: (g, values) => this.runNested(g as Graph, values, { profile, stoppable }),
     };
     const env = this.environment(inputs);
+    // What is read after a wait, for a plan or an earlier stage: its owner may write into it meanwhile.
+    let own =
+      fresh &&
+      ((from: number): void => {
+        own = undefined;
+        for (const { id } of graph.inputs) {
+          const v = env.get(id);
+          if (lastUse.get(id)! >= from && v) env.set(id, copied(v));
+        }
+      });
     // What is compared with a reference has to be here.
     if (this.verifier) yield* bringHome([...env.keys()], env);
     const { nodes } = graph;
     for (let i = 0; i < nodes.length; ) {
       if (stoppable) yield undefined;
-      const prepared = yield* this.prepare(i, env);
+      const prepared = yield* this.prepare(i, env, own);
       const { stage, program } = prepared;
+      if (stage.end < nodes.length) own?.(stage.end);
       if (program) {
         const times = profile ? new Float64Array(stage.plan.steps.length) : undefined;
         const given = stage.inputs.map((id) => env.get(id) as HostTensor | DeviceTensor);
@@ -158,7 +169,12 @@ export class GraphRunner<S extends Step = Step> {
     this.runners.clear();
   }
 
-  private *prepare(start: number, env: Map<ValueId, AnyValue>): Work<Prepared<S>> {
+  /** @param beforeWait called before a plan is made */
+  private *prepare(
+    start: number,
+    env: Map<ValueId, AnyValue>,
+    beforeWait?: (start: number) => void,
+  ): Work<Prepared<S>> {
     const first = this.graph.nodes[start];
     // A stage begins where a shape depends on a value: that has to be here.
     yield* bringHome(
@@ -172,6 +188,7 @@ export class GraphRunner<S extends Step = Step> {
     let prepared: Prepared<S>;
     if (at > 0) prepared = list.splice(at, 1)[0];
     else {
+      beforeWait?.(start);
       const stage = yield* this.plan(start, env);
       yield* this.readWeights(stage.plan);
       const program =
@@ -234,6 +251,10 @@ export class GraphRunner<S extends Step = Step> {
     }
   }
 }
+
+/** Weights, which are defaults of inputs, nobody writes into. */
+export const copied = (v: AnyValue): AnyValue =>
+  isHostTensor(v) && !(v instanceof Weight) ? { ...v, data: v.data.slice() } : v;
 
 /** Reads back those values that are on a device. */
 function* bringHome(ids: readonly (ValueId | undefined)[], env: Map<ValueId, AnyValue>): Work<void> {

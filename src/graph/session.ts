@@ -6,12 +6,11 @@ import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../t
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { areUsual } from "../tensor/usual.ts";
-import { Weight } from "../tensor/weight.ts";
 import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
 import { checkInput, checkType } from "./inputs.ts";
 import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
 import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
-import { type ExecuteOptions, GraphRunner } from "./runner.ts";
+import { copied, type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
 import type { KernelError, Verifier } from "./verify.ts";
 import { withWeights } from "./weights.ts";
@@ -406,9 +405,5 @@ export class Session {
 
 const isLazy = (v: InputValue | undefined): v is { toHost(): Promise<HostTensor> } =>
   typeof v === "object" && v !== null && "toHost" in v && !(v instanceof DeviceTensor);
-
-/** Weights, which are defaults of inputs, nobody writes into. */
-const copied = (v: AnyValue): AnyValue =>
-  isHostTensor(v) && !(v instanceof Weight) ? { ...v, data: v.data.slice() } : v;
 
 const describe = ({ name, dtype, shape }: GraphPort): ValueInfo => ({ name, dtype, shape });

@@ -329,3 +329,26 @@ describe("trouble with the device", () => {
 async function probe(device: GPUDevice): Promise<GPUBuffer> {
   return device.createBuffer({ size: 16, usage: 128 });
 }
+
+test("arrays that are written into while a run waits for its plan, or for what is read back", async () => {
+  const device = (await openWebgpu({ fallback: "cpu" })) as Backend;
+  const added = graph(({ input }) => ({ y: ops.add(input("x", "f32", [1]), input("z", "f32", [1])) }));
+  // Which elements are not zero comes back before z is read.
+  const staged = graph(({ input }) => {
+    const places = ops.nonZero(exp(input("x", "f32", [3])));
+    return { y: ops.add(ops.cast(places, { to: "f32" }), input("z", "f32", [1])) };
+  });
+  for (const [net, size, want] of [
+    [added, 1, [11]],
+    [staged, 3, [10, 11, 12]],
+  ] as const) {
+    using session = await compile(net, { device });
+    for (let i = 0; i < 2; i++) {
+      const [x, z] = [new Float32Array(size).fill(1), Float32Array.of(10)];
+      const run = session.run({ x, z });
+      x.fill(99);
+      z.fill(99);
+      expect([...((await run).y.data as Float32Array)]).toEqual(want);
+    }
+  }
+});
