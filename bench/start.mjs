@@ -28,7 +28,9 @@ if (process.env["FORWARDPASS_BENCH_READY"]) {
   }
   const chosen = args.includes("--node24") ? [node24] : args.includes("--markdown") ? [own, node24] : [own];
   for (const node of chosen) {
-    const { status } = spawnSync(node, [fileURLToPath(import.meta.url), ...args.filter((a) => a !== "--node24")], {
+    const options = node === own ? process.execArgv : [];
+    const rest = args.filter((a) => a !== "--node24");
+    const { status } = spawnSync(node, [...options, fileURLToPath(import.meta.url), ...rest], {
       stdio: "inherit",
       env: { ...process.env, FORWARDPASS_BENCH_READY: "1" },
     });

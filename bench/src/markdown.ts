@@ -1,4 +1,4 @@
-/** Writes the results of one Node version into docs/benchmarks.md: the table of each workload between its markers. */
+/** Writes the results of one Node version, with its options, into docs/benchmarks.md: the table of each workload between its markers. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, type Machine } from "./machine.ts";
 import { rootFolder } from "./paths.ts";
@@ -10,10 +10,10 @@ export function writeMarkdown(
   remarks: readonly string[],
 ): string {
   const file = new URL("docs/benchmarks.md", rootFolder);
-  const version = machine.node.slice(1).split(".")[0];
+  const version = [machine.node.slice(1).split(".")[0], ...process.execArgv].join(" ");
   let text = readFileSync(file, "utf8");
   const head = `## Node ${version}`;
-  if (!text.includes(head)) text = `${text.trimEnd()}\n\n${head}\n\n<!-- end of node-${version} -->\n`;
+  if (!text.includes(`${head}\n`)) text = `${text.trimEnd()}\n\n${head}\n\n<!-- end of node-${version} -->\n`;
   for (const result of results) {
     const key = `node-${version} ${result.name}`;
     const [begin, end] = [`<!-- ${key} -->`, `<!-- end of ${key} -->`];
