@@ -14,9 +14,9 @@
  *   panels without rounding            1.3e-2  4.6e-2          2.3e-2                   3.8e-2
  *   with                               1.5e-4  8.2e-3          1.7e-2                   2.4e-2
  *
- * q4_0, which takes `dot` for any number of rows, gives the same bits. That would cost a quarter (q4_k) to a half (q3_k,
- * iq2_xxs) of the speed of prompts here, 10^9 multiply-adds a second,
- * 256 x 768 x 1536, panels and dot: q2_k 15, 8; q3_k 19, 8; q4_k 16, 12; q5_k 11, 8; q6_k 13, 8; iq4_xs 15, 12; iq2_xxs 16, 7.
+ * q4_0, which takes `dot` for any number of rows, gives the same bits. For k-quants without relaxed SIMD that would cost up to
+ * a third of the speed of prompts, and more where codes are looked up. 256 x 768 x 1536 on Node 20, 10^9 multiply-adds a second,
+ * panels and dot: q2_k 19, 14; q3_k 19, 12; q4_k 20, 21; q5_k 20, 13; q6_k 20, 14; iq4_xs 20, 18; iq2_xxs 20, 4.
  */
 import type { Activation } from "../../ops/activation.ts";
 import { sizeOf } from "../../tensor/shape.ts";

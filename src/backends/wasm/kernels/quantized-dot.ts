@@ -18,7 +18,7 @@
  * Without relaxed SIMD bytes become words, and there are twice the instructions.
  *
  * V8 up to that of Node 22 orders a straight piece of code itself: loads go to its start, and what they read waits on the
- * stack. Pieces end in a branch for that reason, see `fence`, and serve three rows of activations at most instead of four.
+ * stack. There, pieces end in a branch for that reason, see `fence`, and serve three rows of activations at most, not four.
  * k = 1536, 10^9 multiply-adds a second, without branches | one after each step | one after each vector of codes as well:
  *
  *                                               q4_0          q8_0          q2_k          q4_k          q6_k
@@ -28,11 +28,11 @@
  *   Node 22, relaxed SIMD, one row        32 | 38 | 37  19 | 30 | 31  11 | 24 | 25  14 | 27 | 29   9 | 20 | 26
  *            three                              42 | 48       28 | 30       34 | 37       35 | 40       33 | 35
  *            four                               39 | 47       26 | 27       32 | 35       37 | 36       32 | 33
- *   Node 24, relaxed SIMD, one row               42 | 42       34 | 34       30 | 29       41 | 40       26 | 26
- *            four                               61 | 62       40 | 40       44 | 44       54 | 53       43 | 43
+ *   Node 24, relaxed SIMD, one row        42 | 42       35 | 34                     41 | 41       28 | 28
+ *            four                         62 | 61       40 | 40                     55 | 54       45 | 43
  */
 import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
-import { multiplyAdd } from "./gemm-tile.ts";
+import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { blockBytes, codeBytes, type QuantizedLayout } from "./quantized-activations.ts";
 import { type Block, type Code, type Format, maskWords, type Reader, type Segment } from "./quantized-format.ts";
 import { type DotFunction, dotParams } from "./stored-panels.ts";
@@ -70,12 +70,13 @@ export interface DotOptions {
   readonly k: number;
   /** Rows of activations. */
   readonly rows: number;
-  readonly relaxed: boolean;
+  readonly fma: Fma;
   /** Address of the format's table. */
   readonly table: number;
 }
 
-export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, table }: DotOptions): DotFunction {
+export function emitDot(m: ModuleBuilder, { name, format, k, rows, fma, table }: DotOptions): DotFunction {
+  const relaxed = fma > 0;
   const codes = multiplied(format, relaxed);
   const [words, bytes, magnitudes] = [codes === "words", codes === "bytes", codes === "magnitudes"];
   const layout = activationLayout(format, relaxed);
@@ -106,7 +107,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, relaxed, tabl
      * compiler knows, though no address is odd. Conditions differ, or all but the first would be left out.
      */
     const fence = () => {
-      if (changed.size === 0) return;
+      if (fma > 4 || changed.size === 0) return;
       f.if(i32.eq(at, 2 * fences++ + 1), () => {
         for (const sum of changed) f.set(sum, zero);
       });

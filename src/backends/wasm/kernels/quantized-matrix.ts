@@ -43,7 +43,7 @@ export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): Store
     },
     dot(e, rows) {
       const name = `quantizedDot/${type}/${k}/${rows}`;
-      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, relaxed, table: table(e) }));
+      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, fma, table: table(e) }));
     },
     panels(e, exact) {
       const name = `dequantizePanel/${type}`;
