@@ -26,6 +26,7 @@
 import { type Expr, type Func, f32, f32x4, i8x16, i32, type Local, v128 } from "../assembler.ts";
 import { alignUp } from "../memory.ts";
 import type { StepEmitter } from "../step.ts";
+import { fences } from "./fence.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { tinyHalves } from "./half.ts";
 import { constant, exp, expNonPositive, tanh } from "./math.ts";
@@ -66,7 +67,7 @@ export type CachedAttentionFunction = Func<typeof params, undefined>;
 /** Over the first `n` keys from `k` and values from `v`; leaves its sums in `partial`. */
 export function emitCachedAttention(e: StepEmitter, shape: CachedAttentionShape): CachedAttentionFunction {
   const { heads, kvHeads, dim, valueDim, dtype, scale, softcap } = shape;
-  const fma = e.target.features.relaxedSimd;
+  const { fma } = e.target.features;
   const name = `cachedAttention/${Object.values(shape).join("/")}`;
   const isHalf = dtype === "f16";
   const size = isHalf ? 2 : 4;
@@ -120,6 +121,7 @@ export function emitCachedAttention(e: StepEmitter, shape: CachedAttentionShape)
         const queries = f.locals("v128", mostRows);
         const dots = queries.map(() => f.locals("v128", 4));
         const halves = queries.map(() => f.locals("v128", 2));
+        const fence = fences(f, query, fma);
         const fourScores = (rows: number) => {
           const together = rows > 2 ? 2 : 4;
           for (let first = 0; first < 4; first += together) {
@@ -131,6 +133,7 @@ export function emitCachedAttention(e: StepEmitter, shape: CachedAttentionShape)
                 f.set(key, load(keys[x], d));
                 for (let r = 0; r < rows; r++) f.set(dots[r][x], multiplyAdd(fma, queries[r], key, dots[r][x]));
               }
+              if (rows > 1 || d & 4) fence(dots.slice(0, rows).flatMap((dot) => some.map((x) => dot[x])));
             }
             for (let r = 0; r < rows; r++)
               for (const x of some) if (x % 2) f.set(halves[r][x >> 1], pairSums(dots[r][x - 1], dots[r][x]));

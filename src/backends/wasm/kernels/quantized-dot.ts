@@ -32,6 +32,7 @@
  *            four                         62 | 61       40 | 40                     55 | 54       45 | 43
  */
 import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
+import { fences } from "./fence.ts";
 import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { blockBytes, codeBytes, type QuantizedLayout } from "./quantized-activations.ts";
 import { type Block, type Code, type Format, maskWords, type Reader, type Segment } from "./quantized-format.ts";
@@ -101,16 +102,9 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, fma, table }:
       f.set(to, v);
       changed.add(to);
     };
-    let fences = 0;
-    /**
-     * Has all sums so far computed before anything that follows is loaded: they might still change here, as far as a
-     * compiler knows, though no address is odd. Conditions differ, or all but the first would be left out.
-     */
+    const fenceAll = fences(f, at, fma);
     const fence = () => {
-      if (fma > 4 || changed.size === 0) return;
-      f.if(i32.eq(at, 2 * fences++ + 1), () => {
-        for (const sum of changed) f.set(sum, zero);
-      });
+      fenceAll(changed);
       changed.clear();
     };
     const accumulate = (target: Local<"v128">, a: V, b: V) => set(target, multiplyAdd(relaxed, a, b, target));
