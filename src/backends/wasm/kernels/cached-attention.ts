@@ -19,6 +19,9 @@
  *   three rows on two keys at a time instead of 2 + 1 on 4   11 to 13   f16: 10 GMAC/s instead of 9
  *   sixteen ahead                                            6          beyond the first cache
  *
+ * What V8 up to that of Node 22 makes of it, 9 and 3 heads of 64, 1000 positions in the caches of one core (Zen 4), GB/s of f32
+ * without relaxed SIMD | with it: all of a head in one piece 11 | 15, in pieces that end in branches 18 | 22; Node 24 19 | 22.
+ *
  * Reading ahead is what prefetching would be: a load that waits holds up those behind it, but not all of them.
  * Caches of f16 become f32 in registers by a shift and a mask, 2^112 times too small: half of that is made up for in the
  * queries and in the weights, half in the sums, and nothing overflows. Infinities count as 65536.
