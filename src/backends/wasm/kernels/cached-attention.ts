@@ -136,6 +136,7 @@ export function emitCachedAttention(e: StepEmitter, shape: CachedAttentionShape)
                 f.set(key, load(keys[x], d));
                 for (let r = 0; r < rows; r++) f.set(dots[r][x], multiplyAdd(fma, queries[r], key, dots[r][x]));
               }
+              // Two steps of one row fit the registers.
               if (rows > 1 || d & 4) fence(dots.slice(0, rows).flatMap((dot) => some.map((x) => dot[x])));
             }
             for (let r = 0; r < rows; r++)

@@ -79,7 +79,7 @@ function emitSums(
   { fma, integers }: TileOptions,
 ) {
   const splits = kSplits(height, fma);
-  // Steps of k in one turn of the loop; see the header of gemm.ts for why not more in low tiles.
+  // Steps of k in one turn of the loop; see the header of gemm.ts for why not more where no tile is higher than 4.
   const unroll = fma > 4 ? 4 : splits;
   const sums = Array.from({ length: splits }, () => f.locals("v128", height * VECTORS));
   const row = f.local("v128");
@@ -114,10 +114,10 @@ function emitSums(
   return total;
 }
 
-/** Low tiles have fewer sums than additions in flight: spread k over several independent sets of them. */
+/** Tiles of few rows have fewer sums than additions in flight: spread k over several independent sets of them. */
 function kSplits(height: number, fma: Fma): number {
   if (fma > 4) return height === 1 ? 4 : height <= 3 ? 2 : 1;
-  return height === 1 ? 2 : 1; // two rows and two steps of k would not fit the registers
+  return height === 1 ? 2 : 1; // two rows and two steps of k would not fit the registers beside their loads
 }
 
 export const multiplyAdd = (fma: unknown, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>

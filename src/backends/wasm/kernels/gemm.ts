@@ -37,7 +37,7 @@
  *
  * Rows that don't fill a tile are dealt out evenly (32 rows are 6+6+5+5+5+5): any height of 4 to 6 keeps both
  * multipliers busy. Heights 1 to 3 have too few sums for that, and interleave several steps of k in separate sums, as
- * far as registers go: two steps of 2 rows spill in low tiles (12 instead of 18 GFLOP/s on Node 20).
+ * far as registers go: two steps of 2 rows spill where loads come first (12 instead of 18 GFLOP/s on Node 20).
  *
  * The whole product, m x k x n, GFLOP/s of processor time, medians of 11 runs in turn on the same loaded machine:
  *
