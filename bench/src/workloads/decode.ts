@@ -15,13 +15,17 @@ import type { Context, Workload } from "./workload.ts";
 const run = promisify(execFile);
 const cache = fileURLToPath(new URL(".cache/", benchFolder));
 
-async function json<T>(command: string, args: readonly string[]): Promise<T> {
-  const { stdout } = await run(command, args, { cwd: fileURLToPath(rootFolder), maxBuffer: 1 << 24 });
+/** What a script prints on the caller's Node. */
+async function json<T>(...args: readonly string[]): Promise<T> {
+  const { stdout } = await run(process.execPath, [...process.execArgv, ...args], {
+    cwd: fileURLToPath(rootFolder),
+    maxBuffer: 1 << 24,
+  });
   return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
 }
 
 const decoded = <T = Decoded>(engine: string, threads: number, file: string): Promise<T> =>
-  json(process.execPath, [...process.execArgv, join(cache, "decode-engine.mjs"), engine, String(threads), file]);
+  json(join(cache, "decode-engine.mjs"), engine, String(threads), file);
 
 interface Timings {
   readonly timings: { readonly predicted_per_token_ms: number };
@@ -104,14 +108,7 @@ async function wllama(file: string, { threads }: Context): Promise<EngineResult>
   const engine = "wllama x1";
   try {
     const script = fileURLToPath(new URL("src/wllama.ts", benchFolder));
-    const { timings } = await json<Timings>(process.execPath, [
-      ...process.execArgv,
-      "--import",
-      "tsx",
-      script,
-      file,
-      "1",
-    ]);
+    const { timings } = await json<Timings>("--import", "tsx", script, file, "1");
     const ms = timings.predicted_per_token_ms;
     return { engine, baseline: ours(threads[0]), median: ms, min: ms, samples: 1 };
   } catch (e) {
