@@ -1,6 +1,6 @@
 /** The names of what `compile` and `run` take. */
 import { checkOptions, type OptionNames } from "../tensor/options.ts";
-import type { CompileOptions, RunOptions } from "./session.ts";
+import { type CompileOptions, type RunOptions, runOptions } from "./session.ts";
 
 const known: OptionNames<CompileOptions> = {
   device: true,
@@ -14,8 +14,6 @@ const known: OptionNames<CompileOptions> = {
 /** @throws InputError */
 export const checkCompileOptions = (options: CompileOptions): void => checkOptions("compile", options, known);
 
-const ofRuns: OptionNames<RunOptions> = { signal: true, profile: true, state: true, rows: true, keepOnDevice: true };
-
 /** @throws InputError */
 export const checkRunOptions = (options: RunOptions<boolean | readonly string[]>): void =>
-  checkOptions("run", options, ofRuns as OptionNames<RunOptions<boolean | readonly string[]>>);
+  checkOptions("run", options, runOptions as OptionNames<RunOptions<boolean | readonly string[]>>);

@@ -3,6 +3,7 @@ import type { Backend, DeviceSession } from "../backends/backend.ts";
 import { DeviceTensor } from "../tensor/device-tensor.ts";
 import { bytesOf, type TypedArray } from "../tensor/dtype.ts";
 import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
+import type { OptionNames } from "../tensor/options.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { areUsual } from "../tensor/usual.ts";
@@ -114,7 +115,14 @@ export async function compile(graph: Graph, options: CompileOptions): Promise<Se
   return new Session(ready, device, options, verification);
 }
 
-const runOptions = new Set(["signal", "profile", "state", "rows", "keepOnDevice"]);
+/** The names of what `run` takes: the one list, as a typo is looked for in each run. */
+export const runOptions: OptionNames<RunOptions> = {
+  signal: true,
+  profile: true,
+  state: true,
+  rows: true,
+  keepOnDevice: true,
+};
 
 export class Session {
   /** Names, dtypes and shapes of the inputs; named dimensions are free. */
@@ -159,7 +167,7 @@ export class Session {
   ): Promise<KeptOutputs<Name> & Record<string, HostTensor | DeviceTensor>>;
   async run(inputs: Inputs, options: RunOptions<boolean | readonly string[]> = {}): Promise<object> {
     for (const name in options ?? "?")
-      if (!runOptions.has(name)) (await import("./compile-options.ts")).checkRunOptions(options);
+      if (!Object.hasOwn(runOptions, name)) (await import("./compile-options.ts")).checkRunOptions(options);
     const { signal, profile, keepOnDevice } = options;
     this.assertUsable();
     signal?.throwIfAborted();
