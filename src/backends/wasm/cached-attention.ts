@@ -11,13 +11,8 @@ import { bytesOf } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Expr, i32, type Local, type Operand } from "./assembler.ts";
-import {
-  attentionScratch,
-  type CachedAttentionShape,
-  emitCachedAttention,
-  emitMerge,
-  partialLayout,
-} from "./kernels/cached-attention.ts";
+import { type CachedAttentionShape, partialLayout, scratchLayout } from "./kernels/cache-walk.ts";
+import { emitCachedAttention, emitMerge } from "./kernels/cached-attention.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmTarget, wasmKernel } from "./step.ts";
 
 /** Where the cache of a sequence is, and how many rows it has: state, or one of several in a tensor. */
@@ -51,7 +46,7 @@ const attend = (target: WasmTarget) =>
     const shape: CachedAttentionShape = { heads, kvHeads, dim, valueDim, dtype, scale, softcap };
     const several = areSeveral(positions);
     const [kRow, vRow] = [dim, valueDim].map((n) => kvHeads * n * bytesOf(dtype));
-    const scratchBytes = attentionScratch(shape);
+    const { bytes: scratchBytes } = scratchLayout(shape);
     const { bytes: partialBytes } = partialLayout(shape);
     // Threads take tokens where there are many, or else each a part of the keys of every token.
     const byTokens = g.tokens >= 4 * target.threads;
