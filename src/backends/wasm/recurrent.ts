@@ -100,7 +100,7 @@ function productOf(e: StepEmitter, bias: boolean, oneRow: boolean): Product {
     return (args) => e.f.call(fn, { ...args, residual: 0, ldr: 0 });
   }
   const name = `gemv${bias ? "/bias" : ""}`;
-  const fn = e.shared(name, (m) => emitGemv(m, name, e.target.features.relaxedSimd, bias));
+  const fn = e.shared(name, (m) => emitGemv(m, name, e.target.features.fma, bias));
   return (args) => e.f.call(fn, args);
 }
 

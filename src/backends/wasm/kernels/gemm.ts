@@ -63,6 +63,7 @@ import {
 } from "../assembler.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type Fma, type TileFunction, tileParams } from "./gemm-tile.ts";
+import { emitRowTile, ROW_PANELS } from "./gemv.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
 
@@ -180,33 +181,50 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
 
 /** The same for one row, which is its own panel of A. */
 function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
-  const tile = emitTile(m, 1, options);
+  const four = emitRowTile(m, ROW_PANELS, options);
+  const one = emitTile(m, 1, options);
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
-    forPanels(f, p, options, undefined, (at) => f.call(tile, { ...at, a: p.a }));
+    forPanels(f, p, options, undefined, (at) => f.call(one, { ...at, a: p.a }), {
+      panels: ROW_PANELS,
+      multiply: (at) => f.call(four, { ...at, a: p.a }),
+    });
     if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
   });
 }
 
-/** Calls `multiply` with the operands of a tile for each panel of B. @param wide where stored panels become floats */
+type Multiply = (at: Omit<CallArgs<typeof tileParams>, "a">) => void;
+
+/**
+ * Calls `multiply` with the operands of a tile for each panel of B.
+ * @param wide where stored panels become floats
+ * @param several takes some panels at once, as long as there are as many with all of their columns
+ */
 function forPanels(
   f: FunctionBuilder,
   p: Params<typeof gemmParams>,
   options: GemmOptions,
   wide: Local<"i32"> | undefined,
-  multiply: (at: Omit<CallArgs<typeof tileParams>, "a">) => void,
+  multiply: Multiply,
+  several?: { readonly panels: number; readonly multiply: Multiply },
 ): void {
   const [b, c, bias, residual, columns] = [p.b, p.c, p.bias, p.residual, p.n].map((x) => f.let(x));
   const { k, ldc, ldr, workspace: scratch } = p;
   const { unit, bytes, tail = 0, widen } = options.stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
   const panelBytes = f.let(i32.mul(unit === 1 ? k : i32.div_u(k, unit), bytes));
+  const walk = (panels: number, multiply: Multiply) => {
+    multiply({ b: wide ?? b, c, ldc, columns, k, bias, residual, ldr, scratch });
+    const step = tail ? i32.add(panelBytes, tail) : panelBytes;
+    f.increment(b, panels > 1 ? i32.mul(step, panels) : step);
+    const run = panels * PANEL_COLUMNS;
+    f.increment(c, 4 * run);
+    if (options.bias === "column") f.increment(bias, 4 * run);
+    if (options.residual) f.increment(residual, 4 * run);
+    f.increment(columns, -run);
+  };
+  if (several) f.while(i32.ge_s(columns, several.panels * PANEL_COLUMNS), () => walk(several.panels, several.multiply));
   f.while(i32.gt_s(columns, 0), () => {
     if (widen && wide) f.call(widen, { w: b, end: i32.add(b, panelBytes), out: wide });
-    multiply({ b: wide ?? b, c, ldc, columns, k, bias, residual, ldr, scratch });
-    f.increment(b, tail ? i32.add(panelBytes, tail) : panelBytes);
-    f.increment(c, 4 * PANEL_COLUMNS);
-    if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
-    if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
-    f.increment(columns, -PANEL_COLUMNS);
+    walk(1, multiply);
   });
 }
 
