@@ -56,7 +56,11 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
       const [y] = e.outputs;
       const quantize = matrix.activations(e);
       const workspace = addressOf(e.workspace, e.thread, own);
-      const { from, to } = e.share(Math.ceil(n / PANEL_COLUMNS));
+      // One row takes two panels half of the matrix apart, where it can. What is left comes behind the halves.
+      const panels = m === 1 && matrix.twoPanels ? 2 : 1;
+      const half = Math.floor(n / PANEL_COLUMNS / panels);
+      const left = Math.ceil(n / PANEL_COLUMNS) - panels * half;
+      const { from, to } = e.share(half + left);
       // Every thread makes its own copy: that is cheaper than meeting once more.
       if (quantize) f.call(quantize, { x, to: workspace, count: m * k });
       const [group, i] = f.locals("i32", 2);
@@ -69,15 +73,18 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
         if (larger) f.forRange(i, 0, larger, 1, () => body(rows + 1, i32.mul(i, rows + 1)));
         f.forRange(i, larger, passes, 1, () => body(rows, i32.add(i32.mul(i, rows), larger)));
       };
-      f.forRange(group, from, to, 1, () =>
+      /** `group`, or with one half of the matrix away. */
+      const multiply = (panels: 1 | 2) =>
         forPasses((rows, first) => {
-          const dot = matrix.dot(e, rows);
+          const dot = matrix.dot(e, rows, panels);
           const weights = addressOf(w, group, matrix.groupBytes);
           const activations = addressOf(quantize ? workspace : x, first, matrix.activationBytes);
           const out = f.let(expressionOf(addressOf(addressOf(y, group, 4 * PANEL_COLUMNS), first, 4 * n)));
-          const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: activations, out: at, ldo });
-          if (n % PANEL_COLUMNS === 0) {
-            call(out, 4 * n);
+          const apart = half * matrix.groupBytes;
+          const call = (at: Operand<"i32">, ldo: number) =>
+            f.call(dot, { w: weights, x: activations, out: at, ldo, apart });
+          if (panels === 2 || n % PANEL_COLUMNS === 0) {
+            call(out, panels === 2 ? 4 * PANEL_COLUMNS * half : 4 * n);
             return;
           }
           // The last group has fewer rows than it computes.
@@ -88,9 +95,21 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
               f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * PANEL_COLUMNS), 4 * (n % PANEL_COLUMNS));
           };
           f.if(i32.eq(group, Math.floor(n / PANEL_COLUMNS)), copyLast, () => call(out, 4 * n));
-        }),
-      );
-      emitEpilogue(e, p, from, to);
+        });
+      const one = (from: Operand<"i32">, to: Operand<"i32">) => {
+        f.forRange(group, from, to, 1, () => multiply(1));
+        emitEpilogue(e, p, from, to);
+      };
+      if (panels === 1) return one(from, to);
+      const end = f.let(expressionOf(to));
+      if (left) f.if(i32.gt_u(end, half), () => f.set(end, half));
+      f.forRange(group, from, end, 1, () => multiply(2));
+      const t = f.local("i32");
+      f.forRange(t, 0, 2 * half, half, () => emitEpilogue(e, p, i32.add(t, expressionOf(from)), i32.add(t, end)));
+      if (!left) return;
+      const start = f.let(expressionOf(from));
+      f.if(i32.lt_u(start, half), () => f.set(start, half));
+      one(f.let(i32.add(start, half)), f.let(i32.add(expressionOf(to), half)));
     },
   };
 }

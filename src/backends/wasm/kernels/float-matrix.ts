@@ -40,9 +40,10 @@ export function floatMatrix(matrix: FloatMatrix, fma: Fma, input: number, bytes 
     activationBytes: 4 * k,
     manyRows: 8,
     activations: () => undefined,
-    dot(e, rows) {
-      const name = `floatDot/${type}/${k}/${rows}`;
-      return e.shared(name, (m) => emitFloatDot(m, { name, type, k, fma, rows }));
+    twoPanels: true,
+    dot(e, rows, panels) {
+      const name = `floatDot/${type}/${k}/${rows}/${panels}`;
+      return e.shared(name, (m) => emitFloatDot(m, { name, type, k, fma, rows, panels }));
     },
     panels(e) {
       const name = `floatPanel/${type}`;

@@ -67,15 +67,17 @@ interface FloatOptions {
   readonly fma: Fma;
 }
 
-/** The dot products of a panel with a few rows of activations, as they are. */
+/** The dot products of a panel with a few rows of activations, as they are, or of two panels with one. */
 export function emitFloatDot(
   m: ModuleBuilder,
-  { name, type, k, fma, rows }: FloatOptions & { k: number; rows: number },
+  { name, type, k, fma, rows, panels }: FloatOptions & { k: number; rows: number; panels: number },
 ): DotFunction {
   // Independent sums, so that additions don't wait for each other: eight, or as many as registers hold beside all loads.
-  const phases = Math.floor((fma > 4 ? 4 : 2) / rows) || 1;
-  return m.func({ name, params: dotParams }, (f, { w, x, out, ldo }) => {
-    const sums = Array.from({ length: phases }, () => f.locals("v128", 2 * rows));
+  const phases = Math.floor((fma > 4 ? 4 : 2) / rows / panels) || 1;
+  return m.func({ name, params: dotParams }, (f, { w, x, out, ldo, apart }) => {
+    const starts = panels === 1 ? [w] : [w, f.let(i32.add(w, apart))];
+    // By phase, panel, row and half.
+    const sums = Array.from({ length: phases }, () => f.locals("v128", 2 * rows * panels));
     const half = f.hoist(splat(2 ** 56));
     const value = f.local("v128");
     const weights = f.locals("v128", 2);
@@ -83,29 +85,33 @@ export function emitFloatDot(
     const emit = (wide: (four: V) => V, factor?: V) => {
       const scaled = (v: V): V => (factor ? f32x4.mul(v, factor) : v);
       const step = (phase: number) => {
-        weights.forEach((v, h) => {
-          f.set(v, wide(v128.load16x4_s(w, 2 * PANEL_COLUMNS * phase + 8 * h)));
-        });
-        for (let r = 0; r < rows; r++) {
-          f.set(value, scaled(v128.load32_splat(x, 4 * (phase + r * k))));
+        const activation = (r: number): V => scaled(v128.load32_splat(x, 4 * (phase + r * k)));
+        if (rows === 1) f.set(value, activation(0));
+        starts.forEach((start, p) => {
           weights.forEach((v, h) => {
-            const sum = sums[phase][h * rows + r];
-            f.set(sum, multiplyAdd(fma, v, value, sum));
+            f.set(v, wide(v128.load16x4_s(start, 2 * PANEL_COLUMNS * phase + 8 * h)));
           });
-        }
+          for (let r = 0; r < rows; r++) {
+            if (rows > 1) f.set(value, activation(r));
+            weights.forEach((v, h) => {
+              const sum = sums[phase][2 * (p * rows + r) + h];
+              f.set(sum, multiplyAdd(fma, v, value, sum));
+            });
+          }
+        });
       };
       const loop = (count: number, end: Expr<"i32">) =>
         f.while(i32.lt_u(x, end), () => {
           for (let phase = 0; phase < count; phase++) step(phase);
-          f.increment(w, 2 * PANEL_COLUMNS * count);
+          for (const start of starts) f.increment(start, 2 * PANEL_COLUMNS * count);
           f.increment(x, 4 * count);
         });
       const end = f.let(i32.add(x, 4 * k));
       if (phases > 1) loop(phases, f.let(i32.add(x, 4 * (k - (k % phases)))));
       loop(1, end);
-      for (let r = 0; r < rows; r++) {
+      for (let r = 0; r < rows * panels; r++) {
         for (const h of [0, 1]) {
-          const sum = sums.map((s): V => s[h * rows + r]).reduce((a, b) => f32x4.add(a, b));
+          const sum = sums.map((s): V => s[2 * r + h]).reduce((a, b) => f32x4.add(a, b));
           f.v128.store(out, scaled(sum), 16 * h);
         }
         f.increment(out, ldo);
@@ -114,7 +120,7 @@ export function emitFloatDot(
     if (type === "bf16") emit((four) => i32x4.shl(four, 16));
     else
       f.if(
-        i32.load(w, 2 * PANEL_COLUMNS * k),
+        starts.map((start) => i32.load(start, 2 * PANEL_COLUMNS * k)).reduce((a, b) => i32.or(a, b)),
         () => emit((four) => fromHalf(f, four)),
         () => emit((four) => tinyHalves(f, four), half),
       );

@@ -41,9 +41,11 @@ export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): Store
       const name = `quantizeActivations/${JSON.stringify(layout)}`;
       return e.shared(name, (m) => emitQuantize(m, name, layout));
     },
-    dot(e, rows) {
-      const name = `quantizedDot/${type}/${k}/${rows}`;
-      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, fma, table: table(e) }));
+    // Larger units would be turns of a kilobyte, and twice as much code.
+    twoPanels: format.unit === 32,
+    dot(e, rows, panels) {
+      const name = `quantizedDot/${type}/${k}/${rows}/${panels}`;
+      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, panels, fma, table: table(e) }));
     },
     panels(e, exact) {
       const name = `dequantizePanel/${type}`;

@@ -7,8 +7,11 @@ import type { Func } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 import type { Fma } from "./gemm-tile.ts";
 
-/** Addresses: a panel, the first row of activations, results; `ldo`: bytes between rows of these. */
-export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
+/**
+ * Addresses: a panel, the first row of activations, results; `ldo`: bytes between rows of these. Where one row takes two
+ * panels, the other one is `apart` bytes away, and `ldo` is between their results.
+ */
+export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32", apart: "i32" } as const;
 export type DotFunction = Func<typeof dotParams, undefined>;
 /** Rows of activations that one pass over the weights serves: see the header of quantized-dot.ts. */
 export const mostRowsOf = (fma: Fma): number => (fma > 4 ? 4 : 3);
@@ -46,7 +49,9 @@ export interface StoredMatrix {
   readonly manyRows: number;
   /** Prepares activations; undefined where they are taken as they are. */
   activations(e: StepEmitter): ActivationFunction | undefined;
-  dot(e: StepEmitter, rows: number): DotFunction;
+  /** Whether `dot` does two panels of one row at once, which memory gives faster: see gemv.ts. */
+  readonly twoPanels: boolean;
+  dot(e: StepEmitter, rows: number, panels: 1 | 2): DotFunction;
   /** @param exact activations stay as they are: rows are not what `dot` makes of them */
   panels(e: StepEmitter, exact?: boolean): StoredPanels;
 }
