@@ -10,7 +10,7 @@ import { InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState, Place } from "../backend.ts";
-import type { Block, LinearMemory } from "./memory.ts";
+import { alignUp, type Block, type LinearMemory } from "./memory.ts";
 
 /** What a session lends to the states of its sequences. */
 export interface StateHost {
@@ -24,6 +24,8 @@ export interface StateHost {
 type Places = readonly (Place | undefined)[];
 
 const rowBytes = ({ dtype, shape }: TensorType): number => sizeOf(shape.slice(1)) * bytesOf(dtype);
+
+const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
 
 /** States with fewer rows in all have these. */
 const rowsOf = ({ shape }: TensorType, rows: number): number => Math.min(rows, shape[0]);
@@ -39,7 +41,7 @@ export class WasmState implements DeviceState {
   ) {}
 
   get bytes(): number {
-    return this.blocks.reduce((sum, b) => sum + b.bytes, 0);
+    return sum(this.blocks.map((b) => b.bytes));
   }
 
   activate(others: readonly WasmState[] = []): void {
@@ -61,6 +63,7 @@ export class WasmState implements DeviceState {
   reserve(rows: number): void {
     if (rows <= this.rows) return;
     const wanted = Math.max(rows, 2 * this.rows);
+    if (this.reserveRun(wanted)) return;
     const { memory } = this.host;
     const blocks = [...this.blocks];
     this.blocks = blocks;
@@ -77,6 +80,40 @@ export class WasmState implements DeviceState {
       blocks[i] = { at, bytes };
     });
     this.rows = wanted;
+  }
+
+  /**
+   * The first blocks are one run; where nothing lies behind it, they are moved apart, which leaves no holes as blocks that are
+   * allocated anew do. Returns whether it could.
+   */
+  private reserveRun(rows: number): boolean {
+    const { memory } = this.host;
+    const { blocks } = this;
+    const sizes = this.types.map((t, i) => Math.max(rowsOf(t, rows) * rowBytes(t), blocks[i]?.bytes ?? 0));
+    const total = sum(sizes.map(alignUp));
+    let end = blocks.length > 0 ? blocks[0].at : memory.allocate(total);
+    if (blocks.length > 0) {
+      const behind = blocks.map((b) => b.at + alignUp(b.bytes));
+      if (blocks.some((b, i) => i > 0 && b.at !== behind[i - 1])) return false;
+      const last = behind[behind.length - 1];
+      if (!memory.extend(last, total - (last - end))) return false;
+    }
+    const moved = sizes.map((bytes) => {
+      const at = end;
+      end += alignUp(bytes);
+      return { at, bytes };
+    });
+    const all = new Uint8Array(memory.memory.buffer);
+    // From the last one on: none is written over before it has been moved.
+    for (let i = moved.length - 1; i >= 0; i--) {
+      const [from, to] = [blocks[i] ?? { at: 0, bytes: 0 }, moved[i]];
+      all.copyWithin(to.at, from.at, from.at + from.bytes);
+      all.fill(0, to.at + from.bytes, to.at + to.bytes);
+    }
+    this.blocks = moved;
+    this.host.active = [];
+    this.rows = rows;
+    return true;
   }
 
   fork(rows: number): WasmState {
