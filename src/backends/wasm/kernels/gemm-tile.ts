@@ -125,20 +125,15 @@ export const multiplyAdd = (fma: unknown, x: Expr<"v128">, y: Expr<"v128">, sum:
 
 const addDot = (x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y));
 
-/** A function that finishes one full row of the tile and moves on to the next. @param once it is the only one */
-export function epilogue(
-  f: FunctionBuilder,
-  { bias, residual, activation }: Epilogue,
-  p: Params<typeof tileParams>,
-  once = false,
-) {
-  const kept = bias === "column" && !once ? [f.let(v128.load(p.bias)), f.let(v128.load(p.bias, 16))] : [];
+/** A function that finishes one full row of the tile and moves on to the next. */
+function epilogue(f: FunctionBuilder, { bias, residual, activation }: Epilogue, p: Params<typeof tileParams>) {
+  const columnBias = bias === "column" ? [f.let(v128.load(p.bias)), f.let(v128.load(p.bias, 16))] : [];
   return (sums: Local<"v128">[], i: number) => {
     const rowBias = bias === "row" ? f.let(v128.load32_splat(p.bias, 4 * i)) : undefined;
     sums.forEach((sum, j) => {
       let y: Expr<"v128"> = sum;
       if (rowBias) y = f32x4.add(y, rowBias);
-      if (bias === "column") y = f32x4.add(y, kept[j] ?? v128.load(p.bias, 16 * j));
+      if (bias === "column") y = f32x4.add(y, columnBias[j]);
       if (residual) y = f32x4.add(y, v128.load(p.residual, 16 * j));
       f.v128.store(p.c, activation ? activation(f, y) : y, 16 * j);
     });

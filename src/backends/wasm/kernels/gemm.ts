@@ -63,7 +63,7 @@ import {
 } from "../assembler.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Epilogue, emitTile, type Fma, type TileFunction, tileParams } from "./gemm-tile.ts";
-import { emitRowTile, ROW_PANELS } from "./gemv.ts";
+import { emitRowFinish, emitRowTile, ROW_PANELS } from "./gemv.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
 
@@ -181,12 +181,17 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
 
 /** The same for one row, which is its own panel of A. */
 function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
-  const four = emitRowTile(m, ROW_PANELS, options);
+  const { name, fma, bias } = options;
+  const four = emitRowTile(m, name, { panels: ROW_PANELS, fma, bias: bias === "column" });
+  const finish = emitRowFinish(m, name, ROW_PANELS, options);
   const one = emitTile(m, 1, options);
-  return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
+  return m.func({ name, params: gemmParams, export: options.export }, (f, p) => {
     forPanels(f, p, options, undefined, (at) => f.call(one, { ...at, a: p.a }), {
       panels: ROW_PANELS,
-      multiply: (at) => f.call(four, { ...at, a: p.a }),
+      multiply(at) {
+        f.call(four, { ...at, a: p.a });
+        if (finish) f.call(finish, at);
+      },
     });
     if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
   });
