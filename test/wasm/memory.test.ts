@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LinearMemory } from "../../src/backends/wasm/memory.ts";
+import { type StateHost, WasmState } from "../../src/backends/wasm/state.ts";
 
 const start = new LinearMemory(false).end;
 
@@ -44,3 +45,43 @@ test("blocks that grow side by side take little more than they are", () => {
   }
   expect(memory.end).toBeLessThan(1.25 * count * size);
 });
+
+const hostOf = (memory: LinearMemory): StateHost => ({ memory, active: [], stateTable: () => 0 });
+
+test("states grow with what is in them, and without holes where nothing lies behind", () =>
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 60 })), {
+        minLength: 1,
+        maxLength: 5,
+      }),
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 50 }), fc.boolean()), { minLength: 1, maxLength: 5 }),
+      (shapes, steps) => {
+        const memory = new LinearMemory(false);
+        const state = new WasmState(
+          hostOf(memory),
+          shapes.map((shape) => ({ dtype: "i32", shape })),
+        );
+        let isLast = true;
+        let known = shapes.map((): Int32Array => new Int32Array(0));
+        for (const [rows, blocked] of steps) {
+          state.reserve(rows);
+          known = shapes.map((_, i) => {
+            const view = state.view(i) as Int32Array;
+            expect(view.subarray(0, known[i].length)).toEqual(known[i]);
+            expect(view.subarray(known[i].length).every((v) => v === 0)).toBe(true);
+            view.set(view.map((_, k) => 1000 * i + k + 1));
+            return view.slice();
+          });
+          const bytes = state.blocks.reduce((sum, b) => sum + Math.ceil(b.bytes / 64) * 64, 0);
+          if (isLast) expect(memory.end).toBe(start + bytes);
+          if (blocked) {
+            memory.allocate(64);
+            isLast = false;
+          }
+        }
+        state.dispose();
+        if (isLast) expect(memory.end).toBe(start);
+      },
+    ),
+  ));

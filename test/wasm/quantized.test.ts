@@ -111,7 +111,7 @@ for (const { label, features } of levels)
     `%s, ${label}: a row's product is the same among many`,
     async (type) => {
       // More rows than a block of the product of floats, and one left over for its last tile.
-      const [m, n, k] = [131, 11, 512];
+      const [m, n, k] = [131, 43, 512];
       const [x, w] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k)];
       const product = async (rows: HostTensor) => {
         const builder = new GraphBuilder();
