@@ -62,8 +62,8 @@ import {
   type Params,
 } from "../assembler.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
+import { emitRowTile, LONGEST_ROW, ROW_PANELS } from "./gemm-row.ts";
 import { type Epilogue, emitTile, type Fma, type TileFunction, tileParams } from "./gemm-tile.ts";
-import { emitRowFinish, emitRowTile, ROW_PANELS } from "./gemv.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
 
@@ -181,17 +181,12 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
 
 /** The same for one row, which is its own panel of A. */
 function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
-  const { name, fma, bias } = options;
-  const four = emitRowTile(m, name, { panels: ROW_PANELS, fma, bias: bias === "column" });
-  const finish = emitRowFinish(m, name, ROW_PANELS, options);
+  const four = emitRowTile(m, options, ROW_PANELS);
   const one = emitTile(m, 1, options);
-  return m.func({ name, params: gemmParams, export: options.export }, (f, p) => {
+  return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
     forPanels(f, p, options, undefined, (at) => f.call(one, { ...at, a: p.a }), {
       panels: ROW_PANELS,
-      multiply(at) {
-        f.call(four, { ...at, a: p.a });
-        if (finish) f.call(finish, at);
-      },
+      multiply: (at) => f.call(four, { ...at, a: p.a }),
     });
     if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
   });
@@ -202,7 +197,7 @@ type Multiply = (at: Omit<CallArgs<typeof tileParams>, "a">) => void;
 /**
  * Calls `multiply` with the operands of a tile for each panel of B.
  * @param wide where stored panels become floats
- * @param several takes some panels at once, as long as there are as many with all of their columns
+ * @param several takes some panels at once, as long as there are as many with all of their columns, and k isn't too long
  */
 function forPanels(
   f: FunctionBuilder,
@@ -226,7 +221,12 @@ function forPanels(
     if (options.residual) f.increment(residual, 4 * run);
     f.increment(columns, -run);
   };
-  if (several) f.while(i32.ge_s(columns, several.panels * PANEL_COLUMNS), () => walk(several.panels, several.multiply));
+  if (several) {
+    const fits = i32.le_u(k, LONGEST_ROW);
+    f.while(i32.and(fits, i32.ge_s(columns, several.panels * PANEL_COLUMNS)), () =>
+      walk(several.panels, several.multiply),
+    );
+  }
   f.while(i32.gt_s(columns, 0), () => {
     if (widen && wide) f.call(widen, { w: b, end: i32.add(b, panelBytes), out: wide });
     walk(1, multiply);

@@ -1,24 +1,11 @@
 /**
- * One row of a product with B in the panels of gemm-pack.ts: where a model goes on token by token, for a table's single row,
- * and in recurrent layers it is most of the work. Four panels at once, of which each value of a is loaded once for eight
- * vectors, and eight sums need no splitting of k to overlap their additions. GFLOP/s of the row tile of gemm.ts, and of this,
- * from the second-level cache of one core of an AMD EPYC (Zen 4):
- *
- *                Node 24 relaxed  baseline   Node 20 baseline
- *   128 x 512           35 | 47   34 | 39            28 | 37
- *   256 x 1024          33 | 43   31 | 37            28 | 36
- *
- * Two or three panels are in between, and turns of several k no faster; on Node 20 they spill. It also does where anything
- * but stores comes behind the loop: an MLP of 784, 128, 64 and 10 took 27 us a panel at a time, 35 with bias and activation
- * behind the loop of four, and takes 20 with the bias before it and a function for the rest.
- *
- * Four are also read faster from memory: processors fetch ahead within a page, and at the ends of pages wait for four
- * instead of one. GB/s of panels of 18 kB, read one, two, three, four and eight at once by one core of a Zen 3: 10.3, 11.8,
- * 13.1, 14.6, 15.4. Lines that are loaded from the next page ahead of time cost more than they give: 10.3 become 8.
+ * One row of a product with B in the panels of gemm-pack.ts, c[0 .. n) = a[0 .. k) B + bias, for recurrent layers, where it is
+ * most of the work: row tiles of four panels and of one. Whole panels are written: up to seven floats behind the last column.
  */
-import { type Expr, type Func, f32x4, i32, type ModuleBuilder, v128 } from "../assembler.ts";
+import { type Func, i32, type ModuleBuilder } from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
-import { type Epilogue, type Fma, multiplyAdd } from "./gemm-tile.ts";
+import { emitRowTile, ROW_PANELS } from "./gemm-row.ts";
+import type { Fma } from "./gemm-tile.ts";
 
 /** Floats behind the last column that are written too. */
 export const gemvSlack = PANEL_COLUMNS - 1;
@@ -27,81 +14,19 @@ export const gemvSlack = PANEL_COLUMNS - 1;
 const params = { a: "i32", b: "i32", c: "i32", k: "i32", n: "i32", bias: "i32" } as const;
 export type GemvFunction = Func<typeof params, undefined>;
 
-/** Panels of B that a row is multiplied with at once. */
-export const ROW_PANELS = 4;
-
 const panelBytes = 4 * PANEL_COLUMNS;
 
-/** c[0 .. n) = a[0 .. k) B + bias. Whole panels are written: up to seven floats behind the last column. */
 export function emitGemv(m: ModuleBuilder, name: string, fma: Fma, bias: boolean): GemvFunction {
-  const tiles = [ROW_PANELS, 1].map((panels) => ({ panels, tile: emitRowTile(m, name, { panels, fma, bias }) }));
+  const options = { name, fma, bias: bias ? "column" : "none" } as const;
+  const tiles = [ROW_PANELS, 1].map((panels) => ({ panels, tile: emitRowTile(m, options, panels) }));
   return m.func({ name, params }, (f, p) => {
     const stride = f.let(i32.mul(p.k, panelBytes));
     for (const { panels, tile } of tiles)
       f.while(i32.gt_s(p.n, (panels - 1) * PANEL_COLUMNS), () => {
-        f.call(tile, p);
+        f.call(tile, { ...p, residual: 0 });
         f.increment(p.b, i32.mul(stride, panels));
         for (const row of bias ? [p.c, p.bias] : [p.c]) f.increment(row, panels * panelBytes);
         f.increment(p.n, -panels * PANEL_COLUMNS);
       });
-  });
-}
-
-const rowParams = { a: "i32", b: "i32", c: "i32", k: "i32", bias: "i32" } as const;
-
-/**
- * One row times so many panels, all of their columns, and the bias. A function of its own, with nothing behind its loop:
- * otherwise Node 20 spills registers in it, and takes up to twice the time.
- */
-export function emitRowTile(
-  m: ModuleBuilder,
-  name: string,
-  { panels, fma, bias }: { readonly panels: number; readonly fma: Fma; readonly bias: boolean },
-): Func<typeof rowParams, undefined> {
-  return m.func({ name: `${name}/row${panels}`, params: rowParams }, (f, { a, b, c, k, bias: biasAt }) => {
-    const stride = f.let(i32.mul(k, panelBytes));
-    const starts = [b];
-    while (starts.length < panels) starts.push(f.let(i32.add(starts[starts.length - 1], stride)));
-    const places = starts.flatMap((start) => [0, 16].map((offset) => ({ start, offset })));
-    const sums = f.locals("v128", places.length);
-    if (bias)
-      sums.forEach((sum, i) => {
-        f.set(sum, v128.load(biasAt, 16 * i));
-      });
-    const value = f.local("v128");
-    const end = f.let(i32.add(b, stride));
-    f.while(i32.lt_u(b, end), () => {
-      f.set(value, v128.load32_splat(a));
-      places.forEach(({ start, offset }, i) => {
-        f.set(sums[i], multiplyAdd(fma, value, v128.load(start, offset), sums[i]));
-      });
-      f.increment(a, 4);
-      for (const start of starts) f.increment(start, panelBytes);
-    });
-    sums.forEach((sum, i) => {
-      f.v128.store(c, sum, 16 * i);
-    });
-  });
-}
-
-const finishParams = { c: "i32", bias: "i32", residual: "i32" } as const;
-
-/** What happens to the columns of a row tile of so many panels but for a bias of columns. Undefined: nothing. */
-export function emitRowFinish(
-  m: ModuleBuilder,
-  name: string,
-  panels: number,
-  { bias, residual, activation }: Epilogue,
-): Func<typeof finishParams, undefined> | undefined {
-  if (bias !== "row" && !residual && !activation) return undefined;
-  return m.func({ name: `${name}/finish${panels}`, params: finishParams }, (f, p) => {
-    const i = f.local("i32");
-    f.forRange(i, 0, panels * panelBytes, 16, () => {
-      const at = f.let(i32.add(p.c, i));
-      let y: Expr<"v128"> = v128.load(at);
-      if (bias === "row") y = f32x4.add(y, v128.load32_splat(p.bias));
-      if (residual) y = f32x4.add(y, v128.load(i32.add(p.residual, i)));
-      f.v128.store(at, activation ? activation(f, y) : y);
-    });
   });
 }

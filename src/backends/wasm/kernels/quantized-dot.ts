@@ -32,7 +32,7 @@
  *            four                         62 | 61       40 | 40                     55 | 54       45 | 43
  *
  * One row takes two panels half of the matrix apart, unit by unit in turn, where units are small: memory gives two runs faster
- * than one, see gemv.ts. 10^9 multiply-adds a second from memory on one core of a Zen 3, 129024 x 576, medians of two series:
+ * than one, see gemm-row.ts. 10^9 multiply-adds a second from memory on one core of a Zen 3, 129024 x 576, medians of two series:
  *
  *                                       one panel  two  three  four
  *   Node 20, relaxed SIMD, q4_0                11   14     14    13   in the cache no difference

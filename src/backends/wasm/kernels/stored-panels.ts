@@ -49,7 +49,7 @@ export interface StoredMatrix {
   readonly manyRows: number;
   /** Prepares activations; undefined where they are taken as they are. */
   activations(e: StepEmitter): ActivationFunction | undefined;
-  /** Whether `dot` does two panels of one row at once, which memory gives faster: see gemv.ts. */
+  /** Whether `dot` does two panels of one row at once, which memory gives faster: see gemm-row.ts. */
   readonly twoPanels: boolean;
   dot(e: StepEmitter, rows: number, panels: 1 | 2): DotFunction;
   /** @param exact activations stay as they are: rows are not what `dot` makes of them */
