@@ -64,6 +64,23 @@ const activations = {
 
 const fmaChoices: readonly Fma[] = wasmFeatures().relaxedSimd ? [0, 4, 6] : [0];
 
+for (const fma of fmaChoices)
+  it(`columns of the same weights are the same to the last bit, ${fma} rows in a tile`, () => {
+    const { memory, run } = instantiate((m) => emitGemm(m, { name: "run", fma, oneRow: true, export: true }));
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 90 }), fc.integer({ min: 1, max: 90 }), fc.nat(), (n, k, seed) => {
+        const column = random(k, seed);
+        const b = Float32Array.from({ length: k * n }, (_, i) => column[Math.floor(i / n)]);
+        const packed = new Float32Array(packedLength(k, n));
+        packB(b, packed, { k, n, transposed: false });
+        const workspace = new Float32Array(gemmWorkspaceBytes(1, k) / 4);
+        const { address, view } = layout(memory, [random(k, seed + 1), packed, new Float32Array(n), workspace]);
+        run(address[0], 4 * k, address[1], address[2], 4 * n, 1, n, k, 0, 0, 0, address[3]);
+        expect(new Set(view[2]).size).toBe(1);
+      }),
+    );
+  });
+
 for (const fma of fmaChoices) {
   describe(`gemm with ${fma ? `relaxed SIMD, ${fma} rows in a tile` : "baseline SIMD"}`, () => {
     for (const bias of ["none", "row", "column"] as const) {

@@ -48,6 +48,8 @@ export interface TileOptions extends Epilogue {
   readonly fma: Fma;
   /** Words are pairs of 16-bit integers, sums 32-bit integers: a step of k is two. */
   readonly integers?: boolean;
+  /** k is not spread over several sums. */
+  readonly oneSum?: boolean;
 }
 
 /** The micro-kernel: `height` x 8 values of C from one panel of A and one of B. */
@@ -76,9 +78,9 @@ function emitSums(
   f: FunctionBuilder,
   { a, b, k }: Params<typeof tileParams>,
   height: number,
-  { fma, integers }: TileOptions,
+  { fma, integers, oneSum }: TileOptions,
 ) {
-  const splits = kSplits(height, fma);
+  const splits = oneSum ? 1 : kSplits(height, fma);
   // Steps of k in one turn of the loop; see the header of gemm.ts for why not more where no tile is higher than 4.
   const unroll = fma > 4 ? 4 : splits;
   const sums = Array.from({ length: splits }, () => f.locals("v128", height * VECTORS));

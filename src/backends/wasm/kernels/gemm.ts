@@ -183,9 +183,21 @@ export function emitGemm(m: ModuleBuilder, options: GemmOptions): GemmFunction {
 function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
   const four = emitRowTile(m, options, ROW_PANELS);
   const one = emitTile(m, 1, options);
+  // Columns of the same weights are to be the same to the last bit: what is left of fours is added up in the same order.
+  const left = emitTile(m, 1, { ...options, name: `${options.name}/left`, oneSum: true });
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
-    forPanels(f, p, options, undefined, (at) => f.call(one, { ...at, a: p.a }), {
+    const wide = f.let(i32.and(i32.ge_s(p.n, ROW_PANELS * PANEL_COLUMNS), i32.le_u(p.k, LONGEST_ROW)));
+    const single: Multiply = (at) => {
+      const args = { ...at, a: p.a };
+      f.if(
+        wide,
+        () => f.call(left, args),
+        () => f.call(one, args),
+      );
+    };
+    forPanels(f, p, options, undefined, single, {
       panels: ROW_PANELS,
+      fits: wide,
       multiply: (at) => f.call(four, { ...at, a: p.a }),
     });
     if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
@@ -197,7 +209,7 @@ type Multiply = (at: Omit<CallArgs<typeof tileParams>, "a">) => void;
 /**
  * Calls `multiply` with the operands of a tile for each panel of B.
  * @param wide where stored panels become floats
- * @param several takes some panels at once, as long as there are as many with all of their columns, and k isn't too long
+ * @param several where it fits, takes some panels at once, as long as there are as many with all of their columns
  */
 function forPanels(
   f: FunctionBuilder,
@@ -205,7 +217,7 @@ function forPanels(
   options: GemmOptions,
   wide: Local<"i32"> | undefined,
   multiply: Multiply,
-  several?: { readonly panels: number; readonly multiply: Multiply },
+  several?: { readonly panels: number; readonly fits: Local<"i32">; readonly multiply: Multiply },
 ): void {
   const [b, c, bias, residual, columns] = [p.b, p.c, p.bias, p.residual, p.n].map((x) => f.let(x));
   const { k, ldc, ldr, workspace: scratch } = p;
@@ -221,12 +233,10 @@ function forPanels(
     if (options.residual) f.increment(residual, 4 * run);
     f.increment(columns, -run);
   };
-  if (several) {
-    const fits = i32.le_u(k, LONGEST_ROW);
-    f.while(i32.and(fits, i32.ge_s(columns, several.panels * PANEL_COLUMNS)), () =>
+  if (several)
+    f.while(i32.and(several.fits, i32.ge_s(columns, several.panels * PANEL_COLUMNS)), () =>
       walk(several.panels, several.multiply),
     );
-  }
   f.while(i32.gt_s(columns, 0), () => {
     if (widen && wide) f.call(widen, { w: b, end: i32.add(b, panelBytes), out: wide });
     walk(1, multiply);
