@@ -77,7 +77,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ],
   [
     "wasm-cnn",
-    /^backends\/wasm\/(conv|conv-(?!transpose|int8|.*halves).*|pooling|kernels\/(blocks|conv-(?!scatter).*|gemm-prepacked|winograd|depthwise|pool))$/,
+    /^backends\/wasm\/(conv|conv-(?!transpose|int8|.*halves).*|pooling|kernels\/(blocks|conv-(?!scatter).*|gemm-prepacked|row-deal|winograd|depthwise|pool))$/,
   ],
   ["wasm-data", /^backends\/wasm\/(elementwise-logic|movement|gather|kernels\/vector-copy)$/],
   ["wasm-integers", /^backends\/wasm\/(kernels\/)?([a-z]+-)?integers$/],

@@ -5,8 +5,8 @@ import { activationVector } from "./kernels/activations.ts";
 import { forBlocks } from "./kernels/blocks.ts";
 import { clearStage, directSource, stageBlock, stageBytes, stagedSource } from "./kernels/conv-stage.ts";
 import { emitStrip } from "./kernels/depthwise.ts";
-import { dealRows, rowsBefore } from "./kernels/gemm.ts";
 import { splat } from "./kernels/math.ts";
+import { dealRows, rowsBefore } from "./kernels/row-deal.ts";
 import { addressOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 
 const stripRows = 4;

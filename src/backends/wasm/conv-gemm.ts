@@ -28,10 +28,11 @@ import {
   stageBytes,
   stagedSource,
 } from "./kernels/conv-stage.ts";
-import { dealRows, type GemmOptions, rowsBefore, SCRATCH_BYTES, tallerFrom, tileRowsOf } from "./kernels/gemm.ts";
+import { type GemmOptions, SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
 import { emitPackRows, PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { emitProduct, type ProductArgs, type ProductFunction, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
+import { dealRows, rowsBefore, tallerFrom } from "./kernels/row-deal.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, partsOf, productWork, type StepEmitter, type WasmStep, type WasmTarget } from "./step.ts";
 

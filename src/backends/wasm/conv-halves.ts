@@ -11,10 +11,11 @@ import { emitGemmConv, layoutOf, productOptions } from "./conv-gemm.ts";
 import { type ConvForm, type ConvShape, depthOfProduct, planeSize, planned, workOf } from "./conv-shape.ts";
 import { winogradConv } from "./conv-winograd.ts";
 import { halfKernels } from "./conv-winograd-halves.ts";
-import { dealRows, tileRowsOf } from "./kernels/gemm.ts";
+import { tileRowsOf } from "./kernels/gemm.ts";
 import { emitProduct, packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { emitWiden, storedAs, type WidenFunction } from "./kernels/half.ts";
 import { isSpecialAt, prepackHalves, tailHalves } from "./kernels/half-prepack.ts";
+import { dealRows } from "./kernels/row-deal.ts";
 import { alignUp } from "./memory.ts";
 import {
   addressOf,

@@ -11,10 +11,11 @@ import { activationVector } from "./kernels/activations.ts";
 import { emitFinishRows } from "./kernels/conv-finish.ts";
 import { addRows, joinPhases } from "./kernels/conv-scatter.ts";
 import { type Axis, clearStage, extentOf } from "./kernels/conv-stage.ts";
-import { dealRows, SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
+import { SCRATCH_BYTES, tileRowsOf } from "./kernels/gemm.ts";
 import { emitPackB, packedLength } from "./kernels/gemm-pack.ts";
 import { packRows, tileGroup } from "./kernels/gemm-prepacked.ts";
 import { splat } from "./kernels/math.ts";
+import { dealRows } from "./kernels/row-deal.ts";
 import { alignUp } from "./memory.ts";
 import {
   addressOf,

@@ -57,14 +57,6 @@ export class LinearMemory {
     return at;
   }
 
-  /** Moves the end of what is in use, if that is `end`, by `bytes`. Returns whether it did. Throws as `allocate`. */
-  extend(end: number, bytes: number): boolean {
-    if (end !== this.top) return false;
-    this.reach(end + bytes + 64);
-    this.top = end + bytes;
-    return true;
-  }
-
   /** Grows to `end` bytes or more. */
   private reach(end: number): void {
     const size = this.memory.buffer.byteLength;

@@ -96,7 +96,12 @@ export class WasmState implements DeviceState {
       const behind = blocks.map((b) => b.at + alignUp(b.bytes));
       if (blocks.some((b, i) => i > 0 && b.at !== behind[i - 1])) return false;
       const last = behind[behind.length - 1];
-      if (!memory.extend(last, total - (last - end))) return false;
+      const more = total - (last - end);
+      const at = memory.allocate(more);
+      if (at !== last) {
+        memory.release(at, more);
+        return false;
+      }
     }
     const moved = sizes.map((bytes) => {
       const at = end;

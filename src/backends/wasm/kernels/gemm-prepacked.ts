@@ -6,10 +6,11 @@
  * there too while the panels of B pass by.
  */
 import { type CallArgs, type Func, i32, type ModuleBuilder, select } from "../assembler.ts";
-import { dealRows, emitPanel, type GemmOptions, passRows } from "./gemm.ts";
+import { emitPanel, type GemmOptions, passRows } from "./gemm.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { tileParams } from "./gemm-tile.ts";
 import type { WidenFunction } from "./half.ts";
+import { dealRows } from "./row-deal.ts";
 
 /** As a tile's, with all `columns` of C and all `tiles` of A, dealt by `dealRows`; `group`: tiles of A taken at a time. */
 const productParams = { ...tileParams, tiles: "i32", height: "i32", taller: "i32", group: "i32" } as const;

@@ -128,7 +128,11 @@ export const multiplyAdd = (fma: unknown, x: Expr<"v128">, y: Expr<"v128">, sum:
 const addDot = (x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y));
 
 /** A function that finishes one full row of the tile and moves on to the next. */
-function epilogue(f: FunctionBuilder, { bias, residual, activation }: Epilogue, p: Params<typeof tileParams>) {
+export function epilogue(
+  f: FunctionBuilder,
+  { bias, residual, activation }: Epilogue,
+  p: Pick<Params<typeof tileParams>, "c" | "ldc" | "bias" | "residual" | "ldr">,
+) {
   const columnBias = bias === "column" ? [f.let(v128.load(p.bias)), f.let(v128.load(p.bias, 16))] : [];
   return (sums: Local<"v128">[], i: number) => {
     const rowBias = bias === "row" ? f.let(v128.load32_splat(p.bias, 4 * i)) : undefined;

@@ -52,7 +52,6 @@
  */
 import {
   type CallArgs,
-  type Expr,
   type Func,
   type FunctionBuilder,
   i32,
@@ -62,8 +61,9 @@ import {
   type Params,
 } from "../assembler.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
-import { emitRowTile, LONGEST_ROW, ROW_PANELS } from "./gemm-row.ts";
+import { emitRowTile, finishRow, LONGEST_ROW, ROW_PANELS } from "./gemm-row.ts";
 import { type Epilogue, emitTile, type Fma, type TileFunction, tileParams } from "./gemm-tile.ts";
+import type { Deal } from "./row-deal.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
 
@@ -186,60 +186,46 @@ function emitRow(m: ModuleBuilder, options: GemmOptions): GemmFunction {
   // Columns of the same weights are to be the same to the last bit: what is left of fours is added up in the same order.
   const left = emitTile(m, 1, { ...options, name: `${options.name}/left`, oneSum: true });
   return m.func({ name: options.name, params: gemmParams, export: options.export }, (f, p) => {
-    const wide = f.let(i32.and(i32.ge_s(p.n, ROW_PANELS * PANEL_COLUMNS), i32.le_u(p.k, LONGEST_ROW)));
-    const single: Multiply = (at) => {
-      const args = { ...at, a: p.a };
-      f.if(
-        wide,
-        () => f.call(left, args),
-        () => f.call(one, args),
-      );
-    };
-    forPanels(f, p, options, undefined, single, {
-      panels: ROW_PANELS,
-      fits: wide,
-      multiply: (at) => f.call(four, { ...at, a: p.a }),
+    const own = { ...p, c: f.let(p.c), columns: f.let(p.n), scratch: p.workspace };
+    const fours = ROW_PANELS * PANEL_COLUMNS;
+    const wide = f.let(i32.and(i32.ge_s(p.n, fours), i32.le_u(p.k, LONGEST_ROW)));
+    f.while(i32.and(wide, i32.ge_s(own.columns, fours)), () => {
+      f.call(four, own);
+      finishRow(f, options, own, ROW_PANELS);
+      f.increment(own.b, i32.mul(p.k, 4 * fours));
+      f.increment(own.columns, -fours);
     });
+    const multiply = (tile: TileFunction) =>
+      forPanels(f, { ...own, n: own.columns }, options, undefined, (at) => f.call(tile, { ...at, a: p.a }));
+    f.if(
+      wide,
+      () => multiply(left),
+      () => multiply(one),
+    );
     if (options.pass) f.call(options.pass, runArgs([p.c], p.c, p.n));
   });
 }
 
-type Multiply = (at: Omit<CallArgs<typeof tileParams>, "a">) => void;
-
-/**
- * Calls `multiply` with the operands of a tile for each panel of B.
- * @param wide where stored panels become floats
- * @param several where it fits, takes some panels at once, as long as there are as many with all of their columns
- */
+/** Calls `multiply` with the operands of a tile for each panel of B. @param wide where stored panels become floats */
 function forPanels(
   f: FunctionBuilder,
   p: Params<typeof gemmParams>,
   options: GemmOptions,
   wide: Local<"i32"> | undefined,
-  multiply: Multiply,
-  several?: { readonly panels: number; readonly fits: Local<"i32">; readonly multiply: Multiply },
+  multiply: (at: Omit<CallArgs<typeof tileParams>, "a">) => void,
 ): void {
   const [b, c, bias, residual, columns] = [p.b, p.c, p.bias, p.residual, p.n].map((x) => f.let(x));
   const { k, ldc, ldr, workspace: scratch } = p;
   const { unit, bytes, tail = 0, widen } = options.stored ?? { unit: 1, bytes: 4 * PANEL_COLUMNS };
   const panelBytes = f.let(i32.mul(unit === 1 ? k : i32.div_u(k, unit), bytes));
-  const walk = (panels: number, multiply: Multiply) => {
-    multiply({ b: wide ?? b, c, ldc, columns, k, bias, residual, ldr, scratch });
-    const step = tail ? i32.add(panelBytes, tail) : panelBytes;
-    f.increment(b, panels > 1 ? i32.mul(step, panels) : step);
-    const run = panels * PANEL_COLUMNS;
-    f.increment(c, 4 * run);
-    if (options.bias === "column") f.increment(bias, 4 * run);
-    if (options.residual) f.increment(residual, 4 * run);
-    f.increment(columns, -run);
-  };
-  if (several)
-    f.while(i32.and(several.fits, i32.ge_s(columns, several.panels * PANEL_COLUMNS)), () =>
-      walk(several.panels, several.multiply),
-    );
   f.while(i32.gt_s(columns, 0), () => {
     if (widen && wide) f.call(widen, { w: b, end: i32.add(b, panelBytes), out: wide });
-    walk(1, multiply);
+    multiply({ b: wide ?? b, c, ldc, columns, k, bias, residual, ldr, scratch });
+    f.increment(b, tail ? i32.add(panelBytes, tail) : panelBytes);
+    f.increment(c, 4 * PANEL_COLUMNS);
+    if (options.bias === "column") f.increment(bias, 4 * PANEL_COLUMNS);
+    if (options.residual) f.increment(residual, 4 * PANEL_COLUMNS);
+    f.increment(columns, -PANEL_COLUMNS);
   });
 }
 
@@ -294,31 +280,6 @@ function callTile(
     () => callTile(f, others, height, args),
   );
 }
-
-/** How rows are dealt out to the fewest tiles: the first `taller` of them have `height` + 1 rows, the others `height`. */
-interface Deal<T> {
-  readonly tiles: T;
-  readonly height: T;
-  readonly taller: T;
-}
-
-export function dealRows(rows: number, tileRows: number): Deal<number> {
-  const tiles = Math.ceil(rows / tileRows);
-  return { tiles, height: Math.floor(rows / tiles), taller: rows % tiles };
-}
-
-/** Rows of the tiles in front of tile `t`. */
-export function rowsBefore({ height, taller }: Omit<Deal<number>, "tiles">, t: Operand<"i32">): Operand<"i32"> {
-  if (typeof t === "number") return t * height + Math.min(t, taller);
-  return i32.add(i32.mul(t, height), i32.sub(taller, positive(i32.sub(taller, t))));
-}
-
-/** How many tiles are taller from tile `t` on. */
-export const tallerFrom = ({ taller }: Pick<Deal<number>, "taller">, t: Operand<"i32">): Operand<"i32"> =>
-  typeof t === "number" ? Math.max(0, taller - t) : positive(i32.sub(taller, t));
-
-/** max(x, 0) */
-const positive = (x: Expr<"i32">) => i32.and(x, i32.xor(i32.shr_s(x, 31), -1));
 
 /** Calls `body` with the height of each tile. Counts `tiles` and `taller` down. */
 export function forTiles(

@@ -4,7 +4,7 @@
  */
 import { type Func, i32, type ModuleBuilder } from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
-import { emitRowTile, ROW_PANELS } from "./gemm-row.ts";
+import { emitRowTile, finishRow, ROW_PANELS } from "./gemm-row.ts";
 import type { Fma } from "./gemm-tile.ts";
 
 /** Floats behind the last column that are written too. */
@@ -23,9 +23,9 @@ export function emitGemv(m: ModuleBuilder, name: string, fma: Fma, bias: boolean
     const stride = f.let(i32.mul(p.k, panelBytes));
     for (const { panels, tile } of tiles)
       f.while(i32.gt_s(p.n, (panels - 1) * PANEL_COLUMNS), () => {
-        f.call(tile, { ...p, residual: 0 });
+        f.call(tile, p);
+        finishRow(f, options, { ...p, residual: p.c }, panels);
         f.increment(p.b, i32.mul(stride, panels));
-        for (const row of bias ? [p.c, p.bias] : [p.c]) f.increment(row, panels * panelBytes);
         f.increment(p.n, -panels * PANEL_COLUMNS);
       });
   });
