@@ -162,6 +162,24 @@ describe.each(Object.entries({ ...devices, cpu }))("models on %s", (_, open) => 
     }
   });
 
+  test.each(kinds)("columns of the same weights in %s are the same to the last bit", async (kind) => {
+    const [k, n] = [97, 173];
+    const row = tensorFrom(1, kind, [k]).data as Uint16Array;
+    const weights = Uint16Array.from({ length: n * k }, (_, i) => row[i % k]);
+    const model = graph(({ input, weight }) => ({
+      y: matmul(
+        input("x", "f32", ["m", k]),
+        weight(new HalfWeight(kind, [n, k], new Elements(weights))),
+        undefined,
+        undefined,
+        { transposeB: true },
+      ),
+    }));
+    using session = await compile(model, { device });
+    const { y } = await session.run({ x: tensorFrom(2, "f32", [1, k]) });
+    expect(new Set(y.data as Float32Array).size).toBe(1);
+  });
+
   test("infinities, NaN and denormal numbers among f16 weights stay what they are", async () => {
     const k = 40;
     const special = [0x7c00, 0xfc00, 0x7e00, 0x0001, 0x83ff, 0x8000, 0x7bff, 0x0400];

@@ -72,8 +72,9 @@ export function emitFloatDot(
   m: ModuleBuilder,
   { name, type, k, fma, rows, panels }: FloatOptions & { k: number; rows: number; panels: number },
 ): DotFunction {
-  // Independent sums, so that additions don't wait for each other: eight, or as many as registers hold beside all loads.
-  const phases = Math.floor((fma > 4 ? 4 : 2) / rows / panels) || 1;
+  // Independent sums, so that additions don't wait for each other: eight, or as many as registers hold beside all loads. One row
+  // has those of two, for its second panel: without one, too, so that columns of the same weights are the same to the last bit.
+  const phases = Math.floor((fma > 4 ? 4 : 2) / Math.max(rows, 2)) || 1;
   return m.func({ name, params: dotParams }, (f, { w, x, out, ldo, apart }) => {
     const starts = panels === 1 ? [w] : [w, f.let(i32.add(w, apart))];
     // By phase, panel, row and half.
