@@ -32,8 +32,11 @@ const beginning = new Set(
 
 /** Of each piece. A copy in bytes, that holds nothing of the file. */
 function kindsOf(types: ArrayLike<number> | undefined): (id: number) => PieceKind {
-  const all = types && Uint8Array.from(types, (type) => (type in kinds ? type : 0));
-  return (id) => (all && kinds[all[id]]) ?? "normal";
+  if (!types) return () => "normal";
+  // Not `Uint8Array.from`, whose objects on the way are more than the vocabulary.
+  const all = new Uint8Array(types.length);
+  for (let id = 0; id < all.length; id++) all[id] = types[id] in kinds ? types[id] : 0;
+  return (id) => kinds[all[id]] ?? "normal";
 }
 
 /** Undefined where the file has no vocabulary. Throws UnsupportedOpError for a kind of vocabulary that is not known. */
