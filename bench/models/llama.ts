@@ -75,10 +75,16 @@ export function llamaGguf(type: LlamaType, shape: LlamaShape = llama): Uint8Arra
   const { width, layers, heads, kvHeads, hidden, context } = shape;
   const next = randomNumbers(1);
   const tensors = new Map<string, { type: GgufType; shape: number[]; bytes: Uint8Array }>();
+  // Matrices of one type and shape are equal: to quantise all 143 million weights takes half a minute.
+  const made = new Map<string, Uint8Array>();
   for (const { name, type: as, rows, columns } of llamaMatrices(type, shape)) {
-    const scale = Math.sqrt(3 / columns);
-    const values = Float32Array.from({ length: rows * columns }, () => next() * scale);
-    tensors.set(`${name}.weight`, { type: as, shape: [rows, columns], bytes: quantize(as, values) });
+    const key = `${as} ${rows} ${columns}`;
+    if (!made.has(key)) {
+      const scale = Math.sqrt(3 / columns);
+      const values = new Float32Array(rows * columns).map(() => next() * scale);
+      made.set(key, quantize(as, values));
+    }
+    tensors.set(`${name}.weight`, { type: as, shape: [rows, columns], bytes: made.get(key)! });
   }
   const norms = Array.from({ length: layers }, (_, n) => [`blk.${n}.attn_norm`, `blk.${n}.ffn_norm`]).flat();
   for (const name of [...norms, "output_norm"]) {
