@@ -1,6 +1,6 @@
 /**
  * Loads a GGUF file, reads a prompt, goes on from it, and prints bytes: the most that was resident, and of the caches.
- * FILE
+ * FILE [TOKENS] (of the prompt, and half as many behind it)
  */
 
 import { peakBytes } from "../../../bench/src/peak-bytes.ts";
@@ -8,8 +8,9 @@ import { textGeneration } from "../../../src/tasks/text-generation.ts";
 
 const { decoder } = await textGeneration(process.argv[2], { device: "wasm", threads: 1, contextLength: 512 });
 const sequence = decoder.sequence();
-await sequence.feed(Array.from({ length: 64 }, (_, i) => 300 + i));
-for (let i = 0; i < 40; i++) {
+const tokens = Number(process.argv[3] ?? 64);
+await sequence.feed(Array.from({ length: tokens }, (_, i) => 300 + i));
+for (let i = 0; i < tokens / 2; i++) {
   const logits = await sequence.feed([300 + i]);
   sequence.recycle?.(logits);
 }
