@@ -30,6 +30,8 @@ const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> 
  */
 export async function openDevice(choice?: DeviceChoice, options: DeviceOptions = {}): Promise<Backend> {
   if (typeof (choice as Backend | undefined)?.open === "function") return choice as Backend;
+  if (options === null || typeof options !== "object")
+    throw new InputError("openDevice: options are an object, as { threads: 2 }");
   if (choice === undefined) {
     const chosen = prefersGpuJs() ? await loaders.gpujs(options).catch(orUndefined) : undefined;
     return chosen ?? (await openHost(options));

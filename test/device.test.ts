@@ -19,6 +19,13 @@ test.each([
   await expect(compile(net, { device: device as never })).rejects.toThrow(InputError);
 });
 
+test("options of a device that are none are told", async () => {
+  for (const options of [null, 2])
+    await expect(openDevice("wasm", options as never)).rejects.toThrow(
+      new InputError("openDevice: options are an object, as { threads: 2 }"),
+    );
+});
+
 test("threads that no host has are told", async () => {
   for (const threads of [0, -1, 1.5, 257, 1e6, Number.NaN, "2"])
     await expect(load(model, { threads: threads as never })).rejects.toThrow(

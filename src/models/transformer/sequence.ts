@@ -3,6 +3,7 @@ import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
 import { InputError } from "../../tensor/errors.ts";
+import { checkOptions, type OptionNames } from "../../tensor/options.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
 import { decoder, type KvCache } from "./decoder.ts";
 
@@ -26,6 +27,8 @@ export interface FeedOptions {
   /** Measures each step; see the session's `explain()`. */
   profile?: boolean;
 }
+
+const feedOptions: OptionNames<FeedOptions> = { signal: true, profile: true };
 
 /** Tokens to append to a sequence. */
 export interface Feed {
@@ -126,7 +129,13 @@ export class Decoder {
 }
 
 /** Of tokens that a text of `fed` is to go on with. @throws InputError */
-export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, contextLength }: DecoderSizes): void {
+export function checkFeed(
+  fed: number,
+  tokens: readonly number[],
+  { vocabSize, contextLength }: DecoderSizes,
+  options: FeedOptions,
+): void {
+  checkOptions("feed", options, feedOptions);
   if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens))
     throw new InputError("feed: takes an array of tokens; a tokenizer makes them of a text");
   if (tokens.length === 0) throw new InputError("feed: needs at least one token");
@@ -181,7 +190,7 @@ export class Sequence {
    * signal's reason when aborted
    */
   async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
-    this.check(tokens);
+    this.check(tokens, options);
     return this.exclusively(async () => {
       let logits = new Float32Array(0);
       for (let at = 0; at < tokens.length; ) {
@@ -203,7 +212,7 @@ export class Sequence {
 
   /** The same with the logits after each of the tokens: [tokens, vocabSize], for perplexities. */
   async feedAll(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
-    this.check(tokens);
+    this.check(tokens, options);
     return this.exclusively(async () => {
       const { vocabSize } = this.decoder.config;
       const logits = new Float32Array(tokens.length * vocabSize);
@@ -309,7 +318,7 @@ export class Sequence {
         throw new InputError(`feed: number ${i} is no { sequence, tokens }: decoder.sequence() gives one`);
       if (feed.sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
       try {
-        feed.sequence.check(feed.tokens!);
+        feed.sequence.check(feed.tokens!, options);
         feed.sequence.assertIdle();
       } catch (e) {
         // Which of them is to be mended.
@@ -391,8 +400,8 @@ export class Sequence {
     });
   }
 
-  private check(tokens: readonly number[]): void {
-    checkFeed(this.fed.length, tokens, this.decoder.config);
+  private check(tokens: readonly number[], options: FeedOptions): void {
+    checkFeed(this.fed.length, tokens, this.decoder.config, options);
   }
 
   private async exclusively<T>(work: () => Promise<T>): Promise<T> {

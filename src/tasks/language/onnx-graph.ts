@@ -93,11 +93,12 @@ export class GraphSequence implements TextSequence {
   }
 
   /** The logits after each of the tokens. */
-  private async run(tokens: readonly number[], { signal, profile }: FeedOptions = {}): Promise<Float32Array> {
+  private async run(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     const { session, config } = this.model;
-    const all = [...this.fed, ...tokens];
     if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
-    checkFeed(this.fed.length, tokens, config);
+    checkFeed(this.fed.length, tokens, config, options);
+    const { signal, profile } = options;
+    const all = [...this.fed, ...tokens];
     this.busy = true;
     try {
       const outputs = await session.run(this.inputsFor(all), { signal, profile });
