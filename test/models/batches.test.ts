@@ -161,8 +161,11 @@ describe("several sequences", () => {
       "feed: takes an array of tokens; a tokenizer makes them of a text (sequence 1 of 2)",
     );
     for (const options of [null, 5, AbortSignal.abort(), { signl: AbortSignal.abort() }]) {
-      await expect(model.feed([fine], options as never)).rejects.toThrow(InputError);
-      await expect(a.feed([1], options as never)).rejects.toThrow(/^feed: .+ There are: signal, profile$/);
+      const both = () => model.feed([fine, { sequence: b, tokens: [3] }], options as never);
+      for (const feed of [both, () => a.feed([1], options as never), () => a.feedAll([1], options as never)]) {
+        await expect(feed()).rejects.toThrow(InputError);
+        await expect(feed()).rejects.toThrow(/^feed: .+ There are: signal, profile$/);
+      }
     }
     for (const length of [-1, 1, 0.5, "x"])
       await expect(a.fork(length as number)).rejects.toThrow(/fork: takes 0 to 0 tokens/);

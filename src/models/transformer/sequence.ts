@@ -3,7 +3,7 @@ import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
 import { InputError } from "../../tensor/errors.ts";
-import { checkOptions, type OptionNames } from "../../tensor/options.ts";
+import { checkOptions } from "../../tensor/options.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
 import { decoder, type KvCache } from "./decoder.ts";
 
@@ -27,8 +27,6 @@ export interface FeedOptions {
   /** Measures each step; see the session's `explain()`. */
   profile?: boolean;
 }
-
-const feedOptions: OptionNames<FeedOptions> = { signal: true, profile: true };
 
 /** Tokens to append to a sequence. */
 export interface Feed {
@@ -128,14 +126,12 @@ export class Decoder {
   }
 }
 
+/** @throws InputError */
+export const checkFeedOptions = (options: FeedOptions): void =>
+  checkOptions<FeedOptions>("feed", options, { signal: true, profile: true });
+
 /** Of tokens that a text of `fed` is to go on with. @throws InputError */
-export function checkFeed(
-  fed: number,
-  tokens: readonly number[],
-  { vocabSize, contextLength }: DecoderSizes,
-  options: FeedOptions,
-): void {
-  checkOptions("feed", options, feedOptions);
+export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, contextLength }: DecoderSizes): void {
   if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens))
     throw new InputError("feed: takes an array of tokens; a tokenizer makes them of a text");
   if (tokens.length === 0) throw new InputError("feed: needs at least one token");
@@ -190,7 +186,8 @@ export class Sequence {
    * signal's reason when aborted
    */
   async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
-    this.check(tokens, options);
+    checkFeedOptions(options);
+    this.check(tokens);
     return this.exclusively(async () => {
       let logits = new Float32Array(0);
       for (let at = 0; at < tokens.length; ) {
@@ -212,7 +209,8 @@ export class Sequence {
 
   /** The same with the logits after each of the tokens: [tokens, vocabSize], for perplexities. */
   async feedAll(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
-    this.check(tokens, options);
+    checkFeedOptions(options);
+    this.check(tokens);
     return this.exclusively(async () => {
       const { vocabSize } = this.decoder.config;
       const logits = new Float32Array(tokens.length * vocabSize);
@@ -312,13 +310,14 @@ export class Sequence {
 
   /** See `Decoder.feed`. */
   static async feedTogether(decoder: Decoder, feeds: readonly Feed[], options: FeedOptions): Promise<Float32Array[]> {
+    checkFeedOptions(options);
     if (!Array.isArray(feeds)) throw new InputError("feed: takes an array of { sequence, tokens }");
     feeds.forEach((feed: Partial<Feed> | undefined, i) => {
       if (!(feed?.sequence instanceof Sequence))
         throw new InputError(`feed: number ${i} is no { sequence, tokens }: decoder.sequence() gives one`);
       if (feed.sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
       try {
-        feed.sequence.check(feed.tokens!, options);
+        feed.sequence.check(feed.tokens!);
         feed.sequence.assertIdle();
       } catch (e) {
         // Which of them is to be mended.
@@ -400,8 +399,8 @@ export class Sequence {
     });
   }
 
-  private check(tokens: readonly number[], options: FeedOptions): void {
-    checkFeed(this.fed.length, tokens, this.decoder.config, options);
+  private check(tokens: readonly number[]): void {
+    checkFeed(this.fed.length, tokens, this.decoder.config);
   }
 
   private async exclusively<T>(work: () => Promise<T>): Promise<T> {

@@ -5,7 +5,13 @@
 import { isPast, presentOf } from "../../formats/onnx/stateful/index.ts";
 import type { ValueInfo } from "../../graph/ir.ts";
 import type { Session } from "../../graph/session.ts";
-import { checkFeed, checkTruncate, type DecoderSizes, type FeedOptions } from "../../models/transformer/sequence.ts";
+import {
+  checkFeed,
+  checkFeedOptions,
+  checkTruncate,
+  type DecoderSizes,
+  type FeedOptions,
+} from "../../models/transformer/sequence.ts";
 import { toF64 } from "../../tensor/convert.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
@@ -96,7 +102,8 @@ export class GraphSequence implements TextSequence {
   private async run(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     const { session, config } = this.model;
     if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
-    checkFeed(this.fed.length, tokens, config, options);
+    checkFeedOptions(options);
+    checkFeed(this.fed.length, tokens, config);
     const { signal, profile } = options;
     const all = [...this.fed, ...tokens];
     this.busy = true;
