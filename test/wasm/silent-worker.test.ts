@@ -4,6 +4,7 @@ import { WorkerPool } from "../../src/backends/wasm/pool.ts";
 
 const workers: { ended: boolean }[] = [];
 vi.mock("../../src/backends/wasm/worker.ts", () => ({
+  emitDispatch: undefined,
   startWorker: async () => {
     const worker = { ended: false, postMessage() {}, terminate: () => (worker.ended = true) };
     workers.push(worker);

@@ -4,7 +4,14 @@ import type { Backend, Kernel } from "../../src/backends/backend.ts";
 import { f32, i32 } from "../../src/backends/wasm/assembler.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { WasmSession } from "../../src/backends/wasm/session.ts";
-import { type AnyStep, type WasmStep, wasmKernel } from "../../src/backends/wasm/step.ts";
+import {
+  type AnyStep,
+  type Parts,
+  type Share,
+  type StepEmitter,
+  type WasmStep,
+  wasmKernel,
+} from "../../src/backends/wasm/step.ts";
 import { add, compile, DeviceError, graph, InputError, matmul } from "../../src/index.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { resultOf, runScript } from "../graph/child.ts";
@@ -46,15 +53,15 @@ const trappingCopy = (trap: Trap, where: number | "all") =>
     };
   });
 
-/** y = x + 1 in few and in many parts, by turns: short, so that steps are opened while workers look for parts. */
+/** y = x + 1 in few, many and uneven parts, by turns: short, so that steps are opened while workers look for parts. */
 function increments() {
   let planned = 0;
   return wasmKernel(add, "test/increment", ([x]): WasmStep => {
-    const perThread = planned++ % 2 ? 16 : 1;
+    const turn = planned++ % 3;
     return {
       work: 1e9,
       emit({ f, target, inputs: [at], outputs: [out], share }) {
-        const { from, to } = share(x.shape[0], 1, perThread * target.threads);
+        const { from, to } = share(x.shape[0], 1, turn === 2 ? "uneven" : (turn ? 16 : 1) * target.threads);
         const i = f.local("i32");
         f.forRange(i, from, to, 1, () => {
           const offset = f.let(i32.shl(i, 2));
@@ -65,10 +72,34 @@ function increments() {
   });
 }
 
+/** y = x + 1 from a mirrored copy, which is made first, in parts or on one thread, by turns: a part reads what others wrote. */
+function mirrored() {
+  let planned = 0;
+  return wasmKernel(add, "test/mirrored", ([x]): WasmStep => {
+    const n = x.shape[0];
+    const divides = planned++ % 2;
+    const all = { from: 0, to: n };
+    const forAll = ({ f }: StepEmitter, { from, to }: Share, [source, target]: readonly number[], more: number) => {
+      const i = f.local("i32");
+      f.forRange(i, from, to, 1, () => {
+        const mirror = i32.shl(i32.sub(n - 1, i), 2);
+        f.f32.store(i32.add(i32.shl(i, 2), target), f32.add(f32.load(i32.add(mirror, source)), more));
+      });
+    };
+    return {
+      work: 1e9,
+      workspaceBytes: 4 * n,
+      begin: (e) => forAll(e, divides ? e.share(n, 1, "uneven") : all, [e.inputs[0], e.workspace], 1),
+      emit: (e) => forAll(e, e.share(n), [e.workspace, e.outputs[0]], 0),
+    };
+  });
+}
+
 /** y = how many parts are longer than their due, and the sum of all lengths, in integers; x is [0, 0], and has no `total` elements. */
-const dealt = (total: number, granule: number, parts: number) =>
+const dealt = (total: number, granule: number, parts: Parts, threads: number) =>
   wasmKernel(add, `test/dealt/${total}`, (): WasmStep => {
-    const most = granule * Math.ceil(Math.ceil(total / granule) / parts);
+    const [pieces, largest] = parts === "uneven" ? [4 * threads, 3] : [parts, 1];
+    const most = granule * largest * Math.ceil(Math.ceil(total / granule) / pieces);
     return {
       work: 1e9,
       emit({ f, inputs: [at], share }) {
@@ -125,29 +156,35 @@ describe.each([2, 3])("on %i threads", (threads) => {
         }
       });
 
-  test("every part of every step runs once, whoever comes", async () => {
-    const chain = graph(({ input }) => {
-      let y = input("x", "f32", [size]);
-      const one = input("one", "f32", [1]);
-      for (let i = 0; i < 100; i++) y = add(y, one);
-      return { y };
-    });
-    using session = await compile(chain, { device: withKernel(device, increments()), optimize: false });
-    const one = Float32Array.of(1);
-    for (let i = 0; i < 3000; i++) {
-      const x = Float32Array.from({ length: size }, (_, j) => i + j);
-      expect(session.runSync({ x, one }).y.data).toEqual(x.map((v) => v + 100));
-    }
-  });
+  test.each([increments, mirrored])(
+    "every part of every step runs once and in time, whoever comes: %o",
+    async (kernel) => {
+      const chain = graph(({ input }) => {
+        let y = input("x", "f32", [size]);
+        const one = input("one", "f32", [1]);
+        for (let i = 0; i < 100; i++) y = add(y, one);
+        return { y };
+      });
+      using session = await compile(chain, { device: withKernel(device, kernel()), optimize: false });
+      const one = Float32Array.of(1);
+      for (let i = 0; i < 3000; i++) {
+        const x = Float32Array.from({ length: size }, (_, j) => i + j);
+        expect(session.runSync({ x, one }).y.data).toEqual(x.map((v) => v + 100));
+      }
+    },
+  );
 
   test.each([
     [1000, 7, 5],
     [64, 64, 63],
     [2 ** 30 + 5, 1, 63],
     [2 ** 31 - 1, 4, 32],
-  ])("%i units in granules of %i are dealt out evenly to %i parts", async (total, granule, parts) => {
+    [2 ** 31 - 1, 4, "uneven"],
+    [1000, 7, "uneven"],
+    [3, 1, "uneven"],
+  ] as const)("%i units in granules of %i are dealt out to %s parts", async (total, granule, parts) => {
     const sums = graph(({ input }) => ({ y: add(input("x", "f32", [2]), input("zero", "f32", [1])) }));
-    using session = await compile(sums, { device: withKernel(device, dealt(total, granule, parts)) });
+    using session = await compile(sums, { device: withKernel(device, dealt(total, granule, parts, threads)) });
     const { y } = await session.run({ x: new Float32Array(2), zero: new Float32Array(1) });
     expect([...new Int32Array((y.data as Float32Array).buffer)]).toEqual([0, total]);
   });

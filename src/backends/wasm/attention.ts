@@ -50,7 +50,7 @@ export const attentionKernels: WasmKernels = (target) => [
     const all = g.batch * g.heads;
     const items = all * tiles;
     // Whole heads, where there are enough: each packs its keys and values.
-    const shares = partsOf(all, 1, target);
+    const wholeHeads = all >= target.threads;
     return {
       workspaceBytes: own * target.threads,
       work: g.batch * g.heads * g.seq * g.total * (g.dim + g.valueDim),
@@ -68,7 +68,7 @@ export const attentionKernels: WasmKernels = (target) => [
         const name = `attention${JSON.stringify([shape, scores])}`;
         const fn = e.own(name, (m) => emitAttention(m, name, shape, parts));
         const [qAt, kAt, vAt, maskAt, length, offset, sinkAt] = e.inputs;
-        const { from, to } = e.share(items, all >= shares ? tiles : 1, shares);
+        const { from, to } = e.share(items, wholeHeads ? tiles : 1, partsOf(all, 1, target));
         const workspace = addressOf(e.workspace, e.thread, own);
         const at = { q: qAt, k: kAt, v: vAt, mask: maskAt, length, offset, sink: sinkAt, y: e.outputs[0] };
         const run = () => e.f.call(fn, { ...at, from, to, workspace });

@@ -104,7 +104,7 @@ const attend = (target: WasmTarget) =>
           });
         };
         if (byTokens) {
-          const share = e.share(g.tokens, 1, 4 * threads);
+          const share = e.share(g.tokens, 1, "uneven");
           f.forRange(t, share.from, share.to, 1, () =>
             forToken(
               e,

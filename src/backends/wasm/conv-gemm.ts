@@ -218,7 +218,7 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
   const split = splitOf(s, e.target.threads, deal.tiles);
   /** In parts of at least `size`, where they have work enough for what a part begins with. */
   const shareOf = (wanted: Split, total: number, size: number) => {
-    const parts = Math.min(partsOf(total, size, e.target), partsOf(workOf(s), partWork, e.target));
+    const parts = partsOf(Math.min(total / size, workOf(s) / partWork), 1, e.target);
     return wanted === split ? e.share(total, 1, parts) : { from: 0, to: total };
   };
   const { from: firstPlane, to: lastPlane } = shareOf("planes", planes, 1);

@@ -7,6 +7,8 @@
  * The ticket is one word: a sequence number that every opening advances, and how many parts are claimed from either end.
  * What is open is written while the ticket says that nothing is, and stays until all parts are done, so that a claim,
  * which compares and exchanges the whole word, is always of the step that was read.
+ *
+ * Loaded with the first worker: many pages have none.
  */
 import {
   type Expr,
@@ -17,43 +19,22 @@ import {
   memory,
   type Operand,
 } from "./assembler.ts";
-
-// Words by byte offset from the block's address: a cache line that workers poll, one that thread 0 polls, the rest.
-const ticket = 0;
-/** What is open: its index, and in the low bits its parts. */
-const step = 4;
-const program = 8;
-/** Workers that sleep until the ticket changes. */
-const sleepers = 12;
-const done = 64;
-/** Whether thread 0 sleeps until parts are done. */
-const waiting = 68;
-const failed = 128;
-/** Whether thread 0 is inside a part. */
-const own = 132;
-/** The step that thread 0 is at, whether or not it is shared: who catches what it throws looks here. */
-export const currentStep = 136;
-export const dispatchBytes = 192;
-
-/** Bits of a count of parts. A ticket holds those claimed by thread 0, above them those claimed by workers. */
-const countBits = 6;
-const countMask = (1 << countBits) - 1;
-/** The most parts of a step: below what the counts of a ticket without a step add up to. */
-export const maxParts = countMask;
-const counts = (1 << (2 * countBits)) - 1;
-/** The counts of a ticket while no step is open: workers wait for one, or leave. */
-const closed = counts;
-const between = counts - 1;
-
-const claimedOf = (ticket: number): number => (ticket & countMask) + ((ticket & counts) >> countBits);
-
-/** Why everybody leaves. */
-export enum Failure {
-  /** A thread crashed, or did not come. */
-  Crashed = 1,
-  /** A kernel refused its input: an index outside of a tensor. */
-  Refused = 2,
-}
+import {
+  between,
+  closed,
+  countBits,
+  countMask,
+  counts,
+  done,
+  Failure,
+  failed,
+  own,
+  program,
+  sleepers,
+  step,
+  ticket,
+  waiting,
+} from "./dispatch-words.ts";
 
 /**
  * Looks at a word before a thread sleeps: about 60 microseconds, as a fence between two looks takes some 15 nanoseconds and
@@ -65,7 +46,7 @@ const patience = 60_000;
 const patienceAwake = 1_000_000;
 
 export interface DispatchOptions {
-  /** Of the words above. */
+  /** Of the words. */
   readonly address: number;
   readonly threads: number;
   /** Whether thread 0 may sleep. */
@@ -89,12 +70,8 @@ export interface Dispatch {
   serve(f: FunctionBuilder, thread: Expr<"i32">): void;
 }
 
-/** @param calls what is divided, by number, in ascending order */
-export function emitDispatch(
-  module: ModuleBuilder,
-  options: DispatchOptions,
-  calls: readonly (readonly [number, PartCall])[],
-): Dispatch {
+/** @param calls what is divided, by number */
+export function emitDispatch(module: ModuleBuilder, options: DispatchOptions, calls: readonly PartCall[]): Dispatch {
   const { address, threads } = options;
   const load = (word: number) => i32["atomic.load"](address, word);
   const wake = (f: FunctionBuilder, word: number) => f.drop(memory["atomic.notify"](address, threads, word));
@@ -108,7 +85,7 @@ export function emitDispatch(
 
   const runPart = module.func(
     { name: "dispatch/part", params: { index: "i32", thread: "i32", part: "i32" } },
-    (f, { index, thread, part }) => select(f, index, calls, (call) => call(f, thread, part)),
+    (f, { index, thread, part }) => select(f, index, calls, 0, (call) => call(f, thread, part)),
   );
 
   const open = module.func({ name: "dispatch/open", params: { what: "i32" } }, (f, { what }) => {
@@ -223,56 +200,20 @@ function emitSettle(
 function select(
   f: FunctionBuilder,
   index: Expr<"i32">,
-  calls: readonly (readonly [number, PartCall])[],
+  calls: readonly PartCall[],
+  first: number,
   then: (call: PartCall) => void,
 ): void {
   if (calls.length <= 1) {
-    for (const [, call] of calls) then(call);
+    for (const call of calls) then(call);
     return;
   }
   const middle = calls.length >> 1;
   f.if(
-    i32.lt_s(index, calls[middle][0]),
-    () => select(f, index, calls.slice(0, middle), then),
-    () => select(f, index, calls.slice(middle), then),
+    i32.lt_s(index, first + middle),
+    () => select(f, index, calls.slice(0, middle), first, then),
+    () => select(f, index, calls.slice(middle), first + middle, then),
   );
-}
-
-/** What the host sees of the words. */
-export class DispatchState {
-  private readonly words: Int32Array;
-  constructor(memory: WebAssembly.Memory, address: number) {
-    this.words = new Int32Array(memory.buffer, address, dispatchBytes / 4);
-  }
-
-  /** Before workers are called to a run. */
-  begin(id: number): void {
-    const { words } = this;
-    words[program / 4] = id;
-    Atomics.store(words, ticket / 4, (Atomics.load(words, ticket / 4) & ~counts) | between);
-  }
-
-  /** Undefined while nothing has failed. */
-  get failure(): Failure | undefined {
-    return Atomics.load(this.words, failed / 4) || undefined;
-  }
-
-  /** The step that thread 0 was at last. */
-  get current(): number {
-    return this.words[currentStep / 4];
-  }
-
-  /** After a failure: no thread claims any more. True when all have left the parts that they had claimed. */
-  recover(deadline: number): boolean {
-    const { words } = this;
-    const seen = Atomics.or(words, ticket / 4, closed);
-    Atomics.notify(words, ticket / 4);
-    const inside = (seen & counts) >= between ? 0 : claimedOf(seen) - words[own / 4];
-    while (Atomics.load(words, done / 4) < inside) if (performance.now() > deadline) return false;
-    words[own / 4] = 0;
-    Atomics.store(words, failed / 4, 0);
-    return true;
-  }
 }
 
 /** JavaScript for workers: `words` are the dispatch words of a part that threw `e`. */

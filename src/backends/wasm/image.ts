@@ -2,7 +2,7 @@
 import { formatType } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { Place, StagePlan } from "../backend.ts";
-import { currentStep } from "./dispatch.ts";
+import { currentStep } from "./dispatch-words.ts";
 import type { WasmProgram } from "./program.ts";
 import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmTarget } from "./step.ts";

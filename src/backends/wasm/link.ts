@@ -7,12 +7,14 @@
  */
 import type { PlannedStep } from "../backend.ts";
 import { type Expr, type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, select } from "./assembler.ts";
-import { currentStep, emitDispatch, maxParts, type PartCall } from "./dispatch.ts";
+import type { emitDispatch, PartCall } from "./dispatch.ts";
+import { currentStep, maxParts } from "./dispatch-words.ts";
 import type { Library } from "./library.ts";
 import {
   type AnyStep,
   isWasmStep,
   leastWork,
+  type Parts,
   type Share,
   type StepEmitter,
   type WasmStep,
@@ -50,6 +52,8 @@ export interface LinkOptions extends WasmTarget {
   readonly program: number;
   /** Whether thread 0 may sleep. */
   readonly mainMayWait: boolean;
+  /** Where there are several threads. */
+  readonly emitDispatch?: typeof emitDispatch;
   readonly table: StepEmitter["table"];
   /** Address of the table of the active states, and bytes from the entries of one sequence to those of the next. */
   readonly stateTable: number;
@@ -86,19 +90,13 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
   };
   const emitted = new Map<Layout, LinkedCode>();
   const laidOut = options.layouts?.(steps) ?? steps.map((layout): LaidOut => ({ layout, addresses: [] }));
-  /** Steps side by side that are divided alike are one here: threads share them as one. */
-  const linked: {
-    readonly index: number;
-    readonly parts: number;
-    readonly wakes: boolean;
-    readonly calls: PartCall[];
-    readonly finishes: ((f: FunctionBuilder) => void)[];
-  }[] = [];
+  const linked: { readonly index: number; readonly wakes: boolean; readonly passes: readonly Pass[][] }[] = [];
   laidOut.forEach(({ layout, addresses }, index) => {
     const { step, beside } = steps[index].planned;
     const wakes = layout.work >= wakingWork(options);
     if (!isWasmStep(step)) {
-      linked.push({ index, parts: 0, wakes, finishes: [], calls: [(f) => f.call(host, { step: index })] });
+      const call: PartCall = (f) => f.call(host, { step: index });
+      linked.push({ index, wakes, passes: [[], [{ parts: 0, call }], []] });
       return;
     }
     let code = emitted.get(layout);
@@ -106,27 +104,33 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
       const names = addresses.map((_, k) => `address${k}`);
       emitted.set(layout, (code = emitStep(module, step, { layout, names, options, shared, own })));
     }
-    const { func, names, parts, finish } = code;
+    const { names } = code;
     // Made when it is written: of many equal layers there is one after the other.
     const given = () => Object.fromEntries(names.map((name, k) => [name, addresses[k]]));
-    const call: PartCall = (f, thread, part) => f.call(func, { thread, part, ...given() });
-    const finishes = finish ? [(f: FunctionBuilder) => f.call(finish, { thread: 0, part: 0, ...given() })] : [];
-    const before = linked.at(-1);
-    if (beside && parts > 0 && parts === before?.parts) {
-      before.calls.push(call);
-      before.finishes.push(...finishes);
-    } else linked.push({ index, parts, wakes, finishes, calls: [call] });
+    const passes = code.passes.map((all) =>
+      all.map(
+        ({ parts, func }): Pass => ({
+          parts,
+          call: (f, thread, part) => f.call(func, { thread, part, ...given() }),
+        }),
+      ),
+    );
+    const [{ parts }] = passes[1];
+    const last = linked.at(-1)?.passes;
+    // Steps side by side that are divided alike are one here: threads share them as one.
+    if (beside && parts > 0 && parts === last?.[1][0].parts) passes.forEach((all, i) => void last[i].push(...all));
+    else linked.push({ index, wakes, passes });
   });
-  const callAll =
-    (calls: readonly PartCall[]): PartCall =>
-    (...args) => {
-      for (const call of calls) call(...args);
+  const divided: PartCall[] = [];
+  const runs = linked.map(({ passes: [before, all, after], ...run }) => {
+    const [{ parts }] = all;
+    const together: PartCall = (...args) => {
+      for (const { call } of all) call(...args);
     };
-  const divided = linked.flatMap(({ index, parts, calls }): [number, PartCall][] =>
-    parts > 0 ? [[index, callAll(calls)]] : [],
-  );
-  const dispatch =
-    options.threads > 1 ? emitDispatch(module, { ...options, address: options.dispatch }, divided) : undefined;
+    const passes = [...before, { parts, call: together }, ...after];
+    return { ...run, passes: passes.map((pass) => ({ ...pass, number: pass.parts && divided.push(pass.call) - 1 })) };
+  });
+  const dispatch = options.emitDispatch?.(module, { ...options, address: options.dispatch }, divided);
   module.func(
     { name: "run", params: { thread: "i32", from: "i32", to: "i32" }, export: true },
     (f, { thread, from, to }) => {
@@ -135,12 +139,12 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
           dispatch.serve(f, thread);
           f.return();
         });
-      for (const { index, parts, wakes, calls, finishes } of linked)
+      for (const { index, wakes, passes } of runs)
         f.if(i32.and(i32.le_s(from, index), i32.gt_s(to, index)), () => {
           f.i32.store(options.dispatch, index, currentStep);
-          if (parts > 0 && dispatch) dispatch.share(f, index, parts, wakes, () => f.return());
-          else callAll(calls)(f, 0, 0);
-          for (const finish of finishes) finish(f);
+          for (const { number, parts, call } of passes)
+            if (parts > 0 && dispatch) dispatch.share(f, number, parts, wakes, () => f.return());
+            else call(f, 0, 0);
         });
       dispatch?.close(f);
     },
@@ -149,13 +153,17 @@ export function link(steps: readonly LinkedStep[], options: LinkOptions): Linked
   return { bytes: module.toBytes(), shared: exported };
 }
 
+/** Of a step: done on thread 0 where there are no parts. */
+interface Pass {
+  readonly parts: number;
+  readonly call: PartCall;
+}
+
 interface LinkedCode {
-  readonly func: Func<StepParams, undefined>;
   /** Of its parameters that are addresses. */
   readonly names: readonly string[];
-  /** 0: it is not divided. */
-  readonly parts: number;
-  readonly finish?: Func<StepParams, undefined>;
+  /** What comes first, the step itself, and what is left to do. */
+  readonly passes: readonly (readonly { readonly parts: number; readonly func: Func<StepParams, undefined> }[])[];
 }
 
 type StepParams = { readonly thread: "i32"; readonly part: "i32" } & Readonly<Record<string, "i32">>;
@@ -170,16 +178,19 @@ interface StepCode extends Pick<StepEmitter, "shared" | "own"> {
 function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): LinkedCode {
   const { layout, names, options, shared, own } = code;
   const threads = layout.work < leastWork(options) ? 1 : options.threads;
-  let parts = 0;
   const addresses = Object.fromEntries(names.map((name) => [name, "i32" as const]));
   const params: StepParams = { thread: "i32", part: "i32", ...addresses };
-  const write = (name: string, emit: (e: StepEmitter) => void) =>
-    module.func({ name, params }, (f, { thread, part }) => {
+  const write = (suffix: string, emit: ((e: StepEmitter) => void) | undefined) => {
+    if (!emit) return [];
+    let parts = 0;
+    const func = module.func({ name: layout.name + suffix, params }, (f, { thread, part }) => {
       f.addressesFrom(2);
-      const share = (total: number, granule = 1, most = threads): Share => {
+      const share = (total: number, granule = 1, wanted: Parts = threads): Share => {
         if (threads === 1) return { from: 0, to: total };
-        parts = Math.min(Math.max(most, threads), maxParts);
-        return shareOf(f, part, parts, total, granule);
+        const uneven = wanted === "uneven";
+        const large = uneven && 2 * threads <= maxParts ? threads : 0;
+        parts = large ? 2 * large : Math.min(uneven ? threads : Math.max(wanted, threads), maxParts);
+        return shareOf(f, part, { pieces: large ? 4 * threads : parts, large }, total, granule);
       };
       const state: StepEmitter["state"] = (i, sequence) => {
         if (!layout.states.has(i)) return undefined;
@@ -192,18 +203,37 @@ function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): Linked
       const target = { ...options, threads };
       emit({ ...layout, f, target, thread: threads === 1 ? 0 : thread, share, shared, own, table, state });
     });
-  const func = write(layout.name, (e) => step.emit(e));
-  const finish = step.finish && write(`${layout.name}/finish`, (e) => step.finish!(e));
-  return { func, names, parts, finish };
+    return [{ parts, func }];
+  };
+  return {
+    names,
+    passes: [write("/begin", step.begin), write("", step.emit), write("/finish", step.finish)],
+  };
 }
 
-/** [from, to) of a part: whole granules dealt out evenly. */
-function shareOf(f: FunctionBuilder, part: Local<"i32">, parts: number, total: number, granule: number): Share {
+/**
+ * [from, to) of a part: whole granules dealt out evenly. Or unevenly: three of four pieces for each of `large` threads first,
+ * which it claims from its end of the parts (see dispatch.ts), then those between them one by one, to whoever is there.
+ */
+function shareOf(
+  f: FunctionBuilder,
+  part: Local<"i32">,
+  { pieces, large }: { readonly pieces: number; readonly large: number },
+  total: number,
+  granule: number,
+): Share {
   const granules = Math.ceil(total / granule);
-  const more = granules % parts;
-  const bound = (t: Expr<"i32">) => {
-    // The first parts have one more. As a quotient of `t * granules` it would leave 32 bits where tensors are large.
-    const before = i32.add(i32.mul(t, (granules - more) / parts), select(t, i32.const(more), i32.lt_u(t, more)));
+  const more = granules % pieces;
+  const bound = (p: Expr<"i32">) => {
+    const t = f.let(p);
+    if (large)
+      f.if(t, () => {
+        const last = f.let(i32.sub(i32.mul(t, 3), 2 * large));
+        f.increment(t, 2);
+        f.if(i32.lt_s(t, last), () => f.set(t, last));
+      });
+    // The first pieces have one more. As a quotient of `t * granules` it would leave 32 bits where tensors are large.
+    const before = i32.add(i32.mul(t, (granules - more) / pieces), select(t, i32.const(more), i32.lt_u(t, more)));
     const local = f.let(i32.mul(before, granule));
     f.if(i32.gt_u(local, total), () => f.set(local, total));
     return local;

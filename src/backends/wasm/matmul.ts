@@ -21,6 +21,7 @@ import type { StoredPanels } from "./kernels/stored-panels.ts";
 import { alignUp } from "./memory.ts";
 import {
   addressOf,
+  type Parts,
   partsOf,
   productWork,
   type StepEmitter,
@@ -89,7 +90,7 @@ const blocksOf = (rows: number): number => Math.ceil(rows / BLOCK_ROWS);
  * A product's parts. By rows, each part reads all of B, and steps that follow find their rows where they were made; by
  * columns, each packs all of A. Rows, then, unless B is large and would be read more often than in blocks of rows.
  */
-function productParts(m: number, n: number, target: WasmTarget): { byRows: boolean; parts: number } {
+function productParts(m: number, n: number, target: WasmTarget): { byRows: boolean; parts: Parts } {
   const { threads } = target;
   const blocks = threads * blocksOf(m / threads);
   const byRows = m >= fewRows * threads && (2 * m >= n || blocks <= blocksOf(m));

@@ -28,6 +28,8 @@ export class WorkerPool {
   private users = 0;
   /** Why a worker died, if one did. */
   private failure: unknown;
+  /** What programs share steps with, once workers have started. */
+  emitDispatch: typeof import("./dispatch.ts").emitDispatch | undefined;
 
   /** @param threads in all: one of them is the caller's own */
   constructor(readonly threads: number) {}
@@ -148,7 +150,10 @@ export class WorkerPool {
         started.then(resolve, reject);
       };
       // Most pages never start one.
-      const started = import("./worker.ts").then(({ startWorker }) => startWorker({ onError: fail, onMessage }));
+      const started = import("./worker.ts").then(({ emitDispatch, startWorker }) => {
+        this.emitDispatch = emitDispatch;
+        return startWorker({ onError: fail, onMessage });
+      });
       started.then((w) => w.postMessage({ control, thread }), fail);
     });
   }

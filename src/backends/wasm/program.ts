@@ -13,7 +13,7 @@ import {
   type StagePlan,
 } from "../backend.ts";
 import { copyTo } from "./copy.ts";
-import { DispatchState, Failure } from "./dispatch.ts";
+import { DispatchState, Failure } from "./dispatch-words.ts";
 import type { Library } from "./library.ts";
 import { type Linked, type LinkedStep, link } from "./link.ts";
 import { type Block, stateEntryBytes } from "./memory.ts";
@@ -235,6 +235,7 @@ export class WasmProgram implements Program {
       dispatch: session.dispatch,
       program: this.number,
       mainMayWait,
+      emitDispatch: this.threads > 1 ? this.pool!.emitDispatch : undefined,
       table: (name, make) => session.tableAddress(name, make),
       stateTable: session.stateBytes ? session.stateTable(1) : 0,
       stateBytes: session.stateBytes,

@@ -15,7 +15,7 @@ import {
   unpack,
 } from "../backend.ts";
 import { arrayLike, copyTo } from "./copy.ts";
-import { dispatchBytes } from "./dispatch.ts";
+import { dispatchBytes } from "./dispatch-words.ts";
 import { Library } from "./library.ts";
 import { alignUp, type Block, LinearMemory, stateEntryBytes } from "./memory.ts";
 import type { WorkerPool } from "./pool.ts";

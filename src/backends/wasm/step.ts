@@ -31,11 +31,17 @@ export interface WasmTarget {
 }
 
 /**
- * Parts of about `size` units: as many for every thread, four at most. Cores are rarely equally fast: one shares its
- * arithmetic with another machine's, or is of the smaller kind.
+ * How a step is divided: in so many parts of equal size; or unevenly, where parts begin cheaply. Cores are rarely equally
+ * fast: one shares its arithmetic with another machine's, or is of the smaller kind. Each thread then begins with three
+ * quarters of its even share, and what is left goes in such quarters to whoever is first.
  */
-export const partsOf = (units: number, size: number, { threads }: Pick<WasmTarget, "threads">): number =>
-  threads * Math.min(4, Math.max(1, Math.floor(units / size / threads)));
+export type Parts = number | "uneven";
+
+/** For `size` units or more in each part. */
+export const partsOf = (units: number, size: number, { threads }: Pick<WasmTarget, "threads">): Parts => {
+  const each = Math.floor(units / size / threads);
+  return each >= 4 ? "uneven" : threads * Math.max(1, each);
+};
 
 /** A run of units of work for one thread. */
 export interface Share {
@@ -47,7 +53,7 @@ export interface Share {
 export const productWork = (multiplyAdds: number, oneRow = false): number => multiplyAdds * (oneRow ? 2 : 0.4);
 
 /** Work from which a step is divided, where runs as small as it are: handing over takes a microsecond. */
-export const leastWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 100_000);
+export const leastWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 50_000);
 
 /** Work from which threads that sleep are woken: that takes 10 to 40 microseconds of thread 0, and they come as late. */
 export const wakingWork = ({ parallelWork }: WasmTarget): number => Math.min(parallelWork, 1_000_000);
@@ -70,11 +76,11 @@ export interface StepEmitter {
   readonly thread: Operand<"i32">;
   /**
    * A part of `total` units, in multiples of `granule`: the step is called for each part, on whichever threads are free, and
-   * more than once on one of them if others are late. There are as many parts as threads unless the step asks for `parts`:
-   * more of them even out cores of different speed, where a part has little to do before it begins. A step that never
-   * calls it runs once, on thread 0. With one thread, and in a step too small to divide, the bounds are constants.
+   * more than once on one of them if others are late. There are as many parts as threads unless the step says otherwise. A
+   * step that never calls it runs once, on thread 0. With one thread, and in a step too small to divide, the bounds are
+   * constants.
    */
-  share(total: number, granule?: number, parts?: number): Share;
+  share(total: number, granule?: number, parts?: Parts): Share;
   /**
    * A function of all steps, made the first time its name is asked for. Plans for other input shapes use it too: its name
    * says all that it depends on, and of that nothing grows with the shapes.
@@ -101,6 +107,8 @@ export interface WasmStep extends Step {
    */
   readonly alike?: boolean;
   emit(e: StepEmitter): void;
+  /** What must be done before any part begins: on thread 0, or in parts of its own. */
+  begin?(e: StepEmitter): void;
   /** What is left when all parts are done, on thread 0. */
   finish?(e: StepEmitter): void;
 }

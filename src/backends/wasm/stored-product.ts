@@ -39,30 +39,39 @@ export interface StoredProduct {
   readonly exact?: boolean;
 }
 
+/** Activations from which threads divide them. */
+const manyActivations = 32_768;
+
 export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
   const { m, matrix } = p;
   const { n, k } = matrix;
   const mostRows = mostRowsOf(target.features.fma);
   const scratch = alignUp(m * matrix.activationBytes);
-  const own = alignUp(scratch + 4 * PANEL_COLUMNS * mostRows);
+  const own = 4 * PANEL_COLUMNS * mostRows;
   return {
-    workspaceBytes: own * target.threads,
+    workspaceBytes: scratch + own * target.threads,
     alike: true,
     prepack: [matrix.prepack],
     work: m * n * k,
+    begin:
+      matrix.activations &&
+      ((e) => {
+        const { from, to } = m * k < manyActivations ? { from: 0, to: m } : e.share(m);
+        e.f.call(matrix.activations!(e), {
+          x: addressOf(e.inputs[0], from, 4 * k),
+          to: addressOf(e.workspace, from, matrix.activationBytes),
+          count: i32.mul(i32.sub(to, from), k),
+        });
+      }),
     emit(e) {
       const { f } = e;
       const [x, w] = e.inputs;
       const [y] = e.outputs;
-      const quantize = matrix.activations(e);
-      const workspace = addressOf(e.workspace, e.thread, own);
       // One row takes two panels half of the matrix apart, where it can. What is left comes behind the halves.
       const panels = m === 1 && matrix.twoPanels ? 2 : 1;
       const half = Math.floor(n / PANEL_COLUMNS / panels);
       const left = Math.ceil(n / PANEL_COLUMNS) - panels * half;
-      const { from, to } = e.share(half + left);
-      // Every thread makes its own copy: that is cheaper than meeting once more.
-      if (quantize) f.call(quantize, { x, to: workspace, count: m * k });
+      const { from, to } = e.share(half + left, 1, m === 1 ? "uneven" : undefined);
       const [group, i] = f.locals("i32", 2);
       /** Rows of activations go through in passes of about equal size. */
       const forPasses = (body: (rows: number, first: Operand<"i32">) => void) => {
@@ -78,7 +87,7 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
         forPasses((rows, first) => {
           const dot = matrix.dot(e, rows, panels);
           const weights = addressOf(w, group, matrix.groupBytes);
-          const activations = addressOf(quantize ? workspace : x, first, matrix.activationBytes);
+          const activations = addressOf(matrix.activations ? e.workspace : x, first, matrix.activationBytes);
           const out = f.let(expressionOf(addressOf(addressOf(y, group, 4 * PANEL_COLUMNS), first, 4 * n)));
           const apart = half * matrix.groupBytes;
           const call = (at: Operand<"i32">, ldo: number) =>
@@ -89,7 +98,7 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
           }
           // The last group has fewer rows than it computes.
           const copyLast = () => {
-            const from = addressOf(workspace, 1, scratch);
+            const from = addressOf(e.workspace + scratch, e.thread, own);
             call(from, 4 * PANEL_COLUMNS);
             for (let r = 0; r < rows; r++)
               f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * PANEL_COLUMNS), 4 * (n % PANEL_COLUMNS));

@@ -2,6 +2,8 @@
 import { partFailed } from "./dispatch.ts";
 import { generation, idle, mail, program, runs } from "./pool.ts";
 
+export { emitDispatch } from "./dispatch.ts";
+
 /** Milliseconds that a worker looks for the next run before it sleeps: what thread 0 takes to copy a result of some MB. */
 const awake = 0.3;
 

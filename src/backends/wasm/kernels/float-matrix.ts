@@ -39,7 +39,6 @@ export function floatMatrix(matrix: FloatMatrix, fma: Fma, input: number, bytes 
     groupBytes: 2 * panelHalves(k),
     activationBytes: 4 * k,
     manyRows: 8,
-    activations: () => undefined,
     twoPanels: true,
     dot(e, rows, panels) {
       const name = `floatDot/${type}/${k}/${rows}/${panels}`;
