@@ -1,12 +1,22 @@
 /**
  * One engine in a process of its own: `decode-engine.mjs ENGINE THREADS FILE` loads a GGUF file, reads a prompt, goes on
  * from it token by token, and prints what that took as JSON: see `Decoded`. `gemm` in place of the file's name measures
- * the product that prefill is made of.
+ * the product that prefill is made of. With several numbers of threads, as in `1,2`, decoders of this project take turns.
  */
 import type * as Root from "../../src/index.ts";
 import type * as Tasks from "../../src/tasks/index.ts";
+import type { LanguageModel } from "../../src/tasks/language/model.ts";
 import { llama } from "../models/llama-shape.ts";
-import { type Decoded, decodeAndPrefill, measured, prefillTokens, tokens, warmup } from "./decoded.ts";
+import {
+  type Decoded,
+  type DecodedInTurn,
+  decodeAndPrefill,
+  decodeInTurn,
+  measured,
+  prefillTokens,
+  tokens,
+  warmup,
+} from "./decoded.ts";
 import { distEntry } from "./paths.ts";
 import { peakBytes } from "./peak-bytes.ts";
 import { randomFeed } from "./task.ts";
@@ -19,9 +29,19 @@ const memory = () => ({
   peak: peakBytes() / 1e6,
 });
 
-async function forwardpass(threads: number, file: string): Promise<Decoded> {
+async function open(threads: number, file: string): Promise<LanguageModel> {
   const { textGeneration } = (await import(distEntry("tasks"))) as typeof Tasks;
-  const { decoder } = await textGeneration(file, { device: "wasm", threads });
+  return (await textGeneration(file, { device: "wasm", threads })).decoder;
+}
+
+async function inTurn(threads: readonly number[], file: string): Promise<DecodedInTurn> {
+  const decoders: LanguageModel[] = [];
+  for (const n of threads) decoders.push(await open(n, file));
+  return decodeInTurn(decoders, 8000);
+}
+
+async function forwardpass(threads: number, file: string): Promise<Decoded> {
+  const decoder = await open(threads, file);
   let held = memory();
   const times = await decodeAndPrefill(decoder, {
     between: () => {
@@ -87,8 +107,9 @@ async function gemm(threads: number): Promise<number> {
   return best;
 }
 
-const [engine, threads, file] = process.argv.slice(2);
-const run = file === "gemm" ? gemm(Number(threads)) : engine === "forwardpass" ? forwardpass : llamaCpp;
-const result = typeof run === "function" ? await run(Number(threads), file) : await run;
+const [engine, list, file] = process.argv.slice(2);
+const [threads, ...others] = list.split(",").map(Number);
+const measure = file === "gemm" ? gemm : engine === "forwardpass" ? forwardpass : llamaCpp;
+const result = await (others.length ? inTurn([threads, ...others], file) : measure(threads, file));
 console.log(JSON.stringify(result));
 process.exit(0);

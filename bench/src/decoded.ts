@@ -1,6 +1,7 @@
 /** Decoding token by token as it is measured, and what a process that does it tells the one that started it. */
 import type { LanguageModel } from "../../src/tasks/language/model.ts";
 import { argMax } from "../../src/tasks/language/sampling.ts";
+import { median } from "./measure.ts";
 
 export interface Decoded {
   /** Milliseconds of each token after the first ones. */
@@ -11,6 +12,9 @@ export interface Decoded {
   readonly rss: number;
   readonly peak: number;
 }
+
+/** Milliseconds of a token by each decoder, the median of every turn. */
+export type DecodedInTurn = readonly (readonly number[])[];
 
 export const prefillTokens = 512;
 export const warmup = 16;
@@ -54,4 +58,40 @@ export async function decodeAndPrefill(
     }
   sequence.dispose();
   return { decode, prefill };
+}
+
+/** Tokens of a turn, and how many of them are not timed: threads that slept have to come back. */
+const turn = { tokens: 24, warmup: 6 };
+
+/**
+ * Decoders in turns of some tokens, for so many milliseconds and five turns at least. Cores are not equally fast, and one
+ * thread is as fast as the core that it is put on: what a second thread is worth is seen side by side only.
+ */
+export async function decodeInTurn(decoders: readonly LanguageModel[], milliseconds: number): Promise<DecodedInTurn> {
+  const sequences = decoders.map((d) => d.sequence());
+  const times: number[][] = decoders.map(() => []);
+  const takeTurn = async (i: number): Promise<number> => {
+    const sequence = sequences[i];
+    sequence.truncate(0);
+    let logits = await sequence.feed(tokens(warmup));
+    const all: number[] = [];
+    for (let t = 0; t < turn.tokens; t++) {
+      const start = performance.now();
+      const next = argMax(logits);
+      sequence.recycle?.(logits);
+      logits = await sequence.feed([next]);
+      if (t >= turn.warmup) all.push(performance.now() - start);
+    }
+    return median(all);
+  };
+  // Threads start after the first.
+  for (const i of decoders.keys()) await takeTurn(i);
+  await new Promise((done) => setTimeout(done, 200));
+  const end = performance.now() + milliseconds;
+  for (let round = 0; round < 5 || performance.now() < end; round++) {
+    const order = [...decoders.keys()];
+    for (const i of round % 2 ? order.reverse() : order) times[i].push(await takeTurn(i));
+  }
+  for (const s of sequences) s.dispose();
+  return times;
 }

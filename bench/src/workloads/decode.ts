@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { llama } from "../../models/llama-shape.ts";
 import { readBandwidth } from "../bandwidth.ts";
-import { type Decoded, prefillTokens } from "../decoded.ts";
+import { type Decoded, type DecodedInTurn, prefillTokens } from "../decoded.ts";
 import { type CaseResult, type EngineResult, median, quick } from "../measure.ts";
 import { benchFolder, rootFolder } from "../paths.ts";
 import { fileOf, type Model, models } from "./decode-models.ts";
@@ -33,8 +33,48 @@ interface Timings {
 
 const ours = (threads: number): string => `forwardpass x${threads}`;
 
+/** Gigabytes a second that one thread reads, and how much more several do: medians of turns. */
+interface Bandwidth {
+  readonly one: number;
+  readonly gain: number;
+}
+
+async function bandwidthOf(threads: number): Promise<Bandwidth> {
+  const one: number[] = [];
+  const gain: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    one.push(await readBandwidth(1));
+    gain.push((await readBandwidth(threads)) / one[i]);
+  }
+  return { one: median(one), gain: median(gain) };
+}
+
+/** What more threads are worth: decoders of one process in turn, so that all have the same cores at the same moments. */
+async function inTurnCase({ name }: Model, file: string, { threads, report }: Context, { gain }: Bandwidth) {
+  const times = await json<DecodedInTurn>(join(cache, "decode-engine.mjs"), "forwardpass", threads.join(","), file);
+  const [one, ...others] = times;
+  const last = others.at(-1)!;
+  const [low, middle, high] = [0.1, 0.5, 0.9].map((p) => {
+    const ratios = last.map((t, i) => one[i] / t).sort((a, b) => a - b);
+    return ratios[Math.round(p * (ratios.length - 1))].toFixed(2);
+  });
+  report({
+    name: `${name}: decode, threads in turn`,
+    unit: "ms/token",
+    flop: 0,
+    remark: `${threads.at(-1)} threads make ${middle} times the tokens of ${threads[0]} (${low} to ${high} in eight of ten turns), and read ${gain.toFixed(2)} times as fast`,
+    engines: times.map((all, i) => ({
+      engine: ours(threads[i]),
+      baseline: i > 0 ? ours(threads[0]) : undefined,
+      median: median(all),
+      min: Math.min(...all),
+      samples: all.length,
+    })),
+  });
+}
+
 /** Engines in turn, each in a process of its own, some rounds. */
-async function decodeCase(model: Model, context: Context, bandwidth: number): Promise<void> {
+async function decodeCase(model: Model, context: Context, bandwidth: Bandwidth): Promise<void> {
   const file = await fileOf(model);
   const engines = [
     ...context.threads.map((n) => ({ name: ours(n), run: () => decoded("forwardpass", n, file) })),
@@ -84,10 +124,11 @@ async function decodeCase(model: Model, context: Context, bandwidth: number): Pr
     "decode",
     "ms/token",
     (d) => d.decode,
-    `one thread reads ${read.toFixed(1)} GB/s of weights, ${Math.round((100 * read) / bandwidth)}% of what memory gives it`,
+    `one thread reads ${read.toFixed(1)} GB/s of weights, ${Math.round((100 * read) / bandwidth.one)}% of what memory gives it`,
   );
   if (context.wantsEngine("wllama")) (decode.engines as EngineResult[]).push(await wllama(file, context));
   context.report(decode);
+  if (context.threads.length > 1) await inTurnCase(model, file, context, bandwidth);
   // JSON has no Infinity: null where the context is too short for it.
   if ([...samples.values()].flat().some((d) => d.prefill))
     context.report(
@@ -123,15 +164,15 @@ export const decode: Workload = {
   title: "Language models from GGUF: tokens per second, and memory, each engine in a process of its own",
   freshProcesses: true,
   async run(context) {
-    const bandwidth = await readBandwidth(1);
     const most = Math.max(...context.threads);
+    const bandwidth = await bandwidthOf(most);
     const ms = await decoded<number>("forwardpass", 1, "gemm");
     const flop = 2 * prefillTokens * llama.width * llama.hidden;
     context.report({
       name: "f32 product of prefill",
       unit: "ms",
       flop,
-      remark: `one thread reads ${bandwidth.toFixed(1)} GB/s, ${most} read ${(await readBandwidth(most)).toFixed(1)} GB/s`,
+      remark: `one thread reads ${bandwidth.one.toFixed(1)} GB/s, ${most} read ${bandwidth.gain.toFixed(2)} times as fast`,
       engines: [{ engine: ours(1), median: ms, min: ms, samples: 1 }],
     });
     for (const model of models) if (context.wants(model.name)) await decodeCase(model, context, bandwidth);

@@ -175,6 +175,8 @@ interface StepCode extends Pick<StepEmitter, "shared" | "own"> {
   readonly options: LinkOptions;
 }
 
+const suffixes = ["/begin", "", "/finish"];
+
 function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): LinkedCode {
   const { layout, names, options, shared, own } = code;
   const threads = layout.work < leastWork(options) ? 1 : options.threads;
@@ -205,10 +207,13 @@ function emitStep(module: ModuleBuilder, step: WasmStep, code: StepCode): Linked
     });
     return [{ parts, func }];
   };
-  return {
-    names,
-    passes: [write("/begin", step.begin), write("", step.emit), write("/finish", step.finish)],
+  const emits = [step.begin, step.emit, step.finish];
+  // What is not divided is one function.
+  const whole = (e: StepEmitter) => {
+    for (const emit of emits) emit?.(e);
   };
+  const passes = threads === 1 ? [[], write("", whole), []] : emits.map((emit, i) => write(suffixes[i], emit));
+  return { names, passes };
 }
 
 /**
