@@ -2,7 +2,7 @@
 import { type Expr, type Func, f32, f32x4, i8x16, i32, type Local, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 import { type CachedAttentionShape, cacheWalk, half, mostRows, partialLayout, scratchLayout } from "./cache-walk.ts";
-import { fences } from "./fence.ts";
+import { type Fence, fenced } from "./fence.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 import { constant, exp, expNonPositive, tanh } from "./math.ts";
 import { acrossLanes } from "./vector-rows.ts";
@@ -26,7 +26,7 @@ export function emitScores(e: StepEmitter, shape: CachedAttentionShape): Func<ty
       const queries = f.locals("v128", mostRows);
       const dots = queries.map(() => f.locals("v128", 4));
       const halves = queries.map(() => f.locals("v128", 2));
-      const fence = fences(f, query, fma);
+      let fence: Fence;
       const fourScores = (rows: number) => {
         const together = rows > 2 ? 2 : 4;
         for (let first = 0; first < 4; first += together) {
@@ -63,9 +63,12 @@ export function emitScores(e: StepEmitter, shape: CachedAttentionShape): Func<ty
         f.set(query, scratch);
         f.set(scores, i32.add(i32.add(scratch, i32.shl(i, 2)), at.scores));
         walk.startAhead(next);
-        walk.forHeads(fourScores, () => {
-          walk.touchAhead();
-          for (const address of keys) f.increment(address, walk.headBytes);
+        fenced(f, query, fma, (ends) => {
+          fence = ends;
+          walk.forHeads(fourScores, () => {
+            walk.touchAhead();
+            for (const address of keys) f.increment(address, walk.headBytes);
+          });
         });
         f.set(k, next);
       });

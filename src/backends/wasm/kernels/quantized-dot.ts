@@ -45,7 +45,7 @@
  * the cache.
  */
 import { type Expr, f32x4, i16x8, i32, i32x4, type Local, type ModuleBuilder, v128 } from "../assembler.ts";
-import { fences } from "./fence.ts";
+import { type Fence, fenced } from "./fence.ts";
 import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { blockBytes, codeBytes, type QuantizedLayout } from "./quantized-activations.ts";
 import { type Block, type Code, type Format, maskWords, type Reader, type Segment } from "./quantized-format.ts";
@@ -120,7 +120,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
       f.set(to, v);
       changed.add(to);
     };
-    const fenceAll = fences(f, xAt, fma);
+    let fenceAll: Fence;
     const fence = () => {
       fenceAll(changed);
       changed.clear();
@@ -265,16 +265,19 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
       f.set(at, p ? i32.add(w, apart) : w);
     });
     f.set(xAt, x);
-    f.while(i32.lt_u(ats[0], end), () => {
-      ats.forEach((unit, p) => {
-        at = unit;
-        sums = allSums[p];
-        unitSums = format.d ? sumsOfUnit : sums;
-        unitMins = format.dmin ? minsOfUnit : sums;
-        addUnit();
-        f.increment(at, format.bytes);
+    fenced(f, xAt, fma, (ends) => {
+      fenceAll = ends;
+      f.while(i32.lt_u(ats[0], end), () => {
+        ats.forEach((unit, p) => {
+          at = unit;
+          sums = allSums[p];
+          unitSums = format.d ? sumsOfUnit : sums;
+          unitMins = format.dmin ? minsOfUnit : sums;
+          addUnit();
+          f.increment(at, format.bytes);
+        });
+        f.increment(xAt, (format.unit / 32) * xBlock);
       });
-      f.increment(xAt, (format.unit / 32) * xBlock);
     });
     const factor = f.hoist(v128.const(new Uint8Array(new Float32Array(4).fill(tinyFactor).buffer)));
     for (const sums of allSums)
