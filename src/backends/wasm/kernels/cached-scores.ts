@@ -63,7 +63,7 @@ export function emitScores(e: StepEmitter, shape: CachedAttentionShape): Func<ty
         f.set(query, scratch);
         f.set(scores, i32.add(i32.add(scratch, i32.shl(i, 2)), at.scores));
         walk.startAhead(next);
-        fenced(f, query, fma, (ends) => {
+        fenced(f, query, { fma }, (ends) => {
           fence = ends;
           walk.forHeads(fourScores, () => {
             walk.touchAhead();

@@ -265,7 +265,9 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
       f.set(at, p ? i32.add(w, apart) : w);
     });
     f.set(xAt, x);
-    fenced(f, xAt, fma, (ends) => {
+    // One row, or relaxed SIMD: k-quants have more sums than registers.
+    const joins = format.unit > 32 && (rows === 1 || relaxed);
+    fenced(f, xAt, { fma, joins }, (ends) => {
       fenceAll = ends;
       f.while(i32.lt_u(ats[0], end), () => {
         ats.forEach((unit, p) => {
