@@ -19,7 +19,8 @@
  *
  * V8 up to that of Node 22 orders a straight piece of code itself: loads go to its start, and what they read waits on the
  * stack. There, pieces end in a branch for that reason, see `fenced`, and serve three rows of activations at most, not four.
- * With branches that joined (those that leave are 1.2 to 1.5 times as fast, see docs/decisions/021), k = 1536, 10^9 multiply-adds a second, without branches | one after each step | one after each vector of codes as well:
+ * With branches that joined (those that leave are 1.2 to 1.5 times as fast: docs/decisions/021), k = 1536, 10^9 multiply-adds
+ * a second, without branches | one after each step | one after each vector of codes as well:
  *
  *                                               q4_0          q8_0          q2_k          q4_k          q6_k
  *   Node 20, one row                      18 | 22 | 25  18 | 26 | 25   4 | 13 |      7 | 17 |      3 | 13 |
