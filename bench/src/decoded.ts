@@ -1,5 +1,5 @@
 /** Decoding token by token as it is measured, and what a process that does it tells the one that started it. */
-import type { LanguageModel } from "../../src/tasks/language/model.ts";
+import type { LanguageModel, TextSequence } from "../../src/tasks/language/model.ts";
 import { argMax } from "../../src/tasks/language/sampling.ts";
 import { median } from "./measure.ts";
 
@@ -22,6 +22,15 @@ export const measured = 64;
 
 export const tokens = (n: number): number[] => Array.from({ length: n }, (_, i) => 300 + i);
 
+/** Feeds a token: the likeliest next one, and the milliseconds that both took. */
+async function timedToken(sequence: TextSequence, token: number): Promise<{ next: number; time: number }> {
+  const start = performance.now();
+  const logits = await sequence.feed([token]);
+  const next = argMax(logits);
+  sequence.recycle?.(logits);
+  return { next, time: performance.now() - start };
+}
+
 interface DecodeOptions {
   /** Called after decoding. */
   between?(): void;
@@ -41,11 +50,9 @@ export async function decodeAndPrefill(
   const begin = performance.now();
   const late = (): boolean => performance.now() - begin > budget;
   for (let i = 0; i < warmup + measured && !(late() && decode.length >= 3); i++) {
-    const start = performance.now();
-    const logits = await sequence.feed([next]);
-    next = argMax(logits);
-    sequence.recycle?.(logits);
-    if (i >= warmup || late()) decode.push(performance.now() - start);
+    const token = await timedToken(sequence, next);
+    next = token.next;
+    if (i >= warmup || late()) decode.push(token.time);
   }
   between?.();
   let prefill = Number.POSITIVE_INFINITY;
@@ -73,14 +80,12 @@ export async function decodeInTurn(decoders: readonly LanguageModel[], milliseco
   const takeTurn = async (i: number): Promise<number> => {
     const sequence = sequences[i];
     sequence.truncate(0);
-    let logits = await sequence.feed(tokens(warmup));
+    let next = argMax(await sequence.feed(tokens(warmup)));
     const all: number[] = [];
     for (let t = 0; t < turn.tokens; t++) {
-      const start = performance.now();
-      const next = argMax(logits);
-      sequence.recycle?.(logits);
-      logits = await sequence.feed([next]);
-      if (t >= turn.warmup) all.push(performance.now() - start);
+      const token = await timedToken(sequence, next);
+      next = token.next;
+      if (t >= turn.warmup) all.push(token.time);
     }
     return median(all);
   };

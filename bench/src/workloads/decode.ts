@@ -54,10 +54,8 @@ async function inTurnCase({ name }: Model, file: string, { threads, report }: Co
   const times = await json<DecodedInTurn>(join(cache, "decode-engine.mjs"), "forwardpass", threads.join(","), file);
   const [one, ...others] = times;
   const last = others.at(-1)!;
-  const [low, middle, high] = [0.1, 0.5, 0.9].map((p) => {
-    const ratios = last.map((t, i) => one[i] / t).sort((a, b) => a - b);
-    return ratios[Math.round(p * (ratios.length - 1))].toFixed(2);
-  });
+  const ratios = last.map((t, i) => one[i] / t).sort((a, b) => a - b);
+  const [low, middle, high] = [0.1, 0.5, 0.9].map((p) => ratios[Math.round(p * (ratios.length - 1))].toFixed(2));
   report({
     name: `${name}: decode, threads in turn`,
     unit: "ms/token",
