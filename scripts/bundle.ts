@@ -11,6 +11,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
 import { type InternalModuleFormat, type OutputChunk, type Plugin, rollup } from "rollup";
+import { minify } from "terser";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 const src = resolve(root, "src");
@@ -118,21 +119,38 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ],
 ];
 
-/** Of the rest what tasks and the kernels of language models need. */
-const nodeCore = /^(ops\/(quantized-matmul|bitwise)|formats\/sources\/file|tasks\/(similarity|language\/speed))$/;
+/** The operators of language models. Node reads those of other graphs with the first of these. */
+const decoderOps = new Set(
+  (
+    "op check elementwise activation special copy integers indices epilogue binary unary clip matmul gemm gather reshape " +
+    "shape range quantized-matmul attention layer-norm cached-attention kv-append rotary-embedding"
+  ).split(" "),
+);
 
-/** Of the kernels that language models need files of, those that they don't. */
-const notInDecoders = /^backends\/wasm\/(movement|(kernels\/)?(reduce|mean|fold)-integers)$/;
+/** Of the chunks that language models need, the modules that they don't. */
+const notInDecoders = {
+  core: /^graph\/passes\/(attention|layernorm|blocks)$/,
+  wasm: /^backends\/wasm\/(movement|softmax|reduce|elementwise-logic|kernels\/vector-copy|(kernels\/)?(reduce|mean|fold)-integers)$/,
+};
 
 /** For Node every file costs more than what is in it; one of more than 128 kB leaves holes in its memory (016). */
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
   // The entries' own.
   if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
-  const decoders = /^(blocks|ops-decoder|ops-kv-cache)$/.test(chunk ?? "");
-  if (decoders || /^(core|arguments|llama2c-config|ops-usual)$/.test(chunk ?? "") || nodeCore.test(module))
-    return !decoders && /^(ops|tensor)\//.test(module) ? "ops-core" : "core";
-  if (module.startsWith("ops/")) return "ops";
-  if (notInDecoders.test(module)) return "wasm-rest";
+  const usual = /^(core|arguments|blocks|ops-(decoder|kv-cache|usual|bitwise))$/.test(chunk ?? "");
+  if (module.startsWith("ops/")) {
+    if (!decoderOps.has(module.slice(4))) return usual ? "ops-usual" : "ops";
+    return chunk === "blocks" || chunk === "ops-decoder" ? "core" : "ops-core";
+  }
+  if (notInDecoders.core.test(module)) return "ops-usual";
+  if (notInDecoders.wasm.test(module)) return "wasm-rest";
+  if (module.startsWith("tensor/") && usual) return "ops-core";
+  if (
+    usual ||
+    chunk === "llama2c-config" ||
+    /^(formats\/sources\/file|tasks\/(similarity|language\/speed))$/.test(module)
+  )
+    return "core";
   if (/^(files|onnx-core|onnx-cnn)$/.test(chunk ?? "")) return "onnx";
   return chunk;
 }
@@ -193,16 +211,16 @@ const ignored = /\bimport\(\s*\/\* webpackIgnore: true \*\/\s*\/\* @vite-ignore 
 const mark = "importIgnored(";
 
 /**
- * Without white space, which Node keeps in memory with the rest of a module's text (016). Names stay, and lines are short:
- * a stack trace says where.
+ * Without white space and with short names for what is local, because Node keeps a module's text in memory (016). Functions
+ * and classes have their names, and lines are short: a stack trace says where.
  */
 async function compact(source: string): Promise<string> {
-  const marked = source.replaceAll(ignored, mark);
-  const { code } = await transform(marked, { minifyWhitespace: true, lineLimit: 100, target: "es2022" });
-  // Long strings are broken by a backslash before the end of the line. Bundlers that indent lines would change them.
-  return code
-    .replaceAll(/(?<!\\)((?:\\\\)*)\\\n/g, "$1")
-    .replaceAll(mark, "import(/* webpackIgnore: true */ /* @vite-ignore */ ");
+  const { code } = await minify(source.replaceAll(ignored, mark), {
+    compress: false,
+    mangle: { keep_classnames: true, keep_fnames: true, toplevel: true },
+    format: { max_line_len: 100 },
+  });
+  return code!.replaceAll(mark, "import(/* webpackIgnore: true */ /* @vite-ignore */ ");
 }
 
 /** Everything but the declarations. */
