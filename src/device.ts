@@ -1,6 +1,7 @@
 /** Choosing a backend by name. Each is loaded when it is asked for, so that nobody downloads what they don't use. */
 import type { Backend } from "./backends/backend.ts";
 import { DeviceError, InputError } from "./tensor/errors.ts";
+import { areUsual } from "./tensor/usual.ts";
 
 export type DeviceName = "cpu" | "wasm" | "webgpu" | "gpujs";
 export type DeviceChoice = DeviceName | Backend;
@@ -13,7 +14,7 @@ export interface DeviceOptions {
 }
 
 const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> = {
-  wasm: async (options) => (await import("./backends/wasm/index.ts")).wasm(options) as Backend,
+  wasm: async ({ threads }) => (await import("./backends/wasm/index.ts")).wasm({ threads }) as Backend,
   cpu: async () => (await import("./backends/cpu/index.ts")).cpu(),
   webgpu: async ({ fallback }) =>
     (await import("./backends/webgpu/index.ts")).openWebgpu({ fallback }) as Promise<Backend>,
@@ -26,12 +27,16 @@ const loaders: Record<DeviceName, (options: DeviceOptions) => Promise<Backend>> 
 /**
  * The device of that name. Without one: `gpujs` in a browser that has no WebGPU and whose page loaded `gpu.js`, else
  * `wasm` where the host allows it, else `cpu`.
- * @throws InputError for an unknown name and what is no device (a promise of one), DeviceError where the device can't be had, MissingPeerError without its package
+ * @throws InputError for an unknown name or option, and what is no device (a promise of one), DeviceError where the device can't be had, MissingPeerError without its package
  */
 export async function openDevice(choice?: DeviceChoice, options: DeviceOptions = {}): Promise<Backend> {
+  if (!areUsual(options, "threads fallback")) (await import("./load-options.ts")).checkDeviceOptions(options);
+  return await deviceFor(choice, options);
+}
+
+/** The same with the options of `load` or of a task, which check theirs. */
+export async function deviceFor(choice: DeviceChoice | undefined, options: DeviceOptions): Promise<Backend> {
   if (typeof (choice as Backend | undefined)?.open === "function") return choice as Backend;
-  if (options === null || typeof options !== "object")
-    throw new InputError("openDevice: options are an object, as { threads: 2 }");
   if (choice === undefined) {
     const chosen = prefersGpuJs() ? await loaders.gpujs(options).catch(orUndefined) : undefined;
     return chosen ?? (await openHost(options));

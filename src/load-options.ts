@@ -1,4 +1,5 @@
-/** The names of what `load` and the tasks take. */
+/** The names of what `load`, the tasks and `openDevice` take. */
+import type { DeviceOptions } from "./device.ts";
 import type { LoadOptions } from "./load.ts";
 import { checkOptions, type OptionNames } from "./tensor/options.ts";
 
@@ -26,3 +27,8 @@ export const loadOptions: OptionNames<LoadOptions> = {
 
 /** @throws InputError */
 export const checkLoadOptions = (options: LoadOptions): void => checkOptions("load", options, loadOptions);
+
+const deviceOptions: OptionNames<DeviceOptions> = { threads: true, fallback: true };
+
+/** @throws InputError */
+export const checkDeviceOptions = (options: DeviceOptions): void => checkOptions("openDevice", options, deviceOptions);

@@ -1,6 +1,6 @@
 /** `load`: from a file as it comes to a model that runs. */
 import type { Backend } from "./backends/backend.ts";
-import { type DeviceChoice, openDevice } from "./device.ts";
+import { type DeviceChoice, deviceFor } from "./device.ts";
 import { recognize } from "./formats/recognize.ts";
 import {
   type ByteSource,
@@ -56,7 +56,7 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
   if (!areUsual(options, "device threads onProgress")) (await import("./load-options.ts")).checkLoadOptions(options);
   const { onProgress } = options;
   const source = await openSource(input, sourceOptions(options));
-  const device: Backend = await openDevice(options.device, options);
+  const device: Backend = await deviceFor(options.device, options);
   const graph = await readGraph(source, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   // What was read from a file is ours; bytes that the caller gave may still be in use.

@@ -1,6 +1,7 @@
 /** Which device is taken where a host withholds something. */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { wasm } from "../src/backends/wasm/index.ts";
 import { compile, DeviceError, graph, InputError, load, openDevice, relu } from "../src/index.ts";
 
 const model = fileURLToPath(new URL("../examples/models/fraud-mlp/model.onnx", import.meta.url));
@@ -20,9 +21,16 @@ test.each([
 });
 
 test("options of a device that are none are told", async () => {
-  for (const options of [null, 2])
+  for (const options of [null, 2, "2"])
     await expect(openDevice("wasm", options as never)).rejects.toThrow(
-      new InputError("openDevice: options are an object, as { threads: 2 }"),
+      new InputError("openDevice: options are an object. There are: threads, fallback"),
+    );
+  await expect(openDevice("wasm", { thread: 2 } as never)).rejects.toThrow(
+    new InputError('openDevice: unknown option "thread"; did you mean "threads"? There are: threads, fallback'),
+  );
+  for (const options of [null, 2, { thread: 2 }])
+    expect(() => wasm(options as never)).toThrow(
+      new InputError("wasm: options are an object of features threads parallelWork"),
     );
 });
 

@@ -1,5 +1,5 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
-import { openDevice } from "../device.ts";
+import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { whileLoading } from "../formats/loading.ts";
 import type { ByteSource, SourceInput } from "../formats/source.ts";
@@ -68,7 +68,7 @@ async function native(folder: ModelFolder, options: EmbeddingOptions): Promise<V
   const { pooling = file.pooling } = options;
   const { width } = file.config;
   const session = await compile(transformerEncoder(file.config, file.weights, { kind: "pool" }), {
-    device: await openDevice(options.device, options),
+    device: await deviceFor(options.device, options),
     ownsWeights: folder.local,
   });
   return {

@@ -1,5 +1,5 @@
 /** Missing words: what an encoder trained on gaps would write there. */
-import { openDevice } from "../device.ts";
+import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
@@ -55,7 +55,7 @@ export async function fillMask(model: SourceInput, options: FillMaskOptions = {}
 async function native(folder: ModelFolder, options: FillMaskOptions): Promise<WordModel> {
   const file = await readEncoder(folder, options);
   const graph = transformerEncoder(file.config, file.weights, { kind: "words" });
-  const device = await openDevice(options.device, options);
+  const device = await deviceFor(options.device, options);
   const session = await compile(graph, { device, ownsWeights: folder.local });
   return {
     ...file,

@@ -1,5 +1,5 @@
 /** ONNX graphs of tasks: with the folder around them and what they say of themselves. */
-import { openDevice } from "../device.ts";
+import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import type { OnnxModel } from "../formats/onnx/index.ts";
 import type { ByteSource } from "../formats/source.ts";
@@ -33,7 +33,7 @@ export async function readGraph(source: ByteSource, signal?: AbortSignal): Promi
 export async function openGraph(source: ByteSource, options: OpenOptions): Promise<OpenedGraph> {
   const folder = ModelFolder.at(source);
   const { graph, metadata } = await readGraph(source, options.signal);
-  const device = await openDevice(options.device, options);
+  const device = await deviceFor(options.device, options);
   const session = await compile(graph, { device, ownsWeights: source.local, plans: options.plans });
   return { session, folder, metadata };
 }

@@ -1,5 +1,5 @@
 /** Text generation: a language model from a file, and texts that it continues. */
-import { openDevice } from "../device.ts";
+import { deviceFor } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
 import { whileLoading } from "../formats/loading.ts";
@@ -82,7 +82,7 @@ async function open(model: SourceInput, options: TextGenerationOptions): Promise
   const isGraph = (await recognize(source)) === "onnx";
   const file = isGraph ? await readOnnx() : await readWeights();
   const tokenizer = options.tokenizer ?? (file.vocabulary && (await openTokenizer(file.vocabulary)));
-  const device = await openDevice(options.device, options);
+  const device = await deviceFor(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   const generator = new TextGenerator(
     { tokenizer, chatTemplate: options.chatTemplate ?? file.chatTemplate },

@@ -1,5 +1,5 @@
 /** Speech recognition: sound to text. */
-import { openDevice } from "../device.ts";
+import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
@@ -74,7 +74,7 @@ export async function transcription(model: SourceInput, options: TranscriptionOp
   const { signal, onProgress } = options;
   const folder = await ModelFolder.openConfigured(model, sourceOptions(options));
   const file = await readSpeechModel(folder);
-  const device = await openDevice(options.device, options);
+  const device = await deviceFor(options.device, options);
   onProgress?.({ phase: "compile", loaded: 0, total: 1 });
   const transcriber = new Transcriber(
     file,

@@ -1,6 +1,6 @@
 /**
  * Whether options have no names but these. What checks all others (`options.ts`) is loaded for who has them: most pages don't.
- * False for null.
+ * False for what is no object.
  */
 export const areUsual = (options: object, names: string): boolean =>
-  Object.keys(options ?? "?").every((name) => names.split(" ").includes(name));
+  Object.keys(Object(options) === options ? options : "?").every((name) => names.split(" ").includes(name));

@@ -1,6 +1,7 @@
 /** The wasm backend: SIMD kernels emitted from TypeScript, linked into one module for each plan. */
 
 import { DeviceError, InputError } from "../../tensor/errors.ts";
+import { areUsual } from "../../tensor/usual.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily, type StagePlan } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
 import { referenceStep } from "../cpu/reference.ts";
@@ -134,11 +135,15 @@ const partial = /^(pow|pad|mod|cumSum|cumProd|resize|lstm|gru|rnn|gridSample|max
 /** Done while planning, without a kernel. */
 const planned = /^(shape|size|constantOfShape|range)$/;
 
+const optionNames = "features threads parallelWork";
+
 /**
  * The `wasm` backend. What its kernels don't cover runs plain kernels on the same memory.
- * @throws DeviceError where WebAssembly or its SIMD instructions are missing, or compiling is forbidden
+ * @throws DeviceError where WebAssembly or its SIMD instructions are missing, or compiling is forbidden,
+ *   InputError for options that are none, and threads that no host has
  */
 export function wasm(options: WasmOptions = {}): WasmBackend {
+  if (!areUsual(options, optionNames)) throw new InputError(`wasm: options are an object of ${optionNames}`);
   const features = wasmFeatures(options.features);
   const { parallelWork = 6_500_000 } = options;
   const target: Mutable<WasmTarget> = { features, threads: threadCount(options.threads, features), parallelWork };

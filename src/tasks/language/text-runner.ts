@@ -1,5 +1,5 @@
 /** Encoders with a head, from safetensors or as ONNX graphs: tokens of texts to logits. */
-import { openDevice } from "../../device.ts";
+import { deviceFor } from "../../device.ts";
 import { ModelFolder } from "../../formats/folder.ts";
 import { whileLoading } from "../../formats/loading.ts";
 import type { ByteSource, SourceInput } from "../../formats/source.ts";
@@ -102,7 +102,7 @@ async function openNative(folder: ModelFolder, kind: HeadKind, options: RunnerOp
       ? { kind, classes, activation: file.classActivation, pairs: true }
       : { kind: "tokens", classes, name, pairs: true };
   const session = await compile(transformerEncoder(file.config, file.weights, head), {
-    device: await openDevice(options.device, options),
+    device: await deviceFor(options.device, options),
     ownsWeights: folder.local,
   });
   return {
