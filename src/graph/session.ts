@@ -246,9 +246,13 @@ export class Session {
    * The same without a promise, where the device is this thread (`cpu`, `wasm`). Threads that the first run starts join
    * once the event loop has had some turns.
    * @throws DeviceError where the model has to wait for its device; at the first run for weights that come from a URL or a Blob
-   * when they are needed, as those of encoders and language models in GGUF; or while a `run` is under way
+   * when they are needed, as those of encoders and language models in GGUF; or while a `run` is under way. InputError for
+   * other options and inputs
    */
   runSync(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): Outputs {
+    for (const name in options ?? "?")
+      if (!Object.hasOwn(runOptions, name))
+        throw new InputError("runSync: options are an object of profile, state, rows");
     const { profile } = options;
     this.assertUsable();
     if (options.keepOnDevice) throw new InputError("runSync: keepOnDevice takes run()");

@@ -64,6 +64,10 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     expect(Array.from(y as Float32Array)).toEqual([2, 4, 6]);
     expect(s.explain().some((row) => row.ms !== undefined && row.ms >= 0)).toBe(true);
     expect(() => s.runSync({ x }, { keepOnDevice: true as never })).toThrow(InputError);
+    for (const options of [null, "profile", { profil: true }])
+      expect(() => s.runSync({ x }, options as never)).toThrow(
+        new InputError("runSync: options are an object of profile, state, rows"),
+      );
     const pending = s.run({ x }, { signal: new AbortController().signal });
     expect(() => s.runSync({ x })).toThrow(/still under way/);
     expect((await pending)["y"].data).toEqual(y);
