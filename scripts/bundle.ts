@@ -63,7 +63,10 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   // What graphs of 16-bit floats load for themselves.
   ["halves", /^(tensor\/half-weight|graph\/passes\/widen)$/],
   // What pages that load a file do without: graphs and tensors as users write them, the check of options that few have.
-  ["arguments", /^(tensor\/(options|host-tensor)|graph\/(compile-options|define|tensor|zeros)|load-options)$/],
+  [
+    "arguments",
+    /^(ops\/attributes|tensor\/(options|host-tensor)|graph\/(compile-options|define|tensor|zeros)|load-options)$/,
+  ],
   // What graphs with a softmax or a norm load for themselves.
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],
   ["onnx-rows", /^formats\/onnx\/ops\/(norm|reduce|softmax|logic)$/],
@@ -122,8 +125,8 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
 /** The operators of language models. Node reads those of other graphs with the first of these. */
 const decoderOps = new Set(
   (
-    "op check elementwise activation special copy integers indices epilogue binary unary clip matmul gemm gather reshape " +
-    "shape range quantized-matmul attention layer-norm cached-attention kv-append rotary-embedding"
+    "op attributes check elementwise activation special copy integers indices epilogue binary unary clip matmul gemm gather " +
+    "reshape shape range quantized-matmul attention layer-norm cached-attention kv-append rotary-embedding"
   ).split(" "),
 );
 

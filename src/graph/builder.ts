@@ -60,8 +60,12 @@ export class GraphBuilder implements Executor<SymbolicValue> {
     return new SymbolicValue(this, id, { dtype: tensor.dtype, shape: tensor.shape }, tensor);
   }
 
+  /** Set where people write the graph. */
+  checkAttributes?: (op: OpDef, attrs: Attrs) => void;
+
   run(op: OpDef, inputs: readonly (SymbolicValue | undefined)[], attrs: Attrs): SymbolicValue[] {
     checkInputs(op, inputs);
+    this.checkAttributes?.(op, attrs);
     const name = this.scope || `${op.name}_${this.nodes.length}`;
     let types: TensorType[] | undefined;
     try {

@@ -1,4 +1,5 @@
 /** Graphs as users write them: a function of the public operators. */
+import { checkAttributes } from "../ops/attributes.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { InputError, ShapeError } from "../tensor/errors.ts";
 import { checkOptions, type OptionNames } from "../tensor/options.ts";
@@ -67,6 +68,7 @@ export function graph(
     throw new InputError('graph: takes a function, as ({ input }) => ({ y: relu(input("x", "f32", [4])) })');
   checkOptions("graph", options, known);
   const builder = new GraphBuilder(options.name);
+  builder.checkAttributes = checkAttributes;
   const outputs = define({
     input(name, dtype, shape) {
       checkPort(name, dtype, shape);

@@ -3,6 +3,7 @@
  * compiles what was recorded and runs it on the tensor's device, fused like any model (docs/decisions/002).
  */
 import type { Backend } from "../backends/backend.ts";
+import { checkAttributes } from "../ops/attributes.ts";
 import { type Attrs, checkInputs, type Executor, isHostInput, type OpDef, outputCount, type Value } from "../ops/op.ts";
 import type { DType, TensorData, TypedArray } from "../tensor/dtype.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
@@ -107,6 +108,7 @@ export class LazyExecutor implements Executor<Tensor> {
 
   run(op: OpDef, inputs: readonly (Tensor | undefined)[], attrs: Attrs): Tensor[] {
     checkInputs(op, inputs);
+    checkAttributes(op, attrs);
     for (const v of inputs) v?.assertUsable();
     const types = this.infer(op, inputs, attrs);
     const recorded: Recorded = { op, inputs, attrs, outputs: [] };
