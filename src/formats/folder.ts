@@ -5,8 +5,10 @@ import { isHalf } from "../tensor/dtype.ts";
 import { FormatError, InputError } from "../tensor/errors.ts";
 import { decodeHalves, halfWeight } from "../tensor/half-weight.ts";
 import type { BinaryTensor, HostTensor } from "../tensor/tensor.ts";
+import { heldSource } from "./decoder/weights.ts";
 import { readSafetensors, readShardedSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { type ByteSource, openSource, type SourceInput, type SourceOptions } from "./source.ts";
+import { type ByteSource, openSource, plainName, type SourceInput, type SourceOptions } from "./source.ts";
+import { ifThere } from "./sources/folder.ts";
 
 /** JSON that a model brings along. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -15,6 +17,8 @@ const indexName = "model.safetensors.index.json";
 const weightNames = [indexName, "model.safetensors"];
 const isConfig = (name: string): boolean => name.endsWith("config.json");
 const isWeights = (name: string): boolean => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json");
+/** Addresses of models: a folder is called otherwise. */
+const isFile = (name: string): boolean => /^https?:.*\.(onnx|gguf|safetensors|bin|json)$/i.test(name);
 
 /** Endings of exported graphs, the most exact first. */
 const graphVariants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
@@ -37,8 +41,11 @@ export class ModelFolder {
    */
   static async openConfigured(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     if (typeof input !== "string" && !(input instanceof URL)) return ModelFolder.open(input, options);
-    const inside = `${String(input).replace(/\/$/, "")}/config.json`;
-    return ModelFolder.at(await openSource(inside, options).catch(() => openSource(input, options)));
+    const name = plainName(String(input));
+    const config = isFile(name)
+      ? undefined
+      : await ifThere(openSource(`${name.replace(/\/$/, "")}/config.json`, options));
+    return ModelFolder.at(config ?? (await openSource(input, options)));
   }
 
   /**
@@ -47,7 +54,7 @@ export class ModelFolder {
    */
   static async openModel(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     const folder = await ModelFolder.openConfigured(input, options);
-    const named = !isConfig(folder.anchor.name) || (await folder.hasWeights());
+    const named = !isConfig(folder.name) || (await folder.hasWeights());
     return named || (await folder.graph("model")) ? folder : ModelFolder.open(input, options);
   }
 
@@ -56,7 +63,7 @@ export class ModelFolder {
   }
 
   get name(): string {
-    return this.anchor.name;
+    return plainName(this.anchor.name);
   }
 
   /** Whether what is read from it belongs to the reader. */
@@ -69,17 +76,17 @@ export class ModelFolder {
    * @throws InputError where there are none
    */
   async weights(later = false): Promise<SafetensorsFile> {
-    const held = (source: ByteSource): ByteSource => (later && source.hold?.()) || source;
-    const source = isWeights(this.anchor.name) ? this.anchor : await this.first(weightNames);
+    const held = (source: ByteSource): ByteSource => (later ? heldSource(source) : source);
+    const source = isWeights(this.name) ? this.anchor : await this.first(weightNames);
     if (!source) throw new InputError(`${this.name}: there is neither ${weightNames.join(" nor ")} beside it`);
-    if (!source.name.endsWith(".json")) return readSafetensors(held(source));
+    if (!plainName(source.name).endsWith(".json")) return readSafetensors(held(source));
     return readShardedSafetensors(source, async (file) => held(await this.sibling(file)));
   }
 
-  /** The first of the files that is there. */
+  /** The first of the files that is there. @throws what else keeps one from being opened */
   async first(names: readonly string[]): Promise<ByteSource | undefined> {
     for (const name of names) {
-      const source = await this.sibling(name).catch(() => undefined);
+      const source = await ifThere(this.sibling(name));
       if (source) return source;
     }
     return undefined;
@@ -91,7 +98,7 @@ export class ModelFolder {
 
   /** Whether there are safetensors. */
   async hasWeights(): Promise<boolean> {
-    return isWeights(this.anchor.name) || (await this.has(...weightNames));
+    return isWeights(this.name) || (await this.has(...weightNames));
   }
 
   /**
@@ -104,29 +111,19 @@ export class ModelFolder {
 
   /** The graph "model" where it is what there is of the model: the file itself, or a folder's without safetensors. */
   async onlyGraph(): Promise<ByteSource | undefined> {
-    if (this.anchor.name.endsWith(".onnx")) return this.anchor;
-    return isConfig(this.anchor.name) && !(await this.hasWeights()) ? this.graph("model") : undefined;
+    if (this.name.endsWith(".onnx")) return this.anchor;
+    return isConfig(this.name) && !(await this.hasWeights()) ? this.graph("model") : undefined;
   }
 
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */
   async json(name: string): Promise<Json> {
-    const source = await this.sibling(name);
-    const text = new TextDecoder().decode(await source.read(0, source.size));
-    try {
-      return JSON.parse(text) as Json;
-    } catch (cause) {
-      throw new FormatError(`${source.name}: not JSON: ${(cause as Error).message}`, { cause });
-    }
+    return jsonOf(await this.sibling(name));
   }
 
-  /** Undefined where there is no such file. */
+  /** Undefined where there is no such file. @throws FormatError for one that is not JSON, InputError for one that can't be read */
   async optionalJson(name: string): Promise<Json | undefined> {
-    try {
-      return await this.json(name);
-    } catch (e) {
-      if (e instanceof InputError) return undefined;
-      throw e;
-    }
+    const source = await this.first([name]);
+    return source && jsonOf(source);
   }
 
   async optionalText(name: string): Promise<string | undefined> {
@@ -136,8 +133,21 @@ export class ModelFolder {
 
   private async sibling(name: string): Promise<ByteSource> {
     if (!this.anchor.sibling)
-      throw new InputError(`${this.name}: "${name}" has to lie beside it: pass a path or URL, not bytes`);
+      throw new InputError(`${this.name}: "${name}" has to lie beside it: pass a path or URL, not bytes`, {
+        notFound: true,
+      });
     return this.anchor.sibling(name);
+  }
+}
+
+/** @throws FormatError for a file that is not JSON */
+async function jsonOf(source: ByteSource): Promise<Json> {
+  const text = new TextDecoder().decode(await source.read(0, source.size));
+  try {
+    // What has no properties is a file without entries to whoever reads them.
+    return (JSON.parse(text) ?? {}) as Json;
+  } catch (cause) {
+    throw new FormatError(`${source.name}: not JSON: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -1,6 +1,6 @@
 /** Which format a file has, by its content. Imports no reader: those are loaded when it is known which. */
 import { FormatError } from "../tensor/errors.ts";
-import type { ByteSource } from "./source.ts";
+import { type ByteSource, plainName } from "./source.ts";
 
 export type ModelFormat = "onnx" | "gguf" | "safetensors" | "llama2c";
 
@@ -34,7 +34,7 @@ function isOnnx([tag]: Uint8Array): boolean {
 const mayBeLlama2c = (head: Uint8Array): boolean => [3, 7, 11, 15, 19, 27].every((i) => head[i] === 0);
 
 /** Of a checkpoint in several files. */
-const isShardIndex = (source: ByteSource): boolean => source.name.endsWith(".safetensors.index.json");
+const isShardIndex = (source: ByteSource): boolean => plainName(source.name).endsWith(".safetensors.index.json");
 
 /**
  * The format of a model file; an index of safetensors shards counts as one.

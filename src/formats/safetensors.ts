@@ -8,7 +8,7 @@ import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type BinaryTensor, checkHostTensor, type HostTensor, type TensorType } from "../tensor/tensor.ts";
 import type { StoredElements } from "../tensor/weight.ts";
 import { maxSafetensorsHeader } from "./recognize.ts";
-import type { ByteSource, HeldSource } from "./source.ts";
+import { type ByteSource, type HeldSource, openSource, type SourceInput } from "./source.ts";
 import { storedElements } from "./stored-elements.ts";
 
 export { isSafetensors } from "./recognize.ts";
@@ -70,9 +70,12 @@ export interface SafetensorsFile {
 
 /**
  * Reads the header; tensors are read when asked for.
- * @throws FormatError (with byte offset) unless the header is valid and the tensors cover the rest of the file exactly
+ * @param input a path, URL, bytes, Blob or ByteSource
+ * @throws FormatError (with byte offset) unless the header is valid and the tensors cover the rest of the file exactly;
+ *   InputError for what can't be opened
  */
-export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+export async function readSafetensors(input: SourceInput): Promise<SafetensorsFile> {
+  const source = await openSource(input);
   const fail = (message: string, offset: number, cause?: unknown): never => {
     throw new FormatError(`${source.name}: ${message}`, { offset, cause });
   };

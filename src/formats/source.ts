@@ -32,7 +32,8 @@ export interface ByteSource {
   hold?(): HeldSource;
   /**
    * A file named relative to this one, for weights and tokenizers kept beside a model. Missing where "beside" means nothing.
-   * @throws FormatError for a path that leads out of the folder, InputError when it cannot be opened
+   * @throws FormatError for a path that leads out of the folder, InputError when it cannot be opened: with `notFound` where
+   *   there is none, which may be one that a model can do without
    */
   sibling?(path: string): Promise<ByteSource>;
 }
@@ -44,9 +45,22 @@ export interface HeldSource extends ByteSource {
 
 /** Files of a model name each other; a hostile one must not name the rest of the disk. */
 export function checkSibling(name: string, path: string): void {
-  if (/^([/\\]|[a-z][a-z0-9+.-]*:)/i.test(path) || path.split(/[/\\]/).includes(".."))
+  if (/^([/\\]|[a-z][a-z0-9+.-]*:)/i.test(path) || path.split(/[/\\]/).includes("..") || /\p{Surrogate}/u.test(path))
     throw new FormatError(`${name}: refers to "${path}", outside its own folder`);
 }
+
+/**
+ * The address of a file beside another one, which has that name and no other meaning: in an address, "%2e%2e" is a folder
+ * further up, and what begins with a blank and two slashes another host.
+ * @param name of who refers to it
+ */
+export function besideUrl(name: string, path: string, url: string): string {
+  checkSibling(name, path);
+  return new URL(path.split(/[/\\]/).map(encodeURIComponent).join("/"), url).href;
+}
+
+/** A name without what an address has behind its path (`?download=true`). */
+export const plainName = (name: string): string => (/^https?:/i.test(name) ? name.replace(/[?#].*$/s, "") : name);
 
 /**
  * What `openSource` takes. A string is a URL, `npm:NAME@VERSION/path` or `hf:org/name/path` when it has a scheme or there is no
@@ -131,13 +145,13 @@ async function openUrl(url: string, given: SourceOptions & { response?: Response
   if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
   if (url.startsWith("hf:")) return (await import("./sources/hub.ts")).hubSource(url, options);
   const remote = /^https?:/.test(url);
-  if (remote && url.endsWith("/") && !options.response)
-    return (await import("./sources/folder.ts")).openUsual(url, (file) => openUrl(file, options));
+  if (remote && plainName(url).endsWith("/") && !options.response)
+    return (await import("./sources/folder.ts")).openUsual(plainName(url), (file) => openUrl(file, options));
   const source = await (remote ? openRemote(url, options) : openWhole(url, options));
   if (!remote) return source;
   const sibling = async (path: string): Promise<ByteSource> => {
-    checkSibling(source.name, path);
-    return openUrl(new URL(path, url).href, { ...options, name: undefined, response: undefined, sha256: undefined });
+    const beside = besideUrl(source.name, path, url);
+    return openUrl(beside, { ...options, name: undefined, response: undefined, sha256: undefined });
   };
   return { ...source, sibling };
 }

@@ -50,6 +50,12 @@ export class DTypeError extends ForwardpassError {
 /** Wrong or missing inputs by name, wrong arguments of a public function. */
 export class InputError extends ForwardpassError {
   override name = "InputError";
+  /** A file that isn't there: one that is optional may be left out. */
+  declare readonly notFound?: boolean;
+  constructor(message: string, context: ErrorContext & { notFound?: boolean } = {}) {
+    super(message, context);
+    if (context.notFound) this.notFound = true;
+  }
 }
 /** An operator, attribute or feature that isn't implemented. `missing` lists every one found. */
 export class UnsupportedOpError extends ForwardpassError {

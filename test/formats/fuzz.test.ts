@@ -197,7 +197,7 @@ describe("safetensors", () => {
   const withConfig = (bytes: Uint8Array, json: string): ByteSource => ({
     ...bytesSource(bytes, "model.safetensors"),
     async sibling(name) {
-      if (name !== "config.json") throw new InputError(`there is no ${name}`);
+      if (name !== "config.json") throw new InputError(`there is no ${name}`, { notFound: true });
       return bytesSource(new TextEncoder().encode(json), name);
     },
   });

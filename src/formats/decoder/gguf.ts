@@ -3,10 +3,10 @@ import type { DecoderConfig, DecoderLayer } from "../../models/transformer/confi
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { GgufFile } from "../gguf/index.ts";
-import { readPackedGguf } from "../gguf/reader.ts";
 import type { PackedValue } from "../gguf/values.ts";
 import type { ByteSource } from "../source.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
+import { readGgufParts } from "./gguf-parts.ts";
 import { ggufVocabulary } from "./gguf-vocabulary.ts";
 import { fileWeight } from "./gguf-weight.ts";
 import { Metadata } from "./metadata.ts";
@@ -60,7 +60,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
  * architecture that is not known
  */
 export async function readGgufDecoder(source: ByteSource, options: ReadOptions = {}): Promise<DecoderFile> {
-  const file = await readPackedGguf(source);
+  const file = await readGgufParts(source);
   const meta = new Metadata(file, source.name);
   const config = configOf(file, source.name, await ropeScaling(file, meta, options), options);
   return {

@@ -16,8 +16,9 @@ export type F32Weight = Exclude<Weight, BlockWeight>;
 /** Elements from which a weight is worth leaving in its file: others are read at once. */
 export const largeWeight = 1 << 14;
 
-/** For weights that are read later: held where it can be. */
-export const heldSource = (source: ByteSource): ByteSource => source.hold?.() ?? source;
+/** For weights that are read later: held where it can be, with the name and the neighbours that it has. */
+export const heldSource = (source: ByteSource): ByteSource =>
+  source.hold ? { ...source.hold(), name: source.name, sibling: source.sibling } : source;
 
 /**
  * The weights of a file. What is merged in it is taken apart; other large matrices stay there until a device is about to take

@@ -6,7 +6,7 @@
 
 import { dequantize } from "../../tensor/blocks/dequantize.ts";
 import { type GgufType, ggufBytes, ggufTypeOf, ggufTypes } from "../../tensor/blocks/types.ts";
-import type { ByteSource } from "../source.ts";
+import { type ByteSource, openSource, type SourceInput } from "../source.ts";
 import { Cursor } from "./cursor.ts";
 import { type GgufValue, type GgufValueType, type PackedValue, plainValue, readValue } from "./values.ts";
 
@@ -47,10 +47,11 @@ const smallestInfo = 8 + 4 + 4 + 8; // a name's length, the number of dimensions
 
 /**
  * Reads metadata and tensor descriptions; tensor data is read when asked for.
- * @throws FormatError with byte offset for anything malformed or truncated
+ * @param input a path, URL, bytes, Blob or ByteSource
+ * @throws FormatError with byte offset for anything malformed or truncated, InputError for what can't be opened
  */
-export async function readGguf(source: ByteSource): Promise<GgufFile> {
-  const file = await readPackedGguf(source);
+export async function readGguf(input: SourceInput): Promise<GgufFile> {
+  const file = await readPackedGguf(await openSource(input));
   return { ...file, metadata: new Map([...file.metadata].map(([key, value]) => [key, plainValue(value)])) };
 }
 

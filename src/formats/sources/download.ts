@@ -37,7 +37,8 @@ interface Entry {
 export async function downloadUrl(url: string, options: SourceOptions): Promise<ByteSource | undefined> {
   const store = await openStore(options.cache);
   if (store) return download({ key: url, url }, store, options);
-  if (options.offline) throw new InputError(`${url}: there is no cache, and offline nothing is fetched`);
+  if (options.offline)
+    throw new InputError(`${url}: there is no cache, and offline nothing is fetched`, { notFound: true });
   return undefined;
 }
 
@@ -57,7 +58,9 @@ export async function download(what: Download, store: Store, options: SourceOpti
   };
   if (kept && (options.offline || (what.version && what.version === entry?.version))) return use(kept);
   if (options.offline)
-    throw new InputError(`${what.key} is not in the cache, and offline nothing is fetched: load it once online`);
+    throw new InputError(`${what.key} is not in the cache, and offline nothing is fetched: load it once online`, {
+      notFound: true,
+    });
 
   const transfer = new Transfer(what, name, store, options, entry, kept !== undefined);
   const got = await transfer.run();

@@ -1,7 +1,7 @@
 /** Files on disk (Node, Deno, Bun). */
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import { leaveScratch, partSize, takeScratch } from "../../tensor/scratch.ts";
-import { type ByteSource, checkRange, checkSibling, type HeldSource } from "../source.ts";
+import { type ByteSource, besideUrl, checkRange, checkSibling, type HeldSource } from "../source.ts";
 
 type Fs = typeof import("node:fs");
 
@@ -30,7 +30,9 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   const fs = await load();
   const fail = (cause: unknown): never => {
     const { code, message } = cause as NodeJS.ErrnoException;
-    throw new InputError(`${name}: ${code === "ENOENT" ? "there is no such file" : message}`, { cause });
+    // ENOTDIR: it would be beside what lies in a file.
+    const notFound = code === "ENOENT" || code === "ENOTDIR";
+    throw new InputError(`${name}: ${notFound ? "there is no such file" : message}`, { cause, notFound });
   };
   const now = <T>(work: () => T): T => {
     try {
@@ -44,7 +46,7 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
     const { modelFileAmong } = await import("./folder.ts");
     const files = await fs.promises.readdir(path);
     const inside = (file: string) =>
-      path instanceof URL ? new URL(file, path.href.replace(/\/?$/, "/")) : `${path}/${file}`;
+      path instanceof URL ? new URL(besideUrl(name, file, path.href.replace(/\/?$/, "/"))) : `${path}/${file}`;
     if (files.includes("onnx"))
       for (const file of await fs.promises.readdir(inside("onnx")).catch(() => [])) files.push(`onnx/${file}`);
     return fileSource(inside(modelFileAmong(files, name)));
@@ -70,10 +72,9 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
       name,
       local: true,
       async sibling(other) {
+        if (path instanceof URL) return fileSource(new URL(besideUrl(name, other, path.href)));
         checkSibling(name, other);
-        const own = path instanceof URL ? path.pathname : path;
-        const folder = own.slice(0, Math.max(own.lastIndexOf("/"), own.lastIndexOf("\\")) + 1);
-        return fileSource(path instanceof URL ? new URL(other, path) : folder + other);
+        return fileSource(path.slice(0, Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1) + other);
       },
       async read(offset, length, signal) {
         checkRange(source, offset, length);

@@ -34,7 +34,8 @@ export class Connection {
     await response.body?.cancel();
     const message = `${this.url}: HTTP ${response.status} ${response.statusText}`;
     if (response.status === 408 || response.status === 429 || response.status >= 500) throw new Error(message);
-    throw new InputError(message);
+    // Stores of files answer 403 for one that isn't there, where they don't tell which there are.
+    throw new InputError(message, { notFound: [403, 404, 410].includes(response.status) });
   }
 
   progress(bytes: number): void {

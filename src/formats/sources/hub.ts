@@ -67,10 +67,10 @@ class Repository {
     const key = `${this.name}/${path}`;
     if (options.offline) {
       if (store) return download({ key, url: "" }, store, options);
-      throw new InputError(`${key}: there is no cache, and offline nothing is fetched`);
+      throw new InputError(`${key}: there is no cache, and offline nothing is fetched`, { notFound: true });
     }
     const info = await this.ask((hub, params) => hub.fileDownloadInfo({ ...params, path }));
-    if (!info) throw new InputError(`${key}: there is no such file`);
+    if (!info) throw new InputError(`${key}: there is no such file`, { notFound: true });
     const headers = { ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
     // Of large files the ETag is their SHA-256.
     const [, sha256] = /^"?([0-9a-f]{64})"?$/.exec(info.etag) ?? [];

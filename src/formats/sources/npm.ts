@@ -104,7 +104,7 @@ function memoryTree(name: string, files: ReadonlyMap<string, Uint8Array>): FileT
 }
 
 function missing(name: string, path: string): never {
-  throw new InputError(`${name}: there is no file "${path}" in this package`);
+  throw new InputError(`${name}: there is no file "${path}" in this package`, { notFound: true });
 }
 
 interface Release {

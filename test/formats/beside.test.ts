@@ -1,0 +1,130 @@
+/** Files beside a model: how they are named, and what it means when one can't be read. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ModelFolder } from "../../src/formats/folder.ts";
+import { openSource } from "../../src/formats/source.ts";
+import { FormatError, InputError } from "../../src/index.ts";
+import { send, TestServer } from "./server.ts";
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+let server: TestServer;
+/** By path, as the server sees it. */
+let files: Record<string, string | number>;
+beforeAll(async () => {
+  server = await TestServer.open();
+});
+afterAll(() => server.close());
+beforeEach(() => {
+  files = {};
+  server.serve((q, r) => {
+    const file = files[q.url!];
+    if (typeof file === "string") return send(q, r, bytes(file));
+    r.writeHead(file ?? 404).end();
+  });
+});
+const paths = () => server.requests.map((r) => r.url);
+const options = { retries: 0, headers: { authorization: "secret" } };
+
+describe("a name stands for a file beside the model, whatever else it would be in an address", () => {
+  const hostile = [
+    " //evil.example/x",
+    "%2e%2e/%2e%2e/secret",
+    ".\t./.\t./secret",
+    " file:///etc/passwd",
+    " http://x/y",
+  ];
+
+  test("on a server", async () => {
+    files["/m/model.onnx"] = "model";
+    const source = await openSource(`${server.base}/m/model.onnx`, options);
+    for (const name of hostile) await expect(source.sibling!(name), name).rejects.toThrow(/HTTP 404/);
+    for (const path of paths()) expect(path).toMatch(/^\/m\//);
+    for (const name of ["../x", "a/../../x", "/x", "\\x", "http://x/y", "C:\\x", "\ud800"])
+      await expect(source.sibling!(name), name).rejects.toThrow(/outside its own folder/);
+    files["/m/a%20b%23c%3F.bin"] = "beside";
+    expect((await source.sibling!("./a b#c?.bin")).size).toBe(6);
+  });
+
+  test("on disk", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "beside-"));
+    await writeFile(join(folder, "model.onnx"), "model");
+    await writeFile(join(folder, "a b#c%3F.bin"), "beside");
+    for (const at of [join(folder, "model.onnx"), pathToFileURL(join(folder, "model.onnx"))]) {
+      const source = await openSource(at);
+      for (const name of hostile) await expect(source.sibling!(name), name).rejects.toThrow(InputError);
+      expect((await source.sibling!("a b#c%3F.bin")).size).toBe(6);
+    }
+    await rm(folder, { recursive: true });
+  });
+});
+
+describe("what an address has behind its path is no part of a name", () => {
+  test("an address of safetensors is that file, not one of a usual name beside it", async () => {
+    files["/m/tuned.safetensors?download=true"] = "{}";
+    files["/m/model.safetensors"] = "other";
+    const folder = await ModelFolder.openConfigured(`${server.base}/m/tuned.safetensors?download=true`, options);
+    await expect(folder.weights()).rejects.toThrow(/tuned\.safetensors/);
+    expect(paths()).not.toContain("/m/model.safetensors");
+  });
+
+  test("an address of a model is no folder, and one of a folder is", async () => {
+    files["/m/bert.onnx?download=true"] = "model";
+    const model = await ModelFolder.openConfigured(`${server.base}/m/bert.onnx?download=true`, options);
+    expect((await model.onlyGraph())?.size).toBe(5);
+    expect(paths()).toEqual(["/m/bert.onnx?download=true"]);
+    files["/m/config.json"] = "{}";
+    for (const address of ["/m", "/m/", "/m?x=1"])
+      expect((await ModelFolder.openConfigured(server.base + address, options)).name).toBe(
+        `${server.base}/m/config.json`,
+      );
+  });
+});
+
+describe("files that may be left out", () => {
+  const folder = async () => {
+    files["/m/model.onnx"] = "model";
+    return ModelFolder.open(`${server.base}/m/model.onnx`, options);
+  };
+
+  test("are left out where they aren't there", async () => {
+    const model = await folder();
+    for (const status of [403, 404, 410]) {
+      files["/m/config.json"] = status;
+      expect(await model.optionalJson("config.json")).toBeUndefined();
+      expect(await model.optionalText("config.json")).toBeUndefined();
+    }
+  });
+
+  test("are errors where something else keeps them from being read", async () => {
+    const model = await folder();
+    for (const status of [401, 500, 503]) {
+      files["/m/config.json"] = status;
+      await expect(model.optionalJson("config.json")).rejects.toThrow(`HTTP ${status}`);
+      await expect(model.graph("config")).resolves.toBeUndefined();
+    }
+    files["/m/config.json"] = "{";
+    await expect(model.optionalJson("config.json")).rejects.toThrow(FormatError);
+  });
+
+  test("are not the page that a server has for every address", async () => {
+    const model = await folder();
+    server.serve((q, r) => send(q, r, bytes("\n<!doctype html><title>An app</title>")));
+    expect(await model.optionalJson("config.json")).toBeUndefined();
+    expect(await model.graph("model")).toBeUndefined();
+    await expect(model.json("config.json")).rejects.toThrow(/not JSON/);
+    await expect(openSource(`${server.base}/app/`, options)).rejects.toThrow(/there is none of/);
+  });
+});
+
+test("a folder on a server that refuses to answer is no folder without a model", async () => {
+  for (const status of [401, 503]) {
+    files = { "/m/model.safetensors.index.json": status };
+    await expect(openSource(`${server.base}/m/`, options)).rejects.toThrow(`HTTP ${status}`);
+  }
+  files = { "/m/model.onnx": "model" };
+  expect((await openSource(`${server.base}/m/?token=1`, options)).size).toBe(5);
+});
