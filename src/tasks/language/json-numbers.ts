@@ -79,7 +79,13 @@ export function numberRule(
   };
   add([], larger(least, 0n), most);
   add(literal("-"), larger(-most, 1n), -least);
-  if (alternatives.length === 0) fail("allows no number");
+  if (alternatives.length === 0) {
+    const isBeyond = least > largest || most < -largest;
+    const numbers = step
+      ? `multiples have at most ${exactDigits} digits`
+      : `they have at most ${mostDigits} digits before the point`;
+    fail(isBeyond ? `has bounds beyond the numbers that are written: ${numbers}` : "allows no number");
+  }
   return grammar.rule(...alternatives);
 }
 
