@@ -31,6 +31,8 @@ const lineEnds: CharacterSet = [
 const classes: Readonly<Record<string, CharacterSet>> = { d: digits, w: words, s: spaces };
 const controls: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, v: 11, "0": 0 };
 const mostTimes = 1000;
+/** Groups inside of one another. */
+const deepest = 200;
 
 /**
  * @param anything a rule for any characters, where the expression does not say how a string begins or ends
@@ -46,23 +48,28 @@ export function patternRule(
   return new PatternCompiler(pattern, grammar, fail).whole(anything);
 }
 
+/** As JavaScript has it. @param fail throws, where there is none */
+export function expressionOf(pattern: string, fail: (message: string) => never): RegExp {
+  for (const flags of ["u", ""])
+    try {
+      return new RegExp(pattern, flags);
+    } catch {
+      // Without "u", more escapes are allowed.
+    }
+  return fail(`is no regular expression: ${pattern}`);
+}
+
 class PatternCompiler {
   private readonly text: readonly string[];
   private at = 0;
+  private depth = 0;
 
   constructor(
     pattern: string,
     private readonly grammar: Grammar,
     private readonly fail: (message: string) => never,
   ) {
-    const valid = (flags: string): boolean => {
-      try {
-        return new RegExp(pattern, flags) !== undefined;
-      } catch {
-        return false;
-      }
-    };
-    if (!valid("u") && !valid("")) fail(`is no regular expression: ${pattern}`);
+    expressionOf(pattern, fail);
     this.text = Array.from(pattern);
   }
 
@@ -122,9 +129,11 @@ class PatternCompiler {
     if (kind && kind !== "?:" && !kind.startsWith("?<")) this.fail(`with "(${kind}" is not supported`);
     this.at += Array.from(kind).length;
     const parts: Part[] = [];
+    if (++this.depth > deepest) this.fail(`with more than ${deepest} groups inside of one another is not supported`);
     do parts.push(this.sequence());
     while (this.take("|"));
     if (!this.take(")")) this.fail(this.misplaced());
+    this.depth--;
     return { symbols: [this.grammar.rule(...parts.map((p) => p.symbols))], empty: parts.some((p) => p.empty) };
   }
 
