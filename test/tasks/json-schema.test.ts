@@ -1,109 +1,14 @@
 /** Answers that a JSON schema allows: the grammar against a validator and a writer of values, and whole generations. */
-import { isIPv4, isIPv6 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonConstraint } from "../../src/tasks/language/constraint.ts";
-import { type Grammar, type GrammarState, mayEnd, mustEnd } from "../../src/tasks/language/grammar.ts";
 import { type JsonSchema, schemaGrammar } from "../../src/tasks/language/json-schema.ts";
 import { Sampler } from "../../src/tasks/language/sampling.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { InputError } from "../../src/tensor/errors.ts";
+import { accepting, accepts, fits, written } from "./json-fits.ts";
 import { tinyGguf } from "./tiny-gguf.ts";
 import { byteLevel } from "./vocabularies.ts";
-
-const after = (grammar: Grammar, start: GrammarState, text: string): GrammarState =>
-  new TextEncoder().encode(text).reduce((state, byte) => grammar.next(state, byte), start);
-
-function accepting(schema: JsonSchema): (text: string) => boolean {
-  const { grammar, start } = schemaGrammar(schema);
-  return (text) => mayEnd(after(grammar, start, text));
-}
-
-const accepts = (schema: JsonSchema, text: string): boolean => accepting(schema)(text);
-
-/** By other means than expressions where there are any. */
-function isOfFormat(format: string, v: string): boolean {
-  const isDay = (day: string): boolean => {
-    const date = new Date(`${day}T00:00:00Z`);
-    return /^\d{4}-\d\d-\d\d$/.test(day) && !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day);
-  };
-  const isTime = (t: string): boolean =>
-    /^\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(t) && !Number.isNaN(Date.parse(`2000-01-01T${t}`));
-  if (format === "date") return isDay(v);
-  if (format === "time") return isTime(v);
-  if (format === "date-time") return v[10] === "T" && isDay(v.slice(0, 10)) && isTime(v.slice(11));
-  if (format === "ipv4") return isIPv4(v);
-  if (format === "ipv6") return isIPv6(v);
-  if (format === "hostname") return v.length < 254 && v.split(".").every((l) => /^(?!-)[a-z\d-]{1,63}(?<!-)$/i.test(l));
-  if (format === "uri") return URL.canParse(v);
-  if (format === "duration") return /^P(?!$)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?!$)(\d+H)?(\d+M)?(\d+S)?)?$/.test(v);
-  if (format === "email") return /^[^@\s"]+@[^@\s.]+(\.[^@\s.]+)+$/.test(v) && !v.includes("..");
-  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(v);
-}
-
-/** Whether n is a multiple, by the digits of both. */
-function isMultiple(n: number, of: number): boolean {
-  if (/e/.test(`${n}${of}`)) return Number.isInteger(n / of);
-  const behind = (v: number): number => String(v).split(".")[1]?.length ?? 0;
-  const digits = Math.max(behind(n), behind(of));
-  const [a, b] = [n, of].map((v) => BigInt(String(v).replace(".", "") + "0".repeat(digits - behind(v))));
-  return a % b === 0n;
-}
-
-/** Whether a value fits a schema, by the definitions of the keywords. */
-function fits(schema: JsonSchema, v: unknown): boolean {
-  if (typeof schema === "boolean") return schema;
-  const all = (key: string): JsonSchema[] => (schema[key] ?? []) as JsonSchema[];
-  if ("const" in schema && JSON.stringify(v) !== JSON.stringify(schema["const"])) return false;
-  if ("enum" in schema && !all("enum").some((e) => JSON.stringify(e) === JSON.stringify(v))) return false;
-  if ("anyOf" in schema && !all("anyOf").some((s) => fits(s, v))) return false;
-  if ("oneOf" in schema && all("oneOf").filter((s) => fits(s, v)).length !== 1) return false;
-  if (!all("allOf").every((s) => fits(s, v))) return false;
-  const kind = v === null ? "null" : Array.isArray(v) ? "array" : typeof v;
-  const types = schema["type"] === undefined ? undefined : [schema["type"]].flat();
-  if (types && !types.some((t) => t === kind || (t === "integer" && Number.isInteger(v)))) return false;
-  if (kind === "number") {
-    const { minimum = -Infinity, maximum = Infinity, multipleOf } = schema as Record<string, never>;
-    const { exclusiveMinimum = -Infinity, exclusiveMaximum = Infinity } = schema as Record<string, never>;
-    const n = v as number;
-    if (multipleOf !== undefined && !isMultiple(n, multipleOf)) return false;
-    return n >= minimum && n <= maximum && n > exclusiveMinimum && n < exclusiveMaximum;
-  }
-  if (kind === "string") {
-    const { minLength = 0, maxLength = Infinity } = schema as Record<string, never>;
-    const { length } = Array.from(v as string);
-    const { pattern, format } = schema as Record<string, string>;
-    if (pattern !== undefined && !new RegExp(pattern, "u").test(v as string)) return false;
-    if (format !== undefined && !isOfFormat(format, v as string)) return false;
-    return length >= minLength && length <= maxLength;
-  }
-  if (kind === "array") {
-    const list = v as unknown[];
-    const { minItems = 0, maxItems = Number.POSITIVE_INFINITY, items = true } = schema as Record<string, never>;
-    const first = all("prefixItems");
-    if (schema["uniqueItems"] && new Set(list.map((i) => JSON.stringify(i))).size < list.length) return false;
-    if (!list.every((item, i) => fits(first[i] ?? items, item))) return false;
-    return list.length >= minItems && list.length <= maxItems;
-  }
-  if (kind === "object") {
-    const object = v as Record<string, unknown>;
-    const properties = (schema["properties"] ?? {}) as Record<string, JsonSchema>;
-    const patterns = Object.entries((schema["patternProperties"] ?? {}) as Record<string, JsonSchema>);
-    const { minProperties = 0, maxProperties = Infinity, propertyNames = true } = schema as Record<string, never>;
-    const { additionalProperties = true } = schema as Record<string, never>;
-    const required = (schema["required"] ?? []) as string[];
-    const names = Object.keys(object);
-    if (names.length < minProperties || names.length > maxProperties) return false;
-    if (!names.every((name) => fits(propertyNames, name))) return false;
-    if (!required.every((r) => Object.hasOwn(object, r))) return false;
-    return names.every((name) => {
-      const schemas = patterns.filter(([p]) => new RegExp(p, "u").test(name)).map(([, s]) => s);
-      if (Object.hasOwn(properties, name)) schemas.push(properties[name]);
-      return (schemas.length > 0 ? schemas : [additionalProperties]).every((s) => fits(s, object[name]));
-    });
-  }
-  return true;
-}
 
 const person: JsonSchema = {
   type: "object",
@@ -529,24 +434,8 @@ describe("grammars of schemas", () => {
   test("whatever is written byte by byte is a value that the schema allows", () => {
     fc.assert(
       fc.property(anySchema, fc.infiniteStream(fc.nat()), (schema, choices) => {
-        const { grammar, start } = schemaGrammar(schema);
-        let state = start;
-        const bytes: number[] = [];
-        while (!mustEnd(state) && bytes.length < 400) {
-          const possible = Array.from({ length: 256 }, (_, b) => b).filter((b) => grammar.next(state, b).size > 0);
-          // A state that allows nothing would be a dead end.
-          if (possible.length === 0) break;
-          // Ends are preferred, so that texts come to one.
-          const ends = possible.filter((b) => [0x22, 0x5d, 0x7d].includes(b));
-          const [n] = [choices.next().value as number];
-          const pool = ends.length > 0 && n % 3 > 0 ? ends : possible;
-          if (mayEnd(state) && n % 2 === 0) break;
-          bytes.push(pool[n % pool.length]);
-          state = grammar.next(state, bytes[bytes.length - 1]);
-        }
-        if (!mayEnd(state)) return bytes.length >= 400;
-        const text = new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
-        return fits(schema, JSON.parse(text));
+        const text = written(schema, () => choices.next().value as number);
+        return text === undefined || fits(schema, JSON.parse(text));
       }),
       { numRuns: 150 },
     );

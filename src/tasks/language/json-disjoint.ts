@@ -1,46 +1,68 @@
 /** Whether what is written for one schema can't fit another: for `oneOf`, of which just one may fit. */
 import { impliedTypes, type JsonSchema, type SchemaObject, typeNames } from "./json-keywords.ts";
+import { equal, kindOf } from "./json-values.ts";
 
-/** Follows `$ref`. */
-export type Resolve = (schema: JsonSchema) => JsonSchema;
+export interface Reading {
+  /** Follows `$ref` and takes `allOf` together, with what stands beside them. */
+  resolve(schema: JsonSchema): JsonSchema;
+  /** What `anyOf` or `oneOf` is a choice of, each with what stands beside; undefined where there is no choice. */
+  branches(schema: SchemaObject): readonly JsonSchema[] | undefined;
+}
 
 const deepest = 20;
 
 /** Of two schemas that the compiler of grammars takes: told by types, values, and properties that are required or refused. */
-export const areDisjoint = (a: JsonSchema, b: JsonSchema, resolve: Resolve): boolean =>
-  excludes(a, b, resolve, 0) && excludes(b, a, resolve, 0);
-
-/** Whether no text that is written for `a` fits `b`. */
-function excludes(given: JsonSchema, other: JsonSchema, resolve: Resolve, depth: number): boolean {
-  const [a, b] = [resolve(given), resolve(other)];
-  if (depth > deepest || a === true || b === true) return false;
-  if (a === false || b === false) return true;
-  const again = (x: JsonSchema, y: JsonSchema): boolean => excludes(x, y, resolve, depth + 1);
-  for (const key of ["anyOf", "oneOf", "allOf"]) {
-    if (key in a) return (a[key] as JsonSchema[]).every((s) => again(s, b));
-    if (key in b) return (b[key] as JsonSchema[])[key === "allOf" ? "some" : "every"]((s) => again(a, s));
-  }
-  const values = valuesOf(a);
-  if (values) return values.every((v) => isExcluded(v, b));
-  const allowed = kindsAllowed(b);
-  const shared = kindsWritten(a).filter((k) => allowed.includes(k));
-  if (shared.length === 0) return true;
-  // Of the same type as some value of `b` it may be that one.
-  if (valuesOf(b)) return false;
-  return shared.length === 1 && shared[0] === "object" && excludesObject(a, b, again);
+export function areDisjoint(a: JsonSchema, b: JsonSchema, reader: Reading): boolean {
+  return new Comparison(reader).excludes(a, b, 0) && new Comparison(reader).excludes(b, a, 0);
 }
 
-function excludesObject(a: SchemaObject, b: SchemaObject, again: (x: JsonSchema, y: JsonSchema) => boolean): boolean {
-  const [own, theirs] = [a, b].map((s) => (s["properties"] ?? {}) as Record<string, JsonSchema>);
-  const [needed, wanted] = [a, b].map((s) => (s["required"] ?? []) as string[]);
-  // Where properties are declared, others are not written, unless there is something said of them.
-  const { additionalProperties: more } = a;
-  const declares =
-    !("patternProperties" in a) && (more === false || (Object.keys(own).length > 0 && typeof more !== "object"));
-  if (declares && wanted.some((name) => !Object.hasOwn(own, name))) return true;
-  const closed = b["additionalProperties"] === false && !("patternProperties" in b);
-  if (closed && needed.some((name) => !Object.hasOwn(theirs, name))) return true;
-  return needed.some((name) => Object.hasOwn(theirs, name) && again(own[name], theirs[name]));
+class Comparison {
+  /** What is known of pairs; no of those that are being compared: they may contain themselves. */
+  private readonly known = new Map<JsonSchema, Map<JsonSchema, boolean>>();
+
+  constructor(private readonly reader: Reading) {}
+
+  /** Whether no text that is written for `a` fits `b`. */
+  excludes(a: JsonSchema, b: JsonSchema, depth: number): boolean {
+    const results = this.known.get(a) ?? new Map<JsonSchema, boolean>();
+    const known = results.get(b);
+    if (known !== undefined || depth > deepest) return known ?? false;
+    this.known.set(a, results.set(b, false));
+    const result = this.compare(this.reader.resolve(a), this.reader.resolve(b), depth + 1);
+    results.set(b, result);
+    return result;
+  }
+
+  private compare(a: JsonSchema, b: JsonSchema, depth: number): boolean {
+    if (a === false || b === false) return true;
+    if (a === true || b === true) return false;
+    const written = this.reader.branches(a);
+    if (written) return written.every((s) => this.excludes(s, b, depth));
+    const fitting = this.reader.branches(b);
+    if (fitting) return fitting.every((s) => this.excludes(a, s, depth));
+    const values = valuesOf(a);
+    if (values) return values.every((v) => isExcluded(v, b));
+    const allowed = kindsAllowed(b);
+    const shared = kindsWritten(a).filter((k) => allowed.includes(k));
+    if (shared.length === 0) return true;
+    // Of the same type as some value of `b` it may be that one.
+    if (valuesOf(b)) return false;
+    return shared.length === 1 && shared[0] === "object" && this.excludesObject(a, b, depth);
+  }
+
+  private excludesObject(a: SchemaObject, b: SchemaObject, depth: number): boolean {
+    const [own, theirs] = [a, b].map((s) => (s["properties"] ?? {}) as Record<string, JsonSchema>);
+    const [needed, wanted] = [a, b].map((s) => (s["required"] ?? []) as string[]);
+    // Where properties are declared, others are not written, unless there is something said of them.
+    const { additionalProperties: more } = a;
+    const declares =
+      !("patternProperties" in a) && (more === false || (Object.keys(own).length > 0 && typeof more !== "object"));
+    if (declares && wanted.some((name) => !Object.hasOwn(own, name))) return true;
+    const closed = b["additionalProperties"] === false && !("patternProperties" in b);
+    if (closed && needed.some((name) => !Object.hasOwn(theirs, name))) return true;
+    const inBoth = needed.filter((name) => Object.hasOwn(own, name) && Object.hasOwn(theirs, name));
+    return inBoth.some((name) => this.excludes(own[name], theirs[name], depth));
+  }
 }
 
 function valuesOf(s: SchemaObject): readonly unknown[] | undefined {
@@ -58,11 +80,8 @@ function kindsAllowed(s: SchemaObject): string[] {
   return (types.length > 0 ? types : typeNames).map((t) => (t === "integer" ? "number" : String(t)));
 }
 
-const kindOf = (v: unknown): string => (v === null ? "null" : Array.isArray(v) ? "array" : typeof v);
-
 function isExcluded(v: unknown, b: SchemaObject): boolean {
   const values = valuesOf(b);
-  // Of objects and lists just the kind is compared: names may come in another order.
-  if (values) return !values.some((other) => (Object(v) === v ? kindOf(other) === kindOf(v) : other === v));
+  if (values) return !values.some((other) => equal(v, other));
   return !kindsAllowed(b).includes(kindOf(v));
 }

@@ -6,10 +6,13 @@ export type SchemaObject = Exclude<JsonSchema, boolean>;
 
 /** Keywords that say nothing about values. */
 export const annotations: ReadonlySet<string> = new Set(
-  "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(" "),
+  "title description default examples deprecated readOnly writeOnly $schema $id $anchor $comment $defs definitions".split(
+    " ",
+  ),
 );
 
-const bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+/** Of numbers. */
+export const bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
 
 /** Keywords of values by their type: others are refused. */
 export const keywords: Readonly<Record<string, readonly string[]>> = {

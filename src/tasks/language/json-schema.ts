@@ -3,39 +3,49 @@
  * Properties come in the order in which the schema names them, and others behind them where the schema says what they are.
  * Keywords that a grammar can't keep are refused, not ignored. Those that it keeps are `keywords` of json-keywords.ts and
  *
- * - `$ref` into the schema, also to what it is part of; `allOf` (json-merge.ts), `anyOf`, `oneOf` of schemas that no value fits
+ * - `$ref` into the schema, by a place or an `$anchor`, also to what it is part of; `allOf` (json-merge.ts), `anyOf`, `oneOf` of schemas that no value fits
  *   two of, each also beside other keywords; `enum`, `const`
  * - `uniqueItems` for values that can be listed; `patternProperties` whose patterns no name fits two of; `minProperties`
  *   above 1 for properties that are declared; `format` for those of json-formats.ts
  *
  * A schema that requires itself without end is refused, also where a text need not get there.
  */
-import { InputError } from "../../tensor/errors.ts";
 import { Grammar, type GrammarState, literal, type Sequence } from "./grammar.ts";
 import { commonText } from "./grammar-overlap.ts";
 import { areDisjoint } from "./json-disjoint.ts";
 import { formats } from "./json-formats.ts";
 import { annotations, impliedTypes, type JsonSchema, keywords, type SchemaObject, typeNames } from "./json-keywords.ts";
 import { differentRule, membersRule, otherNames } from "./json-members.ts";
-import { merged } from "./json-merge.ts";
 import { type NumberBounds, numberRule } from "./json-numbers.ts";
-import { patternRule } from "./json-pattern.ts";
+import { expressionOf, patternRule } from "./json-pattern.ts";
 import { PlainJson } from "./json-plain.ts";
+import { SchemaReader } from "./json-reader.ts";
+import { checkShape, listOf, mostItems, refuse, schemasOf } from "./json-shape.ts";
+import { equal, isOfType, textOf } from "./json-values.ts";
 
 export type { JsonSchema } from "./json-keywords.ts";
 
-const mostItems = 1000;
-/** Schemas taken together inside of one another. */
-const deepest = 100;
+/** Choices of choices, and references to references: a grammar opens all of them before there is a byte. */
+const mostOpen = 1000;
 
 /** @throws InputError for a schema with keywords that are not supported, or that no text fits */
 export function schemaGrammar(schema: JsonSchema): { grammar: Grammar; start: GrammarState } {
   const compiler = new SchemaCompiler(schema);
-  const root = compiler.value(schema, "#");
-  compiler.checkEnds();
+  const root = compiler.compile();
   const { grammar } = compiler;
   // Many vocabularies begin words with a space.
   return { grammar, start: grammar.start(grammar.rule([root], [...literal(" "), root])) };
+}
+
+/** A rule whose schema is still to be read. */
+interface Unread {
+  readonly rule: number;
+  readonly schema: JsonSchema;
+  readonly path: string;
+  /** How many schemas are being taken together there. */
+  readonly depth: number;
+  /** How many rules of the same text it is the content of. */
+  readonly open: number;
 }
 
 interface NamePattern {
@@ -49,24 +59,47 @@ class SchemaCompiler {
   private readonly rules = new Map<JsonSchema, number>();
   private readonly paths = new Map<number, string>();
   private readonly json = new PlainJson(this.grammar);
-  /** How many schemas are being taken together. */
-  private depth = 0;
+  private readonly reader: SchemaReader;
+  private found: Unread[] = [];
+  /** Of the schema that is read. */
+  private open = 0;
 
-  constructor(private readonly root: JsonSchema) {}
+  constructor(private readonly root: JsonSchema) {
+    this.reader = new SchemaReader(root);
+  }
+
+  /** The rule of the whole schema. Reads one schema after the other, not one in the other: they may be deep. */
+  compile(): number {
+    const root = this.value(this.root, "#");
+    const unread: Unread[] = [];
+    for (;;) {
+      // The first ones come first, and what is in them before the next.
+      for (let last = this.found.pop(); last; last = this.found.pop()) unread.push(last);
+      const next = unread.pop();
+      if (!next) break;
+      const { rule, schema, path } = next;
+      this.reader.depth = next.depth;
+      this.open = next.open;
+      this.grammar.define(rule, ...this.alternatives(schema, path));
+    }
+    this.checkEnds();
+    return root;
+  }
 
   /** The rule of what a schema allows. Schemas may contain themselves by `$ref`. */
-  value(schema: JsonSchema, path: string): number {
+  private value(schema: JsonSchema, path: string, open = 0): number {
     const known = this.rules.get(schema);
     if (known !== undefined) return known;
+    if (open > mostOpen) refuse(path, `is in more than ${mostOpen} choices and references inside of one another`);
     const rule = this.grammar.rule();
     this.rules.set(schema, rule);
     this.paths.set(rule, path);
-    this.grammar.define(rule, ...this.alternatives(schema, path));
+    this.found.push({ rule, schema, path, depth: this.reader.depth, open });
     return rule;
   }
 
   /** Refuses what a text could begin with and never end. */
-  checkEnds(): void {
+  private checkEnds(): void {
     const endless = this.grammar.endless();
     let rule = [...this.paths.keys()].find((r) => endless.has(r));
     const chain: number[] = [];
@@ -83,39 +116,36 @@ class SchemaCompiler {
 
   private alternatives(schema: JsonSchema, path: string): Sequence[] {
     if (schema === true) return typeNames.filter((t) => t !== "integer").map((t) => [this.plain(t)]);
-    if (typeof schema !== "object" || schema === null || Array.isArray(schema))
-      return refuse(path, schema === false ? "allows no value" : "is no schema");
+    if (schema === false) return refuse(path, "allows no value");
+    checkShape(schema, path);
     const used = Object.keys(schema).filter((k) => !annotations.has(k));
     const alone = (keyword: string): void => {
       const other = used.find((k) => k !== keyword && k !== "type");
       if (other !== undefined) refuse(path, `"${other}" beside "${keyword}" is not supported`);
     };
     if ("$ref" in schema || "allOf" in schema) {
-      const parts = this.parts(schema, path);
+      const parts = this.reader.parts(schema, path);
       // By itself, a schema may contain itself.
       if (parts.length === 1)
-        return [[this.value(parts[0], "$ref" in schema ? String(schema["$ref"]) : `${path}/allOf/0`)]];
-      return this.deeper(path, () => this.alternatives(this.together(schema, path), path));
+        return [[this.value(parts[0], "$ref" in schema ? String(schema["$ref"]) : `${path}/allOf/0`, this.open + 1)]];
+      return this.reader.deeper(path, () => this.alternatives(this.reader.together(schema, path), path));
     }
     if ("const" in schema || "enum" in schema) {
       const keyword = "const" in schema ? "const" : "enum";
       alone(keyword);
-      const values = keyword === "const" ? [schema["const"]] : listOf(schema["enum"], `${path}/enum`);
-      const fitting = values.filter((v) => isOfType(v, schema["type"]));
-      if (fitting.length === 0) refuse(path, `has no value of type ${JSON.stringify(schema["type"])}`);
-      return fitting.map((v) => literal(JSON.stringify(v)));
+      const values = keyword === "const" ? [schema["const"]] : (schema["enum"] as readonly unknown[]);
+      const texts = values.map((v) => textOf(v, (m) => refuse(path, m)));
+      const fitting = texts.filter((_, i) => isOfType(values[i], schema["type"]));
+      if (fitting.length === 0) refuse(path, `has no value of type ${[schema["type"]].flat().map((t) => `"${t}"`)}`);
+      return fitting.map(literal);
     }
-    for (const keyword of ["anyOf", "oneOf"]) {
-      if (!(keyword in schema)) continue;
-      const branches = listOf(schema[keyword], `${path}/${keyword}`) as readonly JsonSchema[];
-      if (keyword === "oneOf") this.assertDisjoint(branches, path);
-      const rest = without(schema, keyword);
-      const all = rest ? branches.map((s) => this.merge(s, rest, path)) : branches;
-      const possible = rest ? all.filter((s) => s !== false) : all;
-      if (possible.length === 0) refuse(path, "allows no value");
-      return possible.map((s) => [this.value(s, `${path}/${keyword}/${all.indexOf(s)}`)]);
-    }
-    return this.typed(schema, used, path);
+    const choice = this.reader.choice(schema, path);
+    if (!choice) return this.typed(schema, used, path);
+    const { keyword, branches, isMerged } = choice;
+    if (keyword === "oneOf") this.assertDisjoint(branches, path);
+    const possible = isMerged ? branches.filter((s) => s !== false) : branches;
+    if (possible.length === 0) refuse(path, "allows no value");
+    return possible.map((s) => [this.value(s, `${path}/${keyword}/${branches.indexOf(s)}`, this.open + 1)]);
   }
 
   /** By `type`; where it is missing, by what the keywords are about. */
@@ -124,7 +154,9 @@ class SchemaCompiler {
     const types = "type" in schema ? [schema["type"]].flat() : implied.length > 0 ? implied : undefined;
     const known = [
       "type",
-      ...(types ?? []).flatMap((t) => keywords[t as string] ?? refuse(path, `has no type "${String(t)}"`)),
+      ...(types ?? []).flatMap((t) =>
+        typeNames.includes(t as string) ? keywords[t as string] : refuse(path, `has no type "${String(t)}"`),
+      ),
     ];
     const other = used.find((k) => !known.includes(k));
     if (other !== undefined) refuse(path, `"${other}" is not supported`);
@@ -138,38 +170,12 @@ class SchemaCompiler {
     });
   }
 
-  /** What a schema is made of: what it refers to, `allOf`, and its other keywords. */
-  private parts(schema: SchemaObject, path: string): readonly JsonSchema[] {
-    const all = "allOf" in schema ? listOf(schema["allOf"], `${path}/allOf`) : [];
-    const pointed = "$ref" in schema ? [this.pointed(schema["$ref"], path)] : [];
-    return [...pointed, ...(all as JsonSchema[]), without(schema, "$ref", "allOf") ?? []].flat();
-  }
-
-  /** The same without `$ref` and `allOf`. */
-  private together(schema: JsonSchema, path: string): JsonSchema {
-    if (typeof schema !== "object" || !("$ref" in schema || "allOf" in schema)) return schema;
-    return this.parts(schema, path).reduce((a, b) => this.merge(a, b, path), true);
-  }
-
-  private merge(a: JsonSchema, b: JsonSchema, path: string): JsonSchema {
-    const context = { resolve: (s: JsonSchema) => this.together(s, path), fail: (m: string) => refuse(path, m) };
-    return this.deeper(path, () => merged(a, b, context));
-  }
-
-  private deeper<T>(path: string, work: () => T): T {
-    if (this.depth >= deepest) refuse(path, "refers to itself without end");
-    this.depth++;
-    const result = work();
-    this.depth--;
-    return result;
-  }
-
   private object(schema: SchemaObject, path: string): Sequence {
     const properties = schemasOf(schema, "properties", path);
     const names = properties.map(([name]) => name);
-    const required = "required" in schema ? listOf(schema["required"], `${path}/required`, true) : [];
-    const undeclared = required.find((r) => !names.includes(r as string));
-    if (undeclared !== undefined) refuse(path, `requires "${String(undeclared)}", which is not among its properties`);
+    const required = [...new Set((schema["required"] ?? []) as readonly string[])];
+    const undeclared = required.find((r) => !names.includes(r));
+    if (undeclared !== undefined) refuse(path, `requires "${undeclared}", which is not among its properties`);
     const [min, max] = this.counts(schema, path, "minProperties", "maxProperties");
     const other = this.otherMember(schema, names, path);
     // Names that are not declared may come twice, and are one property then.
@@ -206,7 +212,8 @@ class SchemaCompiler {
         const rule = patternRule(pattern, this.grammar, this.json.characters, (m) =>
           refuse(path, `"patternProperties" ${m}`),
         );
-        const both = declared.find((name) => new RegExp(pattern, "u").test(name));
+        const expression = expressionOf(pattern, (m) => refuse(path, `"patternProperties" ${m}`));
+        const both = declared.find((name) => expression.test(name));
         if (both !== undefined) refuse(path, `"patternProperties": the property "${both}" fits a pattern`);
         return { pattern, value, rule };
       });
@@ -218,19 +225,21 @@ class SchemaCompiler {
     }
     if (more === false || (declared.length > 0 && typeof more !== "object")) return undefined;
     const value = (more as JsonSchema | undefined) ?? true;
+    if (declared.some((name) => name.length > mostItems))
+      refuse(path, `"additionalProperties" beside a property whose name has more than ${mostItems} characters`);
     if (declared.length > 0)
       return member(quoted(otherNames(this.grammar, declared, this.json.characters)), value, "additionalProperties");
     const names = propertyNames as JsonSchema | undefined;
     const name =
       names === undefined
         ? this.plain("string")
-        : this.value(this.merge({ type: "string" }, names, path), `${path}/propertyNames`);
+        : this.value(this.reader.merge({ type: "string" }, names, path), `${path}/propertyNames`);
     return member([name], value, "additionalProperties");
   }
 
   /** A name that fits two patterns would have to keep both of their schemas. */
   private checkApart(a: NamePattern, b: NamePattern, path: string): void {
-    if (JSON.stringify(a.value) === JSON.stringify(b.value)) return;
+    if (equal(a.value, b.value)) return;
     const both = commonText(this.grammar, a.rule, b.rule);
     if (both === undefined) return;
     const name = both === null ? "a name may fit" : `the name "${both}" fits`;
@@ -256,10 +265,12 @@ class SchemaCompiler {
 
   /** One schema alone may fit: a grammar has no "but not that one". */
   private assertDisjoint(branches: readonly JsonSchema[], path: string): void {
-    const resolve = (s: JsonSchema): JsonSchema =>
-      typeof s === "object" && "$ref" in s ? resolve(this.pointed(s["$ref"], path)) : s;
+    const reader = {
+      resolve: (s: JsonSchema) => this.reader.together(s, path),
+      branches: (s: SchemaObject) => this.reader.choice(s, path)?.branches,
+    };
     branches.forEach((a, i) => {
-      const same = branches.findIndex((b, k) => k > i && !areDisjoint(a, b, resolve));
+      const same = branches.findIndex((b, k) => k > i && !areDisjoint(a, b, reader));
       if (same >= 0)
         refuse(
           path,
@@ -314,49 +325,17 @@ class SchemaCompiler {
     if (rest === false && min > first.length) refuse(path, "allows no list");
     const wrapped = (rule: number): Sequence => [...literal("["), rule, this.json.space, ...literal("]")];
     if (uniqueItems === true && max > 1) {
-      const values = first.length === 0 ? [...new Set(this.literals(rest, path))] : [];
+      const values = first.length === 0 ? [...new Set(this.reader.literals(rest, path))] : [];
       if (values.length === 0)
         refuse(path, '"uniqueItems" takes items of "enum", "const", "boolean" or "null" that are no lists or objects');
       if (values.length < min) refuse(path, "allows no list");
+      // Read as well, so that what it can't keep is refused.
+      this.value(rest, `${path}/items`);
       return wrapped(differentRule(grammar, this.json.space, values, { min, max }));
     }
     const other = rest === false ? undefined : [this.value(rest, `${path}/items`)];
     const declared = first.map((member) => ({ needed: true, member }));
     return wrapped(membersRule(grammar, this.json.space, { declared, other, min, max }));
-  }
-
-  /** All values of a schema as they are written; none where they are too many to say, or have parts. */
-  private literals(given: JsonSchema, path: string): string[] {
-    const schema = this.together(given, path);
-    if (typeof schema === "boolean") return [];
-    for (const key of ["anyOf", "oneOf"])
-      if (key in schema && !without(schema, key)) {
-        const branches = listOf(schema[key], `${path}/${key}`).map((s) => this.literals(s as JsonSchema, path));
-        return branches.some((b) => b.length === 0) ? [] : branches.flat();
-      }
-    const values =
-      "const" in schema
-        ? [schema["const"]]
-        : "enum" in schema
-          ? listOf(schema["enum"], path)
-          : ({ boolean: [true, false], null: [null] } as Record<string, unknown[]>)[String(schema["type"])];
-    const fitting = values?.filter((v) => isOfType(v, schema["type"])) ?? [];
-    return fitting.some((v) => Object(v) === v) ? [] : fitting.map((v) => JSON.stringify(v));
-  }
-
-  private pointed(ref: unknown, path: string): JsonSchema {
-    if (typeof ref !== "string" || !ref.startsWith("#"))
-      return refuse(path, `"$ref" has to point into the schema: "#/$defs/..."`);
-    let at: unknown = this.root;
-    for (const key of ref.split("/").slice(1)) {
-      const name = decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~");
-      at =
-        typeof at === "object" && at !== null && Object.hasOwn(at, name)
-          ? (at as Record<string, unknown>)[name]
-          : undefined;
-    }
-    if (at === undefined) refuse(path, `"${ref}" is not there`);
-    return at as JsonSchema;
   }
 
   private plain(type: string): number {
@@ -377,33 +356,4 @@ class SchemaCompiler {
         return this.json.once(type, () => [this.array({}, "#")]);
     }
   }
-}
-
-/** @param type a name or several; undefined for any */
-function isOfType(v: unknown, type: unknown): boolean {
-  if (type === undefined) return true;
-  const own = v === null ? "null" : Array.isArray(v) ? "array" : typeof v;
-  return [type].flat().some((t) => t === own || (t === "integer" && Number.isInteger(v)));
-}
-
-/** A schema without some keywords; undefined where nothing is left that says something of values. */
-function without(schema: SchemaObject, ...keys: string[]): SchemaObject | undefined {
-  const rest = Object.entries(schema).filter(([k]) => !keys.includes(k));
-  return rest.some(([k]) => !annotations.has(k)) ? Object.fromEntries(rest) : undefined;
-}
-
-/** Schemas by name, as a keyword has them. */
-function schemasOf(schema: SchemaObject, keyword: string, path: string): [string, JsonSchema][] {
-  const v = schema[keyword] ?? {};
-  if (typeof v !== "object" || Array.isArray(v)) refuse(path, `"${keyword}" is not an object of schemas by name`);
-  return Object.entries(v as Record<string, JsonSchema>);
-}
-
-function listOf(v: unknown, path: string, mayBeEmpty = false): readonly unknown[] {
-  if (!Array.isArray(v) || (v.length === 0 && !mayBeEmpty)) return refuse(path, "is not a list with something in it");
-  return v;
-}
-
-function refuse(path: string, message: string): never {
-  throw new InputError(`schema: ${path} ${message}`);
 }
