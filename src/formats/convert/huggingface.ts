@@ -78,7 +78,7 @@ function configJson(name: string, c: DecoderConfig, weights: DecoderFile["weight
       n_layer: c.layers.length,
       n_positions: c.contextLength,
       layer_norm_epsilon: c.norm.epsilon,
-      activation_function: "gelu_new",
+      activation_function: c.activation === "geluTanh" ? "gelu_new" : c.activation,
       tie_word_embeddings: tied,
     };
   const windows = c.layers.map((l) => l.window);

@@ -55,6 +55,14 @@ export function checkSizes(
   const { vocabSize, width, heads, kvHeads, headDim, contextLength } = c;
   for (const [what, n] of Object.entries({ vocabSize, width, heads, kvHeads, headDim, contextLength }))
     if (!Number.isSafeInteger(n) || n < 1 || n > 2 ** 31) fail(`its configuration gives ${n} as ${what}`);
+  const { attentionScale = 1, embeddingScale = 1, attentionSoftcap = 0, logitSoftcap = 0 } = c;
+  if (!(c.norm.epsilon >= 0 && c.norm.epsilon < Infinity))
+    fail(`its configuration gives ${c.norm.epsilon} as the norms' epsilon`);
+  for (const [what, n] of Object.entries({ attentionScale, embeddingScale }))
+    if (!isPositive(n)) fail(`its configuration gives ${n} as ${what}`);
+  // 0 stands for none.
+  for (const [what, n] of Object.entries({ attentionSoftcap, logitSoftcap }))
+    if (n !== 0 && !isPositive(n)) fail(`its configuration gives ${n} as ${what}`);
   const attended = weights.get("blk.0.attn_output.weight")?.shape[1];
   if (attended !== undefined && attended !== heads * headDim)
     fail(`${heads} heads of ${headDim} do not fit "blk.0.attn_output.weight", which takes ${attended}`);
@@ -66,13 +74,20 @@ export function checkSizes(
     if (!rope) continue;
     if (!Number.isInteger(rope.dim / 2) || rope.dim < 2 || rope.dim > headDim)
       fail(`rotates ${rope.dim} of a head's ${headDim} elements`);
-    const { scaling } = rope;
-    if (scaling?.kind === "factors" && scaling.factors?.length !== rope.dim / 2)
-      fail(`has ${scaling.factors?.length} rotary factors for ${rope.dim / 2} pairs`);
-    const numbers = [rope.base, ...(scaling && scaling.kind !== "factors" ? [scaling.factor] : [])];
-    if (numbers.some((n) => !(n > 0 && n < Infinity))) fail(`has rotary positions with base and factor ${numbers}`);
+    if (!isPositive(rope.base)) fail(`its configuration gives ${rope.base} as the base of rotary positions`);
+    for (const [what, value] of Object.entries(rope.scaling ?? {})) {
+      if (what === "kind" || value === undefined) continue;
+      if (what === "factors") {
+        const factors = value as ArrayLike<number>;
+        if (factors.length !== rope.dim / 2) fail(`has ${factors.length} rotary factors for ${rope.dim / 2} pairs`);
+        const bad = Array.from(factors).findIndex((f) => !isPositive(f));
+        if (bad >= 0) fail(`gives ${factors[bad]} as the rotary factor of pair ${bad}`);
+      } else if (!isPositive(value as number)) fail(`its configuration gives ${value} as ${what} of rotary positions`);
+    }
   }
 }
+
+const isPositive = (n: number): boolean => typeof n === "number" && n > 0 && n < Infinity;
 
 /** As many layers as a file with so many tensors can have. */
 export function checkLayers(count: number, tensors: number, name: string): number {

@@ -77,7 +77,12 @@ export function huggingFaceName(name: string, { prefix, layers, outer, inner }: 
   return path === "lm_head" ? `${path}.${kind}` : `${prefix}${path}.${kind}`;
 }
 
-/** GGUF's name of a weight, undefined for tensors that are none: masks, tables, parts of other models. */
+/** Tensors that add nothing to a decoder: tables and masks that older files keep, and parts that see pictures. */
+export const hasNoEffect = (name: string): boolean =>
+  /(^|\.)(rotary_emb\w*\.\w+|position_ids|h\.\d+\.attn\.(masked_)?bias)$/.test(name) ||
+  /(^|\.)(vision_tower|multi_modal_projector)\./.test(name);
+
+/** GGUF's name of a weight, undefined for tensors that are none of the model's. */
 export function ggufName(name: string, { prefix, layers, outer, inner }: Names): string | undefined {
   const own = (name.startsWith(prefix) ? name.slice(prefix.length) : name).replace(/^language_model\.(model\.)?/, "");
   const [, path, kind] = /^(.*)\.(weight|bias)$/.exec(own) ?? [];

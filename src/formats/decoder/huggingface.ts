@@ -1,11 +1,22 @@
 /** Hugging Face folders as decoders: what `config.json` and tensor names mean, model type by model type. */
 import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
-import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { activationOf } from "../activation.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
+import type { SafetensorsTensor } from "../safetensors.ts";
+import { Fields, isObject } from "./config-fields.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
-import { gemma2Names, ggufName, gpt2Names, llamaNames, type Names, phi3Names } from "./huggingface-names.ts";
+import {
+  gemma2Names,
+  ggufName,
+  gpt2Names,
+  hasNoEffect,
+  llamaNames,
+  type Names,
+  phi3Names,
+} from "./huggingface-names.ts";
+import { ropesOf } from "./huggingface-rope.ts";
 import type { TokenizerJson } from "./vocabulary.ts";
 import type { F32Weight } from "./weights.ts";
 
@@ -18,14 +29,17 @@ export interface ModelType {
   readonly gemma?: boolean;
   /** Matrices are stored [inputs, outputs]. */
   readonly transposed?: boolean;
-  /** Whether layer n has the window. Default: as `layer_types` says, else all where there is a window. */
-  readonly windowed?: (n: number, json: Json) => boolean;
+  /** Whether layer n has the window where `layer_types` does not say it. Default: all where there is a window. */
+  readonly windowed?: (n: number, config: Fields) => boolean;
+  /** There is a window only with `use_sliding_window`. */
+  readonly choosesWindow?: boolean;
 }
 
 const llama: ModelType = { architecture: "llama", names: llamaNames };
 const qwen: Omit<ModelType, "architecture"> = {
   names: llamaNames,
-  windowed: (_, json) => json["use_sliding_window"] === true,
+  choosesWindow: true,
+  windowed: (n, config) => n >= (config.number("max_window_layers") ?? 28),
 };
 const gemma: ModelType = { architecture: "gemma", names: llamaNames, activation: "geluTanh", gemma: true };
 export const modelTypes: Readonly<Record<string, ModelType>> = {
@@ -40,17 +54,18 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
     ...gemma,
     architecture: "gemma3",
     names: gemma2Names,
-    windowed: (n, json) => (n + 1) % ((json["sliding_window_pattern"] as number) || 6) !== 0,
+    windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
   },
-  gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true },
+  gpt2: { architecture: "gpt2", names: gpt2Names, transposed: true },
 };
 
 /**
  * @throws FormatError for a configuration or tensors that are missing or contradict each other, UnsupportedOpError for a model
- * type that is not known
+ * type that is not known, quantised weights, and tensors that the type does not have
  */
 export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadOptions = {}): Promise<DecoderFile> {
   const json = await folder.json("config.json");
+  if (!isObject(json)) throw new FormatError(`${folder.name}: config.json is no object`);
   const name = String(json["model_type"]);
   const type = Object.hasOwn(modelTypes, name) ? modelTypes[name] : undefined;
   if (!type)
@@ -58,134 +73,70 @@ export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadO
       `${folder.name}: model type "${name}" is not known; known: ${Object.keys(modelTypes).join(", ")}`,
       { missing: [name] },
     );
-  const weights = await weightsOf(folder, type);
-  const config = new ConfigReader(folder.name, json, type, options).read(weights.size);
+  const weights = await weightsOf(folder, type, json);
+  const config = configOf(new Fields(folder.name, json), type, weights.size, options);
   checkSizes(config, weights, folder.name);
   return { format: "safetensors", config, weights, ...(await readVocabulary(folder, json)) };
 }
 
-class ConfigReader {
-  constructor(
-    private readonly file: string,
-    private readonly json: Json,
-    private readonly type: ModelType,
-    private readonly options: ReadOptions,
-  ) {}
-
-  read(tensors: number): DecoderConfig {
-    const { json, type } = this;
-    const learned = type.transposed === true;
-    const width = this.need("hidden_size", "n_embd");
-    const heads = this.need("num_attention_heads", "n_head");
-    const headDim = this.number("head_dim") ?? width / heads;
-    const trained = this.need("max_position_embeddings", "n_positions");
-    const contextLength = learned ? trained : contextOf(trained, this.options);
-    const layers = this.layers(checkLayers(this.need("num_hidden_layers", "n_layer"), tensors, this.file));
-    const rope = learned ? undefined : this.rope(headDim, contextLength);
-    const scalar = this.number("query_pre_attn_scalar");
-    const act = json["hidden_activation"] ?? json["hidden_act"] ?? json["activation_function"];
-    const localBase = this.number("rope_local_base_freq");
-    return {
-      architecture: type.architecture,
-      vocabSize: this.need("vocab_size"),
-      width,
-      heads,
-      kvHeads: this.number("num_key_value_heads") ?? heads,
-      headDim,
-      contextLength,
-      norm: learned
-        ? { kind: "layer", epsilon: this.number("layer_norm_epsilon") ?? 1e-5 }
-        : { kind: "rms", epsilon: this.number("rms_norm_eps") ?? 1e-6 },
-      activation: type.activation ?? activationOf(this.file, act ?? "silu"),
-      layers,
-      rope,
-      localRope: rope && localBase ? { ...rope, base: localBase, scaling: undefined } : undefined,
-      attentionScale: scalar && 1 / Math.sqrt(scalar),
-      attentionSoftcap: this.number("attn_logit_softcapping"),
-      logitSoftcap: this.number("final_logit_softcapping"),
-      embeddingScale: type.gemma ? Math.sqrt(width) : undefined,
-    };
-  }
-
-  private layers(count: number): DecoderLayer[] {
-    const { json, type } = this;
-    const window = this.number("sliding_window") || undefined;
-    const types = Array.isArray(json["layer_types"]) ? (json["layer_types"] as unknown[]) : undefined;
-    return Array.from({ length: count }, (_, n) => {
-      const local = types ? types[n] === "sliding_attention" : (type.windowed?.(n, json) ?? true);
-      return window !== undefined && local ? { window } : {};
-    });
-  }
-
-  private rope(headDim: number, contextLength: number): RopeConfig {
-    const parameters = this.json["rope_parameters"] as Json | undefined;
-    const base = this.number("rope_theta") ?? (parameters?.["rope_theta"] as number | undefined) ?? 10000;
-    const dim = Math.floor(headDim * (this.number("partial_rotary_factor") ?? 1));
-    const scaling = (this.json["rope_scaling"] ?? parameters) as Json | null | undefined;
-    return { dim, base, interleaved: false, scaling: scaling ? this.scaling(scaling, contextLength) : undefined };
-  }
-
-  private scaling(s: Json, contextLength: number): RopeScaling | undefined {
-    const kind = String(s["rope_type"] ?? s["type"]);
-    const factor = s["factor"] as number;
-    const original =
-      (s["original_max_position_embeddings"] as number | undefined) ??
-      this.number("original_max_position_embeddings") ??
-      this.need("max_position_embeddings");
-    switch (kind) {
-      case "default":
-        return undefined;
-      case "linear":
-        return { kind, factor };
-      case "dynamic":
-        return { kind, factor, originalContext: original };
-      case "llama3":
-        return {
-          kind,
-          factor,
-          lowFrequency: s["low_freq_factor"] as number,
-          highFrequency: s["high_freq_factor"] as number,
-          originalContext: original,
-        };
-      case "yarn":
-        return {
-          kind,
-          factor,
-          originalContext: original,
-          betaFast: s["beta_fast"] as number | undefined,
-          betaSlow: s["beta_slow"] as number | undefined,
-          magnitude: s["attention_factor"] as number | undefined,
-        };
-      case "longrope":
-      case "su": {
-        const stretch = this.need("max_position_embeddings") / original;
-        const magnitude = stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(original));
-        const factors = s[contextLength > original ? "long_factor" : "short_factor"] as number[];
-        return { kind: "factors", factors, magnitude };
-      }
-      default:
-        throw new UnsupportedOpError(`${this.file}: rope scaling "${kind}" is not known`, { missing: [kind] });
-    }
-  }
-
-  private number(...keys: string[]): number | undefined {
-    return keys.map((k) => this.json[k]).find((v) => typeof v === "number") as number | undefined;
-  }
-
-  private need(...keys: string[]): number {
-    return this.number(...keys) ?? this.fail(`config.json has no ${keys[0]}`);
-  }
-
-  private fail(message: string): never {
-    throw new FormatError(`${this.file}: ${message}`);
-  }
+function configOf(fields: Fields, type: ModelType, tensors: number, options: ReadOptions): DecoderConfig {
+  const { json, file } = fields;
+  const learned = type.transposed === true;
+  const width = fields.need("hidden_size", "n_embd");
+  const heads = fields.need("num_attention_heads", "n_head");
+  const headDim = fields.number("head_dim") ?? width / heads;
+  const trained = fields.need("max_position_embeddings", "n_positions");
+  const contextLength = learned ? trained : contextOf(trained, options);
+  const layers = layersOf(fields, type, checkLayers(fields.need("num_hidden_layers", "n_layer"), tensors, file));
+  const scalar = fields.positive("query_pre_attn_scalar");
+  const act = json["hidden_activation"] ?? json["hidden_act"] ?? json["activation_function"];
+  return {
+    architecture: type.architecture,
+    vocabSize: fields.need("vocab_size"),
+    width,
+    heads,
+    kvHeads: fields.number("num_key_value_heads") ?? heads,
+    headDim,
+    contextLength,
+    norm: learned
+      ? { kind: "layer", epsilon: fields.positive("layer_norm_epsilon") ?? 1e-5 }
+      : { kind: "rms", epsilon: fields.positive("rms_norm_eps") ?? 1e-6 },
+    activation: type.activation ?? activationOf(file, act ?? (learned ? "gelu_new" : "silu")),
+    layers,
+    ...(learned ? { rope: undefined } : ropesOf(fields, headDim, contextLength)),
+    attentionScale: scalar && 1 / Math.sqrt(scalar),
+    attentionSoftcap: fields.number("attn_logit_softcapping"),
+    logitSoftcap: fields.number("final_logit_softcapping"),
+    embeddingScale: type.gemma ? Math.sqrt(width) : undefined,
+  };
 }
 
-async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<string, FileWeight>> {
+function layersOf(fields: Fields, type: ModelType, count: number): DecoderLayer[] {
+  const { json, file } = fields;
+  const chosen = !type.choosesWindow || json["use_sliding_window"] === true;
+  const window = (chosen && fields.number("sliding_window")) || undefined;
+  const types = json["layer_types"] ?? undefined;
+  if (types !== undefined && (!Array.isArray(types) || types.length !== count))
+    fields.fail(`layer_types in config.json is no list of ${count} types, one for each layer`);
+  const isLocal = (n: number): boolean => {
+    const kind = (types as unknown[] | undefined)?.[n];
+    if (kind === undefined) return type.windowed?.(n, fields) ?? true;
+    if (kind !== "sliding_attention" && kind !== "full_attention")
+      throw new UnsupportedOpError(`${file}: layers of type ${JSON.stringify(kind)} are not known`, {
+        missing: [String(kind)],
+      });
+    return kind === "sliding_attention";
+  };
+  return Array.from({ length: count }, (_, n) => (isLocal(n) && window !== undefined ? { window } : {}));
+}
+
+async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Promise<Map<string, FileWeight>> {
   const weights = new Map<string, FileWeight>();
-  for (const t of (await folder.weights()).tensors.values()) {
+  const { tensors } = await folder.weights();
+  checkTensors(folder.name, tensors.values(), type, json);
+  for (const t of tensors.values()) {
     const name = ggufName(t.name, type.names);
-    if (name === undefined || !t.dtype) continue;
+    if (name === undefined) continue;
     const flip = type.transposed && t.shape.length === 2 && name.startsWith("blk.");
     const raise = type.gemma && name.endsWith("norm.weight");
     weights.set(name, {
@@ -201,21 +152,59 @@ async function weightsOf(folder: ModelFolder, type: ModelType): Promise<Map<stri
   return weights;
 }
 
+/** Types whose elements are the weights themselves, whatever else is said of them. */
+const isPlain = (dtype: DType | undefined): boolean =>
+  dtype === "f64" || dtype === "f32" || dtype === "f16" || dtype === "bf16";
+
+/**
+ * A tensor that is left out changes what the model says: scales of integers, biases, adapters.
+ * @throws UnsupportedOpError naming what is not known
+ */
+function checkTensors(file: string, tensors: Iterable<SafetensorsTensor>, type: ModelType, json: Json): void {
+  const quantised = json["quantization_config"] ?? json["compression_config"] ?? undefined;
+  const unknown: string[] = [];
+  for (const { name, dtype, storage } of tensors) {
+    if (hasNoEffect(name)) continue;
+    if (quantised !== undefined && !isPlain(dtype)) {
+      const method = String((quantised as Json)["quant_method"] ?? "a method without a name");
+      throw new UnsupportedOpError(
+        `${file}: its weights are quantised with ${method} ("${name}" is ${storage}), which is not supported: take a GGUF file of the model, or the repository that is not quantised`,
+        { missing: [method] },
+      );
+    }
+    if (ggufName(name, type.names) === undefined || !dtype) unknown.push(name);
+  }
+  const [first] = unknown;
+  if (first !== undefined)
+    throw new UnsupportedOpError(
+      `${file}: tensor "${first}"${unknown.length > 1 ? ` and ${unknown.length - 1} more` : ""} of a model of type "${String(json["model_type"])}" would be left out: it is not known. Adapters have to be merged into the weights; of quantised weights take a GGUF file`,
+      { missing: unknown },
+    );
+}
+
 export function transposed({ shape: [rows, columns], data }: F32Weight): F32Weight {
   const out = new Float32Array(data.length);
   for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
   return { dtype: "f32", shape: [columns, rows], data: out };
 }
 
-/** The tokenizer of a folder and its chat template, as far as they are there. */
+/**
+ * The tokenizer of a folder and its chat template, as far as they are there.
+ * @throws FormatError for files that hold no JSON object
+ */
 export async function readVocabulary(
   folder: ModelFolder,
   model: Json,
 ): Promise<{ vocabulary?: TokenizerJson; chatTemplate?: string }> {
-  const source = await folder.optionalJson("tokenizer.json");
+  const object = async (name: string): Promise<Json | undefined> => {
+    const json = await folder.optionalJson(name);
+    if (json !== undefined && !isObject(json)) throw new FormatError(`${folder.name}: ${name} is no object`);
+    return json;
+  };
+  const source = await object("tokenizer.json");
   if (!source) return {};
-  const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
-  const generation = (await folder.optionalJson("generation_config.json")) ?? {};
+  const config = (await object("tokenizer_config.json")) ?? {};
+  const generation = (await object("generation_config.json")) ?? {};
   /** A token's name, written out or as an object. */
   const nameOf = (v: unknown): string | undefined =>
     typeof v === "string" ? v : ((v as { content?: string } | null | undefined)?.content ?? undefined);

@@ -1,0 +1,75 @@
+/** Rotary positions as `config.json` gives them. */
+import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
+import { UnsupportedOpError } from "../../tensor/errors.ts";
+import type { Fields } from "./config-fields.ts";
+
+/**
+ * Of all layers, and of those with a window where theirs differ. Transformers 5 has one object, `rope_parameters`, for what were
+ * fields of the configuration and `rope_scaling`, or one for each type of layer.
+ * @throws FormatError for numbers that are missing or make no sense, UnsupportedOpError for a scaling that is not known
+ */
+export function ropesOf(
+  config: Fields,
+  headDim: number,
+  contextLength: number,
+): { rope: RopeConfig; localRope?: RopeConfig } {
+  const given = config.object("rope_parameters");
+  const rope = ropeOf(config, config.object("rope_scaling") ?? given?.object("full_attention") ?? given);
+  const local = given?.object("sliding_attention");
+  if (local) return { rope, localRope: ropeOf(config, local) };
+  const base = config.number("rope_local_base_freq");
+  return { rope, localRope: base ? { ...rope, base, scaling: undefined } : undefined };
+
+  function ropeOf(config: Fields, own: Fields | undefined): RopeConfig {
+    const number = (key: string): number | undefined => own?.number(key) ?? given?.number(key) ?? config.number(key);
+    const dim = Math.floor(headDim * (number("partial_rotary_factor") ?? 1));
+    const scaling = own && scalingOf(own, config, contextLength);
+    return { dim, base: number("rope_theta") ?? 10000, interleaved: false, scaling };
+  }
+}
+
+function scalingOf(s: Fields, config: Fields, contextLength: number): RopeScaling | undefined {
+  const kind: unknown =
+    s.json["rope_type"] ?? s.json["type"] ?? (s.json["factor"] === undefined ? "default" : undefined);
+  const original = (): number =>
+    s.positive("original_max_position_embeddings") ??
+    config.positive("original_max_position_embeddings") ??
+    config.needPositive("max_position_embeddings");
+  switch (kind) {
+    case "default":
+      return undefined;
+    case "linear":
+      return { kind, factor: s.needPositive("factor") };
+    case "dynamic":
+      return { kind, factor: s.needPositive("factor"), originalContext: original() };
+    case "llama3": {
+      const lowFrequency = s.needPositive("low_freq_factor");
+      const highFrequency = s.needPositive("high_freq_factor");
+      if (highFrequency <= lowFrequency) s.wrong("high_freq_factor", `above low_freq_factor, ${lowFrequency}`);
+      return { kind, factor: s.needPositive("factor"), lowFrequency, highFrequency, originalContext: original() };
+    }
+    case "yarn":
+      return {
+        kind,
+        factor: s.needPositive("factor"),
+        originalContext: original(),
+        betaFast: s.positive("beta_fast"),
+        betaSlow: s.positive("beta_slow"),
+        magnitude: s.positive("attention_factor"),
+      };
+    case "longrope":
+    case "su": {
+      const trained = original();
+      const stretch = config.needPositive("max_position_embeddings") / trained;
+      const magnitude = stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(trained));
+      const key = contextLength > trained ? "long_factor" : "short_factor";
+      const factors = s.json[key];
+      if (!Array.isArray(factors)) return s.wrong(key, "a list of factors");
+      return { kind: "factors", factors, magnitude: s.positive("attention_factor") ?? magnitude };
+    }
+    default:
+      throw new UnsupportedOpError(`${s.file}: rope scaling ${JSON.stringify(kind)} is not known`, {
+        missing: [String(kind)],
+      });
+  }
+}

@@ -1,0 +1,197 @@
+/** Hugging Face folders as they come: what is in them is used, or refused by its name. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { convert } from "../../src/formats/convert/index.ts";
+import { readDecoder } from "../../src/formats/decoder/read.ts";
+import { readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
+import { bytesSource, openSource } from "../../src/formats/source.ts";
+import { FormatError, type HostTensor, UnsupportedOpError } from "../../src/index.ts";
+import { build, variants } from "../models/tiny.ts";
+import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
+
+const root = await mkdtemp(join(tmpdir(), "forwardpass-huggingface-"));
+afterAll(() => rm(root, { recursive: true }));
+
+interface Folder {
+  readonly config: Record<string, unknown>;
+  readonly tensors: Map<string, HostTensor>;
+}
+
+async function folderOf(arch: string, variant: Parameters<typeof build>[0]): Promise<Folder> {
+  const { config, weights } = build(variant);
+  const model = await convert(ggufFile(arch, config, weights), { to: "safetensors" });
+  const parts: Uint8Array[] = [];
+  for await (const chunk of model.chunks) parts.push(chunk);
+  const file = await readSafetensors(bytesSource(Buffer.concat(parts)));
+  const tensors = new Map<string, HostTensor>();
+  for (const [name, t] of file.tensors) tensors.set(name, await t.read());
+  return { config: JSON.parse(model.beside.get("config.json")!), tensors };
+}
+const halves = { dim: 8, base: 10000, interleaved: true };
+const llama = await folderOf("llama", { rope: halves, untied: true });
+const qwen = await folderOf("qwen2", { rope: { ...halves, interleaved: false } });
+
+/** @param config written as it is where it is a text */
+async function saved(f: Folder, config: object | string, tensors: Record<string, HostTensor> = {}): Promise<string> {
+  const path = await mkdtemp(join(root, "f-"));
+  await writeFile(
+    join(path, "model.safetensors"),
+    writeSafetensors(new Map([...f.tensors, ...Object.entries(tensors)])),
+  );
+  const json = typeof config === "string" ? config : JSON.stringify({ ...f.config, ...config });
+  await writeFile(join(path, "config.json"), json);
+  return path;
+}
+const configOf = async (f: Folder, config: object | string, tensors?: Record<string, HostTensor>) =>
+  (await readDecoder(await openSource(await saved(f, config, tensors)))).config;
+
+const ones = (...shape: number[]): HostTensor => {
+  const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1);
+  return { dtype: "f32", shape, data };
+};
+
+describe("weights that are more than their elements", () => {
+  const q = "model.layers.0.self_attn.q_proj.weight";
+  const bytes = { i8: Int8Array, f8e4m3fn: Uint8Array } as const;
+  test.each(["i8", "f8e4m3fn"] as const)("%s with scales is refused by the name of the method", async (dtype) => {
+    const { shape } = llama.tensors.get(q)!;
+    const data = new bytes[dtype](shape[0] * shape[1]).fill(7);
+    const weights = { [q]: { dtype, shape, data } as HostTensor, [`${q}_scale`]: ones(1) };
+    const quantised = configOf(llama, { quantization_config: { quant_method: "fp8" } }, weights);
+    await expect(quantised).rejects.toThrow(UnsupportedOpError);
+    await expect(quantised).rejects.toThrow(/quantised with fp8 \("model\.layers\.0.*take a GGUF file/);
+    // Without the field it is the scale that is not known.
+    await expect(configOf(llama, {}, weights)).rejects.toThrow(/tensor "model.*q_proj\.weight_scale"/);
+    // Floats of 8 bits alone are plain weights.
+    if (dtype === "f8e4m3fn") await configOf(llama, {}, { [q]: weights[q] });
+  });
+
+  test("floats in a file that says that it was quantised are read", async () => {
+    await configOf(llama, { quantization_config: { quant_method: "none" } });
+  });
+
+  test.each([
+    "model.layers.0.self_attn.q_proj.qweight",
+    "model.layers.0.self_attn.q_proj.lora_A.weight",
+    "model.layers.0.self_attn.sinks",
+    "model.layers.0.mlp.experts.0.up_proj.weight",
+    "model.layers.1.self_attn.rotary.bias",
+    "score.weight",
+  ])("%s is refused by its name", async (name) => {
+    const found = configOf(llama, {}, { [name]: ones(8), "z.other": ones(1) });
+    await expect(found).rejects.toThrow(UnsupportedOpError);
+    await expect(found).rejects.toThrow(`tensor "${name}" and 1 more of a model of type "llama" would be left out`);
+    await expect(found).rejects.toMatchObject({ missing: [name, "z.other"] });
+  });
+
+  test("what older files keep besides is left out", async () => {
+    const buffers = {
+      "model.layers.0.self_attn.rotary_emb.inv_freq": ones(4),
+      "model.rotary_emb.inv_freq": ones(4),
+      "model.embeddings.position_ids": ones(1, 8),
+      "transformer.h.0.attn.bias": ones(1, 1, 8, 8),
+      "h.0.attn.masked_bias": ones(1),
+    };
+    await configOf(llama, { quantization_config: null }, buffers);
+  });
+});
+
+describe("rotary positions", () => {
+  const old = { rope_theta: undefined, rope_scaling: undefined };
+  test("as Transformers 5 writes them", async () => {
+    const half = { rope_type: "default", rope_theta: 500, partial_rotary_factor: 0.5 };
+    const { rope } = await configOf(llama, { ...old, rope_parameters: half });
+    expect(rope).toEqual({ dim: 4, base: 500, interleaved: false, scaling: undefined });
+    const before = await configOf(llama, { rope_theta: 500, partial_rotary_factor: 0.5 });
+    expect(before.rope).toEqual(rope);
+  });
+
+  test("of each type of layer", async () => {
+    const gemma = await folderOf("gemma3", {
+      ...variants["gemma3"],
+      layers: [{}, {}],
+      localRope: undefined,
+      rope: { ...halves, interleaved: false },
+    });
+    const parameters = {
+      full_attention: { rope_type: "linear", factor: 8, rope_theta: 1e6 },
+      sliding_attention: { rope_type: "default", rope_theta: 1e4 },
+    };
+    const c = await configOf(gemma, { ...old, rope_local_base_freq: undefined, rope_parameters: parameters });
+    expect(c.rope).toMatchObject({ base: 1e6, scaling: { kind: "linear", factor: 8 } });
+    expect(c.localRope).toMatchObject({ base: 1e4, scaling: undefined });
+  });
+
+  test.each<[object, RegExp]>([
+    [{ rope_type: "llama3", factor: 8 }, /no rope_scaling\.low_freq_factor/],
+    [
+      { rope_type: "llama3", factor: 8, low_freq_factor: 4, high_freq_factor: 4 },
+      /rope_scaling\.high_freq_factor .* is 4, not above/,
+    ],
+    [{ type: "linear" }, /no rope_scaling\.factor/],
+    [{ rope_type: "yarn", factor: 4, beta_fast: "x" }, /rope_scaling\.beta_fast in config\.json is "x", not a number/],
+    [{ rope_type: "yarn", factor: -4 }, /rope_scaling\.factor in config\.json is -4, not a number above 0/],
+    [{ rope_type: "longrope", short_factor: 5, long_factor: 5 }, /rope_scaling\.short_factor .* is 5, not a list/],
+    [{ rope_type: "longrope", short_factor: [1, 1, 0, 1], long_factor: [] }, /gives 0 as the rotary factor of pair 2/],
+  ])("%j is told by the field", async (rope_scaling, message) => {
+    const found = configOf(llama, { rope_scaling });
+    await expect(found).rejects.toThrow(FormatError);
+    await expect(found).rejects.toThrow(message);
+  });
+});
+
+describe("windows", () => {
+  const windows = async (config: object) =>
+    (await configOf(qwen, { sliding_window: 5, layer_types: undefined, ...config })).layers.map((l) => l.window ?? 0);
+  test("from a layer on", async () => {
+    const use_sliding_window = true;
+    expect(await windows({ use_sliding_window, max_window_layers: 0 })).toEqual([5, 5]);
+    expect(await windows({ use_sliding_window, max_window_layers: 1 })).toEqual([0, 5]);
+    expect(await windows({ use_sliding_window, max_window_layers: 2 })).toEqual([0, 0]);
+    // The default of Transformers is 28.
+    expect(await windows({ use_sliding_window })).toEqual([0, 0]);
+    expect(await windows({ use_sliding_window: false, max_window_layers: 0 })).toEqual([0, 0]);
+  });
+
+  test("by the types of the layers, which decide", async () => {
+    const layer_types = ["sliding_attention", "full_attention"];
+    expect(await windows({ use_sliding_window: true, max_window_layers: 1, layer_types })).toEqual([5, 0]);
+    await expect(windows({ layer_types: ["full_attention"] })).rejects.toThrow(/layer_types .* no list of 2 types/);
+    await expect(windows({ layer_types: ["full_attention", "chunked_attention"] })).rejects.toThrow(UnsupportedOpError);
+  });
+});
+
+describe("configurations that say nothing", () => {
+  test.each<[object | string, RegExp]>([
+    ["null", /config\.json is no object/],
+    ["[]", /config\.json is no object/],
+    ["5", /config\.json is no object/],
+    [{ rms_norm_eps: -1 }, /rms_norm_eps in config\.json is -1, not a number above 0/],
+    [{ rms_norm_eps: "1e-5" }, /rms_norm_eps in config\.json is "1e-5", not a number/],
+    [{ rope_theta: "10000" }, /rope_theta in config\.json is "10000", not a number/],
+    [{ query_pre_attn_scalar: -8 }, /query_pre_attn_scalar in config\.json is -8/],
+    [{ final_logit_softcapping: -8 }, /-8 as logitSoftcap/],
+    [{ rope_scaling: "linear" }, /rope_scaling in config\.json is "linear", not an object/],
+  ])("%j", async (config, message) => {
+    const found = configOf(llama, config);
+    await expect(found).rejects.toThrow(FormatError);
+    await expect(found).rejects.toThrow(message);
+  });
+
+  test.each(["tokenizer.json", "tokenizer_config.json", "generation_config.json"])("%s that is null", async (name) => {
+    const path = await saved(llama, {});
+    await writeFile(join(path, "tokenizer.json"), "{}");
+    await writeFile(join(path, name), "null");
+    await expect(openSource(path).then((s) => readDecoder(s))).rejects.toThrow(`${name} is no object`);
+  });
+});
+
+test("GPT-2's activation is the one that is named", async () => {
+  const [arch, variant] = ggufCases.find(([name]) => name === "gpt2")!;
+  const gpt2 = await folderOf(arch, variant);
+  expect((await configOf(gpt2, {})).activation).toBe("geluTanh");
+  expect((await configOf(gpt2, { activation_function: undefined })).activation).toBe("geluTanh");
+  expect((await configOf(gpt2, { activation_function: "relu" })).activation).toBe("relu");
+});
