@@ -227,12 +227,18 @@ export async function readShardedSafetensors(
 /**
  * The beginning of a safetensors file, up to the first tensor's bytes; the tensors follow without gaps, in the order given.
  * It is padded so that the data begins at a multiple of 8.
- * @throws DTypeError for a dtype that the format lacks, or 4-bit elements that do not fill bytes
+ * @throws DTypeError for a dtype that the format lacks, or 4-bit elements that do not fill bytes; InputError for metadata that is
+ * no text
  */
 export function safetensorsHeader(
   tensors: ReadonlyMap<string, TensorType>,
   metadata?: ReadonlyMap<string, string>,
 ): Uint8Array {
+  for (const [key, value] of metadata ?? [])
+    if (typeof key !== "string" || typeof value !== "string")
+      throw new InputError(
+        `safetensors: metadata ${JSON.stringify(key)} is ${JSON.stringify(value)}; it holds texts only`,
+      );
   const entries: [string, unknown][] = metadata?.size ? [["__metadata__", Object.fromEntries(metadata)]] : [];
   let end = 0;
   for (const [name, t] of tensors) {
@@ -256,16 +262,19 @@ export function safetensorsHeader(
 /**
  * A safetensors file. Tensors are laid out by falling alignment, then by name, as the reference writer does: readers can view
  * every tensor in place.
- * @throws DTypeError as `safetensorsHeader`; ShapeError for data that doesn't fill its shape
+ * @throws DTypeError and InputError as `safetensorsHeader`; InputError for anything but Maps; ShapeError for data that doesn't
+ * fill its shape
  */
 export function writeSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   metadata?: ReadonlyMap<string, string>,
 ): Uint8Array {
+  for (const [what, map] of Object.entries({ tensors, metadata: metadata ?? new Map() }))
+    if (!(map instanceof Map)) throw new InputError(`safetensors: ${what} are a Map, as new Map([["name", ...]])`);
+  for (const [name, t] of tensors) checkHostTensor(t, name);
   const ordered = new Map(
     [...tensors].sort(([a, s], [b, t]) => dtypes[t.dtype].bits - dtypes[s.dtype].bits || (a < b ? -1 : 1)),
   );
-  for (const [name, t] of ordered) checkHostTensor(t, name);
   const parts = [safetensorsHeader(ordered, metadata)];
   for (const t of ordered.values()) parts.push(bytesOfElements(t as BinaryTensor));
   const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));

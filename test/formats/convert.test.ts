@@ -144,6 +144,24 @@ describe("types", () => {
     expect(worst(await logits(path), want)).toBeLessThan(0.05);
   });
 
+  test("a weight that the type cannot hold is told by its name", async () => {
+    const large = new Map(weights);
+    const up = weights.get("blk.0.ffn_up.weight")!;
+    const data = Float32Array.from(up.data as ArrayLike<number>, (v, i) => (i === 5 ? 1e7 : v));
+    large.set("blk.0.ffn_up.weight", { dtype: "f32", shape: up.shape as number[], data });
+    const file = ggufFile("llama", config, large);
+    for (const [to, quant] of [
+      ["gguf", "f16"],
+      ["gguf", "q4_0"],
+      ["safetensors", "f16"],
+    ] as const) {
+      const written = convert(file, { to, quant }).then(bytesOf);
+      await expect(written).rejects.toThrow(FormatError);
+      await expect(written).rejects.toThrow(/ffn_up|up_proj.*element 5 is 10000000/);
+    }
+    await bytesOf(await convert(file, { to: "gguf", quant: "bf16" }));
+  });
+
   test("safetensors in f16 and bf16 keep them in GGUF", async () => {
     for (const quant of ["f16", "bf16"] as const) {
       const path = await saved(await convert(original, { to: "safetensors", quant }));

@@ -11,7 +11,7 @@ import {
   writeGguf,
 } from "../../src/formats/gguf/index.ts";
 import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
-import { InputError, ShapeError } from "../../src/tensor/errors.ts";
+import { ForwardpassError, InputError, ShapeError } from "../../src/tensor/errors.ts";
 import { metadata, read, small } from "./small-gguf.ts";
 
 const shared = new URL("../../../shared/formats/", import.meta.url);
@@ -106,6 +106,28 @@ describe("reader and writer", () => {
     ] as const)
       expect(() => one(value as GgufValue, type)).toThrow(InputError);
     expect(() => one(new DataView(new ArrayBuffer(1)) as never)).toThrow(InputError);
+  });
+
+  test.each<[string, unknown, unknown, RegExp]>([
+    ["a type in lower case", "f32", [1], /"f32" is no tensor type/],
+    ["a negative size", "F32", [-1, -1], /\[-1,-1\] is not a list of sizes/],
+    ["half a size", "F32", [1.5, 2], /\[1\.5,2\] is not a list of sizes/],
+    ["no list of sizes", "F32", 1, /1 is not a list of sizes/],
+    ["more dimensions than files have", "F32", [1, 1, 1, 1, 1, 1, 1, 1, 1], /9 dimensions, files have 8 at most/],
+    ["bytes that are none", "F32", [4], /no bytes in a Uint8Array/],
+  ])("%s is refused", (_, type, shape, message) => {
+    const t = { type, shape, bytes: Array.isArray(shape) && shape[0] === 4 ? new Float32Array(4) : new Uint8Array(4) };
+    const write = () => writeGguf({ metadata: new Map(), tensors: new Map([["a", t as never]]) });
+    expect(write).toThrow(ForwardpassError);
+    expect(write).toThrow(message);
+  });
+
+  test("types of metadata and objects that are none are refused", () => {
+    const one = { metadata: new Map([["a", 1]]), types: new Map([["a", "int"]]), tensors: new Map() };
+    expect(() => writeGguf(one as never)).toThrow(/metadata "a": "int" is no type/);
+    expect(() => writeGguf({ metadata: {}, tensors: new Map() } as never)).toThrow(/metadata are a Map/);
+    expect(() => writeGguf({ metadata: new Map(), tensors: {} } as never)).toThrow(InputError);
+    expect(() => writeGguf({ metadata: new Map([["a", null]]), tensors: new Map() } as never)).toThrow(InputError);
   });
 
   test("alignment from the metadata; version 2", async () => {

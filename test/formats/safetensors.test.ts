@@ -10,7 +10,7 @@ import {
 import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
 import { toF64 } from "../../src/tensor/convert.ts";
 import { allocate, type DType, dtypes } from "../../src/tensor/dtype.ts";
-import { DTypeError, FormatError } from "../../src/tensor/errors.ts";
+import { DTypeError, FormatError, InputError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 
 const shared = new URL("../../../shared/formats/safetensors/", import.meta.url);
@@ -315,4 +315,14 @@ describe("sharded", () => {
   ])("rejects %j", async (json) => {
     await expect(readShardedSafetensors(index(json), open)).rejects.toThrow(FormatError);
   });
+});
+
+test("what is no Map, and metadata that is no text, is refused", () => {
+  const tensors = new Map([["w", { dtype: "f32", shape: [1], data: Float32Array.of(1) } as const]]);
+  expect(() => writeSafetensors({ w: 1 } as never)).toThrow(/tensors are a Map/);
+  expect(() => writeSafetensors(tensors, { format: "pt" } as never)).toThrow(InputError);
+  expect(() => writeSafetensors(tensors, new Map([["k", 5]]) as never)).toThrow(
+    /metadata "k" is 5; it holds texts only/,
+  );
+  expect(() => writeSafetensors(new Map([["w", { dtype: "i3" }]]) as never)).toThrow(DTypeError);
 });

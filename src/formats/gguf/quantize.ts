@@ -17,9 +17,13 @@ const magic = 1.5 * 2 ** 52;
 /** The integer in [low, high] nearest to v. */
 const nearest = (v: number, low: number, high: number): number => Math.min(high, Math.max(low, v)) + magic - magic;
 
+/** A block's scale, or its minimum, is more than an f16 holds. */
+class ScaleOverflow {}
+
 /** Stores an f16 and returns the value it has become: what follows is rounded for that, not for the ideal scale. */
 function putF16(out: Uint8Array, at: number, value: number): number {
-  const bits = Math.min(numberToF16(value) & 0x7fff, 0x7bff) | (value < 0 ? 0x8000 : 0);
+  const bits = numberToF16(value + 0); // Without the sign of -0.
+  if ((bits & 0x7c00) === 0x7c00) throw new ScaleOverflow();
   out[at] = bits & 255;
   out[at + 1] = bits >> 8;
   return f16ToNumber(bits);
@@ -158,21 +162,42 @@ export type QuantizableType = keyof typeof encoders | "F16" | "BF16" | "F32";
 
 /**
  * `x` stored as `type`. Rows must fill whole blocks (32 elements, 256 for the k-quants).
- * @throws InputError when the length doesn't fill blocks, or an element isn't finite in a type with scales
+ * @throws InputError for another type, when the length doesn't fill blocks, an element isn't finite in a type with scales, or
+ * finite ones are too large for the type
  */
 export function quantize(type: QuantizableType, x: Float32Array): Uint8Array {
+  if (!(x instanceof Float32Array)) throw new InputError(`${type}: what is stored are the elements of a Float32Array`);
   if (type === "F32") return new Uint8Array(x.slice().buffer);
-  if (type === "F16" || type === "BF16") {
-    const out = new Uint16Array(x.length);
-    encodeFloats(type === "F16" ? "f16" : "bf16", x, out);
-    return new Uint8Array(out.buffer);
-  }
+  if (type === "F16" || type === "BF16") return halves(type, x);
+  if (!Object.hasOwn(encoders, type))
+    throw new InputError(`quantize: "${type}" is none of F32, F16, BF16, ${Object.keys(encoders).join(", ")}`);
   const { blockSize, blockBytes } = ggufTypes[type];
   if (x.length % blockSize) throw new InputError(`${type}: ${x.length} elements do not fill blocks of ${blockSize}`);
   const bad = x.findIndex((v) => !Number.isFinite(v));
   if (bad >= 0) throw new InputError(`${type}: element ${bad} is ${x[bad]}, which a scaled integer cannot hold`);
   const out = new Uint8Array(ggufBytes(type, x.length));
   const encode = encoders[type];
-  for (let b = 0; b * blockSize < x.length; b++) encode(x, b * blockSize, out, b * blockBytes);
+  try {
+    for (let b = 0; b * blockSize < x.length; b++) encode(x, b * blockSize, out, b * blockBytes);
+  } catch (e) {
+    throw e instanceof ScaleOverflow ? tooLarge(type, x) : e;
+  }
   return out;
+}
+
+function halves(type: "F16" | "BF16", x: Float32Array): Uint8Array {
+  const out = new Uint16Array(x.length);
+  encodeFloats(type === "F16" ? "f16" : "bf16", x, out);
+  const infinity = type === "F16" ? 0x7c00 : 0x7f80;
+  for (let i = 0; i < out.length; i++)
+    if ((out[i] & 0x7fff) === infinity && Number.isFinite(x[i])) throw tooLarge(type, x);
+  return new Uint8Array(out.buffer);
+}
+
+/** Names the element with the largest magnitude. */
+function tooLarge(type: QuantizableType, x: Float32Array): InputError {
+  const magnitude = (v: number): number => (Number.isFinite(v) ? Math.abs(v) : 0);
+  const at = x.reduce((best, v, i) => (magnitude(v) > magnitude(x[best]) ? i : best), 0);
+  const holding = type === "BF16" ? "F32 holds" : "BF16 and F32 hold";
+  return new InputError(`${type}: element ${at} is ${x[at]}, which is too large for this type; ${holding} it`);
 }

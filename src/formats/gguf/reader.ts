@@ -41,7 +41,7 @@ export interface GgufFile<Value = GgufValue> {
 
 export const ggufMagic = 0x46554747; // "GGUF", little-endian
 export const defaultAlignment = 32;
-const maxDimensions = 8;
+export const maxDimensions = 8;
 const smallestEntry = 8 + 4 + 1; // a key's length, a type, a byte
 const smallestInfo = 8 + 4 + 4 + 8; // a name's length, the number of dimensions, a type, an offset
 

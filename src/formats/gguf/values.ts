@@ -185,9 +185,13 @@ function inferType(key: string, value: GgufValue): GgufValueType {
 
 /**
  * Appends a value's type and the value.
- * @throws InputError if the value doesn't fit the type
+ * @throws InputError if the value doesn't fit the type, or the type is none
  */
 export function writeValue(out: Bytes, key: string, value: GgufValue, type = inferType(key, value)): void {
+  if (!scalarNames.includes(String(type).replace(/\[\]$/, "") as ElementType))
+    throw new InputError(
+      `gguf: metadata ${JSON.stringify(key)}: "${type}" is no type. There are: ${scalarNames.join(", ")}; u32[] for an array`,
+    );
   if (!type.endsWith("[]")) {
     out.u32(scalarNames.indexOf(type as ElementType));
     writeElement(out, key, value, type as ElementType);

@@ -1,7 +1,7 @@
-import { type GgufType, ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
+import { type GgufType, ggufBytes, ggufLayout } from "../../tensor/blocks/types.ts";
 import { InputError, ShapeError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import { defaultAlignment, ggufMagic } from "./reader.ts";
+import { defaultAlignment, ggufMagic, maxDimensions } from "./reader.ts";
 import { Bytes, type GgufValue, type GgufValueType, writeValue } from "./values.ts";
 
 type TensorTypes = ReadonlyMap<string, { type: GgufType; shape: readonly number[] }>;
@@ -26,12 +26,22 @@ function alignmentOf(metadata: GgufHeader["metadata"]): number {
   return alignment;
 }
 
+function checkShape(name: string, shape: readonly number[]): void {
+  if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+    throw new ShapeError(`gguf: tensor "${name}": ${JSON.stringify(shape)} is not a list of sizes`);
+  if (shape.length > maxDimensions)
+    throw new ShapeError(`gguf: tensor "${name}" has ${shape.length} dimensions, files have ${maxDimensions} at most`);
+}
+
 /**
  * The beginning of a GGUF file, version 3, up to the first tensor's bytes; the tensors follow, each filled up with zeros to a
  * multiple of `alignment`. `general.alignment` in the metadata is followed.
- * @throws InputError for metadata that doesn't fit its type; ShapeError for rows that don't fill blocks
+ * @throws InputError for metadata that doesn't fit its type, types that are none, and anything but Maps; ShapeError for sizes
+ * that are none, and rows that don't fill blocks
  */
 export function ggufHeader({ metadata, types, tensors }: GgufHeader): { bytes: Uint8Array; alignment: number } {
+  for (const [what, map] of Object.entries({ metadata, types: types ?? new Map(), tensors }))
+    if (!(map instanceof Map)) throw new InputError(`gguf: ${what} are a Map, as new Map([["name", ...]])`);
   const alignment = alignmentOf(metadata);
   const aligned = (n: number) => Math.ceil(n / alignment) * alignment;
   const out = new Bytes();
@@ -45,13 +55,14 @@ export function ggufHeader({ metadata, types, tensors }: GgufHeader): { bytes: U
   }
   let end = 0;
   for (const [name, { type, shape }] of tensors) {
+    checkShape(name, shape);
+    const { id, blockSize } = ggufLayout(type);
     const row = shape.at(-1) ?? 1;
-    if (row % ggufTypes[type].blockSize)
-      throw new ShapeError(`gguf: tensor "${name}": rows of ${type}[${shape}] do not fill blocks`);
+    if (row % blockSize) throw new ShapeError(`gguf: tensor "${name}": rows of ${type}[${shape}] do not fill blocks`);
     out.text(name);
     out.u32(shape.length);
     for (const d of [...shape].reverse()) out.u64(d);
-    out.u32(ggufTypes[type].id);
+    out.u32(id);
     out.u64(end);
     end = aligned(end + ggufBytes(type, sizeOf(shape)));
   }
@@ -68,6 +79,7 @@ export function writeGguf(contents: GgufContents): Uint8Array {
   const { bytes: head, alignment } = ggufHeader(contents);
   let size = head.length;
   for (const [name, { type, shape, bytes }] of contents.tensors) {
+    if (!(bytes instanceof Uint8Array)) throw new InputError(`gguf: tensor "${name}" has no bytes in a Uint8Array`);
     if (bytes.length !== ggufBytes(type, sizeOf(shape)))
       throw new ShapeError(`gguf: tensor "${name}": ${type}[${shape}] does not take ${bytes.length} bytes`);
     size += Math.ceil(bytes.length / alignment) * alignment;

@@ -1,11 +1,11 @@
-import { FormatError } from "../errors.ts";
+import { FormatError, InputError } from "../errors.ts";
 import { f16Table } from "../float.ts";
 import type { BlockDecoder } from "./decoder.ts";
 import * as i from "./i-quants.ts";
 import * as k from "./k-quants.ts";
 import * as legacy from "./legacy.ts";
 import * as low from "./low-bit.ts";
-import { type GgufType, ggufTypes } from "./types.ts";
+import { type GgufType, ggufLayout } from "./types.ts";
 
 /** Types without blocks: all elements at once. */
 type PlainDecoder = (view: DataView, n: number, out: Float32Array) => void;
@@ -69,7 +69,7 @@ const blockDecoders: Record<Exclude<GgufType, PlainType>, BlockDecoder> = {
 /**
  * The `n` elements stored in `bytes`, as f32: bit for bit what ggml's conversion gives.
  * @param out where to put them, instead of a new array: at least `n` long
- * @throws FormatError unless `n` fills whole blocks and `bytes` holds exactly these
+ * @throws FormatError unless `n` fills whole blocks and `bytes` holds exactly these, InputError for a type that is none
  */
 export function dequantize(
   type: GgufType,
@@ -77,7 +77,8 @@ export function dequantize(
   n: number,
   out: Float32Array = new Float32Array(n),
 ): Float32Array {
-  const { blockSize, blockBytes } = ggufTypes[type];
+  const { blockSize, blockBytes } = ggufLayout(type);
+  if (!(bytes instanceof Uint8Array)) throw new InputError(`${type}: what is decoded are the bytes of a Uint8Array`);
   const blocks = n / blockSize;
   if (!Number.isInteger(blocks) || bytes.length !== blocks * blockBytes || out.length < n)
     throw new FormatError(`${type}: ${n} elements in blocks of ${blockSize} do not take ${bytes.length} bytes`);

@@ -2,6 +2,8 @@
  * The tensor types of GGUF: their number in files, and how many elements share a block of how many bytes.
  * Source: the GGUF specification (ggml, docs/gguf.md) and ggml's block definitions.
  */
+import { InputError } from "../errors.ts";
+
 const row = (id: number, blockSize: number, blockBytes: number) => ({ id, blockSize, blockBytes });
 
 export const ggufTypes = {
@@ -57,6 +59,14 @@ const names = new Map(Object.entries(ggufTypes).map(([name, { id }]) => [id as n
 /** The type of a number in a file; undefined if unknown or withdrawn. */
 export const ggufTypeOf = (id: number): GgufType | undefined => names.get(id);
 
-/** Bytes of `elements` elements, which must fill whole blocks. */
-export const ggufBytes = (type: GgufType, elements: number): number =>
-  (elements / ggufTypes[type].blockSize) * ggufTypes[type].blockBytes;
+/** Number and blocks of a type. @throws InputError for a name that is none: those of operators are in lower case */
+export function ggufLayout(type: GgufType): (typeof ggufTypes)[GgufType] {
+  if (Object.hasOwn(ggufTypes, type)) return ggufTypes[type];
+  throw new InputError(`gguf: "${type}" is no tensor type. There are: ${Object.keys(ggufTypes).join(", ")}`);
+}
+
+/** Bytes of `elements` elements, which must fill whole blocks. @throws InputError for a type that is none */
+export function ggufBytes(type: GgufType, elements: number): number {
+  const { blockSize, blockBytes } = ggufLayout(type);
+  return (elements / blockSize) * blockBytes;
+}
