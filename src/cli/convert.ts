@@ -1,9 +1,10 @@
 /** `forwardpass convert`: a model in another format, or with other weights. */
-import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { convert as convertModel, type Quantization, quantizations } from "../formats/convert/index.ts";
 import { InputError } from "../tensor/errors.ts";
-import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
+import { type CliIO, type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { interruptible } from "./generation.ts";
 import { fetchOptions } from "./model.ts";
 import { formatBytes, progressBar } from "./progress.ts";
@@ -35,11 +36,21 @@ export const convert: Command = {
     const quant = args.options["quant"] as Quantization | undefined;
     if (quant && !quantizations.includes(quant))
       throw new UsageError(`--quant takes one of ${quantizations.join(", ")}, got "${quant}"`);
+    await checkPlace(path);
+    const loading = progressBar(io, "loading");
     const bar = progressBar(io, "converting");
-    return interruptible(async (signal) => {
+    return stoppable(io, async (signal) => {
       try {
-        const options = { ...fetchOptions(args), to, quant, tokenizer: !args.options["no-tokenizer"], signal };
-        const model = await convertModel(input, options);
+        const model = await convertModel(input, {
+          ...fetchOptions(args),
+          to,
+          quant,
+          tokenizer: !args.options["no-tokenizer"],
+          signal,
+          onProgress: (p) => loading.update(p),
+        });
+        loading.done();
+        await checkBeside(path, model.beside);
         const made = await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
           throw new InputError(`${path}: ${cause.message}`, { cause });
         });
@@ -53,13 +64,73 @@ export const convert: Command = {
         io.stdout.write(`${path}: ${formatBytes(model.size)}, tensors: ${types}${beside}${tokenizer}${folder}\n`);
         return 0;
       } finally {
+        loading.done();
         bar.done();
       }
     });
   },
 };
 
-/** Under another name until it is whole: MODEL and OUT may be the same file, and Ctrl-C leaves nothing behind. */
+const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
+
+/** What would be in vain, before anything is read. */
+async function checkPlace(path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory())
+    throw new UsageError(`OUT is a folder, "${path}": name a file in it`);
+  const index = join(dirname(path), "model.safetensors.index.json");
+  if (basename(path) === "model.safetensors" && (await exists(index)))
+    throw new InputError(
+      `${index}: a folder with it is read by it, not by ${basename(path)}. Choose another folder, or remove it with the files that it names`,
+    );
+}
+
+/** What is said of a model without the type of its weights, which another conversion of it changes. */
+function saidBy(text: string): unknown {
+  try {
+    const { torch_dtype: _, dtype: __, ...said } = JSON.parse(text) as Record<string, unknown>;
+    return said;
+  } catch {
+    return text;
+  }
+}
+
+/** Files of the folder that are another model's stay. */
+async function checkBeside(path: string, beside: ReadonlyMap<string, string>): Promise<void> {
+  for (const [name, text] of beside) {
+    const there = join(dirname(path), name);
+    const old = await readFile(there, "utf8").catch(() => undefined);
+    if (old !== undefined && !isDeepStrictEqual(saidBy(old), saidBy(text)))
+      throw new InputError(
+        `${there}: there already, and of another model. Choose another folder for OUT, or remove it`,
+      );
+  }
+}
+
+/** As `interruptible`, with SIGTERM besides: that leaves no half file behind either. */
+async function stoppable(io: CliIO, work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  let terminated = false;
+  const terminate = (): void => {
+    terminated = true;
+    stop();
+  };
+  process.once("SIGTERM", terminate);
+  try {
+    return await interruptible((signal) => {
+      signal.addEventListener("abort", stop);
+      return work(controller.signal);
+    });
+  } catch (e) {
+    if (!terminated) throw e;
+    io.stderr.write("terminated\n");
+    return 143;
+  } finally {
+    process.off("SIGTERM", terminate);
+  }
+}
+
+/** Under another name until it is whole: MODEL and OUT may be the same file, and who stops it finds nothing left behind. */
 async function write(path: string, chunks: AsyncIterable<Uint8Array>, onBytes: (n: number) => void): Promise<void> {
   const partial = `${path}.partial`;
   const fail = (cause: Error): never => {

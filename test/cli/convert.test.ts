@@ -1,5 +1,5 @@
 /** `forwardpass convert`: models that say the same afterwards, and mistakes in a line. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -85,6 +85,73 @@ describe("convert", () => {
       expect.stringMatching(/^InputError: .*model\.gguf\/out\.gguf: /),
     ]);
     expect((await readdir(folder)).sort()).toEqual(["broken.gguf", "model.gguf"]);
+  });
+
+  test("a folder's own files stay as they are, but for the type of the weights", async () => {
+    const source = join(folder, "source");
+    await run("convert", model, join(source, "model.safetensors"));
+    const config = JSON.parse(await readFile(join(source, "config.json"), "utf8"));
+    const files: Record<string, string> = {
+      "config.json": JSON.stringify({ ...config, torch_dtype: "float32", bos_token_id: 1, my_note: "kept" }),
+      "generation_config.json": '{"eos_token_id":[2],"temperature":0.6,"top_p":0.9}',
+      "tokenizer_config.json": '{"eos_token":"</s>","model_max_length":1000000000000000019884624838656}',
+      "tokenizer.json": await readFile(join(source, "tokenizer.json"), "utf8"),
+      "chat_template.jinja": "{{ messages[0].content }}",
+    };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(source, name), text);
+    const check = async (path: string, type: string) => {
+      for (const [name, text] of Object.entries(files)) {
+        const got = await readFile(join(path, name), "utf8");
+        if (name === "config.json") expect(JSON.parse(got)).toEqual({ ...JSON.parse(text), torch_dtype: type });
+        else expect(got).toBe(text);
+      }
+    };
+    const there = join(folder, "there/model.safetensors");
+    for (const [quant, type] of [
+      ["f16", "float16"],
+      ["bf16", "bfloat16"],
+    ]) {
+      expect(await run("convert", source, there, "--quant", quant)).toMatchObject({ code: 0, err: "" });
+      await check(join(folder, "there"), type);
+    }
+    // Over itself.
+    expect(await run("convert", source, join(source, "model.safetensors"), "--quant", "f16")).toMatchObject({
+      code: 0,
+    });
+    await check(source, "float16");
+  });
+
+  test("files of another model stay, and what would be in vain is told before it begins", async () => {
+    const there = join(folder, "there");
+    await mkdir(there);
+    await writeFile(join(there, "config.json"), '{"model_type":"bert"}');
+    const out = join(there, "model.safetensors");
+    expect(await run("convert", model, out)).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(
+        /^InputError: .*there\/config\.json: there already, and of another model\. Choose another/,
+      ),
+    });
+    await writeFile(join(there, "model.safetensors.index.json"), "{}");
+    expect(await run("convert", join(folder, "none.gguf"), out)).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^InputError: .*index\.json: a folder with it is read by it/),
+    });
+    expect((await readdir(there)).sort()).toEqual(["config.json", "model.safetensors.index.json"]);
+    await mkdir(join(folder, "d.gguf"));
+    expect(await run("convert", join(folder, "none.gguf"), join(folder, "d.gguf"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("OUT is a folder"),
+    });
+  });
+
+  test("SIGTERM stops it too: exit code 143, no half file", async () => {
+    const pending = run("convert", model, join(folder, "out.gguf"));
+    while (process.listenerCount("SIGTERM") === 0) await new Promise((next) => setImmediate(next));
+    process.emit("SIGTERM");
+    expect(await pending).toMatchObject({ code: 143, err: "terminated\n" });
+    expect(await readdir(folder)).toEqual(["model.gguf"]);
+    expect(process.listenerCount("SIGTERM")).toBe(0);
   });
 
   test("Ctrl-C stops it: exit code 130, no half file", async () => {

@@ -16,6 +16,7 @@ import { build, text, variants } from "../models/tiny.ts";
 import { weightsOf } from "../packages.ts";
 import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
+import { TestServer } from "./server.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-convert-"));
 afterAll(() => rm(folder, { recursive: true }));
@@ -200,8 +201,22 @@ describe("what can't be done is told", () => {
     [null, InputError],
     [{ to: "gguf", quant: "q3_k" }, InputError],
     [{ to: "safetensors", quant: "q8_0" }, InputError],
+    [{ to: "gguf", quantize: "q8_0" }, InputError],
+    [{ to: "gguf", signal: 5 }, InputError],
   ])("%j", async (options, type) => {
     await expect(convert(original, options as never)).rejects.toThrow(type);
+  });
+
+  test("progress is that of what is received", async () => {
+    const server = await TestServer.open();
+    server.serve((_, response) => response.end(original));
+    const seen: number[] = [];
+    await convert(`${server.base}/m.gguf`, {
+      to: "gguf",
+      onProgress: ({ phase, loaded }) => seen.push(phase === "read" ? loaded : -1),
+    });
+    expect(seen.at(-1)).toBe(original.length);
+    server.close();
   });
 
   test("files that hold no model, and an abort", async () => {

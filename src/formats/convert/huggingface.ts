@@ -5,12 +5,10 @@ import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { type ModelType, modelTypes, transposed } from "../decoder/huggingface.ts";
 import { huggingFaceName } from "../decoder/huggingface-names.ts";
+import type { ModelFolder } from "../folder.ts";
 import { floats, permuteHeads } from "./permute.ts";
-
-export interface HuggingFaceContents {
-  readonly weights: ReadonlyMap<string, FileWeight>;
-  readonly config: Readonly<Record<string, unknown>>;
-}
+import { tokenizerJsonOf } from "./tokenizer-json.ts";
+import type { Quantization } from "./types.ts";
 
 /** The type that has the architecture. Where several do, the first. */
 function typeOf(architecture: string): [string, ModelType] {
@@ -21,13 +19,14 @@ function typeOf(architecture: string): [string, ModelType] {
   });
 }
 
+const typeOfModel = ({ layers, architecture }: DecoderConfig): [string, ModelType] =>
+  architecture === "llama" && layers.some((l) => l.window !== undefined)
+    ? ["mistral", modelTypes["mistral"]]
+    : typeOf(architecture);
+
 /** @throws UnsupportedOpError for an architecture, or a part of the model, without a name there */
-export function huggingFaceContents({ config, weights }: DecoderFile): HuggingFaceContents {
-  const window = config.layers.some((l) => l.window !== undefined);
-  const [name, type] =
-    window && config.architecture === "llama"
-      ? (["mistral", modelTypes["mistral"]] as [string, ModelType])
-      : typeOf(config.architecture);
+export function huggingFaceWeights({ config, weights }: DecoderFile): Map<string, FileWeight> {
+  const [name, type] = typeOfModel(config);
   const out = new Map<string, FileWeight>();
   const nameless: string[] = [];
   for (const [key, stored] of weights) {
@@ -39,7 +38,50 @@ export function huggingFaceContents({ config, weights }: DecoderFile): HuggingFa
   }
   if (nameless.length > 0)
     throw new UnsupportedOpError(`"${name}" has no name for ${nameless.join(", ")}`, { missing: nameless });
-  return { weights: out, config: configJson(name, config, weights) };
+  return out;
+}
+
+const text = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+/**
+ * The files that belong beside the safetensors of any model.
+ * @throws UnsupportedOpError for what they cannot say
+ */
+export function besideOf(file: DecoderFile, tokenizer: boolean): Map<string, string> {
+  const { vocabulary, chatTemplate, config } = file;
+  const beside = new Map([["config.json", text(configJson(typeOfModel(config)[0], config, file.weights))]]);
+  if (!tokenizer || !vocabulary) return beside;
+  const v = vocabulary.kind === "tokenizer.json" ? vocabulary : tokenizerJsonOf(vocabulary);
+  beside.set("tokenizer.json", text(v.source));
+  beside.set("tokenizer_config.json", text({ ...v.config, chat_template: chatTemplate }));
+  const ids = v.end.filter((end) => typeof end === "number");
+  if (ids.length > 0) beside.set("generation_config.json", text({ eos_token_id: ids }));
+  return beside;
+}
+
+const torchTypes: Partial<Record<Quantization, string>> = { f32: "float32", f16: "float16", bf16: "bfloat16" };
+const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+
+/**
+ * The same of a model that is a folder: its own files, as they are but for the type of the weights. They say more than is known
+ * here.
+ */
+export async function besideOfFolder(
+  folder: ModelFolder,
+  quant: Quantization | undefined,
+  tokenizer: boolean,
+): Promise<Map<string, string>> {
+  const beside = new Map<string, string>();
+  for (const name of ["config.json", "generation_config.json", ...(tokenizer ? tokenizerFiles : [])]) {
+    const own = await folder.optionalText(name);
+    if (own !== undefined) beside.set(name, own);
+  }
+  const json = await folder.json("config.json");
+  const type = quant && torchTypes[quant];
+  const changed = ["torch_dtype", "dtype"].filter((key) => type && json[key] !== undefined && json[key] !== type);
+  if (changed.length > 0)
+    beside.set("config.json", text({ ...json, ...Object.fromEntries(changed.map((key) => [key, type])) }));
+  return beside;
 }
 
 /** The weight as Hugging Face's models have it. */

@@ -3,16 +3,17 @@ import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
 import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, InputError } from "../../tensor/errors.ts";
+import { checkOptions, type OptionNames } from "../../tensor/options.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { readDecoder } from "../decoder/read.ts";
+import { ModelFolder } from "../folder.ts";
 import { ggufHeader, readGguf } from "../gguf/index.ts";
 import { recognize } from "../recognize.ts";
 import { safetensorsHeader } from "../safetensors.ts";
 import { type ByteSource, type FetchOptions, openSource, type SourceInput } from "../source.ts";
 import { contentsOfDecoder, contentsOfGguf } from "./gguf.ts";
-import { huggingFaceContents } from "./huggingface.ts";
-import { tokenizerJsonOf } from "./tokenizer-json.ts";
+import { besideOf, besideOfFolder, huggingFaceWeights } from "./huggingface.ts";
 import { encode, type Quantization, quantizations, typeFor } from "./types.ts";
 
 export { type Quantization, quantizations } from "./types.ts";
@@ -24,7 +25,27 @@ export interface ConvertOptions extends FetchOptions {
   /** Default true: take the vocabulary and chat template along. */
   tokenizer?: boolean;
   signal?: AbortSignal;
+  /** Bytes of the source as they are received; the total is 0 while unknown. */
+  onProgress?: (progress: { phase: "read"; loaded: number; total: number }) => void;
 }
+
+const known: OptionNames<ConvertOptions> = {
+  to: true,
+  quant: true,
+  tokenizer: true,
+  signal: true,
+  onProgress: true,
+  cache: true,
+  offline: true,
+  sha256: true,
+  token: true,
+  hubUrl: true,
+  registry: true,
+  retries: true,
+  retryDelay: true,
+  headers: true,
+  fetch: true,
+};
 
 /** A file as it is made. */
 export interface Converted {
@@ -34,7 +55,10 @@ export interface Converted {
   readonly chunks: AsyncIterable<Uint8Array>;
   /** Types of the tensors in it, and how many have each. */
   readonly types: ReadonlyMap<string, number>;
-  /** Texts of the files that belong beside a safetensors file: `config.json`, and those of the tokenizer. */
+  /**
+   * Texts of the files that belong beside a safetensors file: `config.json`, and those of the tokenizer. Those of a folder are its
+   * own, but for the type of the weights.
+   */
   readonly beside: ReadonlyMap<string, string>;
   /** Whether the vocabulary is in it, or beside it. */
   readonly tokenizer: boolean;
@@ -44,16 +68,18 @@ export interface Converted {
  * A model in another format: from GGUF (any architecture to GGUF, those that are known to safetensors), a folder with
  * safetensors and `config.json`, or llama2.c.
  * @throws FormatError for a file that is corrupt or holds no language model; UnsupportedOpError for what the other format cannot
- * say; InputError for a type that it cannot hold
+ * say; InputError for a type that it cannot hold, and for an option of another name. Reading `chunks` throws FormatError for a
+ * weight that its type cannot hold
  */
 export async function convert(input: SourceInput, options: ConvertOptions): Promise<Converted> {
-  const to = options?.to;
+  checkOptions("convert", options, known);
+  const { to, quant, onProgress } = options;
   if (to !== "gguf" && to !== "safetensors")
     throw new InputError(`convert: writes { to: "gguf" } or { to: "safetensors" }, not ${JSON.stringify(to)}`);
-  const { quant } = options;
   if (quant !== undefined && !quantizations.includes(quant))
     throw new InputError(`convert: "${quant}" is none of ${quantizations.join(", ")}`);
-  const source = await openSource(input, options);
+  const progress = onProgress && ((loaded: number, total: number) => onProgress({ phase: "read", loaded, total }));
+  const source = await openSource(input, { ...options, onProgress: progress });
   return to === "gguf" ? toGguf(source, options) : toSafetensors(source, options);
 }
 
@@ -122,7 +148,7 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
   if (quant && !Object.hasOwn(plainTypes, quant.toUpperCase()))
     throw new InputError(`convert: safetensors hold f32, f16 and bf16, not ${quant}; write a .gguf file for that`);
   const file = await read(source, options);
-  const { weights, config } = huggingFaceContents(file);
+  const weights = huggingFaceWeights(file);
   const typeOf = ({ shape, stored: type }: FileWeight): PlainType => {
     if (shape.length < 2) return "F32";
     if (quant) return quant.toUpperCase() as PlainType;
@@ -138,15 +164,8 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
     yield head;
     for (const [name, w] of ordered) yield await encoded(name, w, typeOf(w), signal);
   }
-  const { vocabulary, chatTemplate } = file;
-  const beside = new Map([["config.json", json(config)]]);
-  if (tokenizer && vocabulary) {
-    const v = vocabulary.kind === "tokenizer.json" ? vocabulary : tokenizerJsonOf(vocabulary);
-    beside.set("tokenizer.json", json(v.source));
-    beside.set("tokenizer_config.json", json({ ...v.config, chat_template: chatTemplate }));
-    const ids = v.end.filter((end) => typeof end === "number");
-    if (ids.length > 0) beside.set("generation_config.json", json({ eos_token_id: ids }));
-  }
+  const folder = file.format === "safetensors" ? ModelFolder.at(source) : undefined;
+  const beside = await (folder ? besideOfFolder(folder, quant, tokenizer) : besideOf(file, tokenizer));
   return {
     size: [...types.values()].reduce((n, t) => n + sizeOf(t.shape) * (t.dtype === "f32" ? 4 : 2), head.length),
     chunks: chunks(),
@@ -155,8 +174,6 @@ async function toSafetensors(source: ByteSource, options: ConvertOptions): Promi
     tokenizer: beside.has("tokenizer.json"),
   };
 }
-
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 async function encoded(name: string, w: FileWeight, type: GgufType, signal?: AbortSignal): Promise<Uint8Array> {
   signal?.throwIfAborted();
