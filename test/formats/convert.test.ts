@@ -311,6 +311,28 @@ describe("vocabularies", () => {
     await expect(convert(path, { to: "gguf" })).rejects.toThrow(FormatError);
   });
 
+  const bytes = { type: "ByteLevel" };
+  test.each<[string, object]>([
+    ["no vocabulary", { model: null }],
+    ["no vocabulary", { model: { vocab: null } }],
+    ["model.merges is no list", { model: { type: "BPE", vocab: { a: 0 } } }],
+    ["merge 0 is 5", { model: { vocab: { a: 0 }, merges: [5] } }],
+    ["model.vocab is no object", { model: { vocab: ["a"], merges: [] } }],
+    ['token "a" has the number -1', { model: { vocab: { a: -1 }, merges: [] } }],
+    ['token "a" has the number 1000000000', { model: { vocab: { a: 1e9 }, merges: [] } }],
+    ["added_tokens is no list of objects", { added_tokens: [null] }],
+    ["is no added token", { added_tokens: [{ id: 3 }] }],
+    ["pre_tokenizer is a sequence of none", { pre_tokenizer: { type: "Sequence", x: bytes } }],
+    ["pre_tokenizer is no list of objects", { pre_tokenizer: { type: "Sequence", pretokenizers: [bytes, null] } }],
+    ["pre_tokenizer is no list of objects", { pre_tokenizer: "ByteLevel" }],
+    ["post_processor is no list of objects", { post_processor: { type: "Sequence", processors: [null] } }],
+  ])("a tokenizer.json that is none is told: %s", async (message, edit) => {
+    const source = { model: { vocab: { a: 0, b: 1 }, merges: [] }, pre_tokenizer: bytes, ...edit };
+    const broken = () => vocabularyOf({ kind: "tokenizer.json", source, config: {}, begin: "a", end: [] });
+    expect(broken).toThrow(FormatError);
+    expect(broken).toThrow(message);
+  });
+
   test("chat templates and the ends of answers go along", async () => {
     const path = await saved(await convert(tinyGguf(), { to: "safetensors" }));
     const gguf = await bytesOf(await convert(path, { to: "gguf" }));

@@ -1,5 +1,6 @@
 /** Vocabularies in a `tokenizer.json` and as GGUF files have them, both ways: BPE on bytes, or SentencePiece's on characters. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { isObject } from "../decoder/config-fields.ts";
 import type {
   ByteLevelVocabulary,
   DecoderVocabulary,
@@ -26,18 +27,55 @@ interface AddedToken {
 
 const cuts: Readonly<Record<string, WordCut>> = wordCuts;
 
+const fail = (message: string): never => {
+  throw new FormatError(`tokenizer.json: ${message}`);
+};
+
+/** No vocabulary has more: what is made for every number up to the largest has to end. */
+const maxTokens = 2 ** 24;
+const isId = (v: unknown): v is number => Number.isInteger(v) && (v as number) >= 0 && (v as number) < maxTokens;
+
+/** The list of objects, empty where it is missing. @throws FormatError for anything else */
+function objectsOf(value: unknown, name: string): readonly Json[] {
+  const list = value ?? [];
+  return Array.isArray(list) && list.every(isObject) ? list : fail(`${name} is no list of objects`);
+}
+
+/** @throws FormatError unless numbers and merges are what they should be */
+function bpeOf(model: Bpe): Bpe {
+  if (!isObject(model.vocab)) fail("model.vocab is no object of tokens and their numbers");
+  for (const [piece, id] of Object.entries(model.vocab))
+    if (!isId(id)) fail(`token ${JSON.stringify(piece)} has the number ${JSON.stringify(id)}`);
+  if (!Array.isArray(model.merges)) fail("model.merges is no list");
+  const bad = model.merges.findIndex(
+    (m) =>
+      typeof m !== "string" && !(Array.isArray(m) && m.length === 2 && m.every((part) => typeof part === "string")),
+  );
+  if (bad >= 0) fail(`merge ${bad} is ${JSON.stringify(model.merges[bad])}, not two pieces`);
+  return model;
+}
+
+/** @throws FormatError for an entry without number or text */
+function addedTokens(source: Json): readonly AddedToken[] {
+  const added = objectsOf(source["added_tokens"], "added_tokens");
+  const bad = added.find((t) => !isId(t["id"]) || typeof t["content"] !== "string");
+  if (bad) fail(`${JSON.stringify(bad)} is no added token with id and content`);
+  return added as unknown as readonly AddedToken[];
+}
+
 /** @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none */
 export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | ByteLevelVocabulary {
-  const model = json.source["model"] as Bpe | undefined;
-  if (typeof model?.vocab !== "object") throw new FormatError("tokenizer.json has no vocabulary");
+  const found = json.source["model"] as Bpe | null | undefined;
+  if (typeof (found?.vocab ?? undefined) !== "object") throw new FormatError("tokenizer.json has no vocabulary");
+  const model = found!;
   if (model.type !== undefined && model.type !== "BPE")
     throw new UnsupportedOpError(`tokenizers of type ${model.type} cannot be written to GGUF (BPE can)`, {
       missing: [model.type],
     });
-  const merges = model.merges.map((m) => (typeof m === "string" ? m : m.join(" ")));
+  const merges = bpeOf(model).merges.map((m) => (typeof m === "string" ? m : m.join(" ")));
   const pieces: string[] = [];
   for (const [piece, id] of Object.entries(model.vocab)) pieces[id] = piece;
-  const added = (json.source["added_tokens"] ?? []) as readonly AddedToken[];
+  const added = addedTokens(json.source);
   for (const { id, content } of added) pieces[id] = content;
   const kinds = Array.from(pieces, (piece): PieceKind => {
     if (piece === undefined) return "unused";
@@ -84,18 +122,18 @@ function scoresOf(pieces: readonly string[], merges: readonly string[]): Float32
 /** Whether texts get the first token: the template of the post-processor begins with it. */
 function beginsTexts({ source, config }: TokenizerJson, begin: string): boolean {
   if (typeof config["add_bos_token"] === "boolean") return config["add_bos_token"];
-  const processors = [source["post_processor"] as Json | null | undefined].flatMap((p) =>
-    p?.["type"] === "Sequence" ? (p["processors"] as Json[]) : p ? [p] : [],
-  );
+  const last = source["post_processor"] as Json | null | undefined;
+  const processors = objectsOf(last?.["type"] === "Sequence" ? last["processors"] : last && [last], "post_processor");
   const template = processors.find((p) => p["type"] === "TemplateProcessing")?.["single"] as Json[] | undefined;
   return (template?.[0]?.["SpecialToken"] as { id?: string } | undefined)?.id === begin;
 }
 
-/** @throws UnsupportedOpError where words are cut in a way that GGUF has no name for here */
+/** @throws UnsupportedOpError where words are cut in a way that GGUF has no name for here, FormatError for what is none */
 function patternOf(source: Json): string {
   const cutter = source["pre_tokenizer"] as Json;
-  const parts = (cutter["type"] === "Sequence" ? cutter["pretokenizers"] : [cutter]) as Json[];
+  const parts = objectsOf(cutter["type"] === "Sequence" ? cutter["pretokenizers"] : [cutter], "pre_tokenizer");
   const [first] = parts;
+  if (!first) return fail("pre_tokenizer is a sequence of none");
   const byWords = parts.at(-1)!["use_regex"] !== false;
   if (parts.length === 1 && byWords) return "gpt-2";
   if (parts.length === 2 && first["type"] === "Digits" && first["individual_digits"] === true && byWords)
