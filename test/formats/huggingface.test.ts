@@ -78,6 +78,9 @@ describe("weights that are more than their elements", () => {
     "model.layers.0.self_attn.sinks",
     "model.layers.0.mlp.experts.0.up_proj.weight",
     "model.layers.1.self_attn.rotary.bias",
+    "model.layers.0.input_layernorm.bias",
+    "model.layers.0.self_attn.q_norm.weight",
+    "model.embed_tokens.bias",
     "score.weight",
   ])("%s is refused by its name", async (name) => {
     const found = configOf(llama, {}, { [name]: ones(8), "z.other": ones(1) });
@@ -173,6 +176,7 @@ describe("configurations that say nothing", () => {
     [{ rope_theta: "10000" }, /rope_theta in config\.json is "10000", not a number/],
     [{ query_pre_attn_scalar: -8 }, /query_pre_attn_scalar in config\.json is -8/],
     [{ final_logit_softcapping: -8 }, /-8 as logitSoftcap/],
+    [{ num_hidden_layers: 1 }, /gives 1 layers, but there are more weights: "blk\.1\./],
     [{ rope_scaling: "linear" }, /rope_scaling in config\.json is "linear", not an object/],
   ])("%j", async (config, message) => {
     const found = configOf(llama, config);

@@ -27,7 +27,9 @@ export interface ModelType {
   readonly activation?: DecoderConfig["activation"];
   /** Norms multiply by 1 + weight, and embeddings by the square root of the width. */
   readonly gemma?: boolean;
-  /** Matrices are stored [inputs, outputs]. */
+  /** Queries and keys have a norm of their own. */
+  readonly headNorms?: boolean;
+  /** Matrices are stored [inputs, outputs], and norms have biases. */
   readonly transposed?: boolean;
   /** Whether layer n has the window where `layer_types` does not say it. Default: all where there is a window. */
   readonly windowed?: (n: number, config: Fields) => boolean;
@@ -46,13 +48,14 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
   llama,
   mistral: llama,
   qwen2: { ...qwen, architecture: "qwen2" },
-  qwen3: { ...qwen, architecture: "qwen3" },
+  qwen3: { ...qwen, architecture: "qwen3", headNorms: true },
   phi3: { names: phi3Names, architecture: "phi3" },
   gemma,
   gemma2: { ...gemma, architecture: "gemma2", names: gemma2Names, windowed: (n) => n % 2 === 0 },
   gemma3_text: {
     ...gemma,
     architecture: "gemma3",
+    headNorms: true,
     names: gemma2Names,
     windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
   },
@@ -76,6 +79,10 @@ export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadO
   const weights = await weightsOf(folder, type, json);
   const config = configOf(new Fields(folder.name, json), type, weights.size, options);
   checkSizes(config, weights, folder.name);
+  const count = config.layers.length;
+  const beyond = [...weights.keys()].find((key) => Number(/^blk\.(\d+)\./.exec(key)?.[1] ?? -1) >= count);
+  if (beyond)
+    throw new FormatError(`${folder.name}: config.json gives ${count} layers, but there are more weights: "${beyond}"`);
   return { format: "safetensors", config, weights, ...(await readVocabulary(folder, json)) };
 }
 
@@ -135,7 +142,7 @@ async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Prom
   const { tensors } = await folder.weights();
   checkTensors(folder.name, tensors.values(), type, json);
   for (const t of tensors.values()) {
-    const name = ggufName(t.name, type.names);
+    const name = nameOf(t.name, type);
     if (name === undefined) continue;
     const flip = type.transposed && t.shape.length === 2 && name.startsWith("blk.");
     const raise = type.gemma && name.endsWith("norm.weight");
@@ -156,6 +163,14 @@ async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Prom
 const isPlain = (dtype: DType | undefined): boolean =>
   dtype === "f64" || dtype === "f32" || dtype === "f16" || dtype === "bf16";
 
+/** GGUF's name of a weight that models of the type have. */
+function nameOf(tensor: string, type: ModelType): string | undefined {
+  const name = ggufName(tensor, type.names);
+  if (name === undefined || /^(token|position)_embd\.bias$/.test(name)) return undefined;
+  if (!type.transposed && name.endsWith("norm.bias")) return undefined;
+  return !type.headNorms && /\.attn_[qk]_norm\./.test(name) ? undefined : name;
+}
+
 /**
  * A tensor that is left out changes what the model says: scales of integers, biases, adapters.
  * @throws UnsupportedOpError naming what is not known
@@ -172,7 +187,7 @@ function checkTensors(file: string, tensors: Iterable<SafetensorsTensor>, type: 
         { missing: [method] },
       );
     }
-    if (ggufName(name, type.names) === undefined || !dtype) unknown.push(name);
+    if (nameOf(name, type) === undefined || !dtype) unknown.push(name);
   }
   const [first] = unknown;
   if (first !== undefined)
