@@ -168,7 +168,7 @@ describe("windows", () => {
 
 describe("configurations that say nothing", () => {
   test.each<[object | string, RegExp]>([
-    ["null", /config\.json is no object/],
+    ["null", /config\.json has no model_type/],
     ["[]", /config\.json is no object/],
     ["5", /config\.json is no object/],
     [{ rms_norm_eps: -1 }, /rms_norm_eps in config\.json is -1, not a number above 0/],
@@ -184,12 +184,15 @@ describe("configurations that say nothing", () => {
     await expect(found).rejects.toThrow(message);
   });
 
-  test.each(["tokenizer.json", "tokenizer_config.json", "generation_config.json"])("%s that is null", async (name) => {
-    const path = await saved(llama, {});
-    await writeFile(join(path, "tokenizer.json"), "{}");
-    await writeFile(join(path, name), "null");
-    await expect(openSource(path).then((s) => readDecoder(s))).rejects.toThrow(`${name} is no object`);
-  });
+  test.each(["tokenizer.json", "tokenizer_config.json", "generation_config.json"])(
+    "%s that is no object",
+    async (name) => {
+      const path = await saved(llama, {});
+      await writeFile(join(path, "tokenizer.json"), "{}");
+      await writeFile(join(path, name), "[1]");
+      await expect(openSource(path).then((s) => readDecoder(s))).rejects.toThrow(`${name} is no object`);
+    },
+  );
 });
 
 test("GPT-2's activation is the one that is named", async () => {

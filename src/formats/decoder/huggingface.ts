@@ -69,6 +69,8 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
 export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadOptions = {}): Promise<DecoderFile> {
   const json = await folder.json("config.json");
   if (!isObject(json)) throw new FormatError(`${folder.name}: config.json is no object`);
+  if (json["model_type"] === undefined)
+    throw new FormatError(`${folder.name}: config.json has no model_type: it is not that of a language model`);
   const name = String(json["model_type"]);
   const type = Object.hasOwn(modelTypes, name) ? modelTypes[name] : undefined;
   if (!type)
