@@ -74,6 +74,17 @@ describe("a GGUF model in three files", () => {
     split.dispose();
   });
 
+  test("is one file when it is converted", async () => {
+    await write(await partsOf());
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of (await convert(join(folder, partName(1)), { to: "gguf" })).chunks) chunks.push(chunk);
+    const whole = await readGguf(bytesSource(Buffer.concat(chunks)));
+    const want = await readGguf(bytesSource(model));
+    expect([...whole.tensors.keys()].sort()).toEqual([...want.tensors.keys()].sort());
+    expect(whole.metadata).toEqual(want.metadata);
+    expect(await logits(Buffer.concat(chunks))).toEqual(await logits(model));
+  });
+
   test("needs all of its parts, of the same model", async () => {
     const refused = async (change: Change, message: RegExp): Promise<void> => {
       await write(await partsOf(change));

@@ -7,7 +7,7 @@ import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { configOf, type GgufShapes } from "../decoder/gguf.ts";
 import { vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "../gguf/index.ts";
-import type { GgufValueType } from "../gguf/values.ts";
+import { type GgufValueType, type PackedValue, plainValue } from "../gguf/values.ts";
 import { permuteHeads } from "./permute.ts";
 import { vocabularyOf } from "./tokenizer-json.ts";
 
@@ -18,13 +18,15 @@ export interface Contents {
   readonly weights: ReadonlyMap<string, FileWeight>;
 }
 
-/** A GGUF file as it is: any architecture, whatever its metadata says. */
-export function contentsOfGguf(file: GgufFile): Contents {
+/** A GGUF file as it is: any architecture, whatever its metadata says. Of several files one is made. */
+export function contentsOfGguf(file: GgufFile<PackedValue>): Contents {
   const weights = [...file.tensors.values()].map((t): [string, FileWeight] => [
     t.name,
     { shape: t.shape, stored: t.type, read: (signal) => asStored(t, signal) },
   ]);
-  return { metadata: new Map(file.metadata), types: new Map(file.types), weights: new Map(weights) };
+  const metadata = new Map<string, GgufValue>();
+  for (const [key, value] of file.metadata) if (!key.startsWith("split.")) metadata.set(key, plainValue(value));
+  return { metadata, types: new Map(file.types), weights: new Map(weights) };
 }
 
 async function asStored(t: GgufTensor, signal?: AbortSignal): Promise<Weight> {

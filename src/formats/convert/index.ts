@@ -6,9 +6,10 @@ import { FormatError, InputError } from "../../tensor/errors.ts";
 import { checkOptions, type OptionNames } from "../../tensor/options.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
+import { readGgufParts } from "../decoder/gguf-parts.ts";
 import { readDecoder } from "../decoder/read.ts";
 import { ModelFolder } from "../folder.ts";
-import { ggufHeader, readGguf } from "../gguf/index.ts";
+import { ggufHeader } from "../gguf/index.ts";
 import { recognize } from "../recognize.ts";
 import { safetensorsHeader } from "../safetensors.ts";
 import { type ByteSource, type FetchOptions, openSource, type SourceInput } from "../source.ts";
@@ -102,7 +103,7 @@ async function toGguf(source: ByteSource, options: ConvertOptions): Promise<Conv
   const { quant, signal, tokenizer = true } = options;
   const isGguf = (await recognize(source)) === "gguf";
   const contents = isGguf
-    ? contentsOfGguf(await readGguf(source))
+    ? contentsOfGguf(await readGgufParts(source))
     : contentsOfDecoder(await read(source, options), nameOf(source), tokenizer);
   const { metadata, weights } = contents;
   if (!tokenizer) for (const key of [...metadata.keys()]) if (key.startsWith("tokenizer.")) metadata.delete(key);
