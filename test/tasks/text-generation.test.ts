@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { logProbabilities, Sampler, type TokenFilter, topTokens } from "../../src/tasks/language/sampling.ts";
+import {
+  logProbabilities,
+  randomFrom,
+  Sampler,
+  type SamplingOptions,
+  type TokenFilter,
+  topTokens,
+} from "../../src/tasks/language/sampling.ts";
 import { type GenerateOptions, type Generation, textGeneration } from "../../src/tasks/text-generation.ts";
 import { DisposedError, InputError } from "../../src/tensor/errors.ts";
 import { tinyGguf } from "./tiny-gguf.ts";
@@ -224,6 +231,72 @@ describe("sampling", () => {
     near(share({ topP: 0.8 }), only([1, 4, 2]));
     near(share({ minP: 0.5 }), only([1, 4]));
     near(share({ topP: 0 }), only([1]));
+    // Min-p leaves the first three, which have 0.93: top-p is of all, not of these.
+    near(share({ topP: 0.8, minP: 0.36 }), only([1, 4, 2]));
+    near(share({ topP: 0.8, minP: 0.5 }), only([1, 4]));
+    // 0.62 and 0.38 of the first two.
+    near(share({ topP: 0.6, topK: 2 }), only([1]));
+  });
+
+  test("draws what sorting the whole vocabulary would", () => {
+    const random = randomFrom(5);
+    for (const size of [40, 4000])
+      for (const options of [
+        { topP: 0.95 },
+        { topP: 0.5, temperature: 3 },
+        { topP: 0.999, temperature: 30 },
+        { topP: 0, temperature: 30 },
+        { topP: 0.9, minP: 0.2 },
+        { topP: 0.9, topK: 30, temperature: 3 },
+        { topK: 3000, topP: 0.9, minP: 1e-3, temperature: 9 },
+      ]) {
+        const { topP, minP = 0, topK = Infinity, temperature = 1 }: SamplingOptions = options;
+        const sampler = new Sampler({ temperature, ...options, seed: 3 });
+        const drawn = randomFrom(3);
+        for (let i = 0; i < 20; i++) {
+          // Some are equal, some may not come.
+          const given = Float32Array.from({ length: size }, () => Math.round(random() * 2000) / 100 - 12);
+          for (let k = 0; k < size; k += 7) given[k] = Number.NEGATIVE_INFINITY;
+          const all = softmax(given, temperature);
+          const order = [...given.keys()].sort((a, b) => given[b] - given[a] || a - b).slice(0, topK);
+          const enough = topP! * order.reduce((sum, t) => sum + all[t], 0);
+          let sum = 0;
+          const kept = order.filter((t, n) => {
+            const before = sum;
+            sum += all[t];
+            return n === 0 || (before < enough && all[t] >= minP * all[order[0]]);
+          });
+          let left = drawn() * kept.reduce((sum, t) => sum + all[t], 0);
+          const want = kept.find((t) => (left -= all[t]) < 0);
+          expect(sampler.sample(given, [])).toBe(want);
+        }
+      }
+  });
+
+  test("top-p is of the whole vocabulary where no few tokens are likely", () => {
+    const drawnOf = (logits: Float32Array, topP: number): number[] => {
+      const sampler = new Sampler({ topP, temperature: 5, seed: 1 });
+      return Array.from({ length: 200 }, () => sampler.sample(logits, []));
+    };
+    const even = Math.max(...drawnOf(new Float32Array(32_000), 0.5));
+    expect([even > 15_000, even < 16_000]).toEqual([true, true]);
+    const slope = Float32Array.from({ length: 32_000 }, (_, i) => -i / 4000);
+    const chances = softmax(slope, 5);
+    let [sum, size] = [0, 0];
+    while (sum < 0.95) sum += chances[size++];
+    const last = Math.max(...drawnOf(slope, 0.95));
+    expect(size).toBeGreaterThan(28_000);
+    expect([last > 0.95 * size, last < size]).toEqual([true, true]);
+    const upper = drawnOf(slope, 0.95).filter((t) => t < 4096).length / 200;
+    expect(Math.abs(upper - chances.slice(0, 4096).reduce((a, b) => a + b, 0) / sum)).toBeLessThan(0.08);
+  });
+
+  test("seeds of more than 32 bits are seeds of their own; smaller ones keep their draws", () => {
+    const firstOf = (seed: number): number => randomFrom(seed)();
+    expect(firstOf(1)).toBeCloseTo(0.3678755429573357, 12);
+    expect(firstOf(2 ** 32 - 1)).toBeCloseTo(0.9197099530138075, 12);
+    const seeds = [1, 2 ** 32 + 1, 2 ** 33 + 1, 2 ** 52 + 1, Number.MAX_SAFE_INTEGER, 2 ** 32 - 1];
+    expect(new Set(seeds.map(firstOf)).size).toBe(seeds.length);
   });
 
   test("the repetition penalty divides positive logits and multiplies negative ones", () => {
@@ -263,5 +336,7 @@ describe("sampling", () => {
   test("logits that are no numbers still give a token", () => {
     expect(new Sampler({ temperature: 1 }).sample(new Float32Array(5).fill(Number.NaN), [])).toBe(0);
     expect(new Sampler({ temperature: 0 }).sample(new Float32Array(5).fill(Number.NEGATIVE_INFINITY), [])).toBe(0);
+    for (const temperature of [0, 1])
+      expect(new Sampler({ temperature }).sample(Float32Array.of(Number.NaN, 1, 40), [])).toBe(2);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Choosing the next token from logits: repetition penalty, temperature, top-k, top-p and min-p, in this order. Only the
- * candidates that survive are sorted, and buffers are kept: a vocabulary of 128,000 is gone through a few times.
+ * Choosing the next token from logits: repetition penalty, temperature, top-k, top-p and min-p, in this order. Only
+ * candidates are sorted, and buffers are kept: a vocabulary of 128,000 is gone through a few times.
  */
 import { InputError } from "../../tensor/errors.ts";
 
@@ -9,7 +9,7 @@ export interface SamplingOptions {
   temperature?: number;
   /** Only the k likeliest. Default 0: all. */
   topK?: number;
-  /** Only the likeliest that together have this probability. Default 0.95. */
+  /** Only the likeliest that together have this probability, of all or of the k likeliest. Default 0.95. */
   topP?: number;
   /** Only tokens at least this often as likely as the likeliest. Default 0. */
   minP?: number;
@@ -29,20 +29,28 @@ export interface TokenFilter {
 /** Draws before the filter goes through the whole vocabulary: models mostly want what they may. */
 const draws = 4;
 const penaltyWindow = 64;
-/** Candidates beyond which top-p works on the likeliest only: the rest is noise. */
+/** Tokens of which no more are sorted than that many, where it need not be. */
 const sortLimit = 4096;
+/** Top-p counts tokens in classes: so many until probabilities fall to 1/e, and how many. The last has all the rest. */
+const [classesPerUnit, classCount] = [256, 8192];
+const noClass = classCount;
 
-/** Numbers in [0, 1) from a seed: splitmix32. */
+/** Numbers in [0, 1) from a seed: splitmix32, with the bits of larger seeds mixed in. */
 export function randomFrom(seed: number): () => number {
-  let state = seed | 0;
+  let state = seed ^ scrambled(Math.trunc(seed / 2 ** 32));
   return () => {
     state = (state + 0x9e3779b9) | 0;
-    let t = state ^ (state >>> 16);
-    t = Math.imul(t, 0x21f0aaad);
-    t ^= t >>> 15;
-    t = Math.imul(t, 0x735a2d97);
-    return ((t ^ (t >>> 15)) >>> 0) / 2 ** 32;
+    return (scrambled(state) >>> 0) / 2 ** 32;
   };
+}
+
+/** 32 bits, each of which depends on all of `x`; 0 of 0. */
+function scrambled(x: number): number {
+  let t = x ^ (x >>> 16);
+  t = Math.imul(t, 0x21f0aaad);
+  t ^= t >>> 15;
+  t = Math.imul(t, 0x735a2d97);
+  return t ^ (t >>> 15);
 }
 
 type Range = readonly [takes: string, fits: (v: number) => boolean];
@@ -69,7 +77,11 @@ export class Sampler {
   private readonly temperature: number;
   private readonly random: () => number;
   private order = new Int32Array(0);
+  /** Of each token that may be drawn its probability, up to a factor. */
   private weights = new Float64Array(0);
+  private classes = new Uint16Array(0);
+  /** Of each class of tokens their weights together. */
+  private readonly shares = new Float64Array(classCount);
 
   /** @throws InputError for options out of range */
   constructor(private readonly options: SamplingOptions = {}) {
@@ -97,8 +109,7 @@ export class Sampler {
 
   private pick(logits: Float32Array): number {
     if (this.temperature === 0) return argMax(logits);
-    const count = this.candidates(logits);
-    return this.draw(logits, count);
+    return this.draw(this.candidates(logits));
   }
 
   private penalise(logits: Float32Array, recent: readonly number[]): void {
@@ -108,57 +119,104 @@ export class Sampler {
       logits[t] = logits[t] > 0 ? logits[t] / repetitionPenalty : logits[t] * repetitionPenalty;
   }
 
-  /** Fills `order` with the tokens that may be drawn, the likeliest first where that matters. Returns how many. */
+  /** Fills `order` with the tokens that may be drawn, and their `weights`. Returns how many. */
   private candidates(logits: Float32Array): number {
     const { topK = 0, topP = 0.95, minP = 0 } = this.options;
-    const { temperature } = this;
     if (this.order.length < logits.length) {
       this.order = new Int32Array(logits.length);
       this.weights = new Float64Array(logits.length);
+      this.classes = new Uint16Array(logits.length);
     }
     const { order } = this;
-    const best = logits[argMax(logits)];
-    const wanted = Math.min(topK || Infinity, topP < 1 ? sortLimit : Infinity, logits.length);
-    let floor = minP > 0 ? best + temperature * Math.log(minP) : lowest;
-    if (wanted < logits.length) floor = Math.max(floor, nthLargest(logits, wanted, best));
-    let n = 0;
-    for (let t = 0; t < logits.length; t++) if (logits[t] >= floor) order[n++] = t;
-    if (n === 0) {
-      // All logits are NaN: an answer all the same.
-      order[0] = 0;
-      return 1;
+    const likeliest = argMax(logits);
+    const best = logits[likeliest];
+    const floor = minP > 0 ? Math.max(lowest, best + this.temperature * Math.log(minP)) : lowest;
+    let n: number;
+    if (topK > 0 && topK < logits.length) {
+      const bound = Math.max(lowest, nthLargest(logits, topK, best));
+      n = this.from(logits, bound);
+      this.sort(logits, 0, n);
+      n = Math.min(n, topK);
+      this.weigh(logits, n, best);
+      if (topP < 1) n = this.nucleus(n, topP * this.weightOf(n));
+    } else if (topP < 1) n = this.nucleusOfAll(logits, best, topP);
+    else {
+      n = this.from(logits, floor);
+      this.weigh(logits, n, best);
     }
-    if (topK === 0 && topP >= 1) return n;
-    order.subarray(0, n).sort((a, b) => logits[b] - logits[a] || a - b);
-    n = Math.min(n, wanted);
-    return topP < 1 ? this.nucleus(logits, n, topP) : n;
+    let kept = 0;
+    for (let i = 0; i < n; i++) if (logits[order[i]] >= floor) order[kept++] = order[i];
+    if (kept > 0) return kept;
+    // All logits are NaN or -Infinity: an answer all the same.
+    order[0] = likeliest;
+    return 1;
   }
 
-  /** How many of the first `n` have the probability `topP`: at least one. */
-  private nucleus(logits: Float32Array, n: number, topP: number): number {
-    const total = this.weigh(logits, n);
+  /** Fills `order` with the tokens whose logits reach `bound`. Returns how many. */
+  private from(logits: Float32Array, bound: number): number {
+    let n = 0;
+    for (let t = 0; t < logits.length; t++) if (logits[t] >= bound) this.order[n++] = t;
+    return n;
+  }
+
+  /** Puts a part of `order` in order, the likeliest first. */
+  private sort(logits: Float32Array, start: number, end: number): void {
+    this.order.subarray(start, end).sort((a, b) => logits[b] - logits[a] || a - b);
+  }
+
+  /** How many of the first tokens have the weight `enough` together: at least one, `n` at most. */
+  private nucleus(n: number, enough: number): number {
     let sum = 0;
     for (let i = 0; i < n; i++) {
-      sum += this.weights[i];
-      if (sum >= topP * total) return i + 1;
+      sum += this.weights[this.order[i]];
+      if (sum >= enough) return i + 1;
     }
     return n;
   }
 
-  /** Weights of the first `n` of `order`, up to a factor, and their sum. */
-  private weigh(logits: Float32Array, n: number): number {
-    const { order, weights, temperature } = this;
-    let best = -Infinity;
-    for (let i = 0; i < n; i++) best = Math.max(best, logits[order[i]]);
+  /** Fills `order` with the likeliest tokens that together have the probability `topP`. Returns how many. */
+  private nucleusOfAll(logits: Float32Array, best: number, topP: number): number {
+    const { order, weights, classes, shares, temperature } = this;
     let total = 0;
-    for (let i = 0; i < n; i++) total += weights[i] = Math.exp((logits[order[i]] - best) / temperature);
+    shares.fill(0);
+    for (let t = 0; t < logits.length; t++) {
+      const distance = (best - logits[t]) / temperature;
+      const weight = Math.exp(-distance);
+      weights[t] = weight;
+      classes[t] = weight > 0 ? Math.min(distance * classesPerUnit, classCount - 1) : noClass;
+      if (!(weight > 0)) continue;
+      total += weight;
+      shares[classes[t]] += weight;
+    }
+    const enough = topP * total;
+    // The class in which the nucleus ends. Of many tokens only its own are sorted.
+    let last = 0;
+    for (let sum = shares[0]; sum < enough && last < classCount - 1; ) sum += shares[++last];
+    let n = 0;
+    for (let t = 0; t < logits.length; t++) if (classes[t] < last) order[n++] = t;
+    const sure = n;
+    for (let t = 0; t < logits.length; t++) if (classes[t] === last) order[n++] = t;
+    this.sort(logits, n > sortLimit ? sure : 0, n);
+    return this.nucleus(n, enough);
+  }
+
+  private weigh(logits: Float32Array, n: number, best: number): void {
+    const { order, weights, temperature } = this;
+    for (let i = 0; i < n; i++) weights[order[i]] = Math.exp((logits[order[i]] - best) / temperature);
+  }
+
+  private weightOf(n: number): number {
+    const { order, weights } = this;
+    let total = 0;
+    for (let i = 0; i < n; i++) total += weights[order[i]];
     return total;
   }
 
-  private draw(logits: Float32Array, n: number): number {
-    let left = this.random() * this.weigh(logits, n);
+  /** One of the first `n` of `order`. */
+  private draw(n: number): number {
+    let left = this.random() * this.weightOf(n);
     for (let i = 0; i < n; i++) {
-      left -= this.weights[i];
+      left -= this.weights[this.order[i]];
       if (left < 0) return this.order[i];
     }
     return this.order[n - 1];
@@ -168,7 +226,7 @@ export class Sampler {
 /** The first of the largest. Eight at a time: few are larger than all before them. */
 export function argMax(v: Float32Array): number {
   let best = 0;
-  let top = v[0];
+  let top = -Infinity;
   const take = (from: number, to: number): void => {
     for (let i = from; i < to; i++) if (v[i] > top) top = v[(best = i)];
   };
@@ -202,6 +260,7 @@ function nthLargest(values: Float32Array, n: number, best: number): number {
   }
   let above = best;
   // A few steps: what is too many is sorted.
+
   for (let i = 0; i < 12 && above > below; i++) {
     const middle = (above + below) / 2;
     const count = countFrom(middle);
