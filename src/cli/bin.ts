@@ -7,6 +7,10 @@ if (process.versions.v8?.startsWith("11.3.") && process.arch === "x64")
 
 // A reader that goes away (`| head`) is no error.
 process.stdout.on("error", (e: NodeJS.ErrnoException) => process.exit(e.code === "EPIPE" ? 0 : 1));
+// What is written there goes with the result: a reader that closed it does not undo that.
+process.stderr.on("error", (e: NodeJS.ErrnoException) => {
+  if (e.code !== "EPIPE") process.exit(1);
+});
 void main(process.argv.slice(2), process).then((code) => {
   process.exitCode = code;
 });

@@ -1,5 +1,9 @@
 /** The program itself, in a process of its own. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const bin = new URL("../../src/cli/bin.ts", import.meta.url).href;
@@ -15,4 +19,19 @@ test("has relaxed SIMD where Node has it behind a flag", () => {
   const lines = execFileSync(process.execPath, args, { encoding: "utf8" }).trim().split("\n");
   const old = process.arch !== "x64" && process.versions.v8.startsWith("11.3.");
   expect(lines.sort()).toEqual([expect.stringMatching(/^\d+\.\d+\.\d+$/), String(!old)]);
+});
+
+test("a reader of the standard error that goes away is no error", { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "forwardpass-bin-"));
+  const row = join(folder, "row.json");
+  await writeFile(row, JSON.stringify(new Array(30).fill(0)));
+  const model = fileURLToPath(new URL("../../examples/models/fraud-mlp/model.onnx", import.meta.url));
+  const args = ["--import", "tsx", fileURLToPath(bin), "run", model, "--input", row, "--device", "cpu"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  child.stderr.destroy();
+  let out = "";
+  for await (const chunk of child.stdout.setEncoding("utf8")) out += chunk;
+  const code = child.exitCode ?? (await new Promise((done) => child.once("exit", done)));
+  await rm(folder, { recursive: true });
+  expect([code, out]).toEqual([0, expect.stringMatching(/^risk/)]);
 });
