@@ -30,11 +30,13 @@ export const classify: Command = {
   ],
   async run(args, io) {
     const path = positional(args, 0, "MODEL");
-    const texts = await textsOf(args, io);
-    if (args.options["entities"]) return entities(path, texts, args, io);
     const given = args.options["labels"] as string | undefined;
     const labels = given?.split(",").map((label) => label.trim());
     if (labels?.includes("")) throw new UsageError(`--labels takes names with commas between them, got "${given}"`);
+    if (labels && args.options["entities"])
+      throw new UsageError("--labels judges whole texts, --entities finds names in them: give one of the two");
+    const texts = await textsOf(args, io);
+    if (args.options["entities"]) return entities(path, texts, args, io);
     if (!labels) {
       using model = await opened(args, io, (options) => textClassification(path, options));
       const started = performance.now();

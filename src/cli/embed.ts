@@ -39,7 +39,7 @@ export const embed: Command = {
     const order = texts.map((_, i) => i);
     if (near) order.sort((a, b) => near[b] - near[a]);
     const rows = order.map((i) => [near ? near[i].toFixed(3) : beginning(vectors[i]), texts[i]]);
-    io.stdout.write(`${table(rows)}\n`);
+    if (rows.length > 0) io.stdout.write(`${table(rows)}\n`);
     io.stderr.write(timed(texts.length, started, model.session));
     return 0;
   },

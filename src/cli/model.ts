@@ -37,6 +37,16 @@ export async function opened<T>(args: Arguments, io: CliIO, open: (options: Task
   }
 }
 
+/** All of the standard input as text. */
+export async function standardInput(io: CliIO): Promise<string> {
+  // A character may begin in one chunk and end in the next.
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of io.stdin)
+    text += typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
+  return text + decoder.decode();
+}
+
 /** The texts of the command line after the first `skip` arguments; `-` stands for the lines of the standard input. */
 export async function textsOf(args: Arguments, io: CliIO, skip = 1): Promise<string[]> {
   const given = args.positionals.slice(skip);
@@ -45,8 +55,7 @@ export async function textsOf(args: Arguments, io: CliIO, skip = 1): Promise<str
   for (const text of given) {
     if (text !== "-") texts.push(text);
     else {
-      let input = "";
-      for await (const chunk of io.stdin) input += chunk;
+      const input = await standardInput(io);
       texts.push(...input.split(/\r?\n/).filter((line) => line !== ""));
     }
   }

@@ -54,9 +54,9 @@ export function formatMs(ms: number): string {
   return ms < 1000 ? `${ms.toFixed(ms < 10 ? 2 : 1)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
-/** Columns that line up; numbers (given as `right`) to the right. */
+/** Columns that line up; numbers (given as `right`) to the right. Nothing of no rows. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
-  const widths = rows[0].map((_, c) => Math.max(...rows.map((r) => r[c].length)));
+  const widths = (rows[0] ?? []).map((_, c) => Math.max(...rows.map((r) => r[c].length)));
   return rows
     .map((r) =>
       r

@@ -7,14 +7,41 @@ import { textClassification } from "../../src/tasks/text-classification.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { bertJson, folderOf, shape, weights } from "../tasks/encoder-folders.ts";
 
-async function run(argv: string[], input = ""): Promise<{ code: number; out: string; err: string }> {
+type Chunks = Iterable<string | Uint8Array>;
+
+async function run(argv: string[], input: string | Chunks = ""): Promise<{ code: number; out: string; err: string }> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const argvs = [...argv, "--device", "wasm", "--threads", "1"];
-  const code = await main(argvs, { stdout, stderr, stdin: Readable.from([input]) as never });
+  const code = await main(argvs, {
+    stdout,
+    stderr,
+    stdin: Readable.from(typeof input === "string" ? [input] : input) as never,
+  });
   return { code, out: String(stdout.read() ?? ""), err: String(stderr.read() ?? "") };
 }
 const named = (...labels: string[]) => ({
   "config.json": { ...bertJson, id2label: Object.fromEntries(labels.entries()) },
+});
+
+test("texts of the standard input are whole, wherever its chunks end", async () => {
+  const path = await folderOf("bert");
+  const bytes = new TextEncoder().encode("na\u00efve \u{1f408}\n\u732b\n");
+  const chunks = Array.from(bytes, (_, i) => bytes.subarray(i, i + 1));
+  const { out } = await run(["embed", path, "-", "--json"], chunks);
+  expect(JSON.parse(out).map((row: { text: string }) => row.text)).toEqual(["na\u00efve \u{1f408}", "\u732b"]);
+});
+
+test("no texts give no lines", async () => {
+  const path = await folderOf("bert");
+  for (const argv of [
+    ["embed", path, "-"],
+    ["embed", path, "-", "--query", "dog"],
+    ["classify", path, "-"],
+  ]) {
+    const { code, out, err } = await run(argv, []);
+    expect([code, out, err]).toEqual([0, "", expect.stringMatching(/^0 texts in/)]);
+  }
+  expect((await run(["embed", path, "-", "--json"], [])).out).toBe("[]\n");
 });
 
 describe("classify", () => {
@@ -56,6 +83,8 @@ describe("classify", () => {
     expect((await run(["classify", path])).code).toBe(2);
     expect((await run(["classify", path, "x", "--labels", "a,,b"])).err).toMatch(/--labels takes names/);
     expect((await run(["classify", path, "x", "--labels", "a"])).err).toMatch(/model of inference/);
+    const both = await run(["classify", path, "x", "--labels", "a,b", "--entities"]);
+    expect([both.code, both.err]).toEqual([2, expect.stringMatching(/--labels .* --entities .* one of the two/)]);
   });
 });
 
