@@ -88,6 +88,8 @@ export function wholeNumber(args: Arguments, name: string, fallback: number, min
   const n = Number(text);
   if (text === "" || !Number.isInteger(n) || n < min)
     throw new UsageError(`--${name} takes a whole number from ${min}, got "${text}"`);
+  if (n > Number.MAX_SAFE_INTEGER)
+    throw new UsageError(`--${name} takes a whole number up to ${Number.MAX_SAFE_INTEGER}, got "${text}"`);
   return n;
 }
 

@@ -13,7 +13,7 @@ import {
   wholeNumber,
 } from "./command.ts";
 import { generationOptions, interruptible, samplingOf } from "./generation.ts";
-import { deviceOf, fetchOptions } from "./model.ts";
+import { deviceOf, fetchOptions, standardInput } from "./model.ts";
 import { counted, formatMs, printable, progressBar } from "./progress.ts";
 
 export const generate: Command = {
@@ -31,13 +31,14 @@ export const generate: Command = {
   examples: [
     'forwardpass generate stories15M.bin "Once upon a time" --temperature 0',
     'forwardpass generate model.gguf "The capital of France is" --max-tokens 20 --seed 1',
+    "forwardpass generate model.gguf - --chat < question.txt",
   ],
   async run(args, io) {
     const path = positional(args, 0, "MODEL");
-    const prompt = args.positionals[1] ?? "";
     const sampling = samplingOf(args);
     const maxTokens = wholeNumber(args, "max-tokens", 256, 0);
     const schema = await schemaOf(args.options["schema"] as string | undefined);
+    const prompt = await promptOf(args.positionals[1], io);
     using model = await openModel(path, args, io);
     return await interruptible(async (signal) => {
       const given = args.options["chat"] ? [{ role: "user", content: prompt }] : prompt;
@@ -47,18 +48,36 @@ export const generate: Command = {
         io.stdout.write(`${JSON.stringify({ prompt, ...jsonOf(stream.generation) })}\n`);
         return 0;
       }
-      // A continuation reads best after what it continues.
-      if (!args.options["chat"]) io.stdout.write(prompt);
+      // A continuation reads best after what it continues, which waits for it: there may be an error in its place.
+      let before = args.options["chat"] ? "" : prompt;
+      let written = false;
+      const write = (piece: string): void => {
+        io.stdout.write(io.stdout.isTTY ? printable(before + piece) : before + piece);
+        before = "";
+        written = true;
+      };
       try {
-        for await (const piece of stream) io.stdout.write(io.stdout.isTTY ? printable(piece) : piece);
+        for await (const piece of stream) write(piece);
+        if (!written) write("");
       } finally {
-        io.stdout.write("\n");
+        if (written) io.stdout.write("\n");
       }
       io.stderr.write(`${statistics(stream.generation)} on ${model.decoder.session.device.name}\n`);
       return 0;
     });
   },
 };
+
+/** Of the command line, or of the standard input: for `-`, and where something is piped in and nothing else is there. */
+async function promptOf(given: string | undefined, io: CliIO): Promise<string> {
+  if (given !== undefined && given !== "-") return given;
+  const isPiped = given === "-" || !io.stdin.isTTY;
+  // The line's end is that of a file or of `echo`, and not part of the text.
+  const text = isPiped ? (await standardInput(io)).replace(/\r?\n$/, "") : "";
+  if (text === "" && given === undefined)
+    throw new UsageError("PROMPT is missing: a text in quotes, or - for the standard input");
+  return text;
+}
 
 async function schemaOf(path: string | undefined): Promise<JsonSchema | undefined> {
   if (path === undefined) return undefined;

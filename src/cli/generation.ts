@@ -18,7 +18,7 @@ function decimal(args: Arguments, name: string, min: number, max = Infinity): nu
   const text = args.options[name];
   if (text === undefined) return undefined;
   const n = Number(text);
-  if (text === "" || !(n >= min && n <= max))
+  if (text === "" || !(n >= min && n <= max && n < Infinity))
     throw new UsageError(`--${name} takes a number from ${min}${max === Infinity ? "" : ` to ${max}`}, got "${text}"`);
   return n;
 }

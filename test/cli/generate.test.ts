@@ -14,7 +14,7 @@ await writeFile(model, tinyGguf());
 const story = join(folder, "plain.gguf");
 await writeFile(story, tinyGguf({ chat: false }));
 
-async function run(argv: string[], input = ""): Promise<{ code: number; out: string; err: string }> {
+async function run(argv: string[], input: string | Buffer = ""): Promise<{ code: number; out: string; err: string }> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const code = await main(argv, { stdout, stderr, stdin: Readable.from([input]) as never });
   return { code, out: String(stdout.read() ?? ""), err: String(stderr.read() ?? "") };
@@ -43,8 +43,48 @@ describe("generate", () => {
     expect((await run(["generate", story, "hello", "--chat", ...common])).err).toMatch(/no chat template/);
   });
 
+  test("reads a prompt from the standard input, for - and where there is none", async () => {
+    const want = await run(["generate", model, "h\u00e9", "-n", "4", ...common]);
+    for (const given of [[], ["-"]])
+      for (const end of ["", "\n", "\r\n"]) {
+        const { code, out } = await run(["generate", model, ...given, "-n", "4", ...common], `h\u00e9${end}`);
+        expect([code, out]).toEqual([0, want.out]);
+      }
+    const missing = await run(["generate", model, ...common]);
+    expect([missing.code, missing.out, /PROMPT is missing/.test(missing.err)]).toEqual([2, "", true]);
+    expect((await run(["generate", model, "", "-n", "1", ...common], "unread")).err).toMatch(/1 prompt token,/);
+    // A terminal is not waited for.
+    const stdin = Object.assign(new PassThrough(), { isTTY: true }) as never;
+    const io = { stdout: new PassThrough(), stderr: new PassThrough(), stdin };
+    expect(await main(["generate", model], io)).toBe(2);
+    // Nor an input that stays open, where there is a prompt.
+    const open = { ...io, stdin: new PassThrough() as never };
+    expect(await main(["generate", model, "x", "-n", "1", ...common], open)).toBe(0);
+  });
+
+  test("an error leaves the standard output empty", async () => {
+    const schema = join(folder, "schema.json");
+    await writeFile(schema, '{ "type": "nothing" }');
+    for (const argv of [
+      [model, "x".repeat(100)],
+      [story, "x", "--chat"],
+      [model, "x", "--schema", schema],
+    ]) {
+      const { code, out, err } = await run(["generate", ...argv, ...common]);
+      expect([code, out, err.startsWith("InputError")]).toEqual([1, "", true]);
+    }
+    expect((await run(["generate", model, "x", "-n", "0", ...common])).out).toBe("x\n");
+  });
+
   test("mistakes are told in a line", async () => {
     expect((await run(["generate"])).code).toBe(2);
+    for (const wrong of [
+      ["--temperature", "Infinity"],
+      ["--repeat-penalty", "Infinity"],
+      ["--seed", "1e300"],
+      ["--top-k", "1e17"],
+    ])
+      expect((await run(["generate", "none.gguf", "x", ...wrong])).code).toBe(2);
     expect((await run(["generate", model, "x", "--temperature", "warm"])).err).toMatch(/--temperature takes a number/);
     expect((await run(["generate", model, "x", "--top-p", "3"])).code).toBe(2);
     expect((await run(["generate", model, "x", "--max-tokens", "-3"])).code).toBe(2);
