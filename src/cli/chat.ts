@@ -1,6 +1,6 @@
 /** `forwardpass chat`: a conversation with a language model. */
 import { createInterface, type Interface } from "node:readline";
-import { type CliIO, type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
+import { type CliIO, type Command, deviceOptions, positional, UsageError, wholeNumber } from "./command.ts";
 import { Conversation } from "./conversation.ts";
 import { openModel, statistics } from "./generate.ts";
 import { generationOptions, samplingOf } from "./generation.ts";
@@ -19,6 +19,11 @@ text of several lines.
 Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier sessions.
 `;
 
+const noInstructions =
+  "the model has no chat template that instructions could stand in; write them at the beginning of the text";
+/** Tokens, unless --max-tokens says otherwise. */
+const answerLength = 512;
+
 export const chat: Command = {
   name: "chat",
   summary: "talk with a language model",
@@ -26,15 +31,18 @@ export const chat: Command = {
   options: {
     system: { type: "string", value: "TEXT", help: "instructions for the model" },
     ...generationOptions,
+    "max-tokens": { ...generationOptions["max-tokens"], help: `length of the answer; default ${answerLength}` },
     ...deviceOptions,
   },
   examples: ["forwardpass chat tinyllama.gguf", 'forwardpass chat model.gguf --system "Answer briefly." --seed 1'],
   async run(args, io) {
     const sampling = samplingOf(args);
-    const maxTokens = wholeNumber(args, "max-tokens", 512, 1);
+    const maxTokens = wholeNumber(args, "max-tokens", answerLength, 1);
     const path = positional(args, 0, "MODEL");
     using model = await openModel(path, args, io);
     const system = args.options["system"] as string | undefined;
+    if (system !== undefined && model.chatTemplate === undefined)
+      throw new UsageError(`--system does nothing here: ${noInstructions}`);
     const conversation = new Conversation(model, { ...sampling, maxTokens }, io, system);
     const { architecture, contextLength } = model.decoder.config;
     const name = path.split(/[\\/]/).filter(Boolean).at(-1);
@@ -199,8 +207,10 @@ class Terminal {
         if (!(await conversation.retry())) stderr.write("nothing was asked yet\n");
         break;
       case "/system":
-        conversation.reset(rest.join(" "));
-        stderr.write("a new conversation\n");
+        if (conversation.chats) {
+          conversation.reset(rest.join(" "));
+          stderr.write("a new conversation\n");
+        } else stderr.write(`nothing has changed: ${noInstructions}\n`);
         break;
       case "/history":
         stderr.write(`${conversation.history()}\n`);

@@ -8,12 +8,25 @@ import { WordWrap } from "./wrap.ts";
 
 type Options = NonNullable<Parameters<TextGenerator["stream"]>[1]>;
 
+/** What was said so far: one of the two, as the model takes it. */
+interface Said {
+  readonly messages: readonly ChatMessage[];
+  readonly text: string;
+}
+
+interface Turn {
+  readonly message: string;
+  readonly before: Said;
+}
+
 export class Conversation {
   /** With a chat template: messages. */
-  private messages: ChatMessage[] = [];
+  private messages: readonly ChatMessage[] = [];
   /** Without one: a text that the model goes on with. */
   private text = "";
   private answering: AbortController | undefined;
+  /** The latest message that was answered, and what was said before it. */
+  private latest: Turn | undefined;
   last: Generation | undefined;
 
   constructor(
@@ -35,6 +48,7 @@ export class Conversation {
     if (system !== undefined) this.system = system || undefined;
     this.messages = this.system === undefined ? [] : [{ role: "system", content: this.system }];
     this.text = "";
+    this.latest = undefined;
   }
 
   history(): string {
@@ -50,21 +64,21 @@ export class Conversation {
     return this.answering !== undefined;
   }
 
-  /** Answers the latest message once more. False where there is none. */
+  /** Answers the latest message, or goes on with the text before it, once more. False where there is none. */
   async retry(): Promise<boolean> {
-    const asked = this.messages.map((m) => m.role).lastIndexOf("user");
-    if (asked < 0) return false;
-    const { content } = this.messages[asked];
-    this.messages = this.messages.slice(0, asked);
-    await this.say(content);
+    if (this.latest === undefined) return false;
+    await this.say(this.latest.message, this.latest.before);
     return true;
   }
 
-  /** An answer to a message, shown as it comes. An empty one goes on with a text. */
-  async say(message: string): Promise<void> {
+  /**
+   * An answer to a message, shown as it comes. An empty one goes on with a text.
+   * @param before what is said so far, if not all
+   */
+  async say(message: string, before: Said = { messages: this.messages, text: this.text }): Promise<void> {
     const { model, chats } = this;
-    const asked: ChatMessage[] = [...this.messages, { role: "user", content: message }];
-    const text = this.text + (this.text !== "" && message !== "" ? "\n" : "") + message;
+    const asked: ChatMessage[] = [...before.messages, { role: "user", content: message }];
+    const text = before.text + (before.text !== "" && message !== "" ? "\n" : "") + message;
     this.answering = new AbortController();
     const { signal } = this.answering;
     const stream = model.stream(chats ? asked : text, { ...this.options, signal });
@@ -83,6 +97,7 @@ export class Conversation {
     }
     if (chats) this.messages = [...asked, { role: "assistant", content: stream.generation.text }];
     else this.text = text + stream.generation.text;
+    this.latest = { message, before };
     this.note(this.remark(stream.generation, signal.aborted));
   }
 

@@ -97,6 +97,11 @@ describe("generate", () => {
 });
 
 describe("chat", () => {
+  test("has the length in its help that it has", async () => {
+    expect((await run(["chat", "--help"])).out).toMatch(/--max-tokens N +length of the answer; default 512/);
+    expect((await run(["generate", "--help"])).out).toMatch(/--max-tokens N +length of the answer; default 256/);
+  });
+
   test("what the input ends in is a message, also one that would have gone on", async () => {
     const whole = (await run(["chat", model, "-n", "4", ...common], "one\ntwo\n")).out;
     for (const input of ['"""one\ntwo', "one\\\ntwo\\\n", "one\\\ntwo"]) {
@@ -142,6 +147,27 @@ describe("chat", () => {
     const { out, err } = await run(["chat", story, "-n", "3", ...common], "hello\n\n/history\n");
     const [first, second] = out.split("\n");
     expect(err).toContain(`hello${first}${second}`);
+  });
+
+  test("without a template the latest continuation can be made again", async () => {
+    expect((await run(["chat", story, ...common], "/retry\n")).err).toMatch(/nothing was asked yet/);
+    for (const input of ["hello\n", "hello\n\n", "hello\nyou\n"]) {
+      const once = await run(["chat", story, "-n", "3", ...common], `${input}/history\n`);
+      const again = await run(["chat", story, "-n", "3", ...common], `${input}/retry\n/retry\n/history\n`);
+      expect(again.err).toBe(once.err.replace(/(\(cut off[^\n]*\n)(?!\(cut)/, "$1$1$1"));
+      const last = once.out.trimEnd().split("\n").at(-1);
+      expect(again.out.trimEnd().split("\n").slice(-3)).toEqual([last, last, last]);
+    }
+    const reset = await run(["chat", story, "-n", "3", ...common], "hello\n/reset\n/retry\n");
+    expect(reset.err).toMatch(/forgotten\nnothing was asked yet/);
+  });
+
+  test("without a template there are no instructions, which is told", async () => {
+    const { code, out, err } = await run(["chat", story, "--system", "Be brief.", ...common], "hello\n");
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toMatch(/--system does nothing here: the model has no chat template/);
+    const later = await run(["chat", story, "-n", "3", ...common], "hello\n/system Be brief.\n/history\n");
+    expect(later.err).toMatch(/nothing has changed: the model has no chat template.*\nhello/);
   });
 
   test("a context that is full is told, and the program goes on", async () => {
