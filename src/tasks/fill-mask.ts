@@ -14,6 +14,7 @@ import {
   paddedLength,
   readEncoder,
 } from "./language/encoder.ts";
+import { checkPerToken, widthOf } from "./language/per-token.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
 import { openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
 import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
@@ -70,12 +71,16 @@ async function native(folder: ModelFolder, options: FillMaskOptions): Promise<Wo
 
 async function exported(source: ByteSource, folder: ModelFolder, options: FillMaskOptions): Promise<WordModel> {
   const runner = await openExported(source, folder, "words", options);
+  // Vocabularies of models and tokenizers may differ a little.
+  const least = Math.ceil(runner.tokenizer.size / 2);
+  checkPerToken("fillMask", runner, least);
   return {
     ...runner,
     maskToken: maskTokenOf(runner.tokenizer),
     async run(ids, places, signal) {
       const [logits] = await runner.run([{ ids }], signal);
-      return places.map((place) => rowOf(logits, place, logits.length / ids.length));
+      const width = widthOf("fillMask", logits, ids.length, least);
+      return places.map((place) => rowOf(logits, place, width));
     },
   };
 }
@@ -97,7 +102,7 @@ export class MaskFiller {
 
   /**
    * For each gap of the text the likeliest words, in order.
-   * @throws InputError for a text without a gap, or options that are wrong; the signal's reason when aborted
+   * @throws InputError for a text without a gap, options that are wrong, or a model of another kind; the signal's reason when aborted
    */
   async fill(text: string, options: FillOptions = {}): Promise<MaskedWord[][]> {
     checkOptions("fill", options, fillOptions);

@@ -2,6 +2,7 @@
 import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type LabelScore, numbered, ranked } from "./classes.ts";
+import { checkPerToken, widthOf } from "./language/per-token.ts";
 import { type Piece, piecesOf } from "./language/pieces.ts";
 import {
   openTextRunner,
@@ -37,7 +38,9 @@ export async function tokenClassification(
   options: TokenClassificationOptions = {},
 ): Promise<TokenClassifier> {
   checkOptions("tokenClassification", options, loadOptions);
-  return new TokenClassifier(await openTextRunner(model, "tokens", options), options.labels);
+  const runner = await openTextRunner(model, "tokens", options);
+  checkPerToken("tokenClassification", runner);
+  return new TokenClassifier(runner, options.labels);
 }
 
 interface Tagged extends Piece {
@@ -56,7 +59,8 @@ export class TokenClassifier extends TextTask {
    * What the text names, in its order; words that are nothing (`O`) are left out. A word is what its first piece is. Words of
    * one label side by side are one entity, where the model's labels say beginning and inside (`B-PER`, `I-PER`). Texts of any
    * length are judged part by part.
-   * @throws InputError for anything but a text, or labels that do not fit; the signal's reason when aborted
+   * @throws InputError for anything but a text, labels that do not fit, or a model of another kind; the signal's reason
+   * when aborted
    */
   async classify(text: string, options: SignalOptions = {}): Promise<Entity[]> {
     checkOptions("classify", options, signalOptions);
@@ -69,7 +73,7 @@ export class TokenClassifier extends TextTask {
     const inputs = parts.map((p) => ({ ids: [...marks.slice(0, -1), ...p.map((t) => t.id), ...marks.slice(-1)] }));
     const results = await this.runner.run(inputs, options.signal);
     const tagged = parts.flatMap((part, n) => {
-      const classes = results[n].length / inputs[n].ids.length;
+      const classes = widthOf("tokenClassification", results[n], inputs[n].ids.length);
       const { labels = this.runner.labels ?? numbered(classes) } = this;
       return part.map((piece, i): Tagged => {
         const at = (marks.length - 1 + i) * classes;

@@ -6,6 +6,7 @@ import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { fillMask } from "../../src/tasks/fill-mask.ts";
 import { textClassification } from "../../src/tasks/text-classification.ts";
+import { tokenClassification } from "../../src/tasks/token-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
 import { bertJson, cls, folderOf, kinds, mask, naiveOf, separator, tokenizer, weights } from "./encoder-folders.ts";
@@ -147,6 +148,45 @@ test("words for gaps of an exported graph", async () => {
   const judge = { ...bertJson, architectures: ["BertForSequenceClassification"] };
   const other = await exportedFolder(tableGraph(w, 13, "logits"), { "config.json": judge });
   await expect(fillMask(other, options)).rejects.toThrow(/this task takes one "ForMaskedLM"/);
+});
+
+test("graphs that say nothing of each token's word are told by what they look like", async () => {
+  /** The mean of the tokens' rows: a classifier of whole texts. */
+  const meanGraph = (width: number, shape?: (string | number)[]): Uint8Array =>
+    encodeModel({
+      opset: 17,
+      inputs: [{ name: "input_ids", dtype: "i64", shape: ["batch", "tokens"] }],
+      nodes: [
+        node("Gather", ["w", "input_ids"], ["rows"]),
+        node("ReduceMean", ["rows"], ["logits"], { axes: { ints: [1] }, keepdims: { int: 0 } }),
+      ],
+      outputs: [{ name: "logits", dtype: "f32", shape }],
+      initializers: { w: { dtype: "f32", shape: [13, width], data: new Float32Array(13 * width) } },
+    });
+  const texts = /looks like a classifier of whole texts \(textClassification\)/;
+  const ofTokens = /looks like a classifier of tokens \(tokenClassification\)/;
+  const judging = await exportedFolder(meanGraph(2, ["batch", 2]));
+  for (const open of [fillMask, tokenClassification]) {
+    await expect(open(judging, options)).rejects.toThrow(InputError);
+    await expect(open(judging, options)).rejects.toThrow(texts);
+  }
+  // One that does not say what it gives.
+  const silent = await exportedFolder(meanGraph(2));
+  const filled = async () => {
+    using model = await fillMask(silent, options);
+    return await model.fill("The [MASK] sat.");
+  };
+  await expect(filled()).rejects.toThrow(texts);
+  const tagged = async () => {
+    using model = await tokenClassification(silent, options);
+    return await model.classify("the cat sat");
+  };
+  await expect(tagged()).rejects.toThrow(texts);
+  const table = (width: number, name: string) => exportedFolder(tableGraph(new Float32Array(13 * width), width, name));
+  await expect(fillMask(await table(5, "logits"), options)).rejects.toThrow(ofTokens);
+  const vectors = await table(13, "last_hidden_state");
+  await expect(fillMask(vectors, options)).rejects.toThrow(/gives last_hidden_state \[.*makes vectors \(embeddings\)/);
+  (await tokenClassification(await table(5, "logits"), options)).dispose();
 });
 
 test("vectors of an exported graph are pooled as the folder says", async () => {
