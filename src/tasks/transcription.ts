@@ -63,6 +63,8 @@ export interface Transcript {
 /** Sound: samples at 16 kHz of one channel, samples at any rate, or a WAV file (path, URL, bytes, Blob). */
 export type SoundInput = Float32Array | Sound | SourceInput;
 
+/** Samples a second that a sound may have: beyond them, it would be another thing, or fill the memory as it is resampled. */
+const [lowestRate, highestRate] = [1000, 10_000_000];
 /** Root mean square below which no moment of a window holds words: ten steps of 16-bit samples, -70 dB of full scale. */
 const silentBelow = 3e-4;
 /** Seconds at the end of a window among which the quietest moment is looked for, and how long a moment is. */
@@ -105,12 +107,15 @@ export class Transcriber {
   /**
    * The words of a recording of any length: windows of 30 seconds, cut where it is quiet, the likeliest token each time
    * unless that leads nowhere (see `speech/window.ts`). Nothing where nothing is said.
-   * @throws InputError for no sound, an unknown language or task, FormatError for a file that is no WAV, the signal's reason when
+   * @throws InputError for no sound, a rate that is none, an unknown language or task, FormatError for a file that is no WAV, the signal's reason when
    * aborted
    */
   async transcribe(sound: SoundInput, options: TranscribeOptions = {}): Promise<Transcript> {
     checkOptions("transcribe", options, transcribeOptions);
-    const { signal } = options;
+    const { signal, onText } = options;
+    if (onText !== undefined && typeof onText !== "function")
+      throw new InputError("transcribe: onText takes a function, as (piece) => console.log(piece)");
+    if (isSound(sound)) checkSound(sound);
     const started = performance.now();
     const wanted = this.languageOf(options.language);
     const { task = "transcribe" } = options;
@@ -139,7 +144,7 @@ export class Transcriber {
         if (result.firstTokenMs === 0) result.firstTokenMs = heard.firstTokenAt - started;
         if (heard.text !== "") {
           result.segments.push({ start: at / rate, end: end / rate, text: heard.text.trim() });
-          options.onText?.(result.text === "" ? heard.text.trimStart() : heard.text);
+          onText?.(result.text === "" ? heard.text.trimStart() : heard.text);
         }
         result.text += heard.text;
         for (const t of heard.tokens) result.tokens.push(t);
@@ -207,6 +212,7 @@ export class Transcriber {
     else {
       const source = await openSource(input, { signal });
       sound = readWav(await source.read(0, source.size, signal), source.name);
+      checkSound(sound);
     }
     if (sound.samples.length === 0) throw new InputError("transcribe: there is no sound");
     if (!sound.samples.every(Number.isFinite)) throw new InputError("transcribe: samples that are no finite numbers");
@@ -240,5 +246,13 @@ function powerOf(samples: Float32Array, from: number, to: number): number {
   return sum / (to - from);
 }
 
-const isSound = (v: SoundInput): v is Sound =>
-  typeof v === "object" && "samples" in v && v.samples instanceof Float32Array && typeof v.rate === "number";
+const isSound = (v: SoundInput): v is Sound => typeof v === "object" && v !== null && "samples" in v;
+
+/** @throws InputError */
+function checkSound({ rate, samples }: Sound): void {
+  if (!(samples instanceof Float32Array)) throw new InputError("transcribe: samples of a sound are a Float32Array");
+  if (!(typeof rate === "number" && rate >= lowestRate && rate <= highestRate))
+    throw new InputError(
+      `transcribe: the rate of a sound is its samples a second, from ${lowestRate} to ${highestRate}; got ${String(rate)}`,
+    );
+}

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { readWav } from "../../src/tasks/audio/wav.ts";
 import { randomFrom } from "../../src/tasks/language/sampling.ts";
-import { type Transcriber, transcription } from "../../src/tasks/transcription.ts";
+import { Transcriber, transcription } from "../../src/tasks/transcription.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { whisperWeightsOf } from "../goldens/whisper-weights.ts";
 import { weightsOf } from "../packages.ts";
@@ -20,6 +20,22 @@ const options = { device: "wasm", threads: 1 } as const;
 
 const scratch = await mkdtemp(join(tmpdir(), "forwardpass-speech-"));
 afterAll(() => rm(scratch, { recursive: true }));
+
+test("what is no sound, and no function for its text, is refused before anything is heard", async () => {
+  const file = { tokens: { languages: new Map() }, mel: { rate: 16000 }, windowSamples: 480_000 };
+  const model = new Transcriber(file as never, undefined as never, undefined as never);
+  const samples = new Float32Array(16000);
+  for (const rate of [0, -1, 1e-9, 1e300, Number.NaN, Infinity, "8000", undefined])
+    await expect(model.transcribe({ samples, rate } as never)).rejects.toThrow(
+      new InputError(
+        `transcribe: the rate of a sound is its samples a second, from 1000 to 10000000; got ${String(rate)}`,
+      ),
+    );
+  for (const given of [null, undefined, 5, {}, { samples: [0, 1], rate: 16000 }, new Float64Array(9)])
+    await expect(model.transcribe(given as never)).rejects.toThrow(InputError);
+  await expect(model.transcribe(samples, { onText: 5 as never })).rejects.toThrow(/onText takes a function/);
+  expect((await model.transcribe({ samples, rate: 8000 })).seconds).toBe(2);
+});
 
 describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
   describe("from ONNX graphs", () => {
