@@ -107,8 +107,8 @@ export class Transcriber {
   /**
    * The words of a recording of any length: windows of 30 seconds, cut where it is quiet, the likeliest token each time
    * unless that leads nowhere (see `speech/window.ts`). Nothing where nothing is said.
-   * @throws InputError for no sound, a rate that is none, an unknown language or task, FormatError for a file that is no WAV, the signal's reason when
-   * aborted
+   * @throws InputError for no sound, a rate that is none, an unknown language or task, FormatError for a file that is no WAV,
+   * the signal's reason when aborted
    */
   async transcribe(sound: SoundInput, options: TranscribeOptions = {}): Promise<Transcript> {
     checkOptions("transcribe", options, transcribeOptions);
