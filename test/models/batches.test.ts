@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts";
-import { InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { DisposedError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { NaiveDecoder } from "../goldens/decoder.ts";
 import { build, text, variants } from "./tiny.ts";
 
@@ -177,6 +177,44 @@ describe("several sequences", () => {
     await expect(aborted).rejects.toThrow(/abort/i);
     expect([a.length, b.length]).toEqual([2, 1]);
     await expectAlone(model, [a, b], await model.feed([fine, { sequence: b, tokens: [3] }]));
+  });
+
+  test("of those that are fed one after the other none may be fed meanwhile, or is disposed of", async () => {
+    for (const device of [cpu(), wasm({ threads: 1 })]) {
+      using model = await Decoder.open(config, weights, device);
+      const [a, b, gone] = [model.sequence(), model.sequence(), model.sequence()];
+      gone.dispose();
+      const feeds = [
+        { sequence: a, tokens: text(20) },
+        { sequence: b, tokens: [1] },
+      ];
+      await expect(model.feed([...feeds, { sequence: gone, tokens: [1] }])).rejects.toThrow(DisposedError);
+      expect([a.length, b.length]).toEqual([0, 0]);
+      const under = model.feed(feeds);
+      const refused = [a, b].map((s) => expect(s.feed([5])).rejects.toThrow(/being fed/));
+      for (const s of [a, b]) expect(() => s.truncate(0)).toThrow(/being fed/);
+      await Promise.all(refused);
+      await expectAlone(model, [a, b], await under);
+    }
+  });
+
+  test("heads that have no kernel for several are fed one after the other", async () => {
+    for (const kvCache of ["f32", "f16"] as const) {
+      const odd = build({ headDim: 6, kvHeads: 1, rope: { dim: 6, base: 10000, interleaved: false } });
+      using model = await Decoder.open(odd.config, odd.weights, wasm({ threads: 1 }), { kvCache });
+      expect(model.shares).toBe(true);
+      // The second run is the first of several.
+      for (const [long, short] of [
+        [5, 2],
+        [140, 130],
+      ]) {
+        const sequences = [model.sequence(), model.sequence()];
+        const feeds = [other(long, 0), other(short, 1)].map((tokens, i) => ({ sequence: sequences[i], tokens }));
+        await expectAlone(model, sequences, await model.feed(feeds));
+        expect(model.shares).toBe(false);
+        model.shares = true;
+      }
+    }
   });
 
   test("a device that takes one sequence at a time says so", async () => {

@@ -5,10 +5,10 @@ import { wasm } from "../../src/backends/wasm/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
 import { compile } from "../../src/graph/session.ts";
 import type { Weight } from "../../src/models/transformer/config.ts";
-import { statelessDecoder } from "../../src/models/transformer/decoder.ts";
-import { Decoder } from "../../src/models/transformer/sequence.ts";
+import { decoder, statelessDecoder } from "../../src/models/transformer/decoder.ts";
+import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts";
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
-import { FormatError, InputError } from "../../src/tensor/errors.ts";
+import { DisposedError, FormatError, InputError } from "../../src/tensor/errors.ts";
 import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
 import { base, build, text, variants } from "./tiny.ts";
 
@@ -112,8 +112,99 @@ describe("sequences", () => {
   test("tokens that are none are refused", async () => {
     using model = await open();
     const s = model.sequence();
-    for (const bad of [[], [-1], [50], [1.5], [Number.NaN]]) await expect(s.feed(bad)).rejects.toThrow(InputError);
+    const hole = Object.assign(new Array<number>(3), { 0: 1, 2: 3 });
+    const others = [
+      [undefined],
+      hole,
+      ["3"],
+      [null],
+      BigInt64Array.of(1n),
+      new DataView(new ArrayBuffer(4)),
+      "text",
+      7,
+    ];
+    for (const bad of [[], [-1], [50], [1.5], [Number.NaN], ...others]) {
+      await expect(s.feed(bad as number[])).rejects.toThrow(InputError);
+      await expect(s.feedAll(bad as number[])).rejects.toThrow(InputError);
+      await expect(model.feed([{ sequence: s, tokens: bad as number[] }])).rejects.toThrow(InputError);
+    }
+    expect(s.length).toBe(0);
+    await s.feed(Int32Array.of(1, 2, 3) as never);
+    s.truncate(0);
     expect(() => s.truncate(1)).toThrow(InputError);
+  });
+
+  test("a fork has the tokens of when it was asked for, whatever goes on meanwhile", async () => {
+    using model = await open();
+    const s = model.sequence();
+    const busy = model.sequence();
+    for (const wait of [false, true]) {
+      s.truncate(0);
+      await s.feed(text(6));
+      const running = wait ? busy.feed(text(20)) : undefined;
+      const forking = s.fork(4);
+      s.truncate(1);
+      const went = await s.feed([9]);
+      const fork = await forking;
+      await running;
+      expect(fork.tokens).toEqual(text(4));
+      expectClose(went, await model.sequence().feed([...text(1), 9]), 1e-4);
+      expectClose(await fork.feed([3]), await model.sequence().feed([...text(4), 3]), 1e-4);
+    }
+    const empty = await s.fork(0);
+    expectClose(await empty.feed(text(6)), await model.sequence().feed(text(6)), 1e-4);
+  });
+
+  test("tokens are those that there were when it was called", async () => {
+    using model = await open();
+    const want = await model.sequence().feed(text(20));
+    for (const feed of [
+      (s: Sequence, tokens: number[]) => s.feed(tokens),
+      (s: Sequence, tokens: number[]) => s.feedAll(tokens),
+      (s: Sequence, tokens: number[]) => model.feed([{ sequence: s, tokens }]),
+      (s: Sequence, tokens: number[]) =>
+        model.feed([
+          { sequence: s, tokens },
+          { sequence: model.sequence(), tokens: [1] },
+        ]),
+    ]) {
+      const s = model.sequence();
+      const tokens = text(19);
+      const fed = feed(s, tokens);
+      tokens.fill(99).push(99);
+      await fed;
+      expect(s.tokens).toEqual(text(19));
+      expectClose(await s.feed(text(20).slice(19)), want, 1e-4);
+    }
+  });
+
+  test("a sequence that was disposed says so", async () => {
+    using model = await open();
+    const s = model.sequence();
+    await s.feed([1]);
+    s.dispose();
+    await expect(s.feed([1])).rejects.toThrow(DisposedError);
+    await expect(s.fork(0)).rejects.toThrow(DisposedError);
+    expect(() => s.truncate(0)).toThrow(DisposedError);
+  });
+
+  test("a feed is aborted before its first run, and between those of one token", async () => {
+    const signal = AbortSignal.abort();
+    using model = await open();
+    const [s, other] = [model.sequence(), model.sequence()];
+    await expect(s.feed([1], { signal })).rejects.toThrow(/abort/i);
+    await expect(s.feedAll([1], { signal })).rejects.toThrow(/abort/i);
+    const both = [s, other].map((sequence) => ({ sequence, tokens: [1] }));
+    await expect(model.feed(both, { signal })).rejects.toThrow(/abort/i);
+    expect([s.length, other.length]).toEqual([0, 0]);
+    using single = Decoder.of(config, await compile(decoder(config, weights), { device: cpu() }), "one");
+    const slow = single.sequence();
+    const controller = new AbortController();
+    const fed = slow.feed(text(40), { signal: controller.signal });
+    controller.abort();
+    await expect(fed).rejects.toThrow(/abort/i);
+    expect(slow.length).toBe(1);
+    expectClose(await slow.feed(text(40).slice(1)), await model.sequence().feed(text(40)), 2e-4);
   });
 
   test("an aborted feed leaves a sequence that goes on", async () => {

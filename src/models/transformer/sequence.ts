@@ -2,10 +2,13 @@
 import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
-import { InputError } from "../../tensor/errors.ts";
+import { DisposedError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { checkOptions } from "../../tensor/options.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
 import { decoder, type KvCache } from "./decoder.ts";
+import { checkFeed, checkFeedOptions, checkTruncate, type DecoderSizes, type FeedOptions } from "./feed-checks.ts";
+
+export { checkFeed, checkFeedOptions, checkTruncate, type DecoderSizes, type FeedOptions } from "./feed-checks.ts";
 
 /**
  * Tokens of one run: few sizes, so that there are few plans. A rest is filled up with tokens that the next run overwrites:
@@ -21,13 +24,6 @@ const mostTokens = 512;
 /** The same for tokens of several sequences. What fills them up is in none, and costs what a token costs. */
 const sharedSizes = [1, 2, 4, 8, 16, 32, 64, 128] as const;
 
-export interface FeedOptions {
-  /** Stops between the steps of a run of several tokens. What was fed until then stays. */
-  signal?: AbortSignal;
-  /** Measures each step; see the session's `explain()`. */
-  profile?: boolean;
-}
-
 /** Tokens to append to a sequence. */
 export interface Feed {
   readonly sequence: Sequence;
@@ -39,9 +35,6 @@ export interface DecoderOptions extends Pick<CompileOptions, "ownsWeights"> {
   kvCache?: KvCache;
 }
 
-/** What sequences have to know of a model. */
-export type DecoderSizes = Pick<DecoderConfig, "architecture" | "vocabSize" | "contextLength">;
-
 /**
  * How many tokens a run takes: a few sizes, the rest filled up; any number, exactly, for models whose results depend on what
  * a run holds beside a token; or one.
@@ -49,8 +42,8 @@ export type DecoderSizes = Pick<DecoderConfig, "architecture" | "vocabSize" | "c
 export type RunSizes = "few" | "exact" | "one";
 
 export class Decoder {
-  /** Whether a run may have tokens of several sequences. */
-  readonly shares: boolean;
+  /** Whether a run may have tokens of several sequences. Where kernels turn out to take one only, no more. */
+  shares: boolean;
 
   private constructor(
     readonly config: DecoderSizes,
@@ -75,8 +68,10 @@ export class Decoder {
     config: DecoderConfig,
     weights: DecoderWeights,
     device: CompileOptions["device"],
-    { kvCache = "f32", ownsWeights }: DecoderOptions = {},
+    options: DecoderOptions = {},
   ): Promise<Decoder> {
+    checkOptions<DecoderOptions>("Decoder.open", options, { kvCache: true, ownsWeights: true });
+    const { kvCache = "f32", ownsWeights } = options;
     if (kvCache !== "f32" && kvCache !== "f16")
       throw new InputError(`kvCache takes "f32" or "f16", got ${JSON.stringify(kvCache)}`);
     const opened = Decoder.of(config, await compile(decoder(config, weights, kvCache), { device, ownsWeights }));
@@ -110,8 +105,8 @@ export class Decoder {
   /**
    * Appends tokens to several sequences, in runs that they share where the device can: weights are then read once for all.
    * Returns the logits [vocabSize] of what comes after the last token of each, in order.
-   * @throws InputError as `Sequence.feed`, before anything is fed, and for a sequence that is there twice or of another
-   * decoder; the signal's reason when aborted. What was fed until then stays.
+   * @throws InputError and DisposedError as `Sequence.feed`, before anything is fed, and InputError for a sequence that is
+   * there twice or of another decoder; the signal's reason when aborted. What was fed until then stays.
    */
   async feed(feeds: readonly Feed[], options: FeedOptions = {}): Promise<Float32Array[]> {
     return Sequence.feedTogether(this, feeds, options);
@@ -126,37 +121,19 @@ export class Decoder {
   }
 }
 
-/** @throws InputError */
-export const checkFeedOptions = (options: FeedOptions): void =>
-  checkOptions<FeedOptions>("feed", options, { signal: true, profile: true });
-
-/** Of tokens that a text of `fed` is to go on with. @throws InputError */
-export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, contextLength }: DecoderSizes): void {
-  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens))
-    throw new InputError("feed: takes an array of tokens; a tokenizer makes them of a text");
-  if (tokens.length === 0) throw new InputError("feed: needs at least one token");
-  const wrong = tokens.find((t) => !Number.isInteger(t) || t < 0 || t >= vocabSize);
-  if (wrong !== undefined) throw new InputError(`feed: ${wrong} is not a token of a vocabulary of ${vocabSize}`);
-  if (fed + tokens.length > contextLength)
-    throw new InputError(
-      `feed: ${fed} + ${tokens.length} tokens do not fit the context of ${contextLength}: truncate the sequence, feed fewer ` +
-        "tokens, or load with a larger { contextLength }",
-    );
-}
-
-/** @throws InputError */
-export function checkTruncate(fed: number, length: number, who = "truncate"): void {
-  if (!Number.isInteger(length) || length < 0 || length > fed)
-    throw new InputError(`${who}: takes 0 to ${fed} tokens, got ${length}`);
-}
-
 /** Whether positions are learned. */
 const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
 const oneToken = { size: 1, used: 1 };
 
+/** Some of the tokens that go into a call, and the number of their sequence in it. */
+interface Part extends Feed {
+  readonly i: number;
+}
+
 export class Sequence {
   private busy = false;
+  private disposed = false;
   /** Inputs of runs of one token. */
   private one: Record<string, Int32Array> | undefined;
 
@@ -181,25 +158,14 @@ export class Sequence {
   }
 
   /**
-   * Appends tokens. Returns the logits [vocabSize] of what comes after the last of them.
-   * @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way; the
-   * signal's reason when aborted
+   * Appends tokens, which are read before it returns. Gives the logits [vocabSize] of what comes after the last of them.
+   * @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way;
+   * DisposedError; the signal's reason when aborted
    */
   async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     checkFeedOptions(options);
-    this.check(tokens);
-    return this.exclusively(async () => {
-      let logits = new Float32Array(0);
-      for (let at = 0; at < tokens.length; ) {
-        const n = this.chunk(tokens.length - at);
-        const part = tokens.slice(at, at + n.used);
-        // Other tasks have a turn before all runs but the first: threads that are starting are among them.
-        if (at > 0) await nextTurn();
-        logits = await this.run(part, n.size, n.size === 1 ? undefined : Int32Array.of(n.used - 1), options);
-        at += n.used;
-      }
-      return logits;
-    });
+    const own = this.checked(tokens);
+    return this.exclusively(() => this.append(own, options));
   }
 
   /** Gives back logits that nobody reads any more: a later `feed` may write its own into them. */
@@ -210,15 +176,16 @@ export class Sequence {
   /** The same with the logits after each of the tokens: [tokens, vocabSize], for perplexities. */
   async feedAll(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     checkFeedOptions(options);
-    this.check(tokens);
+    const own = this.checked(tokens);
     return this.exclusively(async () => {
       const { vocabSize } = this.decoder.config;
-      const logits = new Float32Array(tokens.length * vocabSize);
-      for (let at = 0; at < tokens.length; ) {
-        const n = this.chunk(tokens.length - at);
-        const rows = Int32Array.from({ length: n.size }, (_, i) => i);
+      const logits = new Float32Array(own.length * vocabSize);
+      for (let at = 0; at < own.length; ) {
         if (at > 0) await nextTurn();
-        const all = await this.run(tokens.slice(at, at + n.used), n.size, rows, options);
+        options.signal?.throwIfAborted();
+        const n = this.chunk(own.length - at);
+        const rows = Int32Array.from({ length: n.size }, (_, i) => i);
+        const all = await this.run(own.slice(at, at + n.used), n.size, rows, options);
         logits.set(all.subarray(0, n.used * vocabSize), at * vocabSize);
         at += n.used;
       }
@@ -226,7 +193,10 @@ export class Sequence {
     });
   }
 
-  /** Forgets all but the first `length` tokens. Nothing is computed or moved. */
+  /**
+   * Forgets all but the first `length` tokens. Nothing is computed or moved.
+   * @throws InputError for more than there are, or while a `feed` is under way; DisposedError
+   */
   truncate(length: number): void {
     this.assertIdle();
     checkTruncate(this.fed.length, length);
@@ -234,17 +204,19 @@ export class Sequence {
   }
 
   /**
-   * A second text that begins with the same tokens, the first `length` of them.
-   * @throws InputError for more than there are
+   * A second text that begins with the same tokens, the first `length` of them, as they are now: this one may go on at once.
+   * @throws as `truncate`
    */
   async fork(length = this.fed.length): Promise<Sequence> {
     this.assertIdle();
     checkTruncate(this.fed.length, length, "fork");
-    return new Sequence(this.decoder, await this.state.fork(length), this.fed.slice(0, length));
+    const tokens = this.fed.slice(0, length);
+    return new Sequence(this.decoder, await this.state.fork(length), tokens);
   }
 
   /** Frees the caches. */
   dispose(): void {
+    this.disposed = true;
     this.state.dispose();
   }
 
@@ -252,6 +224,21 @@ export class Sequence {
   async plan(size: number): Promise<void> {
     const inputs = this.inputsOf([], size, Int32Array.of(0));
     await this.exclusively(() => this.decoder.session.plan(inputs, { state: this.state }));
+  }
+
+  /** Tokens that were checked, run by run. */
+  private async append(tokens: readonly number[], options: FeedOptions): Promise<Float32Array> {
+    let logits = new Float32Array(0);
+    for (let at = 0; at < tokens.length; ) {
+      // Other tasks have a turn before all runs but the first: threads that are starting are among them.
+      if (at > 0) await nextTurn();
+      options.signal?.throwIfAborted();
+      const n = this.chunk(tokens.length - at);
+      const part = n.used === tokens.length ? tokens : tokens.slice(at, at + n.used);
+      logits = await this.run(part, n.size, n.size === 1 ? undefined : Int32Array.of(n.used - 1), options);
+      at += n.used;
+    }
+    return logits;
   }
 
   /** How many tokens the next run takes, and how many of them are wanted. */
@@ -311,51 +298,62 @@ export class Sequence {
   /** See `Decoder.feed`. */
   static async feedTogether(decoder: Decoder, feeds: readonly Feed[], options: FeedOptions): Promise<Float32Array[]> {
     checkFeedOptions(options);
+    const parts = Sequence.partsOf(decoder, feeds);
+    const logits: Float32Array[] = [];
+    for (const { sequence } of parts) sequence.busy = true;
+    try {
+      // Short ones first: those that go on token by token do not wait for a long prompt.
+      let rest = parts.sort((a, b) => a.tokens.length - b.tokens.length);
+      for (let runs = 0; rest.length > 0 && parts.length > 1 && decoder.shares; runs++) {
+        if (runs > 0) await nextTurn();
+        options.signal?.throwIfAborted();
+        try {
+          rest = await Sequence.runTogether(decoder, rest, logits, options);
+        } catch (e) {
+          // Before anything ran: some heads have no kernel that takes several.
+          if (!(e instanceof UnsupportedOpError)) throw e;
+          decoder.shares = false;
+        }
+      }
+      for (const { sequence, tokens, i } of rest) logits[i] = await sequence.append(tokens, options);
+      return logits;
+    } finally {
+      for (const { sequence } of parts) sequence.busy = false;
+    }
+  }
+
+  /** The tokens as they are now. Throws what `Decoder.feed` says. */
+  private static partsOf(decoder: Decoder, feeds: readonly Feed[]): Part[] {
     if (!Array.isArray(feeds)) throw new InputError("feed: takes an array of { sequence, tokens }");
-    feeds.forEach((feed: Partial<Feed> | undefined, i) => {
-      if (!(feed?.sequence instanceof Sequence))
+    const parts = Array.from(feeds, (feed: Partial<Feed> | undefined, i): Part => {
+      const { sequence, tokens } = feed ?? {};
+      if (!(sequence instanceof Sequence))
         throw new InputError(`feed: number ${i} is no { sequence, tokens }: decoder.sequence() gives one`);
-      if (feed.sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
+      if (sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
       try {
-        feed.sequence.check(feed.tokens!);
-        feed.sequence.assertIdle();
+        const own = sequence.checked(tokens!);
+        sequence.assertIdle();
+        return { sequence, tokens: own, i };
       } catch (e) {
         // Which of them is to be mended.
-        if (feeds.length > 1) (e as InputError).message += ` (sequence ${i} of ${feeds.length})`;
+        if (feeds.length > 1) (e as Error).message += ` (sequence ${i} of ${feeds.length})`;
         throw e;
       }
     });
-    if (new Set(feeds.map((f) => f.sequence)).size < feeds.length)
+    if (new Set(parts.map((p) => p.sequence)).size < parts.length)
       throw new InputError("feed: a sequence is there twice");
-    const logits: Float32Array[] = [];
-    if (feeds.length === 1 || !decoder.shares) {
-      for (const { sequence, tokens } of feeds) logits.push(await sequence.feed(tokens, options));
-      return logits;
-    }
-    for (const { sequence } of feeds) sequence.busy = true;
-    try {
-      // Short ones first: those that go on token by token do not wait for a long prompt.
-      const order = feeds.map(({ sequence, tokens }, i) => ({ sequence, tokens, i }));
-      order.sort((a, b) => a.tokens.length - b.tokens.length);
-      for (let rest = order, runs = 0; rest.length > 0; runs++) {
-        if (runs > 0) await nextTurn();
-        rest = await Sequence.runTogether(decoder, rest, logits, options);
-      }
-      return logits;
-    } finally {
-      for (const { sequence } of feeds) sequence.busy = false;
-    }
+    return parts;
   }
 
   /** One run, of as many tokens as go into it. Sets the logits of feeds that end in it, and returns the others' rest. */
   private static async runTogether(
     { session, config }: Decoder,
-    feeds: readonly (Feed & { readonly i: number })[],
+    feeds: readonly Part[],
     logits: Float32Array[],
     { signal, profile }: FeedOptions,
-  ) {
+  ): Promise<Part[]> {
     const most = sharedSizes.at(-1)!;
-    const parts: { sequence: Sequence; tokens: readonly number[]; i: number; ends: boolean }[] = [];
+    const parts: (Part & { ends: boolean })[] = [];
     let count = 0;
     for (const { sequence, tokens, i } of feeds) {
       if (count === most) break;
@@ -399,8 +397,10 @@ export class Sequence {
     });
   }
 
-  private check(tokens: readonly number[]): void {
+  /** A copy: who does not wait may write into the array. Throws what `feed` says of tokens. */
+  private checked(tokens: readonly number[]): readonly number[] {
     checkFeed(this.fed.length, tokens, this.decoder.config);
+    return tokens.slice();
   }
 
   private async exclusively<T>(work: () => Promise<T>): Promise<T> {
@@ -414,6 +414,7 @@ export class Sequence {
   }
 
   private assertIdle(): void {
+    if (this.disposed) throw new DisposedError("this sequence was disposed");
     if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
   }
 }
