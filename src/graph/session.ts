@@ -234,7 +234,7 @@ export class Session {
     if (!states?.length) throw new InputError("openState: this graph declares no state");
     const state = this.store.openState?.(states);
     if (!state) throw new UnsupportedOpError(`${this.device.name} cannot hold state`);
-    return new SessionState(state, (work) => this.inTurn(work));
+    return new SessionState(state, this.inTurn);
   }
 
   /** Whether `run` takes several states. */
@@ -315,7 +315,7 @@ export class Session {
   }
 
   /** Runs and changes of state take turns. */
-  private async inTurn<T>(work: () => T | Promise<T>): Promise<T> {
+  private readonly inTurn = async <T>(work: () => T | Promise<T>): Promise<T> => {
     const turn = this.queue;
     this.pending++;
     const result = (async () => {
@@ -329,17 +329,18 @@ export class Session {
     } finally {
       this.pending--;
     }
-  }
+  };
 
   /** Makes the sequence of a run the one that programs work on. */
-  private enter({ state, rows }: Pick<RunOptions, "state" | "rows">): void {
+  private enter({ state, rows = 0 }: Pick<RunOptions, "state" | "rows">): void {
     if (!this.graph.states?.length) return;
     if (!state || (Array.isArray(state) && state.length === 0))
       throw new InputError("run: this graph has state: pass { state }, from openState()");
-    const states = state instanceof SessionState ? [state] : state;
+    const states: readonly SessionState[] = Array.isArray(state) ? state : [state];
     if (states.length > 1 && !this.severalStates)
       throw new UnsupportedOpError(`${this.device.name} cannot run several sequences at once`);
-    const active = SessionState.enter(states, typeof rows === "object" ? rows : states.map(() => rows ?? 0));
+    const each = Array.isArray(rows) ? rows : states.map(() => rows as number);
+    const active = SessionState.enter(states, each, this.inTurn);
     if (this.verifier) this.verifier.states = active;
   }
 

@@ -1,11 +1,15 @@
 /** The state of one sequence in a session. What its rows mean, and how many are filled, is the owner's business. */
 import type { DeviceState } from "../backends/backend.ts";
-import { DisposedError } from "../tensor/errors.ts";
+import { DisposedError, InputError } from "../tensor/errors.ts";
+
+const checkRows = (rows: number): void => {
+  if (!Number.isInteger(rows) || rows < 0) throw new InputError(`state: rows are a whole number from 0, got ${rows}`);
+};
 
 export class SessionState {
   private disposed = false;
 
-  /** @param inTurn waits until no run is under way: memory may move */
+  /** @param inTurn of the session that it belongs to: waits until no run is under way, as memory may move */
   constructor(
     private readonly device: DeviceState,
     private readonly inTurn: <T>(work: () => T) => Promise<T>,
@@ -16,21 +20,35 @@ export class SessionState {
     return this.device.bytes;
   }
 
-  /** A second sequence that begins with the same `rows` rows. */
+  /** A second sequence that begins with the same `rows` rows. @throws InputError for no number of rows; DisposedError */
   async fork(rows: number): Promise<SessionState> {
+    checkRows(rows);
     return this.inTurn(() => {
       this.assertUsable();
       return new SessionState(this.device.fork(rows), this.inTurn);
     });
   }
 
-  /** Called by the session when a run begins: the states that it works on, and rows that each needs. Gives the device's. */
-  static enter(states: readonly SessionState[], rows: readonly number[]): DeviceState[] {
-    states.forEach((s, i) => {
-      s.assertUsable();
-      s.device.reserve(rows[i] ?? 0);
+  /**
+   * Called by the session when a run begins: the states that it works on, and rows that each needs. Gives the device's.
+   * @throws InputError for states that are none of the session's or there twice, and rows that are no numbers; DisposedError
+   */
+  static enter(
+    states: readonly SessionState[],
+    rows: readonly number[],
+    inTurn: SessionState["inTurn"],
+  ): DeviceState[] {
+    if (rows.length !== states.length) throw new InputError(`run: ${rows.length} rows for ${states.length} states`);
+    for (let i = 0; i < states.length; i++) {
+      if (states[i]?.inTurn !== inTurn || states.indexOf(states[i]) < i)
+        throw new InputError(`run: state ${i} is not from this session's openState(), or there twice`);
+      states[i].assertUsable();
+      checkRows(rows[i]);
+    }
+    const all = states.map((s, i) => {
+      s.device.reserve(rows[i]);
+      return s.device;
     });
-    const all = states.map((s) => s.device);
     all[0].activate(all.slice(1));
     return all;
   }

@@ -2,12 +2,12 @@ import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile, type Session } from "../../src/graph/session.ts";
+import { compile, type RunOptions, type Session } from "../../src/graph/session.ts";
 import { attention } from "../../src/ops/attention.ts";
 import { add } from "../../src/ops/binary.ts";
 import { cachedAttention } from "../../src/ops/cached-attention.ts";
 import { kvAppend } from "../../src/ops/kv-append.ts";
-import { DisposedError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { DisposedError, ForwardpassError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 
@@ -117,6 +117,31 @@ for (const [name, open] of Object.entries(devices))
       close((await feed(session, text, [20], state)).out, whole(text));
       state.dispose();
       await expect(session.run({ x: text, position: at(0) }, { state })).rejects.toThrow(DisposedError);
+    });
+
+    test("what is no state of the session, or no number of rows, is refused before anything changes", async () => {
+      using session = await compile(caching, { device: open() });
+      using stranger = await compile(caching, { device: open() });
+      const { state, out } = await feed(session, text, [10]);
+      const [foreign, fresh] = [stranger.openState(), session.openState()];
+      const run = (options: unknown) => session.run({ x: other, position: at(0) }, options as RunOptions);
+      for (const wrong of [foreign, [foreign], {}, "x", 5, [null], [{}], [state, foreign]])
+        await expect(run({ state: wrong, rows: 20 })).rejects.toThrow(ForwardpassError);
+      expect(() => session.runSync({ x: other, position: at(0) }, { state: foreign, rows: 20 })).toThrow(InputError);
+      await expect(run({ state: [fresh, fresh], rows: 20 })).rejects.toThrow(ForwardpassError);
+      for (const rows of [null, Number.NaN, "8", 2.5, -1, Infinity, [6, 7], [], [null], new Array(1)])
+        await expect(run({ state: fresh, rows }), String(rows)).rejects.toThrow(InputError);
+      for (const rows of [-1, Number.NaN, 1.5, "3", undefined])
+        await expect(state.fork(rows as number)).rejects.toThrow(InputError);
+      expect([foreign.bytes, fresh.bytes]).toEqual([0, 0]);
+      close([...out, ...(await feed(session, text, [10], state, 10)).out], whole(text));
+    });
+
+    test("a fork of no rows is like a new one", async () => {
+      using session = await compile(caching, { device: open() });
+      const { state } = await feed(session, other, [10]);
+      close((await feed(session, text, [20], await state.fork(0))).out, whole(text));
+      close((await feed(session, text, [20], await session.openState().fork(3))).out, whole(text));
     });
 
     test("a session that is disposed while it waits for an input reserves no rows", async () => {
