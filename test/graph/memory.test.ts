@@ -49,6 +49,12 @@ test("tensors on a device that nobody disposes give their memory to later ones",
   expect(buffers).toBeLessThan(30);
 });
 
+test.each(["1", "2"])("states that nobody disposes give their memory to later ones: %s threads", async (threads) => {
+  const { early, late } = await resultOf<{ early: number; late: number }>("states", threads);
+  // Each takes 128 kB, a fork as much.
+  expect(late).toBeLessThan(early + 300_000);
+});
+
 describe.each(["cpu", "wasm"])("loading, running and disposing over and over on %s", (device) => {
   test.each([
     ["dispose", 10_000],

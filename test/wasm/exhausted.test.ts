@@ -5,10 +5,11 @@ import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { add, compile, DeviceError, graph, kvAppend } from "../../src/index.ts";
 
 /** Until the function that it returns is called. */
-function exhaust({ memory: { memory } }: WasmSession): () => void {
+function exhaust({ memory: { memory } }: WasmSession, most = 0): () => void {
   const { grow } = memory;
-  memory.grow = () => {
-    throw new RangeError("no more");
+  memory.grow = (pages) => {
+    if (memory.buffer.byteLength / 65536 + pages > most) throw new RangeError("no more");
+    return grow.call(memory, pages);
   };
   return () => {
     memory.grow = grow;
@@ -69,4 +70,34 @@ test("a state that finds no memory keeps its rows, and room for no more", async 
   recover();
   expect(store.memory.end).toBeLessThanOrEqual(end);
   store.dispose();
+});
+
+test("a state that can't have twice its rows gets those that are needed, and some more", async () => {
+  const device = wasm({ threads: 1 });
+  await device.load!([kvAppend.op], []);
+  for (const apart of [false, true]) {
+    const store = device.open() as WasmSession;
+    // A mebibyte for 128 rows of both.
+    const state = store.openState([
+      { dtype: "i32", shape: [1 << 20, 1024] },
+      { dtype: "i32", shape: [1 << 20, 1024] },
+    ])!;
+    state.reserve(1280);
+    const before = [0, 1].map((i) => (state.view(i) as Int32Array).fill(i + 1).length);
+    // What lies behind it, so that it can't grow where it is.
+    if (apart) store.memory.allocate(64);
+    // Twice as many would take 20 MiB where they are. Elsewhere the first of them finds room, the other none.
+    exhaust(store, (apart ? 28 : 16) * 16);
+    state.reserve(1281);
+    expect(state.rows).toBe(Math.ceil(1281 * 1.125));
+    expect(state.bytes).toBe(state.rows * 8192);
+    for (const i of [0, 1]) {
+      const view = state.view(i) as Int32Array;
+      expect(view.length).toBe(state.rows * 1024);
+      expect(view.every((v, k) => v === (k < before[i] ? i + 1 : 0))).toBe(true);
+    }
+    expect(() => state.reserve(8000)).toThrow(DeviceError);
+    expect(state.rows).toBe(Math.ceil(1281 * 1.125));
+    store.dispose();
+  }
 });

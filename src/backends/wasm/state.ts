@@ -6,7 +6,7 @@
 import { misplaced } from "../../ops/kv-append.ts";
 import type { OpDef } from "../../ops/op.ts";
 import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
-import { InputError } from "../../tensor/errors.ts";
+import { DeviceError, InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { DeviceState, Place } from "../backend.ts";
@@ -30,15 +30,35 @@ const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 
 /** States with fewer rows in all have these. */
 const rowsOf = ({ shape }: TensorType, rows: number): number => Math.min(rows, shape[0]);
 
+/** What a state has of a memory that may go before it. */
+interface Held {
+  readonly memory: WeakRef<LinearMemory>;
+  blocks: readonly Block[];
+}
+
+const release = ({ memory, blocks }: Held): void => {
+  for (const { at, bytes } of blocks) memory.deref()?.release(at, bytes);
+};
+
+/** States that nobody disposed. None is among the active ones, which their session holds: no run is working on them. */
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<Held>(release);
+
 export class WasmState implements DeviceState {
-  /** By state. Another array whenever one of them changes. */
-  blocks: readonly Block[] = [];
   rows = 0;
+  private readonly held: Held;
 
   constructor(
     private readonly host: StateHost,
     private readonly types: readonly TensorType[],
-  ) {}
+  ) {
+    this.held = { memory: new WeakRef(host.memory), blocks: [] };
+    forgotten.register(this, this.held);
+  }
+
+  /** By state. Another array whenever one of them changes. */
+  get blocks(): readonly Block[] {
+    return this.held.blocks;
+  }
 
   get bytes(): number {
     return sum(this.blocks.map((b) => b.bytes));
@@ -59,19 +79,36 @@ export class WasmState implements DeviceState {
     host.active = all;
   }
 
-  /** Grows by doubling. Where memory runs out the rows stay what they were, in blocks of which some have room for more. */
+  /**
+   * Grows by doubling, or where there is no memory for that by what is needed and an eighth. Where that is not there either
+   * the rows stay what they were, in blocks of which some have room for more.
+   */
   reserve(rows: number): void {
     if (rows <= this.rows) return;
-    const wanted = Math.max(rows, 2 * this.rows);
+    const least = Math.ceil(1.125 * rows);
+    try {
+      this.grow(Math.max(rows, 2 * this.rows));
+    } catch (e) {
+      if (!(e instanceof DeviceError) || least >= 2 * this.rows) throw e;
+      this.grow(least);
+    }
+  }
+
+  private grow(wanted: number): void {
     if (this.reserveRun(wanted)) return;
     const { memory } = this.host;
     const blocks = [...this.blocks];
-    this.blocks = blocks;
+    this.held.blocks = blocks;
     this.host.active = [];
     this.types.forEach((t, i) => {
       const old = blocks[i] ?? { at: 0, bytes: 0 };
       const bytes = rowsOf(t, wanted) * rowBytes(t);
-      if (blocks[i] && bytes <= old.bytes) return;
+      if (blocks[i] && bytes <= old.bytes) {
+        // An attempt at more rows got this far: the others need the room.
+        memory.release(old.at + alignUp(bytes), alignUp(old.bytes) - alignUp(bytes));
+        blocks[i] = { at: old.at, bytes };
+        return;
+      }
       const at = memory.allocate(bytes);
       const all = new Uint8Array(memory.memory.buffer);
       all.copyWithin(at, old.at, old.at + old.bytes);
@@ -115,7 +152,7 @@ export class WasmState implements DeviceState {
       all.copyWithin(to.at, from.at, from.at + from.bytes);
       all.fill(0, to.at + from.bytes, to.at + to.bytes);
     }
-    this.blocks = moved;
+    this.held.blocks = moved;
     this.host.active = [];
     this.rows = rows;
     return true;
@@ -130,8 +167,9 @@ export class WasmState implements DeviceState {
       throw e;
     }
     const all = new Uint8Array(this.host.memory.memory.buffer);
-    this.blocks.forEach(({ at, bytes }, i) => {
-      all.copyWithin(copy.blocks[i].at, at, at + Math.min(bytes, copy.blocks[i].bytes));
+    copy.blocks.forEach((to, i) => {
+      const { at, bytes } = this.blocks[i] ?? to;
+      all.copyWithin(to.at, at, at + Math.min(bytes, to.bytes));
     });
     return copy;
   }
@@ -165,9 +203,9 @@ export class WasmState implements DeviceState {
   }
 
   dispose(): void {
-    for (const { at, bytes } of this.blocks) this.host.memory.release(at, bytes);
+    release(this.held);
     this.rows = 0;
-    this.blocks = [];
+    this.held.blocks = [];
     this.host.active = [];
   }
 
