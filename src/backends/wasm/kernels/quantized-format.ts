@@ -11,6 +11,7 @@
  *
  * Formats by family: quantized-legacy.ts, quantized-k.ts, quantized-iq.ts; quantized-formats.ts has them all.
  */
+import { FormatError } from "../../../tensor/errors.ts";
 import { type Expr, type FunctionBuilder, f32x4, i8x16, i16x8, i32x4, type Local, v128 } from "../assembler.ts";
 import { tinyHalves } from "./half.ts";
 
@@ -166,9 +167,15 @@ export function putWords(src: Uint8Array, at: number, count: number, dst: Uint8A
   }
 }
 
+/** A factor. @throws FormatError for infinity and NaN, which kernels would take for 2^16 and up */
 export function putF16(src: Uint8Array, at: number, dst: Uint8Array, to: number, row: number): void {
+  if ((src[at + 1] & 0x7c) === 0x7c) refuseScale();
   dst[to + 2 * row] = src[at];
   dst[to + 2 * row + 1] = src[at + 1];
+}
+
+export function refuseScale(): never {
+  throw new FormatError("a block's scale is infinite or no number");
 }
 
 /** Bytes of eight f16. */

@@ -1,5 +1,6 @@
 /** The formats of block types, and matrices of them. */
 import { type BlockType, ggufBytes, ggufTypeNamed, ggufTypes } from "../../../tensor/blocks/types.ts";
+import { FormatError } from "../../../tensor/errors.ts";
 import { type Format, GROUP, range } from "./quantized-format.ts";
 import { iqFormats } from "./quantized-iq.ts";
 import { kFormats } from "./quantized-k.ts";
@@ -14,13 +15,27 @@ export const packedBytes = ({ unit, bytes }: Format, n: number, k: number): numb
 /** Bytes of n rows of k elements in the file. */
 export const storedBytes = (type: BlockType, n: number, k: number): number => ggufBytes(ggufTypeNamed(type), n * k);
 
-/** Lays out rows of k elements, of a type whose format this is. */
+/**
+ * Lays out rows of k elements, of a type whose format this is.
+ * @throws FormatError for a block whose scale is infinite or NaN
+ */
 export function packBlocks(type: BlockType, k: number, src: Uint8Array, dst: Uint8Array): void {
   const format = formats[type]!;
+  const rowBytes = storedBytes(type, 1, k);
+  let last = 0;
   dst.fill(0);
-  forEachBlock(type, src.length / storedBytes(type, 1, k), k, (at, to, row) => {
-    format.pack(src, at, dst, to, row);
-  });
+  try {
+    forEachBlock(type, src.length / rowBytes, k, (at, to, row) => {
+      last = at;
+      format.pack(src, at, dst, to, row);
+    });
+  } catch (e) {
+    if (!(e instanceof FormatError)) throw e;
+    // Large weights come in parts: which row of all it is is not known here.
+    const block = ((last % rowBytes) / rowBytes) * (k / format.unit);
+    const message = `${type}, rows of ${k}: ${e.message} (block ${block} of its row): the file is damaged, fetch it anew`;
+    throw new FormatError(message, { cause: e });
+  }
 }
 
 /** Calls back with where each block is in the file, where its unit is, and as which of the unit's rows. */

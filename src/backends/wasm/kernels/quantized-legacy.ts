@@ -16,6 +16,7 @@ import {
   putF16,
   putWords,
   type Reader,
+  refuseScale,
   shift,
   signed,
   tinyF16,
@@ -121,7 +122,7 @@ const bytes32: Codes32 = {
   pack: (src, at, dst, plane, row) => putWords(src, at, 8, dst, plane, row),
 };
 
-/** A byte of exponent for each row: 2^(e - 128). The smallest, a denormal number, counts as zero. */
+/** A byte of exponent for each row: 2^(e - 128), 255 for NaN. The smallest, a denormal number, counts as zero. */
 const mxfp4: Format = {
   ...scaled32({ ...levels32(doubledFp4.map((v) => v + 12)), largest: 24, zero: 12, pattern: [plain] }),
   bytes: 17 * GROUP,
@@ -144,6 +145,7 @@ const mxfp4: Format = {
     },
   ],
   pack(src, at, dst, to, row) {
+    if (src[at] === 255) refuseScale();
     dst[to + row] = src[at];
     putWords(src, at + 1, 4, dst, to + GROUP, row);
   },
