@@ -9,7 +9,7 @@ import { nextTurn } from "../graph/drive.ts";
 import { sourceOptions } from "../load.ts";
 import type { KvCache } from "../models/transformer/decoder.ts";
 import { Decoder } from "../models/transformer/sequence.ts";
-import { DisposedError, InputError } from "../tensor/errors.ts";
+import { DeviceError, DisposedError, InputError } from "../tensor/errors.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
 import type { JsonConstraint } from "./language/constraint.ts";
 import { type FinishReason, type Generation, PieceFilter, TextPieces, type TokenInfo } from "./language/generation.ts";
@@ -219,7 +219,13 @@ export class TextGenerator {
     const sequence = this.take(tokens);
     try {
       g.reusedTokens = sequence.length;
-      let logits = await sequence.feed(tokens.slice(sequence.length), { signal });
+      let logits: Float32Array;
+      try {
+        logits = await sequence.feed(tokens.slice(sequence.length), { signal });
+      } catch (e) {
+        this.dropIdle(e);
+        logits = await sequence.feed(tokens.slice(sequence.length), { signal });
+      }
       let lastTurn = performance.now();
       while (g.finish === undefined) {
         signal?.throwIfAborted();
@@ -251,7 +257,12 @@ export class TextGenerator {
         }
         signal?.throwIfAborted();
         sequence.recycle?.(logits);
-        logits = await sequence.feed([token]);
+        try {
+          logits = await sequence.feed([token]);
+        } catch (e) {
+          this.dropIdle(e);
+          logits = await sequence.feed([token]);
+        }
       }
       const rest = text.end();
       g.text += rest;
@@ -322,6 +333,12 @@ export class TextGenerator {
     }
     this.idle.push(sequence);
     if (this.idle.length > keptSequences) this.idle.shift()!.dispose();
+  }
+
+  /** After an error for which they may be the reason, as they take memory. Throws it where they are not. */
+  private dropIdle(error: unknown): void {
+    if (!(error instanceof DeviceError) || this.idle.length === 0) throw error;
+    for (const s of this.idle.splice(0)) s.dispose();
   }
 
   private needTokenizer(): Tokenizer {

@@ -1,8 +1,9 @@
 /** What goes wrong while texts are generated: each time a typed error that says what to do, and a model that goes on. */
 import { afterEach, describe, expect, test, vi } from "vitest";
+import type { WasmSession } from "../../src/backends/wasm/session.ts";
 import { type ChatMessage, type TextGenerator, textGeneration } from "../../src/tasks/text-generation.ts";
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
-import { InputError, MissingPeerError } from "../../src/tensor/errors.ts";
+import { DeviceError, InputError, MissingPeerError } from "../../src/tensor/errors.ts";
 import { loadPeer, providePeer } from "../../src/tensor/peer.ts";
 import { inPage } from "../hosts.ts";
 import { tinyGguf } from "./tiny-gguf.ts";
@@ -176,4 +177,45 @@ describe("aborts", () => {
   async function leave(model: TextGenerator): Promise<void> {
     for await (const _ of model.stream("leave", greedy)) return;
   }
+});
+
+describe("memory", () => {
+  /** Leaves no room in a session's memory: what is given back is all that there is. */
+  function fill(model: TextGenerator): void {
+    const { memory } = (model.decoder.session as unknown as { store: WasmSession }).store;
+    memory.memory.grow = () => {
+      throw new RangeError("no more");
+    };
+    for (let size = 1 << 24; size >= 64; size /= 2)
+      try {
+        for (;;) memory.allocate(size);
+      } catch {}
+  }
+  const prompts = ["first of all", "second to none", "third time lucky"];
+
+  test("that runs out takes that of idle texts", async () => {
+    using model = await textGeneration(tinyGguf(), options);
+    using fresh = await textGeneration(tinyGguf(), options);
+    for (const p of prompts.slice(0, 2)) await model.generate(p, greedy);
+    fill(model);
+    const want = await fresh.generate(prompts[2], greedy);
+    expect((await model.generate(prompts[2], greedy)).tokens).toEqual(want.tokens);
+  });
+
+  test("that runs out with no idle text is told", async () => {
+    using model = await textGeneration(tinyGguf(), options);
+    fill(model);
+    expect(await rejection(model.generate(prompts[0], greedy))).toBeInstanceOf(DeviceError);
+  });
+
+  test("that runs out on the way takes that of idle texts", async () => {
+    using model = await textGeneration(tinyGguf(), options);
+    using fresh = await textGeneration(tinyGguf(), options);
+    const long = { ...greedy, maxTokens: 60 };
+    for (const p of prompts.slice(0, 2)) await model.generate(p, long);
+    const want = await fresh.generate("a", long);
+    const stream = model.stream("a", long);
+    for await (const _ of stream) if (stream.generation.tokens.length === 1) fill(model);
+    expect(stream.generation.tokens).toEqual(want.tokens);
+  });
 });
