@@ -8,7 +8,7 @@ import type { Weight } from "../../src/models/transformer/config.ts";
 import { decoder, statelessDecoder } from "../../src/models/transformer/decoder.ts";
 import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts";
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
-import { DisposedError, FormatError, InputError } from "../../src/tensor/errors.ts";
+import { DisposedError, DTypeError, FormatError, InputError } from "../../src/tensor/errors.ts";
 import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
 import { base, build, text, variants } from "./tiny.ts";
 
@@ -212,6 +212,54 @@ describe("sequences", () => {
     const s = model.sequence();
     await expect(s.feed(text(20), { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
     expectClose(await s.feed(text(20).slice(s.length)), await model.sequence().feed(text(20)), 1e-4);
+  });
+
+  test("what is no configuration, no weights or no option is told", async () => {
+    for (const [part, change] of [
+      ["activation", { activation: "swish" }],
+      ["window", { layers: [{ window: 1.5 }] }],
+      ["window", { layers: [{ window: 0 }] }],
+      ["layers", { layers: undefined }],
+      ["rope.dim", { rope: { ...base.rope, dim: 0 } }],
+      ["scaling", { rope: { ...base.rope, scaling: { kind: "longrope" } } }],
+    ] as const)
+      for (const build of [decoder, statelessDecoder]) {
+        expect(() => build({ ...config, ...change } as never, weights)).toThrow(InputError);
+        expect(() => build({ ...config, ...change } as never, weights)).toThrow(part);
+      }
+    await expect(Decoder.open(undefined as never, weights, cpu())).rejects.toThrow(InputError);
+    await expect(Decoder.open(config, Object.fromEntries(weights) as never, cpu())).rejects.toThrow(/new Map/);
+    await expect(Decoder.open(config, weights, cpu(), null as never)).rejects.toThrow(InputError);
+    await expect(Decoder.open(config, weights, cpu(), { kvcache: "f16" } as never)).rejects.toThrow(/kvCache/);
+    const unknown = { type: "q9_9", shape: [32, 32], bytes: new Uint8Array(5) } as never;
+    await expect(Decoder.open(config, new Map(weights).set("blk.0.attn_q.weight", unknown), cpu())).rejects.toThrow(
+      DTypeError,
+    );
+  });
+
+  test("a stored weight of which another number of elements is read is refused", async () => {
+    const name = "blk.0.attn_q.weight";
+    const right = weights.get(name)!.data as Float32Array;
+    for (const device of Object.values(devices))
+      for (const [count, inParts] of [
+        [1024, true],
+        [1024, false],
+        [1000, true],
+        [1000, false],
+        [1056, true],
+        [1056, false],
+      ] as const) {
+        const data = Float32Array.from({ length: count }, (_, i) => right[i] ?? 0);
+        const parts = async function* () {
+          yield data.slice(0, 512);
+          yield data.slice(512);
+        };
+        const read = async () => ({ dtype: "f32", shape: [count], data }) as never;
+        const stored = { shape: [32, 32], read, ...(inParts && { parts }) } as never;
+        const opening = Decoder.open(config, new Map<string, Weight>(weights).set(name, stored), device());
+        if (count === 1024) (await opening).dispose();
+        else await expect(opening).rejects.toThrow(FormatError);
+      }
   });
 
   test("weights that are missing or of another shape are told by name", async () => {

@@ -1,6 +1,7 @@
 /** What a decoder-only transformer is made of. Adapters fill this in from a file's metadata. */
-import { type BlockType, ggufBytes, ggufTypeNamed } from "../../tensor/blocks/types.ts";
+import { type BlockType, ggufBytes, ggufTypeNamed, isBlockType } from "../../tensor/blocks/types.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
+import { DTypeError, FormatError, InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { Weight as Constant, type ElementParts, Elements } from "../../tensor/weight.ts";
@@ -82,17 +83,58 @@ export type DecoderWeights = ReadonlyMap<string, Weight | StoredWeight>;
 /** The type of its blocks; undefined for f32. */
 export const blockTypeOf = (w: AnyWeight): BlockType | undefined => ("type" in w ? w.type : undefined);
 
-/** The elements as a graph's constant. Those of a stored weight are read later. */
+const activations: readonly string[] = ["silu", "gelu", "geluTanh", "relu"] satisfies DecoderConfig["activation"][];
+
+/** What would be taken for something else. Shapes are checked where they are used. @throws InputError */
+export function checkDecoder(config: DecoderConfig, weights: DecoderWeights): void {
+  const { activation, layers, rope, localRope } = config ?? {};
+  if (!Array.isArray(layers)) throw new InputError("decoder: takes a configuration whose layers are an array");
+  if (!(weights instanceof Map) && typeof weights?.get !== "function")
+    throw new InputError("decoder: weights are a Map by name: new Map(Object.entries(weights)) makes one");
+  if (!activations.includes(activation))
+    throw new InputError(`decoder: no activation is called ${JSON.stringify(activation)}: ${activations.join(", ")}`);
+  for (const { window = 1 } of layers)
+    if (!Number.isInteger(window) || window < 1)
+      throw new InputError(`decoder: a layer's window is a whole number from 1, got ${window}`);
+  for (const r of [rope, localRope])
+    if (r && !(Number.isInteger(r.dim / 2) && r.dim > 0))
+      throw new InputError(`decoder: rope.dim is an even number from 2, got ${r.dim}`);
+}
+
+/**
+ * The elements as a graph's constant. Those of a stored weight are read later.
+ * @throws DTypeError for blocks of no known type; when it is read FormatError for another number of elements
+ */
 export function constantOf(w: AnyWeight): HostTensor {
   const type = blockTypeOf(w);
+  if (type && !isBlockType(type)) throw new DTypeError(`weight: no block type is called ${JSON.stringify(type)}`);
   const shape = type ? [ggufBytes(ggufTypeNamed(type), sizeOf(w.shape))] : w.shape;
   if ("bytes" in w) return { dtype: "u8", shape, data: w.bytes };
   if (!("read" in w)) return w;
-  const elements = (read: Weight): TypedArray => constantOf(read).data as TypedArray;
+  const size = sizeOf(shape);
+  const elements = (read: Weight): TypedArray => {
+    const data = constantOf(read).data as TypedArray;
+    if (data.length !== size) refuseCount(data.length, size);
+    return data;
+  };
   const stored = Elements.stored({
     fetch: async () => elements(await w.read()),
     read: w.readSync && (() => elements(w.readSync!())),
-    parts: w.parts?.bind(w),
+    parts: w.parts && ((granule) => counted(w.parts!(granule), size)),
   });
   return new Constant(type ? "u8" : "f32", shape, stored);
+}
+
+function refuseCount(count: number, size: number): never {
+  throw new FormatError(`weight: ${count} elements were read, of ${size}`);
+}
+
+async function* counted(parts: ReturnType<ElementParts>, size: number) {
+  let count = 0;
+  for await (const part of parts) {
+    count += part.length;
+    if (count > size) break;
+    yield part;
+  }
+  if (count !== size) refuseCount(count, size);
 }

@@ -23,6 +23,7 @@ import { hostTensor } from "../../tensor/host-tensor.ts";
 import { sameShape } from "../../tensor/shape.ts";
 import {
   blockTypeOf,
+  checkDecoder,
   constantOf,
   type DecoderConfig,
   type DecoderWeights,
@@ -40,18 +41,20 @@ export type KvCache = "f32" | "f16";
  * has tokens of several sequences, both i32 [tokens]: the number of each token's state among the run's, -1 for a token that
  * fills a gap; `rows` i32 [rows], the tokens whose logits are wanted; `positions` i32 [1, tokens] where positions are
  * learned. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N` and `v.N` [contextLength, kvHeads * headDim].
- * @throws FormatError for a weight that is missing or of another shape
+ * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
  */
 export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache: KvCache = "f32"): Graph {
+  checkDecoder(config, weights);
   return graph((g) => new CachedBuilder(g, config, weights, kvCache).build(), { name: config.architecture });
 }
 
 /**
  * The same model without state: whole texts at once. Input: `tokens` i32 [batch, tokens]. Output: `logits` f32
  * [batch, tokens, vocabSize], at each token those of the next.
- * @throws FormatError for a weight that is missing or of another shape
+ * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
  */
 export function statelessDecoder(config: DecoderConfig, weights: DecoderWeights): Graph {
+  checkDecoder(config, weights);
   const logits = { dtype: "f32", shape: ["batch", "tokens", config.vocabSize] } as const;
   return graph((g) => new StatelessBuilder(g, config, weights).build(), {
     name: config.architecture,

@@ -78,6 +78,8 @@ export function ropeFrequencies(
       });
       return { frequencies, magnitude: scaling.magnitude ?? (factor > 1 ? 0.1 * Math.log(factor) + 1 : 1) };
     }
+    default:
+      throw new InputError(`rope: no scaling is called ${JSON.stringify((scaling as RopeScaling).kind)}`);
   }
 }
 

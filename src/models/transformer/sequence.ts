@@ -61,8 +61,8 @@ export class Decoder {
 
   /**
    * Ready to run: weights are read and laid out.
-   * @throws FormatError for weights that are missing or do not fit the configuration; UnsupportedOpError for a `kvCache` that
-   * the device has no kernels for
+   * @throws FormatError for weights that are missing or do not fit the configuration; InputError for what is no configuration
+   * and for unknown options; UnsupportedOpError for a `kvCache` that the device has no kernels for
    */
   static async open(
     config: DecoderConfig,
