@@ -141,6 +141,7 @@ const isOffline = (options: SourceOptions): boolean =>
 /** The network parts are loaded when they are first needed. */
 async function openUrl(url: string, given: SourceOptions & { response?: Response }): Promise<ByteSource> {
   if (url.startsWith("file:")) return openFile(new URL(url), given);
+  if (given.sha256 !== undefined) (await import("./sources/checksum.ts")).assertSha256(given.sha256);
   const options = { ...given, offline: isOffline(given) };
   if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
   if (url.startsWith("hf:")) return (await import("./sources/hub.ts")).hubSource(url, options);
@@ -175,7 +176,7 @@ async function openWhole(url: string, options: SourceOptions & { response?: Resp
 }
 
 async function verified(source: ByteSource, { sha256, signal }: SourceOptions): Promise<ByteSource> {
-  if (sha256) await (await import("./sources/checksum.ts")).checkSha256(source, sha256, signal);
+  if (sha256 !== undefined) await (await import("./sources/checksum.ts")).checkSha256(source, sha256, signal);
   return source;
 }
 

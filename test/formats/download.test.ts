@@ -214,13 +214,78 @@ describe("resuming", () => {
   });
 });
 
+describe("at the same time", () => {
+  /** Sends a little at a time, so that requests overlap. */
+  const slowly = (bytes: Uint8Array, etag: string | undefined): void =>
+    server.serve((q, r) => {
+      const start = Number(/=(\d+)/.exec(q.headers.range ?? "=0")![1]);
+      if (etag && q.headers["if-none-match"] === etag) return r.writeHead(304).end();
+      if (start >= bytes.length) return r.writeHead(416, { "content-range": `bytes */${bytes.length}` }).end();
+      const range = `bytes ${start}-${bytes.length - 1}/${bytes.length}`;
+      r.writeHead(206, { ...(etag && { etag }), "content-length": bytes.length - start, "content-range": range });
+      let at = start;
+      const timer = setInterval(() => {
+        if (at < bytes.length) r.write(bytes.subarray(at, (at += 200_000)));
+        else r.end(() => clearInterval(timer));
+      }, 3);
+    });
+  const soon = (ms = 15) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  test("one downloads, the others wait and find it", async () => {
+    slowly(content, '"1"');
+    const all: Promise<Uint8Array>[] = [];
+    for (let i = 0; i < 4; i++, await soon()) all.push(whole("m.bin", { sha256: sha256(content) }));
+    for (const bytes of await Promise.all(all)) expect(same(bytes, content)).toBe(true);
+    expect(server.requests.map(({ headers }) => headers["if-none-match"])).toEqual([undefined, '"1"', '"1"', '"1"']);
+    expect(await readdir(cache)).toHaveLength(2);
+  });
+
+  test("who is aborted holds nobody up, whether at work or waiting", async () => {
+    slowly(content, '"1"');
+    const [first, second] = [new AbortController(), new AbortController()];
+    const all = [whole("m.bin", { signal: first.signal }), whole("m.bin", { signal: second.signal }), whole("m.bin")];
+    const results = Promise.allSettled(all);
+    await soon();
+    second.abort(new Error("second"));
+    await expect(all[1]).rejects.toThrow("second");
+    first.abort(new Error("first"));
+    const [one, , three] = await results;
+    expect(one).toMatchObject({ status: "rejected", reason: { message: "first" } });
+    expect(same((three as PromiseFulfilledResult<Uint8Array>).value, content)).toBe(true);
+    expect(server.requests).toHaveLength(2);
+  });
+
+  // To this one, folders of different names are different caches: as if they were of different programs.
+  test.each(['"1"', undefined])("programs that share a folder, with the validator %s", async (etag) => {
+    slowly(content, etag);
+    const all: Promise<Uint8Array>[] = [];
+    for (const end of ["", "/.", "/./.", "/././."]) {
+      all.push(whole("m.bin", { cache: cache + end }));
+      await soon();
+    }
+    for (const bytes of await Promise.all(all)) expect(same(bytes, content)).toBe(true);
+    expect(same(await whole("m.bin", { offline: true }), content)).toBe(true);
+    expect((await readdir(cache)).filter((f) => f.endsWith(".json"))).toHaveLength(1);
+  });
+
+  test("a kept copy that is replaced is whole for who read it before", async () => {
+    slowly(content, '"1"');
+    await whole("m.bin");
+    slowly(changed, '"2"');
+    const [one, two] = [whole("m.bin"), whole("m.bin", { offline: true })];
+    expect(same(await two, content)).toBe(true);
+    expect(same(await one, changed)).toBe(true);
+    expect(await readdir(cache)).toHaveLength(2);
+  });
+});
+
 describe("checksums", () => {
   test("right ones pass, wrong ones are FormatErrors and keep nothing", async () => {
     server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
     const right = sha256(content);
     expect(same(await whole("m.bin", { sha256: right.toUpperCase() }), content)).toBe(true);
     expect(same(await whole("m.bin", { sha256: right, offline: true }), content)).toBe(true);
-    const error = await whole("other.bin", { sha256: right.replace(/^./, "g") }).catch((e) => e);
+    const error = await whole("other.bin", { sha256: sha256(changed) }).catch((e) => e);
     expect(error).toBeInstanceOf(FormatError);
     expect(error.message).toContain(right);
     expect(await readdir(cache)).toHaveLength(2);
@@ -232,6 +297,37 @@ describe("checksums", () => {
     const [name] = (await readdir(cache)).filter((f) => !f.endsWith(".json"));
     await writeFile(join(cache, name), changed);
     expect(same(await whole("m.bin", { sha256: sha256(content) }), content)).toBe(true);
+  });
+
+  test("a kept file of the same or another size than it had", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    const right = sha256(content);
+    await whole("m.bin", { sha256: right });
+    const kept = async (): Promise<string> => join(cache, (await readdir(cache)).find((f) => !f.endsWith(".json"))!);
+    // What was right when it came may not be now.
+    await writeFile(await kept(), changed);
+    await expect(whole("m.bin", { sha256: right, offline: true })).rejects.toThrow(FormatError);
+    expect(same(await whole("m.bin", { sha256: right }), content)).toBe(true);
+    for (const size of [0, 400_000]) {
+      await writeFile(await kept(), content.subarray(0, size));
+      await expect(whole("m.bin", { offline: true })).rejects.toThrow(/not in the cache/);
+      expect(same(await whole("m.bin"), content)).toBe(true);
+    }
+    // A wrong checksum costs the copy that is there nothing.
+    await expect(whole("m.bin", { sha256: sha256(changed) })).rejects.toThrow(FormatError);
+    expect(same(await whole("m.bin", { offline: true }), content)).toBe(true);
+    expect(await readdir(cache)).toHaveLength(2);
+  });
+
+  test("what is no checksum is told before anything is asked for", async () => {
+    server.serve((q, r) => send(q, r, content));
+    for (const wrong of ["", "abc", "g".repeat(64), 5 as unknown as string])
+      for (const input of [`${server.base}/m.bin`, "npm:a@1.0.0", "hf:a/b", content]) {
+        const error = await openSource(input, { ...quick, sha256: wrong }).catch((e) => e);
+        expect(error).toBeInstanceOf(InputError);
+        expect(error.message).toMatch(/sha256 takes 64 hexadecimal digits/);
+      }
+    expect(server.requests).toHaveLength(0);
   });
 
   test("without a cache, of files, of bytes", async () => {

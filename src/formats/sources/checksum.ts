@@ -37,8 +37,15 @@ export async function shortHash(text: string): Promise<string> {
   return hex(new Uint8Array(bytes)).slice(0, 16);
 }
 
-/** @throws FormatError unless the file has this SHA-256, in hexadecimal */
+/** @throws InputError for a text that is no SHA-256 in hexadecimal */
+export function assertSha256(sha256: string): void {
+  if (typeof sha256 !== "string" || !/^[0-9a-f]{64}$/i.test(sha256))
+    throw new InputError(`sha256 takes 64 hexadecimal digits, got ${JSON.stringify(sha256)}`);
+}
+
+/** @throws FormatError unless the file has this SHA-256, in hexadecimal; InputError as `assertSha256` */
 export async function checkSha256(source: ByteSource, sha256: string, signal?: AbortSignal): Promise<void> {
+  assertSha256(sha256);
   const got = hex(await digest(source, "SHA-256", signal));
   if (got !== sha256.toLowerCase())
     throw new FormatError(`${source.name}: its SHA-256 is ${got}, expected ${sha256.toLowerCase()}`);

@@ -1,12 +1,14 @@
 /**
  * Downloads that are kept. What arrived before a connection broke, or the program ended, stays and is continued by a range
- * request, where the server says that the file is still the same one.
+ * request, where the server says that the file is still the same one. Whoever downloads writes to a file of its own name,
+ * and the entry names it when it is whole and checked: no other program, at the same time, changes what is read.
  */
 import { FormatError, InputError } from "../../tensor/errors.ts";
-import { type ByteSource, hasFileSystem, type SourceOptions } from "../source.ts";
-import { checkSha256, shortHash } from "./checksum.ts";
-import { bodyLength, Connection, contentRange, eachChunk, validatorOf } from "./http.ts";
-import { openStore, readJson, type Store, writeJson } from "./store.ts";
+import type { ByteSource, SourceOptions } from "../source.ts";
+import { checkIntegrity, checkSha256, shortHash } from "./checksum.ts";
+import { openStore, readJson, type Store, unique, writeJson } from "./store.ts";
+import { type Part, Transfer } from "./transfer.ts";
+import { inTurn } from "./turns.ts";
 
 export interface Download {
   /** What it is kept as, the same whatever address it comes from: a URL, `npm:NAME@VERSION`. */
@@ -14,21 +16,29 @@ export interface Download {
   readonly url: string;
   /** Which version it should be, where that is known: a kept copy of it costs no request. */
   readonly version?: string;
-  /** In hexadecimal. */
+  /** What the server says that it is, in hexadecimal. */
   readonly sha256?: string;
+  /** See `checkIntegrity`. */
+  readonly integrity?: string;
 }
 
 /** What the store knows of a download. */
 interface Entry {
-  /** Name of its file in the store: versions do not share one. */
-  readonly file: string;
+  /** Name of the complete file in the store, if there is one. */
+  readonly file?: string;
+  /** What it had when it was complete: a file of another size was damaged since. */
+  readonly size?: number;
   readonly version?: string;
   /** What the server said of it: see `validatorOf`. */
   readonly validator?: string;
-  readonly complete?: boolean;
   /** That it was checked against. */
   readonly sha256?: string;
+  /** What is on its way, or was when the program ended. */
+  readonly part?: Part;
 }
+
+/** How often one begins because what was written is gone: files in the cache may be deleted at any time. */
+const mostBegins = 3;
 
 /**
  * What a URL leads to, kept in the usual place. Undefined where there is none.
@@ -43,38 +53,123 @@ export async function downloadUrl(url: string, options: SourceOptions): Promise<
 }
 
 /**
- * The file, from the store where that has it.
+ * The file, from the store where that has it. One at a time downloads it; others wait, and find it there.
  * @throws InputError when it can't be fetched, or is not there offline; FormatError for a wrong checksum
  */
 export async function download(what: Download, store: Store, options: SourceOptions): Promise<ByteSource> {
-  const { signal, onProgress } = options;
+  const { signal } = options;
   const name = await storeName(what.key);
-  const entry = await readJson<Entry>(store, `${name}.json`);
-  const sha256 = what.sha256 ?? options.sha256;
-  const kept = entry?.complete ? await keptCopy(entry, { ...what, sha256 }, store, signal) : undefined;
-  const use = (source: ByteSource): ByteSource => {
-    onProgress?.(source.size, source.size);
-    return { ...source, name: options.name ?? what.key };
-  };
-  if (kept && (options.offline || (what.version && what.version === entry?.version))) return use(kept);
-  if (options.offline)
+  if (options.offline) {
+    const kept = await keptCopy(await readJson<Entry>(store, `${name}.json`), what, store, options);
+    if (kept) return named(kept, what.key, options);
     throw new InputError(`${what.key} is not in the cache, and offline nothing is fetched: load it once online`, {
       notFound: true,
     });
+  }
+  return inTurn(`${store.name}/${name}`, signal, async () => {
+    for (let n = 0; n < mostBegins; n++) {
+      const source = await fetchKept(what, name, store, options);
+      if (source) return source;
+    }
+    throw new InputError(`${what.key}: it vanished from the cache while it was fetched`);
+  });
+}
 
-  const transfer = new Transfer(what, name, store, options, entry, kept !== undefined);
-  const got = await transfer.run();
-  const source = got ? await store.open(got.file) : kept;
-  if (!source) throw new InputError(`${what.key}: it vanished from the cache while it was fetched`);
-  if (!got) return use(source);
-  if (sha256)
-    await checkSha256({ ...source, name: what.key }, sha256, signal).catch(async (e) => {
-      await forget(store, name, got);
-      throw e;
+/** Whether there is a copy to use offline. */
+export async function isKept(key: string, store: Store): Promise<boolean> {
+  const entry = await readJson<Entry>(store, `${await storeName(key)}.json`);
+  return (entry?.file && (await store.open(entry.file))?.size === entry.size) || false;
+}
+
+/** Of a failure to fetch what there is a copy of. */
+export const offlineHelps = (e: unknown): unknown =>
+  e instanceof InputError
+    ? new InputError(`${e.message}; a copy is in the cache: offline: true uses it`, { cause: e, notFound: e.notFound })
+    : e;
+
+/** Undefined when what was written is gone. */
+async function fetchKept(
+  what: Download,
+  name: string,
+  store: Store,
+  options: SourceOptions,
+): Promise<ByteSource | undefined> {
+  const { key, version } = what;
+  const entryName = `${name}.json`;
+  const entry = await readJson<Entry>(store, entryName);
+  // A copy with another checksum is as good as none: it may have been another version.
+  const kept = await keptCopy(entry, what, store, options).catch((e) => {
+    if (e instanceof FormatError) return undefined;
+    throw e;
+  });
+  if (kept && version !== undefined && version === entry?.version) return named(kept, key, options);
+
+  const transfer = new Transfer(what, store, options, {
+    fresh: () => `${name}.${unique()}`,
+    part: entry?.part,
+    kept: kept ? entry?.validator : undefined,
+    note: async (part) => writeJson(store, entryName, { ...(await readJson<Entry>(store, entryName)), part }),
+  });
+  try {
+    const got = await transfer.run().catch(async (e) => {
+      options.signal?.throwIfAborted();
+      if (!(await transfer.isGone())) throw kept ? offlineHelps(e) : e;
+      return "gone" as const;
     });
-  await writeJson(store, `${name}.json`, { ...got, complete: true, sha256 } satisfies Entry);
-  if (entry && entry.file !== got.file) await store.remove(entry.file);
-  return use(source);
+    if (got === "gone") return undefined;
+    const source = got ? await keep(got, transfer.at, { what, name, store, options, before: entry }) : kept;
+    return source && named(source, key, options);
+  } finally {
+    transfer.end();
+  }
+}
+
+interface Place {
+  readonly what: Download;
+  readonly name: string;
+  readonly store: Store;
+  readonly options: SourceOptions;
+  /** What was there when the transfer began. */
+  readonly before: Entry | undefined;
+}
+
+/** Checks what came and makes it the kept copy. Undefined when it is gone. */
+async function keep(
+  got: Part,
+  size: number,
+  { what, name, store, options, before }: Place,
+): Promise<ByteSource | undefined> {
+  const entryName = `${name}.json`;
+  const came = await store.open(got.file);
+  if (came?.size !== size) return undefined;
+  const latest = (): Promise<Entry | undefined> => readJson<Entry>(store, entryName);
+  try {
+    await check(came, what, options);
+  } catch (e) {
+    await store.remove(got.file);
+    const last = await latest();
+    if (last?.file) await writeJson(store, entryName, { ...last, part: undefined } satisfies Entry);
+    else await store.remove(entryName);
+    throw e;
+  }
+  const last = await latest();
+  if (last?.file && last.file !== before?.file && last.validator === got.validator && last.version === got.version) {
+    // Another program was first, at the same time: its file may be in use.
+    const first = await keptCopy(last, what, store, options);
+    if (first?.size === size) {
+      await store.remove(got.file);
+      return first;
+    }
+  }
+  // Who knows it as a part finds it no more.
+  const file = store.rename ? `${name}.${unique()}` : got.file;
+  if (store.rename && !(await store.rename(got.file, file))) return undefined;
+  const done = [got.file, before?.part?.file];
+  const sha256 = (what.sha256 ?? options.sha256)?.toLowerCase();
+  const part = done.includes(last?.part?.file) ? undefined : last?.part;
+  await writeJson(store, entryName, { ...got, file, size, sha256, part } satisfies Entry);
+  if (last?.file) await store.remove(last.file);
+  return store.open(file);
 }
 
 /** The end of the key, for people, and a hash. */
@@ -84,131 +179,33 @@ const storeName = async (key: string): Promise<string> =>
     .replace(/^.*\/(?=.)/, "")
     .slice(-60)}-${await shortHash(key)}`;
 
-async function forget(store: Store, name: string, entry: Entry): Promise<void> {
-  await store.remove(entry.file);
-  await store.remove(`${name}.json`);
+function named(source: ByteSource, key: string, { name, onProgress }: SourceOptions): ByteSource {
+  onProgress?.(source.size, source.size);
+  return { ...source, name: name ?? key };
 }
 
-/** A copy that is what is wanted. One with a wrong checksum is as good as none: it may have been another version. */
+/**
+ * The copy in the store, if it is whole.
+ * @throws FormatError for one with another checksum
+ */
 async function keptCopy(
-  entry: Entry,
-  { key, sha256 }: Download,
+  entry: Entry | undefined,
+  what: Download,
   store: Store,
-  signal: AbortSignal | undefined,
+  options: SourceOptions,
 ): Promise<ByteSource | undefined> {
-  const source = await store.open(entry.file);
-  if (!source || !sha256 || entry.sha256 === sha256) return source;
-  try {
-    await checkSha256({ ...source, name: key }, sha256, signal);
-    return source;
-  } catch (e) {
-    if (e instanceof FormatError) return undefined;
-    throw e;
-  }
+  const source = entry?.file ? await store.open(entry.file) : undefined;
+  if (!source || source.size !== entry?.size) return undefined;
+  // What the caller asks to be checked is read again, what the server said is not.
+  const sha256 = what.sha256?.toLowerCase() === entry.sha256 ? undefined : what.sha256;
+  await check(source, { ...what, sha256 }, options);
+  return source;
 }
 
-class Transfer {
-  private at = 0;
-  private file = "";
-  private validator: string | undefined;
-  private total = 0;
-
-  constructor(
-    private readonly what: Download,
-    private readonly name: string,
-    private readonly store: Store,
-    private readonly options: SourceOptions,
-    private readonly entry: Entry | undefined,
-    /** Whether the entry's file can be used if it is still the latest. */
-    private readonly kept: boolean,
-  ) {}
-
-  /** Undefined when what is kept is still the latest. */
-  async run(): Promise<Entry | undefined> {
-    const { what, options, entry, store } = this;
-    if (entry && !entry.complete && entry.version === what.version) {
-      this.at = (await store.open(entry.file))?.size ?? 0;
-      this.file = entry.file;
-      this.validator = entry.validator;
-    }
-    const c = new Connection(what.url, options);
-    c.loaded = this.at;
-    let unchanged = false;
-    await c.persist(options.signal, async () => {
-      const response = await c.request(this.headers(), options.signal);
-      unchanged = response.status === 304 && this.kept;
-      return unchanged || (await this.receive(response, c));
-    });
-    if (unchanged) return undefined;
-    return { file: this.file, version: what.version, validator: this.validator };
-  }
-
-  private headers(): Record<string, string> {
-    const { at, validator } = this;
-    // A range also keeps the server from compressing: positions are those of the file.
-    const headers: Record<string, string> = { Range: `bytes=${at}-` };
-    const known = this.kept ? this.entry?.validator : undefined;
-    if (known) headers[known.startsWith('"') ? "If-None-Match" : "If-Modified-Since"] = known;
-    // Browsers ask the server first whether they may send this one: there the answer is compared.
-    if (at > 0 && validator && hasFileSystem()) headers["If-Range"] = validator;
-    return headers;
-  }
-
-  /** Whether the file is complete. */
-  private async receive(response: Response, c: Connection): Promise<boolean> {
-    const range = contentRange(response);
-    const validator = validatorOf(response);
-    if (
-      response.status === 206 &&
-      range?.start === this.at &&
-      (this.at === 0 || this.continues(validator, range.total))
-    )
-      this.total = range.total;
-    else if (response.status === 200) {
-      this.at = 0;
-      this.total = bodyLength(response);
-    } else {
-      await response.body?.cancel();
-      const size = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
-      // All there already, or an empty file.
-      if (response.status === 416 && Number(size) === this.at && (this.at > 0 || (await this.begin(undefined))))
-        return true;
-      if (this.at === 0) throw new InputError(`${c.url}: answers HTTP ${response.status} to a request for all of it`);
-      this.at = 0;
-      c.loaded = 0;
-      return false;
-    }
-    if (this.at === 0) await this.begin(validator);
-    c.loaded = this.at;
-    c.total = this.total;
-    const writer = await this.store.write(this.file, this.at);
-    try {
-      await eachChunk(response, async (chunk) => {
-        await writer.write(chunk);
-        this.at += chunk.length;
-        c.progress(chunk.length);
-      });
-    } finally {
-      await writer.close();
-    }
-    if (this.total && this.at > this.total)
-      throw new InputError(`${c.url}: received ${this.at} bytes, the server announced ${this.total}`);
-    return this.at === this.total || !this.total;
-  }
-
-  /** Whether what comes belongs to what is there. Without validators only within one transfer, and by the size. */
-  private continues(validator: string | undefined, total: number): boolean {
-    return validator === this.validator && (validator !== undefined || total === this.total);
-  }
-
-  private async begin(validator: string | undefined): Promise<true> {
-    this.validator = validator;
-    const version = this.what.version ?? validator ?? `${Math.random()}`;
-    this.file = `${this.name}.${await shortHash(version)}`;
-    const partial: Entry = { file: this.file, version: this.what.version, validator };
-    // A complete copy stays until there is another one. Nobody can tell later whether an unknown version goes on.
-    if (!this.kept && validator) await writeJson(this.store, `${this.name}.json`, partial);
-    await (await this.store.write(this.file, 0)).close();
-    return true;
-  }
+/** @throws FormatError for a wrong checksum */
+async function check(source: ByteSource, { key, sha256, integrity }: Download, options: SourceOptions): Promise<void> {
+  const { signal } = options;
+  const checked = { ...source, name: key };
+  for (const sum of new Set([sha256, options.sha256])) if (sum !== undefined) await checkSha256(checked, sum, signal);
+  if (integrity) await checkIntegrity(checked, integrity, signal);
 }

@@ -34,6 +34,7 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
   }
   const pathOf = (name: string): string => `${folder}/${name.split("/").map(safeName).join("/")}`;
   return {
+    name: folder,
     async open(name) {
       const path = pathOf(name);
       const stat = await fs.stat(path).catch(() => undefined);
@@ -57,6 +58,14 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
     },
     async remove(name) {
       await fs.rm(pathOf(name), { force: true }).catch(fail);
+    },
+    async rename(from, to) {
+      try {
+        await fs.rename(pathOf(from), pathOf(to));
+        return true;
+      } catch (e) {
+        return (e as NodeJS.ErrnoException).code === "ENOENT" ? false : fail(e);
+      }
     },
   };
 }

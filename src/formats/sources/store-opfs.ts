@@ -27,6 +27,7 @@ export async function openOpfsStore(root: FileSystemDirectoryHandle, piece = pie
     if (await folderOf(name)) await all.removeEntry(encodeURIComponent(name), { recursive: true });
   };
   return {
+    name: folderName,
     async open(name) {
       const folder = await folderOf(name);
       // A Blob of Files is as lazy as they are.

@@ -2,12 +2,19 @@
 import { type ByteSource, hasFileSystem } from "../source.ts";
 
 export interface Store {
+  /** Tells stores apart. */
+  readonly name: string;
   /** A file that was written, as far as it was; undefined for one that is not there. */
   open(name: string): Promise<ByteSource | undefined>;
   /** Writes on from byte `at`, where the file ends; 0 begins it anew. */
   write(name: string, at: number): Promise<StoreWriter>;
   /** Nothing happens where there is no such file. */
   remove(name: string): Promise<void>;
+  /**
+   * Gives a file another name at once, in place of the file that had it; false where there is no such file. Missing where
+   * that can't be done, as in browsers: there one page works on a file at a time (`inTurn`).
+   */
+  rename?(from: string, to: string): Promise<boolean>;
 }
 
 export interface StoreWriter {
@@ -41,10 +48,29 @@ export async function readJson<T>(store: Store | undefined, name: string): Promi
 
 export async function writeJson(store: Store | undefined, name: string, value: unknown): Promise<void> {
   if (!store) return;
-  const writer = await store.write(name, 0);
+  await replaceFile(store, name, async (writer) => writer.write(new TextEncoder().encode(JSON.stringify(value))));
+}
+
+/** Writes a file anew. Others see the old one until it is whole, where the store can rename. */
+export async function replaceFile(
+  store: Store,
+  name: string,
+  fill: (writer: StoreWriter) => Promise<void>,
+): Promise<void> {
+  const own = store.rename ? `${name}.${unique()}` : name;
   try {
-    await writer.write(new TextEncoder().encode(JSON.stringify(value)));
-  } finally {
-    await writer.close();
+    const writer = await store.write(own, 0);
+    try {
+      await fill(writer);
+    } finally {
+      await writer.close();
+    }
+    await store.rename?.(own, name);
+  } catch (e) {
+    await store.remove(own).catch(() => {});
+    throw e;
   }
 }
+
+/** An end for the name of a file that nobody else writes to. */
+export const unique = (): string => Math.random().toString(36).slice(2, 12).padEnd(10, "0");
