@@ -135,6 +135,18 @@ describe("kept downloads", () => {
     expect(await readdir(cache)).toEqual([]);
   });
 
+  test("a server that is not there, or refuses: what is kept is told", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    await whole("m.bin");
+    server.serve((_, r) => r.destroy());
+    const error = await whole("m.bin").catch((e) => e);
+    expect(error).toBeInstanceOf(InputError);
+    expect(error.message).toMatch(/download failed: .*; a copy is in the cache: offline: true uses it/);
+    server.serve((_, r) => r.writeHead(404).end());
+    await expect(whole("m.bin")).rejects.toThrow(/404.*a copy is in the cache/);
+    await expect(whole("other.bin")).rejects.toThrow(/^(?!.*a copy)/);
+  });
+
   test("load reads from the cache", async () => {
     server.serve((q, r) => send(q, r, tinyGguf(), { etag: '"1"' }));
     const input = `${server.base}/tiny.gguf`;

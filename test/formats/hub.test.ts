@@ -90,6 +90,39 @@ test("content that is not what the hub says", async () => {
   await expect(read("hf:org/tiny/a.bin")).rejects.toThrow(FormatError);
 });
 
+test("the caller's checksum is that of the file asked for, with a cache and without", async () => {
+  const files = {
+    "model.gguf": { bytes: model },
+    "small.bin": { bytes: bytesOf(1000), etag: "of git" },
+    "config.json": { bytes: bytesOf(50), etag: "of git too" },
+  };
+  serve({ files });
+  const wrong = "0".repeat(64);
+  for (const store of [cache, false]) {
+    const given = { ...options, cache: store };
+    for (const [spec, bytes] of [
+      ["hf:org/tiny", model],
+      ["hf:org/tiny/small.bin", files["small.bin"].bytes],
+    ] as const) {
+      await expect(openSource(spec, { ...given, sha256: wrong })).rejects.toThrow(FormatError);
+      const source = await openSource(spec, { ...given, sha256: sha256(bytes).toUpperCase() });
+      expect(text(await source.read(0, source.size))).toBe(text(bytes));
+      expect((await source.sibling!("config.json")).size).toBe(50);
+    }
+  }
+  await expect(read("hf:org/tiny/small.bin", { offline: true, sha256: wrong })).rejects.toThrow(FormatError);
+  expect((await read("hf:org/tiny/small.bin", { offline: true })).length).toBe(1000);
+});
+
+test("a hub that can't be reached: what is kept is told", async () => {
+  serve({ files: { "model.gguf": { bytes: model } } });
+  await read("hf:org/tiny");
+  server.serve((_, r) => r.destroy());
+  for (const spec of ["hf:org/tiny", "hf:org/tiny/model.gguf"])
+    await expect(read(spec)).rejects.toThrow(/a copy is in the cache: offline: true uses it/);
+  await expect(read("hf:org/tiny/other.gguf")).rejects.toThrow(/^(?!.*a copy)/);
+});
+
 test("tokens, and repositories that want one", async () => {
   const token = "hf_test";
   serve({ files: { "a.bin": { bytes: bytesOf(1000) } }, token });

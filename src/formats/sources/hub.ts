@@ -1,8 +1,9 @@
 /** Files of Hugging Face repositories: `hf:org/name[@revision][/path]`, through the optional peer `@huggingface/hub`. */
-import { InputError } from "../../tensor/errors.ts";
+import { FormatError, InputError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
 import type { ByteSource, SourceOptions } from "../source.ts";
-import { download } from "./download.ts";
+import { checkSha256 } from "./checksum.ts";
+import { download, isKept, offlineHelps } from "./download.ts";
 import { openStore, readJson, type Store, writeJson } from "./store.ts";
 import { sourceIn } from "./tree.ts";
 import { urlSource } from "./url.ts";
@@ -20,7 +21,8 @@ interface Hub {
 }
 
 /**
- * @throws MissingPeerError without the peer; InputError for a repository or file that is not there, or needs a token
+ * @throws MissingPeerError without the peer; InputError for a repository or file that is not there, or needs a token;
+ * FormatError for a wrong checksum
  */
 export async function hubSource(spec: string, options: SourceOptions): Promise<ByteSource> {
   const [, repo, revision = "main", path = ""] =
@@ -34,6 +36,8 @@ export async function hubSource(spec: string, options: SourceOptions): Promise<B
 class Repository {
   readonly name: string;
   private readonly token: string | undefined;
+  /** The file that was asked for, which the caller's checksum is of: the first one opened. Those beside it come later. */
+  private asked: string | undefined;
 
   constructor(
     private readonly repo: string,
@@ -54,31 +58,45 @@ class Repository {
       throw new InputError(`${this.name} is not in the cache, and offline nothing is fetched: load it once online`);
     }
     const files: string[] = [];
-    await this.ask(async (hub, params) => {
-      for await (const entry of hub.listFiles({ ...params, recursive: true }))
-        if (entry.type === "file") files.push(entry.path);
-    });
+    await this.ask(
+      async (hub, params) => {
+        for await (const entry of hub.listFiles({ ...params, recursive: true }))
+          if (entry.type === "file") files.push(entry.path);
+      },
+      async () => Array.isArray(await readJson(store, listName)),
+    );
     await writeJson(store, listName, files);
     return files;
   }
 
   async open(path: string): Promise<ByteSource> {
-    const { options, store, token } = this;
+    const { store, token } = this;
     const key = `${this.name}/${path}`;
+    this.asked ??= path;
+    const options = { ...this.options, sha256: path === this.asked ? this.options.sha256 : undefined };
     if (options.offline) {
       if (store) return download({ key, url: "" }, store, options);
       throw new InputError(`${key}: there is no cache, and offline nothing is fetched`, { notFound: true });
     }
-    const info = await this.ask((hub, params) => hub.fileDownloadInfo({ ...params, path }));
+    const info = await this.ask(
+      (hub, params) => hub.fileDownloadInfo({ ...params, path }),
+      async () => store !== undefined && isKept(key, store),
+    );
     if (!info) throw new InputError(`${key}: there is no such file`, { notFound: true });
     const headers = { ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
     // Of large files the ETag is their SHA-256.
     const [, sha256] = /^"?([0-9a-f]{64})"?$/.exec(info.etag) ?? [];
-    if (!store) return urlSource(info.url, { ...options, headers, name: key });
-    return download({ key, url: info.url, version: info.etag, sha256 }, store, { ...options, headers });
+    const wanted = options.sha256?.toLowerCase();
+    if (sha256 && wanted && sha256 !== wanted)
+      throw new FormatError(`${key}: its SHA-256 is ${sha256}, says the hub, expected ${wanted}`);
+    if (store) return download({ key, url: info.url, version: info.etag, sha256 }, store, { ...options, headers });
+    const source = await urlSource(info.url, { ...options, headers, name: key, whole: wanted !== undefined });
+    if (wanted) await checkSha256(source, wanted, options.signal);
+    return source;
   }
 
-  private async ask<T>(question: (hub: Hub, params: Params) => Promise<T>): Promise<T> {
+  /** @param kept whether there is a copy of what is asked for */
+  private async ask<T>(question: (hub: Hub, params: Params) => Promise<T>, kept: () => Promise<boolean>): Promise<T> {
     const { options, token, repo, revision, name } = this;
     const { fetch: get = globalThis.fetch, signal } = options;
     const hub = await loadPeer<Hub>("@huggingface/hub", `${name}: a model from Hugging Face`);
@@ -95,7 +113,8 @@ class Repository {
       const { statusCode, message } = cause as Error & { statusCode?: number };
       const hint =
         statusCode === 401 || statusCode === 403 ? "; does it need a token? pass { token }, or set HF_TOKEN" : "";
-      throw new InputError(`${name}: ${message}${hint}`, { cause });
+      const error = new InputError(`${name}: ${message}${hint}`, { cause });
+      throw (await kept()) ? offlineHelps(error) : error;
     }
   }
 }
