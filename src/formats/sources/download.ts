@@ -6,6 +6,7 @@
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import type { ByteSource, SourceOptions } from "../source.ts";
 import { checkIntegrity, checkSha256, shortHash } from "./checksum.ts";
+import { checkRequestOptions } from "./http.ts";
 import { openStore, readJson, type Store, unique, writeJson } from "./store.ts";
 import { type Part, Transfer } from "./transfer.ts";
 import { inTurn } from "./turns.ts";
@@ -57,6 +58,7 @@ export async function downloadUrl(url: string, options: SourceOptions): Promise<
  * @throws InputError when it can't be fetched, or is not there offline; FormatError for a wrong checksum
  */
 export async function download(what: Download, store: Store, options: SourceOptions): Promise<ByteSource> {
+  checkRequestOptions(options);
   const { signal } = options;
   const name = await storeName(what.key);
   if (options.offline) {

@@ -15,27 +15,82 @@ export interface UrlOptions {
   fetch?: typeof fetch;
 }
 
+export interface RequestOptions extends UrlOptions {
+  /** What messages of a refusal end with. */
+  hint?: (status: number) => string;
+}
+
+/** The longest that a server's Retry-After is waited for. */
+const longestWaitMs = 60_000;
+
+/** A server that says when to come again. */
+class Busy extends Error {
+  constructor(
+    message: string,
+    readonly waitMs: number,
+  ) {
+    super(message);
+  }
+}
+
+/** An error of who takes the bytes, whom no other connection helps. */
+class Taken extends Error {
+  override readonly cause: unknown;
+  constructor(cause: unknown) {
+    super();
+    this.cause = cause;
+  }
+}
+
+/** @throws InputError for values that are none */
+export function checkRequestOptions({ onProgress, fetch: get, retries = 0, retryDelay = 0 }: UrlOptions): void {
+  for (const [name, f] of Object.entries({ onProgress, fetch: get }))
+    if (f !== undefined && typeof f !== "function") throw new InputError(`${name} takes a function, got ${typeof f}`);
+  for (const [name, n] of Object.entries({ retries, retryDelay }))
+    if (!(typeof n === "number" && n >= 0)) throw new InputError(`${name} takes a number from 0, got ${n}`);
+}
+
 export class Connection {
   loaded = 0;
   total = 0;
   /** Of the version of the file that is read: see `validatorOf`. */
   validator: string | undefined;
 
+  /** @throws InputError for options and a URL that no request can be made with */
   constructor(
     readonly url: string,
-    readonly options: UrlOptions,
-  ) {}
+    readonly options: RequestOptions,
+  ) {
+    checkRequestOptions(options);
+    const { fetch: get, headers } = options;
+    // What the global fetch would refuse each time.
+    if (!get && isHttp(url))
+      try {
+        new Request(url, { headers });
+      } catch (cause) {
+        throw new InputError(`${url}: no request can be made of it: ${(cause as Error).message}`, { cause });
+      }
+  }
 
   /** @throws InputError on a status that a retry won't change; a plain Error, which is retried, on others. */
   async request(headers: Record<string, string>, signal: AbortSignal | undefined): Promise<Response> {
-    const { fetch: get = globalThis.fetch } = this.options;
-    const response = await get(this.url, { headers: { ...this.options.headers, ...headers }, signal });
-    if (response.ok || response.status === 416 || response.status === 304) return response;
+    const response = await this.send({ headers: { ...this.options.headers, ...headers } }, signal);
+    const { status } = response;
+    if (response.ok || status === 416 || status === 304) return response;
     await response.body?.cancel();
-    const message = `${this.url}: HTTP ${response.status} ${response.statusText}`;
-    if (response.status === 408 || response.status === 429 || response.status >= 500) throw new Error(message);
+    const message = `${this.url}: HTTP ${status} ${response.statusText}${this.options.hint?.(status) ?? ""}`;
     // Stores of files answer 403 for one that isn't there, where they don't tell which there are.
-    throw new InputError(message, { notFound: [403, 404, 410].includes(response.status) });
+    throw new InputError(message, { notFound: [403, 404, 410].includes(status) });
+  }
+
+  /** A response, whatever its status. @throws a plain Error, which is retried, on a status that may change */
+  async send(init: RequestInit, signal: AbortSignal | undefined): Promise<Response> {
+    const { fetch: get = globalThis.fetch } = this.options;
+    const response = await get(this.url, { ...init, signal });
+    const { status, statusText } = response;
+    if (status !== 408 && status !== 429 && status < 500) return response;
+    await response.body?.cancel();
+    throw new Busy(`HTTP ${status} ${statusText}`.trimEnd(), retryAfter(response));
   }
 
   progress(bytes: number): void {
@@ -44,28 +99,41 @@ export class Connection {
   }
 
   /**
-   * Runs `attempt` until it returns true. An attempt that threw, or ended early, is tried again after a wait; received
-   * bytes reset the count. Aborts and typed errors pass through.
+   * Runs `attempt` until it returns true. An attempt that threw, or ended early, is tried again after a wait; more bytes than
+   * ever before reset the count. Aborts, typed errors and those of who takes the bytes pass through, as does what no network
+   * is asked for.
    */
   async persist(signal: AbortSignal | undefined, attempt: () => Promise<boolean>): Promise<void> {
-    const { retries = 4, retryDelay = 200 } = this.options;
-    for (let failures = 0, seen = this.loaded; ; seen = this.loaded) {
+    const { retries = 4, retryDelay = 200, fetch: get } = this.options;
+    const mayHelp = isHttp(this.url) || (get !== undefined && URL.canParse(this.url));
+    for (let failures = 0, furthest = this.loaded; ; ) {
       let cause: unknown = new Error("the connection closed early");
       try {
         if (await attempt()) return;
       } catch (error) {
         signal?.throwIfAborted();
+        passOn(error);
         if (error instanceof InputError || error instanceof FormatError) throw error;
         cause = error;
       }
-      failures = this.loaded > seen ? 1 : failures + 1;
-      if (failures > retries) {
+      failures = this.loaded > furthest ? 1 : failures + 1;
+      furthest = Math.max(furthest, this.loaded);
+      if (failures > retries || !mayHelp) {
         const reason = (cause as Error).cause instanceof Error ? ((cause as Error).cause as Error) : (cause as Error);
-        throw new InputError(`${this.url}: download failed: ${reason.message}`, { cause });
+        throw new InputError(`${this.url}: download failed: ${reason?.message ?? reason}`, { cause });
       }
-      await wait(retryDelay * 2 ** (failures - 1), signal);
+      await wait(Math.max(retryDelay * 2 ** (failures - 1), cause instanceof Busy ? cause.waitMs : 0), signal);
     }
   }
+}
+
+export const isHttp = (url: string): boolean => /^https?:/i.test(url);
+
+/** The wait that a server asks for, in seconds or until a date (RFC 9110, section 10.2.3); 0 where it doesn't. */
+function retryAfter({ headers }: Response): number {
+  const text = headers.get("retry-after") ?? "";
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Math.min(Math.max(ms || 0, 0), longestWaitMs);
 }
 
 function wait(ms: number, signal?: AbortSignal): Promise<void> {
@@ -106,6 +174,7 @@ export const bodyLength = (response: Response): number =>
 export const validatorOf = ({ headers }: Response): string | undefined =>
   headers.get("etag")?.replace(/^W\//, "") ?? headers.get("last-modified") ?? undefined;
 
+/** Reads a body to its end. @throws what breaks the connection; what `take` throws so that `persist` passes it on */
 export async function eachChunk(response: Response, take: (chunk: Uint8Array) => void | Promise<void>): Promise<void> {
   if (!response.body) return;
   const reader = response.body.getReader();
@@ -113,11 +182,20 @@ export async function eachChunk(response: Response, take: (chunk: Uint8Array) =>
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      const taken = take(value);
-      if (taken) await taken;
+      try {
+        const taken = take(value);
+        if (taken) await taken;
+      } catch (error) {
+        throw new Taken(error);
+      }
     }
   } catch (error) {
     reader.cancel().catch(() => {});
     throw error;
   }
+}
+
+/** What `take` of `eachChunk` threw is thrown on; nothing is done about other errors. */
+export function passOn(error: unknown): void {
+  if (error instanceof Taken) throw error.cause;
 }

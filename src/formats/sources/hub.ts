@@ -4,6 +4,7 @@ import { loadPeer } from "../../tensor/peer.ts";
 import type { ByteSource, SourceOptions } from "../source.ts";
 import { checkSha256 } from "./checksum.ts";
 import { download, isKept, offlineHelps } from "./download.ts";
+import { Connection } from "./http.ts";
 import { openStore, readJson, type Store, writeJson } from "./store.ts";
 import { sourceIn } from "./tree.ts";
 import { urlSource } from "./url.ts";
@@ -98,7 +99,7 @@ class Repository {
   /** @param kept whether there is a copy of what is asked for */
   private async ask<T>(question: (hub: Hub, params: Params) => Promise<T>, kept: () => Promise<boolean>): Promise<T> {
     const { options, token, repo, revision, name } = this;
-    const { fetch: get = globalThis.fetch, signal } = options;
+    const { signal } = options;
     const hub = await loadPeer<Hub>("@huggingface/hub", `${name}: a model from Hugging Face`);
     try {
       return await question(hub, {
@@ -106,7 +107,7 @@ class Repository {
         revision,
         accessToken: token,
         hubUrl: options.hubUrl,
-        fetch: (input, init) => get(input, { ...init, signal }),
+        fetch: (input, init) => persistentFetch(String(input), init, options),
       });
     } catch (cause) {
       signal?.throwIfAborted();
@@ -117,4 +118,15 @@ class Repository {
       throw (await kept()) ? offlineHelps(error) : error;
     }
   }
+}
+
+/** A fetch that tries again as downloads do. @throws InputError when that doesn't help */
+async function persistentFetch(url: string, init: RequestInit = {}, options: SourceOptions): Promise<Response> {
+  const c = new Connection(url, options);
+  let response: Response | undefined;
+  await c.persist(options.signal, async () => {
+    response = await c.send(init, options.signal);
+    return true;
+  });
+  return response!;
 }

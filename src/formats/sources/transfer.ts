@@ -1,7 +1,7 @@
 /** One download to a file in a store, from where an earlier one ended. */
 import { InputError } from "../../tensor/errors.ts";
 import { hasFileSystem } from "../source.ts";
-import { bodyLength, Connection, contentRange, eachChunk, type UrlOptions, validatorOf } from "./http.ts";
+import { bodyLength, Connection, contentRange, eachChunk, type RequestOptions, validatorOf } from "./http.ts";
 import type { Store } from "./store.ts";
 import { isWritten, thisWriter, type Writer, writing } from "./writer.ts";
 
@@ -35,7 +35,7 @@ export class Transfer {
   constructor(
     private readonly what: { readonly url: string; readonly version?: string },
     private readonly store: Store,
-    private readonly options: UrlOptions,
+    private readonly options: RequestOptions,
     private readonly place: Place,
   ) {}
 

@@ -4,7 +4,16 @@
  */
 import { InputError } from "../../tensor/errors.ts";
 import { type ByteSource, bytesSource, checkRange } from "../source.ts";
-import { bodyLength, Connection, contentRange, eachChunk, type UrlOptions, validatorOf } from "./http.ts";
+import {
+  bodyLength,
+  Connection,
+  contentRange,
+  eachChunk,
+  isHttp,
+  passOn,
+  type RequestOptions,
+  validatorOf,
+} from "./http.ts";
 
 /** Reads smaller than this fetch this much and keep it: headers and small tensors lie next to one another. */
 const windowBytes = 1 << 20;
@@ -14,6 +23,8 @@ async function readRange(c: Connection, start: number, end: number, signal?: Abo
   const out = new Uint8Array(end - start);
   let at = start;
   await c.persist(signal, async () => {
+    // The last attempt may have broken after its last byte.
+    if (at === end) return true;
     const response = await c.request({ Range: `bytes=${at}-${end - 1}` }, signal);
     const range = contentRange(response);
     const same = validatorOf(response) === c.validator && range?.total === c.total;
@@ -78,12 +89,14 @@ async function readWhole(c: Connection, first: Response | undefined, signal?: Ab
 }
 
 /**
- * A source over a URL, or over a Response already received. `whole` downloads the file at once, into memory.
- * @throws InputError when the server refuses or the connection fails `retries` times in a row; the signal's reason on abort
+ * A source over a URL, or over a Response already received. `whole` downloads the file at once, into memory; so is what is not
+ * on a network.
+ * @throws InputError when the server refuses or the connection fails `retries` times in a row, for a Response that was read
+ * already, and for options that are none; what `onProgress` throws; the signal's reason on abort
  */
 export async function urlSource(
   url: string | URL,
-  options: UrlOptions & { name?: string; response?: Response; whole?: boolean } = {},
+  options: RequestOptions & { name?: string; response?: Response; whole?: boolean } = {},
 ): Promise<ByteSource> {
   const c = new Connection(String(url), options);
   const name = options.name ?? c.url;
@@ -91,9 +104,13 @@ export async function urlSource(
   if (options.response) {
     const { response } = options;
     if (!response.ok) throw new InputError(`${name}: HTTP ${response.status} ${response.statusText}`);
+    if (response.bodyUsed || response.body?.locked)
+      throw new InputError(
+        `${name}: the body of this Response was read already; pass it before, or pass a clone of it`,
+      );
     return bytesSource(await readWhole(c, response, signal), name);
   }
-  if (options.whole) return bytesSource(await readWhole(c, undefined, signal), name);
+  if (options.whole || !isHttp(c.url)) return bytesSource(await readWhole(c, undefined, signal), name);
   let probe: Response | undefined;
   await c.persist(signal, async () => {
     probe = await c.request({ Range: `bytes=0-${windowBytes - 1}` }, signal);
@@ -123,12 +140,15 @@ async function firstWindow(
   let at = 0;
   try {
     await eachChunk(response, (chunk) => {
+      if (at + chunk.length > bytes.length)
+        throw new InputError(`${c.url}: the server sent more bytes than the range asked for`);
       bytes.set(chunk, at);
       at += chunk.length;
       c.progress(chunk.length);
     });
-  } catch {
+  } catch (error) {
     signal?.throwIfAborted();
+    passOn(error);
     // What is missing is fetched when it is asked for.
   }
   return bytes.subarray(0, at);
