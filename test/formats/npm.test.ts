@@ -1,6 +1,6 @@
 /** `npm:NAME@VERSION/path`: from node_modules, from a registry here, from the one that npm is configured with. */
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -203,6 +203,62 @@ describe("a registry", () => {
     await expect(read("npm:@models/tiny@1.2.0/data.bin")).rejects.toThrow(/SHA-1/);
   });
 
+  test("loads at once, in one program and in several, with a slow registry", async () => {
+    serve({}, (n) => (n === 3 ? 2000 : undefined));
+    const all = ["", "", "/.", "/./."].map(async (end, i) => {
+      await new Promise((resolve) => setTimeout(resolve, i * 5));
+      return read("npm:@models/tiny@1.2.0/data.bin", { cache: cache + end });
+    });
+    for (const got of await Promise.all(all)) expect(got).toBe(text(weights));
+    expect(await read("npm:@models/tiny@1.2.0/model/tiny.gguf", { offline: true })).toBe(text(model));
+  });
+
+  test("an archive that was damaged on its way is fetched again", async () => {
+    const damaged = Buffer.from(tgz);
+    damaged[tgz.length >> 1] ^= 255;
+    server.serve((q, r) => {
+      if (q.url === "/@models%2ftiny") r.end(JSON.stringify(packument({})));
+      else send(q, r, damaged, { etag: '"t"' });
+    });
+    await expect(read("npm:@models/tiny@1.2.0/data.bin")).rejects.toThrow(/SHA-512/);
+    serve();
+    expect(await read("npm:@models/tiny@1.2.0/data.bin")).toBe(text(weights));
+  });
+
+  test("files that were deleted or cut short are unpacked again, also offline", async () => {
+    serve();
+    await read("npm:@models/tiny@1.2.0/data.bin");
+    const path = join(cache, "npm/@models/tiny@1.2.0/files/data.bin");
+    for (const damage of [
+      () => rm(path),
+      () => writeFile(path, "short"),
+      () => rm(join(path, ".."), { recursive: true }),
+    ])
+      for (const offline of [true, false]) {
+        await damage();
+        expect(await read("npm:@models/tiny@1.2.0/data.bin", { offline })).toBe(text(weights));
+      }
+    expect(server.requests.filter((q) => q.url.endsWith(".tgz"))).toHaveLength(1);
+    // The archive too: the registry has it.
+    await rm(path);
+    for (const f of await readdir(cache)) if (f.includes(".tgz")) await rm(join(cache, f));
+    await expect(read("npm:@models/tiny@1.2.0/data.bin", { offline: true })).rejects.toThrow(/not in the cache/);
+    expect(await read("npm:@models/tiny@1.2.0/data.bin")).toBe(text(weights));
+  });
+
+  test("registries that want credentials, are gone, or answer nonsense", async () => {
+    server.serve((_, r) => r.writeHead(401).end());
+    await expect(read("npm:@models/tiny@1.2.0/data.bin")).rejects.toThrow(/401.*headers: \{ authorization/);
+    serve();
+    await read("npm:@models/tiny/data.bin");
+    server.serve((_, r) => r.destroy());
+    await expect(read("npm:@models/tiny/data.bin")).rejects.toThrow(/a copy is in the cache: offline: true/);
+    for (const answer of ["null", "[]", '{"versions":{"2.0.0":{"dist":{}}}}', '{"versions":{"2.0.0":null}}']) {
+      server.serve((_, r) => r.end(answer));
+      await expect(read("npm:@models/tiny@2.0.0/data.bin")).rejects.toThrow(/no version or tag "2.0.0"/);
+    }
+  });
+
   test("an archive that is none", async () => {
     const bad = Buffer.from("not an archive");
     const sum = `sha512-${createHash("sha512").update(bad).digest("base64")}`;
@@ -239,6 +295,16 @@ describe("a registry", () => {
       expect(await read(spec)).toBe("installed");
     expect(server.requests).toHaveLength(0);
     expect(await read("npm:@models/tiny@1.2.0/data.bin")).toBe(text(weights));
+    for (const manifest of ["null", "{", "5"]) {
+      await writeFile(join(folder, "package.json"), manifest);
+      const got = await read("npm:@models/tiny@1.2.0/data.bin").catch((e) => e);
+      if (manifest === "5") expect(got).toBe(text(weights));
+      else
+        expect(got).toMatchObject({
+          name: "FormatError",
+          message: expect.stringContaining(join(folder, "package.json")),
+        });
+    }
   });
 });
 

@@ -2,12 +2,13 @@
 import { FormatError, ForwardpassError, InputError } from "../../tensor/errors.ts";
 import { type ByteSource, bytesSource, checkSibling, hasFileSystem, type SourceOptions } from "../source.ts";
 import { checkIntegrity } from "./checksum.ts";
-import { download } from "./download.ts";
+import { download, offlineHelps } from "./download.ts";
 import { fileSource, loadFs } from "./file.ts";
 import { registryOf } from "./npm-registry.ts";
-import { openStore, readJson, type Store, writeJson } from "./store.ts";
+import { openStore, readJson, replaceFile, type Store, writeJson } from "./store.ts";
 import { tarFiles } from "./tar.ts";
 import { type FileTree, sourceIn } from "./tree.ts";
+import { inTurn } from "./turns.ts";
 import { urlSource } from "./url.ts";
 
 interface Spec {
@@ -27,7 +28,8 @@ function parseSpec(spec: string): Spec {
 
 /**
  * A file of a package: from `node_modules` where that version is installed, from the cache, or from the registry.
- * @throws InputError for a package, version or file that is not there; FormatError for an archive with a wrong checksum
+ * @throws InputError for a package, version or file that is not there, or needs credentials; FormatError for an archive with
+ * a wrong checksum, and for a broken `package.json` of an installed package
  */
 export async function npmSource(spec: string, options: SourceOptions): Promise<ByteSource> {
   const { name, version, path } = parseSpec(spec);
@@ -45,61 +47,106 @@ async function installed(name: string, version: string | undefined): Promise<str
   for (let folder = globalThis.process.cwd(); ; folder = folder.replace(/[/\\][^/\\]*$/, "")) {
     const candidate = `${folder}/node_modules/${name}`;
     const manifest = await fs.readFile(`${candidate}/package.json`, "utf8").catch(() => undefined);
-    if (manifest && (version === undefined || (JSON.parse(manifest) as { version: string }).version === version))
+    if (manifest && (version === undefined || versionIn(manifest, `${candidate}/package.json`) === version))
       return candidate;
     if (!/[/\\]/.test(folder)) return undefined;
   }
 }
 
-/** What the store keeps of a package: the names of its files. */
+/** @throws FormatError for what is no manifest */
+function versionIn(manifest: string, path: string): unknown {
+  try {
+    return (JSON.parse(manifest) as { version?: unknown }).version;
+  } catch (cause) {
+    throw new FormatError(`${path}: not a package's manifest: ${(cause as Error).message}; install the package again`, {
+      cause,
+    });
+  }
+}
+
+/** What the store keeps of a package: its files and their sizes. */
 interface Kept {
-  readonly files: readonly string[];
+  readonly files: Readonly<Record<string, number>>;
 }
 
 async function openPackage(spec: Spec, store: Store | undefined, options: SourceOptions): Promise<FileTree> {
-  const tagName = `npm/${spec.name}@${spec.version ?? "latest"}`;
-  const folderOf = (version: string): string => `npm/${spec.name}@${version}/files`;
-  const kept = (version: string) => readJson<Kept>(store, `npm/${spec.name}@${version}/index.json`);
+  const wanted = spec.version ?? "latest";
+  const tagName = `npm/${spec.name}@${wanted}.json`;
+  const tagged = async () => (await readJson<{ version: string }>(store, tagName))?.version;
   // Versions never change; what a tag stands for does, and is kept for offline use.
   let version = spec.version;
-  let index = version === undefined ? undefined : await kept(version);
-  if (!index && options.offline) {
-    version = (await readJson<{ version: string }>(store, `${tagName}.json`))?.version;
-    index = version === undefined ? undefined : await kept(version);
-    if (!index)
-      throw new InputError(
-        `npm:${spec.name}@${spec.version ?? "latest"} is not in the cache, and offline nothing is fetched`,
-      );
+  let kept = await keptPackage(spec.name, version, store);
+  if (!kept && options.offline) {
+    version = await tagged();
+    kept = await keptPackage(spec.name, version, store);
+    if (!kept) throw new InputError(`npm:${spec.name}@${wanted} is not in the cache, and offline nothing is fetched`);
   }
-  if (!index) {
-    const release = await resolve(spec, options);
+  if (!kept) {
+    const release = await resolve(spec, options).catch(async (e) => {
+      throw (await keptPackage(spec.name, await tagged(), store)) ? offlineHelps(e) : e;
+    });
     version = release.version;
-    index = await kept(version);
-    if (!index || !store) {
-      const memory = await fetchPackage(release, folderOf(version), store, options);
-      if (!store) return memoryTree(`npm:${spec.name}@${version}`, memory);
-      index = { files: [...memory.keys()] };
-      await writeJson(store, `npm/${spec.name}@${version}/index.json`, index);
-    }
-    if (version !== spec.version) await writeJson(store, `${tagName}.json`, { version });
+    if (!store) return memoryTree(`npm:${spec.name}@${version}`, await fetchPackage(release, store, options));
+    kept = (await keptPackage(spec.name, version, store)) ?? (await unpackInto(store, release, options));
+    if (version !== spec.version) await writeJson(store, tagName, { version });
   }
-  const name = `npm:${spec.name}@${version}`;
-  const { files } = index;
+  return storedTree({ ...spec, version }, kept, store!, options);
+}
+
+const indexOf = (name: string, version: string): string => `npm/${name}@${version}/index.json`;
+const nameIn = (name: string, version: string, path: string): string => `npm/${name}@${version}/files/${path}`;
+
+async function keptPackage(
+  name: string,
+  version: string | undefined,
+  store: Store | undefined,
+): Promise<Kept | undefined> {
+  const kept = version === undefined ? undefined : await readJson<Kept>(store, indexOf(name, version));
+  // Without sizes nothing could be told of the files.
+  return kept?.files && !Array.isArray(kept.files) ? kept : undefined;
+}
+
+/** One at a time unpacks a package; others wait, and find it. */
+async function unpackInto(store: Store, release: Release, options: SourceOptions, again = false): Promise<Kept> {
+  const { name, version } = release;
+  return inTurn(`${store.name}/npm/${name}@${version}`, options.signal, async () => {
+    const found = again ? undefined : await keptPackage(name, version, store);
+    if (found) return found;
+    const files = await fetchPackage(release, store, options);
+    const kept: Kept = { files: Object.fromEntries(Array.from(files, ([path, { size }]) => [path, size])) };
+    await writeJson(store, indexOf(name, version), kept);
+    return kept;
+  });
+}
+
+/** Files that were deleted, or cut short, are unpacked again when they are asked for. */
+function storedTree(spec: Spec, { files }: Kept, store: Store, options: SourceOptions): FileTree {
+  const { name, version = "" } = spec;
+  const called = `npm:${name}@${version}`;
+  const whole = async (path: string): Promise<ByteSource | undefined> => {
+    const source = await store.open(nameIn(name, version, path));
+    return source?.size === files[path] ? source : undefined;
+  };
   return {
-    name,
-    files: async () => files,
+    name: called,
+    files: async () => Object.keys(files),
     async open(path) {
-      const source = files.includes(path) ? await store!.open(`${folderOf(version!)}/${path}`) : undefined;
-      return source ?? missing(name, path);
+      if (!Object.hasOwn(files, path)) return missing(called, path);
+      const found = await whole(path);
+      if (found) return found;
+      // Offline the archive has to do that came with it.
+      const kept = { name, version, tarball: "", integrity: undefined };
+      await unpackInto(store, options.offline ? kept : await resolve(spec, options), options, true);
+      return (await whole(path)) ?? missing(called, path);
     },
   };
 }
 
-function memoryTree(name: string, files: ReadonlyMap<string, Uint8Array>): FileTree {
+function memoryTree(name: string, files: ReadonlyMap<string, Unpacked>): FileTree {
   return {
     name,
     files: async () => [...files.keys()],
-    open: async (path) => bytesSource(files.get(path) ?? missing(name, path)),
+    open: async (path) => bytesSource(files.get(path)?.bytes ?? missing(name, path)),
   };
 }
 
@@ -119,22 +166,25 @@ interface Packument {
   readonly versions?: Readonly<Record<string, { dist: { tarball: string; integrity?: string; shasum?: string } }>>;
 }
 
-/** What the registry says about a version. */
+/**
+ * What the registry says about a version.
+ * @throws InputError when it can't be asked, or knows no such version
+ */
 async function resolve({ name, version: wanted = "latest" }: Spec, options: SourceOptions): Promise<Release> {
   const { url: registry, rewrite } = await registryOf(name, options.registry);
   const url = `${registry}${name.replace("/", "%2f")}`;
   const headers = { ...options.headers, accept: "application/vnd.npm.install-v1+json" };
-  const source = await urlSource(url, { ...options, headers, onProgress: undefined, whole: true });
-  let packument: Packument;
+  const source = await urlSource(url, { ...options, headers, name: url, onProgress: undefined, whole: true, hint });
+  let packument: Packument | null;
   try {
-    packument = JSON.parse(new TextDecoder().decode(await source.read(0, source.size))) as Packument;
+    packument = JSON.parse(new TextDecoder().decode(await source.read(0, source.size))) as Packument | null;
   } catch (cause) {
     throw new InputError(`${url}: the registry's answer is not JSON`, { cause });
   }
-  const version = packument["dist-tags"]?.[wanted] ?? wanted;
-  const dist = packument.versions?.[version]?.dist;
-  if (!dist) {
-    const known = Object.keys(packument.versions ?? {});
+  const version = packument?.["dist-tags"]?.[wanted] ?? wanted;
+  const dist = packument?.versions?.[version]?.dist;
+  if (typeof dist?.tarball !== "string") {
+    const known = Object.keys(packument?.versions ?? {});
     throw new InputError(
       `npm:${name}: there is no version or tag "${wanted}"; latest versions: ${known.slice(-5).join(", ")}`,
     );
@@ -145,28 +195,39 @@ async function resolve({ name, version: wanted = "latest" }: Spec, options: Sour
   return { name, version, tarball: rewrite(dist.tarball), integrity: dist.integrity ?? sha1 };
 }
 
-/** Downloads and unpacks. Returns the files: their contents too where there is no store. */
+/** Of a registry's refusals. */
+const hint = (status: number): string =>
+  status === 401 || status === 403
+    ? '; does the registry want credentials? pass { headers: { authorization: "Bearer TOKEN" } }'
+    : "";
+
+interface Unpacked {
+  readonly size: number;
+  /** Where there is no store. */
+  readonly bytes?: Uint8Array;
+}
+
+/** Downloads and unpacks. Returns the files. */
 async function fetchPackage(
   { name, version, tarball, integrity }: Release,
-  folder: string,
   store: Store | undefined,
   options: SourceOptions,
-): Promise<Map<string, Uint8Array>> {
+): Promise<Map<string, Unpacked>> {
   const key = `npm:${name}@${version}.tgz`;
   // The checksum that the caller gave is that of a file in it.
-  const own = { ...options, sha256: undefined, name: key };
+  const own = { ...options, sha256: undefined, name: key, hint };
   const archive = store
-    ? await download({ key, url: tarball, version }, store, own)
+    ? await download({ key, url: tarball, version, integrity }, store, own)
     : await urlSource(tarball, { ...own, whole: true });
-  if (integrity) await checkIntegrity(archive, integrity, options.signal);
-  const files = new Map<string, Uint8Array>();
+  if (integrity && !store) await checkIntegrity(archive, integrity, options.signal);
+  const files = new Map<string, Unpacked>();
   try {
     for await (const file of tarFiles(unzipped(archive, options.signal), key)) {
       options.signal?.throwIfAborted();
       // All of a package lies in one folder, mostly called `package`.
       const path = file.path.replace(/^[^/]*\//, "");
       if (path.split(/[/\\]/).includes("..")) throw new FormatError(`${key}: a file named "${file.path}"`);
-      files.set(path, await save(file, `${folder}/${path}`, store));
+      files.set(path, await save(file, nameIn(name, version, path), store));
     }
   } catch (cause) {
     options.signal?.throwIfAborted();
@@ -180,19 +241,16 @@ async function save(
   { size, content }: { size: number; content: AsyncIterable<Uint8Array> },
   name: string,
   store: Store | undefined,
-): Promise<Uint8Array> {
+): Promise<Unpacked> {
   if (!store) {
     const parts: Uint8Array<ArrayBuffer>[] = [];
     for await (const piece of content) parts.push(piece.slice());
-    return new Uint8Array(await new Blob(parts, {}).arrayBuffer(), 0, size);
+    return { size, bytes: new Uint8Array(await new Blob(parts, {}).arrayBuffer(), 0, size) };
   }
-  const writer = await store.write(name, 0);
-  try {
+  await replaceFile(store, name, async (writer) => {
     for await (const piece of content) await writer.write(piece);
-  } finally {
-    await writer.close();
-  }
-  return new Uint8Array(0);
+  });
+  return { size };
 }
 
 const stepBytes = 1 << 20;
