@@ -1,6 +1,7 @@
 /** Downloads that are kept: resumed, revalidated, checked, used offline. */
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -197,6 +198,27 @@ describe("resuming", () => {
     expect(same(await whole("m.bin"), changed)).toBe(true);
     server.serve((q, r, n) => send(q, r, content, { etag: '"3"', ranges: false, cut: n < 3 ? 1_000_000 : undefined }));
     expect(same(await whole("m.bin"), content)).toBe(true);
+  });
+
+  test("goes on where a program was killed, not where another one is at work", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"', cut: 1_000_000 }));
+    const open = (name: string) => `openSource("${server.base}/${name}", { cache: ${JSON.stringify(cache)} })`;
+    const code = `import { openSource } from "./src/formats/source.ts";
+      await Promise.all([${open("m.bin")}, ${open("n.bin")}]);`;
+    const options = ["--import", "tsx", "--input-type=module", "-e", code];
+    const program = spawn(process.execPath, options, { stdio: "ignore" });
+    const ended = new Promise((resolve) => program.once("exit", resolve));
+    const sizes = async () => Promise.all((await readdir(cache)).map(async (f) => (await stat(join(cache, f))).size));
+    while ((await sizes().catch(() => [])).filter((size) => size === 1_000_000).length < 2)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    // Breaks no connection of the program's.
+    const quiet = { onProgress: undefined };
+    expect(same(await whole("m.bin", quiet), content)).toBe(true);
+    program.kill("SIGKILL");
+    await ended;
+    expect(same(await whole("n.bin", quiet), content)).toBe(true);
+    expect(server.requests.map(({ range }) => range)).toEqual(["bytes=0-", "bytes=1000000-"]);
   });
 
   test("a partial file that is whole already", async () => {
