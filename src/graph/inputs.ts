@@ -19,13 +19,22 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
     if (port.default) return port.default;
     throw new InputError(`${who} (${declared(port)}) is missing`);
   }
-  if (!port.dtype) return v as HostValue;
+  if (!port.dtype) return checkValue(v as HostValue, who);
   const t = ArrayBuffer.isView(v) ? fromArray(port, v as TypedArray, who) : v;
   if (!isHostTensor(t as HostValue) || typeof t !== "object")
     throw new InputError(`${who} takes a tensor, a typed array or { dtype, shape, data }`);
   const tensor = checkHostTensor(t as HostTensor, who);
   checkType(port, tensor);
   return tensor;
+}
+
+/** A value of which the model doesn't say what it is: a tensor, a sequence of values, or null for what is left out. */
+function checkValue(v: HostValue, who: string): HostValue {
+  if (v === null) return v;
+  if (Array.isArray(v)) return v.map((e, i) => checkValue(e, `${who}, number ${i}`));
+  if (typeof v !== "object" || ArrayBuffer.isView(v))
+    throw new InputError(`${who} takes { dtype, shape, data }, or an array of these for a sequence`);
+  return isHostTensor(v) ? checkHostTensor(v, who) : v;
 }
 
 /** @throws DTypeError, ShapeError */

@@ -2,7 +2,7 @@
 
 import { ShapeError } from "../tensor/errors.ts";
 import { formatType, type Shape } from "../tensor/shape.ts";
-import { emptyTensor, type HostTensor, type HostValue } from "../tensor/tensor.ts";
+import { emptyTensor, type HostTensor, type HostValue, printed } from "../tensor/tensor.ts";
 import { defaultMemoryLimit, memoryOf } from "./infer.ts";
 import type { GraphPort, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage } from "./plan.ts";
@@ -58,9 +58,7 @@ function zerosFor(
     const shape =
       shapes[port.name] ?? (port.shape ?? []).map((d, i) => (typeof d === "number" ? d : i === 0 ? 1 : free));
     if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
-      throw new ShapeError(
-        `input "${port.name}": a shape is an array of whole numbers >= 0, got ${JSON.stringify(shape)}`,
-      );
+      throw new ShapeError(`input "${port.name}": a shape is an array of whole numbers >= 0, got ${printed(shape)}`);
     const type = { dtype: port.dtype, shape };
     if (memoryOf(type) > defaultMemoryLimit)
       throw new ShapeError(

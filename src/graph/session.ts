@@ -166,8 +166,9 @@ export class Session {
     options: RunOptions<readonly Name[]>,
   ): Promise<KeptOutputs<Name> & Record<string, HostTensor | DeviceTensor>>;
   async run(inputs: Inputs, options: RunOptions<boolean | readonly string[]> = {}): Promise<object> {
-    for (const name in options ?? "?")
-      if (!Object.hasOwn(runOptions, name)) (await import("./compile-options.ts")).checkRunOptions(options);
+    let usual = !options?.signal || "throwIfAborted" in Object(options.signal);
+    for (const name in options ?? "?") usual &&= Object.hasOwn(runOptions, name);
+    if (!usual) (await import("./compile-options.ts")).checkRunOptions(options);
     const { signal, profile, keepOnDevice } = options;
     this.assertUsable();
     signal?.throwIfAborted();

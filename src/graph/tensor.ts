@@ -111,7 +111,9 @@ export class LazyExecutor implements Executor<Tensor> {
     checkAttributes(op, attrs);
     for (const v of inputs) v?.assertUsable();
     const types = this.infer(op, inputs, attrs);
-    const recorded: Recorded = { op, inputs, attrs, outputs: [] };
+    // It may be computed again for another tensor that is made of it, and is to have the same elements then.
+    const fixed = op.random && attrs["seed"] === undefined ? { ...attrs, seed: Math.random() * 2 ** 32 } : attrs;
+    const recorded: Recorded = { op, inputs, attrs: fixed, outputs: [] };
     const n = types?.length ?? outputCount(op, attrs);
     for (let i = 0; i < n; i++) recorded.outputs.push(new Tensor(this, types?.[i], undefined, recorded));
     return recorded.outputs;

@@ -3,7 +3,7 @@ import { fromF64 } from "./convert.ts";
 import { type DType, dtypes, isBig, isInteger, type TypedArray } from "./dtype.ts";
 import { DTypeError, ShapeError } from "./errors.ts";
 import { checkOptions, type OptionNames } from "./options.ts";
-import { formatType, type Shape } from "./shape.ts";
+import { formatType, type Shape, sizeOf } from "./shape.ts";
 import { checkHostTensor, checkTensorType, dtypeOfArray, emptyTensor, type HostTensor } from "./tensor.ts";
 
 /** Nested arrays, one number, or flat elements, as users write them. */
@@ -39,9 +39,9 @@ export function hostTensor(values: NestedArray | TypedArray, options: HostTensor
   const type = { dtype: options.dtype ?? defaultDType(flat[0]), shape: options.shape ?? nesting };
   checkTensorType(type, "tensor");
   const { dtype } = type;
+  if (sizeOf(type.shape) !== flat.length)
+    throw new ShapeError(`tensor: ${flat.length} elements do not fill ${formatType(type)}`);
   const t = emptyTensor(type);
-  if (t.data.length !== flat.length)
-    throw new ShapeError(`tensor: ${flat.length} elements do not fill ${formatType(t)}`);
   checkElements(flat, dtype);
   if (dtype === "string") for (let i = 0; i < flat.length; i++) (t.data as string[])[i] = flat[i] as string;
   else if (isBig(dtype)) for (let i = 0; i < flat.length; i++) (t.data as BigInt64Array)[i] = BigInt(flat[i]);
@@ -77,6 +77,9 @@ function defaultDType(first: unknown): DType {
   return typeof first === "string" ? "string" : "f32";
 }
 
+/** Levels of nesting: an array that holds itself has no end. */
+const deepest = 64;
+
 /** What is no array becomes an element: whether it is one is found out later. */
 function flatten(v: NestedArray, depth: number, shape: number[], out: Element[]): void {
   if (!dtypeOfArray(v)) {
@@ -84,6 +87,7 @@ function flatten(v: NestedArray, depth: number, shape: number[], out: Element[])
     out.push(v as Element);
     return;
   }
+  if (depth === deepest) throw new ShapeError(`tensor: arrays are nested more than ${deepest} deep`);
   const list = v as readonly NestedArray[];
   if (depth === shape.length) {
     if (out.length > 0) throw new ShapeError(`tensor: nested arrays are ragged at depth ${depth}`);

@@ -358,6 +358,8 @@ describe("what is written wrongly", () => {
     const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
     using session = await compile(net, { device: cpu() });
     const x = Float32Array.of(2);
+    for (const signal of [1, "a", {}, new AbortController()])
+      await expect(session.run({ x }, { signal } as never)).rejects.toThrow(/signal takes an AbortSignal/);
     await expect(session.run({ x }, { keepOnDevce: true } as never)).rejects.toThrow(
       new InputError(
         'run: unknown option "keepOnDevce"; did you mean "keepOnDevice"? There are: signal, profile, state, rows, keepOnDevice',

@@ -271,6 +271,15 @@ describe("sequences and optionals", () => {
     );
   });
 
+  test("what is in one is checked", async () => {
+    const given = (v: unknown): Promise<HostValue> =>
+      apply([node("ConcatFromSequence", ["s"], ["y"], { axis: { int: 0 } })], { s: v as HostValue });
+    const short = { dtype: "f32", shape: [3], data: Float32Array.of(5) };
+    await expect(given([f32(1), short])).rejects.toThrow('input "s", number 1: f32[3] needs 3 elements, data has 1');
+    for (const v of ["a", 1, [1], [new Float32Array(1)], new Float32Array(2), [[f32(1)], "a"]])
+      await expect(given(v)).rejects.toThrow(/takes \{ dtype, shape, data \}, or an array of these for a sequence/);
+  });
+
   test("SequenceMap goes over sequences and passes tensors along", async () => {
     const body: GraphSpec = {
       nodes: [node("Add", ["a", "b"], ["t"])],

@@ -38,6 +38,13 @@ describe("hostTensor", () => {
   ])("%j is ragged", (values) => {
     expect(() => hostTensor(values)).toThrow(ShapeError);
   });
+  test("a shape that is too large for its elements, and arrays without end", () => {
+    for (const shape of [[2 ** 33], [2 ** 31, 2 ** 31], [2 ** 20]])
+      expect(() => hostTensor([1], { shape })).toThrow(/tensor: 1 elements do not fill/);
+    const endless: unknown[] = [];
+    endless.push(endless);
+    expect(() => hostTensor(endless as never)).toThrow("tensor: arrays are nested more than 64 deep");
+  });
   test.each([
     [[1, undefined], {}, "element 1 is undefined; f32 takes numbers"],
     [[null], {}, "element 0 is null; f32 takes numbers"],

@@ -5,6 +5,7 @@ import {
   add,
   bitCast,
   cast,
+  castLike,
   compile,
   constantOfShape,
   gather,
@@ -196,6 +197,22 @@ describe.each(Object.entries({ ...devices, cpu }))("models on %s", (_, open) => 
       const x = { dtype: "f32", shape: [m, k], data } as const;
       expect(numbers((await session.run({ x })).y.data)).toEqual(numbers((await exact.run({ x })).y.data));
     }
+  });
+
+  test.each(kinds)("what is cast like a value in %s is rounded, whatever stands for that value", async (kind) => {
+    const given = Float32Array.of(0.1, 70000, -1e-9);
+    const rounded = new Uint16Array(3);
+    encodeFloats(kind, given, rounded);
+    const like = { dtype: kind, shape: [1], data: Uint16Array.of(0) };
+    const g = graph(({ input, weight }) => {
+      const [v, x] = [input("v", "f32", [3]), input("x", kind, [1])];
+      const all = [x, weight(like), cast(v, { to: kind }), add(x, x)].map((l) => cast(castLike(v, l), { to: "f32" }));
+      return Object.fromEntries(all.map((y, i) => [`y${i}`, y]));
+    });
+    using session = await compile(g, { device });
+    const outputs = await session.run({ v: given, x: like });
+    for (let i = 0; i < 4; i++)
+      expect(numbers(outputs[`y${i}`].data)).toEqual(Array.from(rounded, (bits) => decodeTable(kind)[bits]));
   });
 
   test("what looks at bits sees those of the model's dtype", async () => {

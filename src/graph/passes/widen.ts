@@ -20,10 +20,24 @@ function widened(attribute: unknown): unknown {
   return isHalf(dtype) ? { dtype: "f32", shape, data: decodeHalves(data as Uint16Array, dtype) } : attribute;
 }
 
-/** Whether every value that is a 16-bit float can be told without knowing shapes. */
-const isPlain = ({ inputs, outputs, nodes }: Graph): boolean =>
+/** Whether every value that is a 16-bit float can be told without knowing shapes. @param stated see `statedTypes` */
+const isPlain = ({ inputs, outputs, nodes }: Graph, stated: ReadonlyMap<ValueId, DType>): boolean =>
   [...inputs, ...outputs].every((p) => p.dtype !== undefined) &&
-  nodes.every((n) => !opaque.test(n.op.name) && subgraphsOf(n).length === 0);
+  nodes.every(
+    (n) =>
+      !opaque.test(n.op.name) &&
+      subgraphsOf(n).length === 0 &&
+      (n.op.name !== "castLike" || stated.has(n.inputs[1] as ValueId)),
+  );
+
+/** The dtypes of values of which it is written somewhere. */
+function statedTypes({ inputs, constants, nodes }: Graph): Map<ValueId, DType> {
+  const stated = new Map<ValueId, DType>();
+  for (const { id, dtype } of inputs) if (dtype) stated.set(id, dtype);
+  for (const [id, { dtype }] of constants) stated.set(id, dtype);
+  for (const { op, outputs, attrs } of nodes) if (op.name === "cast") stated.set(outputs[0], attrs["to"] as DType);
+  return stated;
+}
 
 /**
  * The graph for a device. One in which something hides what dtype its values have stays as it is.
@@ -35,7 +49,8 @@ export function widen(
   owned = false,
 ): Graph {
   const own = storesHalves ? graph : withoutHalfWeights(graph);
-  return widens && isPlain(own) ? inF32(own, storesHalves, owned) : own;
+  const stated = statedTypes(own);
+  return widens && isPlain(own, stated) ? inF32(own, stated, storesHalves, owned) : own;
 }
 
 function withoutHalfWeights(graph: Graph): Graph {
@@ -43,7 +58,7 @@ function withoutHalfWeights(graph: Graph): Graph {
   return { ...graph, constants: new Map(constants) };
 }
 
-function inF32(graph: Graph, keepsHalves: boolean, owned: boolean): Graph {
+function inF32(graph: Graph, stated: ReadonlyMap<ValueId, DType>, keepsHalves: boolean, owned: boolean): Graph {
   let { valueCount } = graph;
   const nodes: Node[] = [];
   /** What f32 value stands for a value that is a 16-bit float. */
@@ -66,7 +81,12 @@ function inF32(graph: Graph, keepsHalves: boolean, owned: boolean): Graph {
     known.set(source, found);
     constants.set(id, reshaped(!keepsHalves && found instanceof HalfWeight ? found.widened() : found, t.shape));
   }
-  for (const node of graph.nodes) {
+  for (const given of graph.nodes) {
+    // What it is like may be f32 now.
+    const like = given.op.name === "castLike" ? stated.get(given.inputs[1] as ValueId) : undefined;
+    const node = isHalf(like)
+      ? { ...given, op: cast.op, inputs: [given.inputs[0]], attrs: { ...given.attrs, to: like } }
+      : given;
     const inputs = node.inputs.map((id) => (id === undefined ? id : (wide.get(id) ?? id)));
     const attrs = Object.fromEntries(Object.entries(node.attrs).map(([name, a]) => [name, widened(a)]));
     nodes.push({ ...node, inputs, attrs });
