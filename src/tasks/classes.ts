@@ -1,7 +1,11 @@
 /** Scores of classes, and their names. */
 import type { Json, ModelFolder } from "../formats/folder.ts";
+import type { Node, ValueId } from "../graph/ir.ts";
 import type { Session } from "../graph/session.ts";
-import { InputError } from "../tensor/errors.ts";
+import { toF64 } from "../tensor/convert.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { InputError, UnsupportedOpError } from "../tensor/errors.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
 
 /** How sure a model is of a class. */
 export interface LabelScore {
@@ -17,12 +21,33 @@ export interface LabelScore {
 /** How outputs become scores: classes exclude each other (they add up to 1), each stands alone, or they are scores already. */
 export type Scoring = "softmax" | "sigmoid" | "none";
 
-/** What a graph's output needs: nothing where it ends in a softmax or sigmoid; one class alone is a yes or no. */
+/** What leaves the values of its first input as they are, but for rounding. */
+const carriers = new Set(["cast", "castLike", "flatten", "identity", "reshape", "squeeze", "unsqueeze"]);
+
+/**
+ * What a graph's output needs: nothing where it comes from a softmax or sigmoid, if in another shape or dtype; one class alone
+ * is a yes or no.
+ */
 export function scoringOf({ graph }: Session, output: string, classes: number): Scoring {
   const id = graph.outputs.find((p) => p.name === output)?.id;
-  const last = graph.nodes.find((n) => n.outputs.some((o) => o === id))?.op.name;
-  if (last === "softmax" || last === "sigmoid") return "none";
+  const makerOf = (value: ValueId | undefined): Node | undefined =>
+    graph.nodes.find((n) => n.outputs.some((o) => o === value));
+  let last = makerOf(id);
+  while (last && carriers.has(last.op.name)) last = makerOf(last.inputs[0]);
+  if (last?.op.name === "softmax" || last?.op.name === "sigmoid") return "none";
   return classes === 1 ? "sigmoid" : "softmax";
+}
+
+/**
+ * What a model gave for its classes, as numbers.
+ * @throws UnsupportedOpError for integers and the like: an answer already, without scores
+ */
+export function logitsOf(output: string, t: HostTensor): Float64Array {
+  if (!isFloat(t.dtype))
+    throw new UnsupportedOpError(
+      `a classifier gives a floating-point score for each class; output "${output}" is ${t.dtype}[${t.shape}]. Export the model up to its logits`,
+    );
+  return toF64(t);
 }
 
 /**

@@ -4,7 +4,7 @@ import { openSource, type SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
-import { type LabelScore, labelsBeside, numbered, ranked, type Scoring, scoringOf } from "./classes.ts";
+import { type LabelScore, labelsBeside, logitsOf, numbered, ranked, type Scoring, scoringOf } from "./classes.ts";
 import {
   checkPreparation,
   type ImageInput,
@@ -83,7 +83,8 @@ export class ImageClassifier {
   /**
    * All classes, the likeliest first.
    * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for pixels that
-   * do not fill their size or labels that do not fit, the signal's reason when aborted
+   * do not fill their size or labels that do not fit, UnsupportedOpError for outputs that are no scores, the signal's reason when
+   * aborted
    */
   async classify(image: ImageInput, options: SignalOptions = {}): Promise<LabelScore[]> {
     checkOptions("classify", options, signalOptions);
@@ -92,7 +93,7 @@ export class ImageClassifier {
     const input = imageTensor(pixels, layout, setup.preparation);
     const outputs = await session.run({ [session.inputs[0].name]: input }, options);
     const { name } = session.outputs[0];
-    const logits = outputs[name].data as Float32Array;
+    const logits = logitsOf(name, outputs[name]);
     const scoring = setup.scoring ?? scoringOf(session, name, logits.length);
     return ranked(logits, setup.labels ?? numbered(logits.length), scoring);
   }
