@@ -3,7 +3,9 @@ import { openSource, type SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { suppress } from "../ops/non-max-suppression.ts";
-import { InputError, UnsupportedOpError } from "../tensor/errors.ts";
+import { toF64 } from "../tensor/convert.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { labelsBeside, numbered } from "./classes.ts";
 import {
@@ -30,7 +32,7 @@ import {
 export interface ObjectDetectionOptions extends TaskOptions {
   /** Names of the classes in order. Default: what the file says, or lies beside it. */
   labels?: readonly string[];
-  /** Side of the square that images are fitted into, where the model takes any. Default: what the file says, else 640. */
+  /** Side of the square that images are fitted into, where the model takes any, 8192 at most. Default: what the file says, else 640. */
   size?: number;
 }
 
@@ -47,7 +49,7 @@ export interface DetectedObject {
   readonly label: string;
   /** 0 to 1. */
   readonly score: number;
-  /** In pixels of the image, from the upper left. */
+  /** In pixels of the image, from the upper left, and within it. */
   readonly box: Region;
 }
 
@@ -60,16 +62,26 @@ export async function objectDetection(
   options: ObjectDetectionOptions = {},
 ): Promise<ObjectDetector> {
   checkOptions("objectDetection", options, loadOptions);
+  if (options.size !== undefined) checkSize(options.size);
   const source = await openSource(model, sourceOptions(options));
   const { session, folder, metadata } = await openGraph(source, options);
   try {
     const labels = options.labels ?? namesIn(metadata["names"]) ?? (await labelsBeside(folder));
-    const size = options.size ?? Number(/\d+/.exec(metadata["imgsz"] ?? "")?.[0] ?? 640);
+    const size = options.size ?? sizeIn(metadata["imgsz"]) ?? 640;
     return new ObjectDetector(session, layoutOf(session.inputs[0]), { labels, size });
   } catch (e) {
     session.dispose();
     throw e;
   }
+}
+
+/** Its square of floats takes 768 MB. */
+const largest = 8192;
+
+/** @throws InputError */
+function checkSize(size: number): void {
+  checkWhole("objectDetection", { size }, 1);
+  if (size > largest) throw new InputError(`objectDetection: size is ${largest} at most, got ${size}`);
 }
 
 /** Grey, as in training. */
@@ -100,7 +112,9 @@ export class ObjectDetector {
     const { rgb, scale, left, top } = fitted(pixels, height, width);
     const input = tensorOf(rgb, height, width, layout, {});
     const outputs = await session.run({ [session.inputs[0].name]: input }, { signal });
-    const { boxes, scores } = split(outputs[session.outputs[0].name]);
+    const regionOf = (x: number, y: number, w: number, h: number): Region | undefined =>
+      clipped((x - w / 2 - left) / scale, (y - h / 2 - top) / scale, w / scale, h / scale, pixels);
+    const { regions, boxes, scores } = split(outputs[session.outputs[0].name], regionOf);
     const classes = scores.shape[1];
     const labels = setup.labels ?? numbered(classes);
     if (labels.length !== classes)
@@ -110,10 +124,7 @@ export class ObjectDetector {
     const found: DetectedObject[] = [];
     for (let i = 0; i < chosen.length; i += 3) {
       const [c, at] = [Number(chosen[i + 1]), Number(chosen[i + 2])];
-      const [x, y, w, h] = (boxes.data as Float32Array).subarray(4 * at, 4 * at + 4);
-      const box = clipped((x - w / 2 - left) / scale, (y - h / 2 - top) / scale, w / scale, h / scale, pixels);
-      const score = (scores.data as Float32Array)[c * scores.shape[2] + at];
-      found.push({ label: labels[c], score, box });
+      found.push({ label: labels[c], score: scores.data[c * regions.length + at], box: regions[at] });
     }
     return found.sort((a, b) => b.score - a.score);
   }
@@ -138,29 +149,70 @@ function fitted(image: Pixels, height: number, width: number) {
   return { rgb, scale, left, top };
 }
 
-/** Output [1, 4 + classes, n] as boxes [1, n, 4] of centre and size, and scores [1, classes, n]. */
-function split({ dtype, shape, data }: HostTensor) {
+/**
+ * Output [1, 4 + classes, n] as boxes [1, m, 4] of centre and size, and scores [1, classes, m]. Boxes without a region in the
+ * image are left out: they would take the places of others.
+ * @throws UnsupportedOpError
+ */
+function split(output: HostTensor, regionOf: (...box: [number, number, number, number]) => Region | undefined) {
+  const { dtype, shape } = output;
   const [batch, rows, n] = shape;
-  if (dtype !== "f32" || shape.length !== 3 || batch !== 1 || rows <= 4 || rows > n)
+  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || rows <= 4 || rows > n)
     throw new UnsupportedOpError(`a detector's output is f32[1, 4 + classes, boxes], not ${dtype}[${shape}]`);
-  const all = data as Float32Array;
-  const boxes = new Float32Array(4 * n);
-  for (let i = 0; i < n; i++) for (let k = 0; k < 4; k++) boxes[4 * i + k] = all[k * n + i];
+  const all = toF64(output);
+  const [regions, columns]: [Region[], number[]] = [[], []];
+  for (let i = 0; i < n; i++) {
+    const region = regionOf(all[i], all[n + i], all[2 * n + i], all[3 * n + i]);
+    if (!region) continue;
+    regions.push(region);
+    columns.push(i);
+  }
+  const m = columns.length;
+  const boxes = new Float64Array(4 * m);
+  const scores = new Float64Array((rows - 4) * m);
+  for (let k = 0; k < 4; k++) for (let i = 0; i < m; i++) boxes[4 * i + k] = all[k * n + columns[i]];
+  for (let c = 0; c < rows - 4; c++) for (let i = 0; i < m; i++) scores[c * m + i] = all[(4 + c) * n + columns[i]];
   return {
-    boxes: { dtype: "f32", shape: [1, n, 4], data: boxes },
-    scores: { dtype: "f32", shape: [1, rows - 4, n], data: all.subarray(4 * n) },
-  } satisfies Record<string, HostTensor>;
+    regions,
+    boxes: { dtype: "f64", shape: [1, m, 4], data: boxes },
+    scores: { dtype: "f64", shape: [1, rows - 4, m], data: scores },
+  } as const;
 }
 
-function clipped(x: number, y: number, w: number, h: number, { width, height }: Pixels): Region {
-  const [left, top] = [Math.max(0, x), Math.max(0, y)];
-  return { x: left, y: top, width: Math.min(width, x + w) - left, height: Math.min(height, y + h) - top };
+/** The part within the image; undefined where there is none, and for NaN. */
+function clipped(x: number, y: number, w: number, h: number, { width, height }: Pixels): Region | undefined {
+  const within = (v: number, end: number): number => Math.min(end, Math.max(0, v));
+  const [left, top] = [within(x, width), within(y, height)];
+  const region = { x: left, y: top, width: within(x + w, width) - left, height: within(y + h, height) - top };
+  return region.width > 0 && region.height > 0 ? region : undefined;
 }
 
-/** A dictionary as Python prints it, `{0: 'person', 1: "jack-o'-lantern"}`. */
+/** Of classes in a dictionary. A number in a file does not decide how long a list becomes. */
+const mostNames = 65_536;
+
+/**
+ * A dictionary as Python prints it, `{0: 'person', 1: "jack-o'-lantern"}`.
+ * @throws FormatError for classes of numbers beyond reason
+ */
 function namesIn(text = ""): string[] | undefined {
-  const names: string[] = [];
-  for (const [, n, a, b] of text.matchAll(/(\d+):\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g))
-    names[Number(n)] = a ?? b;
-  return names.length > 0 ? Array.from(names, (name, i) => name ?? `class ${i}`) : undefined;
+  const names = new Map<number, string>();
+  let count = 0;
+  for (const [, n, a, b] of text.matchAll(/(?<!\d)(\d+):\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g)) {
+    const c = Number(n);
+    if (c >= mostNames)
+      throw new FormatError(`metadata "names" has class ${n}; they are below ${mostNames}: pass { labels }`);
+    names.set(c, a ?? b);
+    count = Math.max(count, c + 1);
+  }
+  return count > 0 ? Array.from({ length: count }, (_, i) => names.get(i) ?? `class ${i}`) : undefined;
+}
+
+/** The first number of `[640, 640]`. Throws FormatError for one that no image has. */
+function sizeIn(text = ""): number | undefined {
+  const digits = /\d+/.exec(text)?.[0];
+  if (digits === undefined) return undefined;
+  const size = Number(digits);
+  if (size < 1 || size > largest)
+    throw new FormatError(`metadata "imgsz" says ${size}; sizes are 1 to ${largest}: pass { size }`);
+  return size;
 }
