@@ -81,9 +81,9 @@ export function labelsIn(config: Json | undefined): string[] | undefined {
   return entries.length > 0 ? entries.map(([, name]) => String(name)) : undefined;
 }
 
-/** Names of classes beside a model: in `config.json`, else the list in `labels.json`. */
-export async function labelsBeside(folder: ModelFolder): Promise<string[] | undefined> {
-  const known = labelsIn(await folder.optionalJson("config.json"));
+/** Names of classes beside a model: in its `config.json`, else the list in `labels.json`. */
+export async function labelsBeside(folder: ModelFolder, config: Json | undefined): Promise<string[] | undefined> {
+  const known = labelsIn(config);
   if (known) return known;
   const list: unknown = await folder.optionalJson("labels.json");
   return Array.isArray(list) ? list.map(String) : undefined;

@@ -3,10 +3,11 @@ import type { Json } from "../formats/folder.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
-import { UnsupportedOpError } from "../tensor/errors.ts";
+import { FormatError, UnsupportedOpError } from "../tensor/errors.ts";
 import { type LabelScore, labelsBeside, logitsOf, numbered, ranked, type Scoring, scoringOf } from "./classes.ts";
 import {
   checkPreparation,
+  type FullPreparation,
   type ImageInput,
   type ImageLayout,
   type ImagePreparation,
@@ -51,11 +52,16 @@ export async function imageClassification(
   const opened = await openGraph(await openSource(model, sourceOptions(options)), options);
   const { session, folder } = opened;
   try {
-    const beside = preparationIn(await folder.optionalJson("preprocessor_config.json"));
+    const config = await folder.optionalJson("config.json");
+    const channels = config?.["num_channels"];
+    const layout = layoutOf(session.inputs[0], typeof channels === "number" ? channels : undefined);
+    const beside = preparationIn(await folder.optionalJson("preprocessor_config.json"), layout.channels);
     const { mean = beside.mean, std = beside.std, size = beside.size, crop = beside.crop } = options;
-    return new ImageClassifier(session, layoutOf(session.inputs[0]), {
-      preparation: { mean, std, size, crop },
-      labels: options.labels ?? (await labelsBeside(folder)),
+    const preparation = { ...beside, mean, std, size, crop };
+    checkPreparation(preparation, layout.channels);
+    return new ImageClassifier(session, layout, {
+      preparation,
+      labels: options.labels ?? (await labelsBeside(folder, config)),
       scoring: options.scoring,
     });
   } catch (e) {
@@ -65,7 +71,7 @@ export async function imageClassification(
 }
 
 interface ClassifierSetup {
-  preparation: ImagePreparation;
+  preparation: FullPreparation;
   labels?: readonly string[];
   scoring?: Scoring;
 }
@@ -107,12 +113,24 @@ export class ImageClassifier {
   }
 }
 
-/** What Hugging Face's image processors say. */
-function preparationIn(json: Json | undefined): ImagePreparation {
+/**
+ * What Hugging Face's image processors say. One number stands for all channels.
+ * @throws FormatError for a rescale_factor that is none
+ */
+function preparationIn(json: Json | undefined, channels: number): FullPreparation {
   if (!json) return {};
+  const rescale = json["do_rescale"] !== false;
+  const factor = rescale ? (json["rescale_factor"] ?? 1 / 255) : 1;
+  if (!(typeof factor === "number" && Number.isFinite(factor) && factor > 0))
+    throw new FormatError(
+      `preprocessor_config.json: rescale_factor is a number above 0, not ${JSON.stringify(factor)}`,
+    );
   const normalise = json["do_normalize"] !== false;
-  const numbers = (key: string): number[] | undefined =>
-    normalise && Array.isArray(json[key]) ? (json[key] as number[]) : undefined;
+  const numbers = (key: string): number[] | undefined => {
+    const v = json[key];
+    if (!normalise || v === undefined || v === null) return undefined;
+    return typeof v === "number" ? new Array<number>(channels).fill(v) : (v as number[]);
+  };
   const sides = (key: string): Record<string, number> => {
     const v = json[key];
     return typeof v === "number" ? { shortest_edge: v } : ((v as Record<string, number> | undefined) ?? {});
@@ -124,7 +142,10 @@ function preparationIn(json: Json | undefined): ImagePreparation {
   return {
     mean: numbers("image_mean"),
     std: numbers("image_std"),
+    divisor: 1 / factor,
+    offset: rescale && json["rescale_offset"] === true ? 1 : 0,
+    flipped: json["do_flip_channel_order"] === true,
     size: side === undefined ? size["height"] && [size["height"], size["width"]] : [side, side],
     crop: shortest === undefined ? undefined : (share ?? 1),
-  } as ImagePreparation;
+  } as FullPreparation;
 }

@@ -66,7 +66,8 @@ export async function objectDetection(
   const source = await openSource(model, sourceOptions(options));
   const { session, folder, metadata } = await openGraph(source, options);
   try {
-    const labels = options.labels ?? namesIn(metadata["names"]) ?? (await labelsBeside(folder));
+    const beside = async () => labelsBeside(folder, await folder.optionalJson("config.json"));
+    const labels = options.labels ?? namesIn(metadata["names"]) ?? (await beside());
     const size = options.size ?? sizeIn(metadata["imgsz"]) ?? 640;
     return new ObjectDetector(session, layoutOf(session.inputs[0]), { labels, size });
   } catch (e) {

@@ -1,5 +1,9 @@
 /** Classifiers and detectors of images as exporters leave them: small graphs made here. */
-import { describe, expect, test } from "vitest";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { imageTensor, layoutOf } from "../../src/tasks/image/image.ts";
 import { imageClassification } from "../../src/tasks/image-classification.ts";
 import { objectDetection } from "../../src/tasks/object-detection.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
@@ -8,6 +12,8 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { encodeModel, type NodeSpec, node } from "../onnx/encode.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
+const scratch = await mkdtemp(join(tmpdir(), "forwardpass-vision-"));
+afterAll(() => rm(scratch, { recursive: true }));
 const f32 = (shape: number[], ...values: number[]): HostTensor => ({
   dtype: "f32",
   shape,
@@ -181,5 +187,95 @@ describe("detectors", () => {
       using sized = await objectDetection(strange, { ...options, size: 16 });
       expect((await sized.detect(square))[0].box).toEqual({ x: 1, y: 1.5, width: 2, height: 1 });
     }
+  });
+});
+
+describe("pixels of models", () => {
+  const plain = [node("Identity", ["l"], ["logits"])];
+  /** A folder with the classifier and these files. */
+  async function folderOf(files: Record<string, object>, shape?: Dims): Promise<string> {
+    const folder = await mkdtemp(join(scratch, "model-"));
+    await writeFile(join(folder, "model.onnx"), classifier(plain, "f32", shape));
+    for (const [name, json] of Object.entries(files)) await writeFile(join(folder, name), JSON.stringify(json));
+    return folder;
+  }
+  /** Means of the channels as the model sees them. */
+  async function seen(preprocessor: object, given: object = {}): Promise<number[]> {
+    const folder = await folderOf({ "preprocessor_config.json": preprocessor });
+    using opened = await imageClassification(folder, { ...options, ...given });
+    const scores = (await opened.classify(image)).sort((a, b) => a.index - b.index);
+    return scores.map((s, i) => s.logit / (i + 1));
+  }
+  const means = [0, 1, 2].map((c) => image.data.filter((_, i) => i % 3 === c).reduce((a, b) => a + b, 0) / 16);
+
+  test("channels without a number come first, three of them, or as many as config.json says", async () => {
+    const input = (shape: Dims, free?: number) => layoutOf({ name: "x", dtype: "f32", shape }, free);
+    const optimum = ["batch_size", "num_channels", "height", "width"];
+    expect(input(optimum)).toMatchObject({ channels: 3, channelsFirst: true, height: "height", width: "width" });
+    expect(input(["b", "c", 8, 9], 1)).toMatchObject({ channels: 1, channelsFirst: true, height: 8, width: 9 });
+    expect(input(["?", "?", "?", "?"])).toMatchObject({ channels: 3, channelsFirst: true });
+    expect(input(["b", "h", "w", 3], 1)).toMatchObject({ channels: 3, channelsFirst: false, height: "h" });
+    expect(input(["b", "h", "w", "channels"])).toMatchObject({ channels: 3, channelsFirst: false, height: "h" });
+    expect(() => input(optimum, 4)).toThrow(/of 4 channels/);
+    expect(() => input(["b", 4, 8, 8])).toThrow(UnsupportedOpError);
+    expect(() => input(["b", "c", "n"])).toThrow(UnsupportedOpError);
+
+    const want = await scoresOf(classifier(plain));
+    expect(await scoresOf(classifier(plain, "f32", optimum))).toEqual(want);
+    const strange = await folderOf({ "config.json": { num_channels: 4 } }, optimum);
+    await expect(imageClassification(strange, options)).rejects.toThrow(/of 4 channels/);
+  });
+
+  test("pixels are bytes", async () => {
+    using opened = await imageClassification(classifier(plain), options);
+    for (const data of [undefined, null, [1, 2, 3], new Float32Array(3), new Uint16Array(3), new ArrayBuffer(3)]) {
+      const refused = opened.classify({ width: 1, height: 1, data } as never);
+      await expect(refused).rejects.toThrow(InputError);
+      await expect(refused).rejects.toThrow(/Uint8Array/);
+    }
+    expect(await opened.classify({ width: 1, height: 1, data: Buffer.alloc(3) })).toHaveLength(3);
+  });
+
+  test("mean and std are one number a channel", async () => {
+    for (const given of [{ mean: [0.5] }, { std: [0.5, 0.5] }, { mean: [0, 0, 0, 0] }])
+      await expect(imageClassification(classifier(plain), { ...options, ...given })).rejects.toThrow(
+        /numbers for 3 channels/,
+      );
+    await expect(seen({ image_mean: [0.5] })).rejects.toThrow(InputError);
+    close(
+      await seen({ image_mean: 0.5, image_std: 0.25 }),
+      means.map((v) => (v / 255 - 0.5) / 0.25),
+      4,
+    );
+  });
+
+  test("a file's factor, offset and order of channels", async () => {
+    const scaled = (of: (v: number) => number) => means.map(of);
+    close(
+      await seen({}),
+      scaled((v) => v / 255),
+      4,
+    );
+    close(
+      await seen({ do_rescale: false }),
+      scaled((v) => v),
+      2,
+    );
+    close(
+      await seen({ rescale_factor: 1 / 127.5, rescale_offset: true }),
+      scaled((v) => v / 127.5 - 1),
+      4,
+    );
+    close(
+      await seen({ rescale_factor: 1 / 128, image_mean: [0.1, 0.2, 0.3] }, { std: [0.5, 0.5, 0.5] }),
+      means.map((v, c) => (v / 128 - [0.1, 0.2, 0.3][c]) / 0.5),
+      4,
+    );
+    close(await seen({ do_flip_channel_order: true }), scaled((v) => v / 255).reverse(), 4);
+    await expect(seen({ rescale_factor: "1/255" })).rejects.toThrow(FormatError);
+    await expect(seen({ rescale_factor: 0 })).rejects.toThrow(FormatError);
+    const bytes = layoutOf({ name: "x", dtype: "u8", shape: ["n", "h", "w", 3] });
+    const red = { width: 1, height: 1, data: Uint8Array.of(200, 100, 50) };
+    expect([...imageTensor(red, bytes, { flipped: true }).data]).toEqual([50, 100, 200]);
   });
 });

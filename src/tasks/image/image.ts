@@ -25,9 +25,9 @@ export interface Region {
 
 /** What a model wants of its pixels. */
 export interface ImagePreparation {
-  /** Channels in order, subtracted after the division by 255. Default 0. */
+  /** One number a channel, subtracted after the division by 255 (or what the model's files say). Default 0. */
   mean?: readonly number[];
-  /** Divides what is left. Default 1. */
+  /** One number a channel, divides what is left. Default 1. */
   std?: readonly number[];
   /** Height and width, where the model takes any. Default: the image's own. */
   size?: readonly [height: number, width: number];
@@ -35,13 +35,25 @@ export interface ImagePreparation {
   crop?: number;
 }
 
+/** With what only files say. */
+export interface FullPreparation extends ImagePreparation {
+  /** What bytes are divided by first. Default 255. */
+  divisor?: number;
+  /** Subtracted next. Default 0. */
+  offset?: number;
+  /** Blue before green and red. */
+  flipped?: boolean;
+}
+
 const isPixels = (v: ImageInput): v is Pixels =>
   typeof v === "object" && v !== null && "width" in v && "height" in v && "data" in v;
 
-/** @throws FormatError for a file that is no image, InputError for pixels that do not fill it, MissingPeerError */
+/** @throws FormatError for a file that is no image, InputError for pixels that are no bytes or do not fill it, MissingPeerError */
 export async function readImage(input: ImageInput, options: FetchOptions & { signal?: AbortSignal } = {}) {
   if (isPixels(input)) {
     const { width, height, data } = input;
+    if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray))
+      throw new InputError("image: data of pixels is a Uint8Array or Uint8ClampedArray of values from 0 to 255");
     if (
       ![width, height].every((n) => Number.isInteger(n) && n > 0) ||
       ![1, 3, 4].includes(data.length / (width * height))
@@ -55,13 +67,19 @@ export async function readImage(input: ImageInput, options: FetchOptions & { sig
   return image;
 }
 
-/** @throws InputError */
-export function checkPreparation({ mean, std, size, crop }: ImagePreparation): void {
+/**
+ * @param channels of the model, where they are known
+ * @throws InputError
+ */
+export function checkPreparation({ mean, std, size, crop }: ImagePreparation, channels?: number): void {
   const areNumbers = (v: unknown, fits: (n: number) => boolean): boolean =>
     v === undefined || (Array.isArray(v) && v.every((n) => Number.isFinite(n) && fits(n)));
   if (!areNumbers(mean, () => true)) throw new InputError("image: mean takes an array of numbers, one a channel");
   if (!areNumbers(std, (n) => n !== 0))
     throw new InputError("image: std takes an array of numbers, one a channel, none of them 0");
+  for (const [name, list] of Object.entries({ mean, std }))
+    if (channels !== undefined && list !== undefined && list.length !== channels)
+      throw new InputError(`image: ${name} has ${list.length} numbers for ${channels} channels: pass one a channel`);
   if (!areNumbers(size, (n) => Number.isInteger(n) && n > 0) || (size !== undefined && size.length !== 2))
     throw new InputError("image: size takes [height, width] in pixels");
   if (crop !== undefined && !(crop > 0 && crop <= 1))
@@ -77,18 +95,30 @@ export interface ImageLayout {
   readonly dtype: "f32" | "u8";
 }
 
-/** @throws UnsupportedOpError for an input that takes no images */
-export function layoutOf({ name, shape = [], dtype }: ValueInfo): ImageLayout {
-  const channelsFirst = shape[1] === 1 || shape[1] === 3;
-  const channels = (channelsFirst ? shape[1] : shape[3]) as 1 | 3;
+/**
+ * Where the model leaves its channels free they come first, as in exports from PyTorch, unless the names of dimensions say
+ * that they come last.
+ * @param free how many channels, where the model leaves that free
+ * @throws UnsupportedOpError for an input that takes no images
+ */
+export function layoutOf({ name, shape = [], dtype }: ValueInfo, free = 3): ImageLayout {
+  const isCount = (d: Dim | undefined): boolean => d === 1 || d === 3;
+  const isNamed = (d: Dim | undefined): boolean => typeof d === "string" && /channel|^c$/i.test(d);
+  const isFree = !isCount(shape[1]) && !isCount(shape[3]);
+  const channelsFirst = isFree ? !isNamed(shape[3]) || isNamed(shape[1]) : isCount(shape[1]);
+  const given = shape[channelsFirst ? 1 : 3];
+  const channels = typeof given === "string" ? free : given;
   if (shape.length !== 4 || (channels !== 1 && channels !== 3) || (dtype !== "f32" && dtype !== "u8"))
-    throw new UnsupportedOpError(`input "${name}" takes no images: it is ${dtype}[${shape}]`);
+    throw new UnsupportedOpError(`input "${name}" takes no images: it is ${dtype}[${shape}]${notes(given, free)}`);
   const [height, width] = channelsFirst ? [shape[2], shape[3]] : [shape[1], shape[2]];
   return { channels, channelsFirst, height, width, dtype };
 }
 
+const notes = (given: Dim | undefined, free: number): string =>
+  typeof given === "string" && free !== 1 && free !== 3 ? ` of ${free} channels, and pictures have 1 or 3` : "";
+
 /** An image as an input of a model, a batch of one. Bytes stay bytes, floats are 0 to 1 before `mean` and `std`. */
-export function imageTensor(image: Pixels, layout: ImageLayout, preparation: ImagePreparation = {}): HostTensor {
+export function imageTensor(image: Pixels, layout: ImageLayout, preparation: FullPreparation = {}): HostTensor {
   const { size, crop } = preparation;
   const height = typeof layout.height === "number" ? layout.height : (size?.[0] ?? image.height);
   const width = typeof layout.width === "number" ? layout.width : (size?.[1] ?? image.width);
@@ -106,7 +136,7 @@ export function tensorOf(
   height: number,
   width: number,
   { channels, channelsFirst, dtype }: ImageLayout,
-  { mean = [], std = [] }: ImagePreparation,
+  { mean = [], std = [], divisor = 255, offset = 0, flipped = false }: FullPreparation,
 ): HostTensor {
   const plane = height * width;
   const data = dtype === "u8" ? new Uint8ClampedArray(channels * plane) : new Float32Array(channels * plane);
@@ -114,9 +144,9 @@ export function tensorOf(
     for (let c = 0; c < channels; c++) {
       // Luma of ITU-R BT.601.
       const grey = (): number => 0.299 * rgb[3 * i] + 0.587 * rgb[3 * i + 1] + 0.114 * rgb[3 * i + 2];
-      const v = channels === 1 ? grey() : rgb[3 * i + c];
+      const v = channels === 1 ? grey() : rgb[3 * i + (flipped ? 2 - c : c)];
       data[channelsFirst ? c * plane + i : i * channels + c] =
-        dtype === "u8" ? v : (v / 255 - (mean[c] ?? 0)) / (std[c] ?? 1);
+        dtype === "u8" ? v : (v / divisor - offset - (mean[c] ?? 0)) / (std[c] ?? 1);
     }
   const shape = channelsFirst ? [1, channels, height, width] : [1, height, width, channels];
   return { dtype, shape, data: dtype === "u8" ? new Uint8Array(data.buffer) : (data as Float32Array) };
