@@ -22,7 +22,9 @@ export interface LabelScore {
 export type Scoring = "softmax" | "sigmoid" | "none";
 
 /** What leaves the values of its first input as they are, but for rounding. */
-const carriers = new Set(["cast", "castLike", "flatten", "identity", "reshape", "squeeze", "unsqueeze"]);
+const carriers = new Set(
+  "cast castLike dequantizeLinear flatten identity quantizeLinear reshape squeeze unsqueeze".split(" "),
+);
 
 /**
  * What a graph's output needs: nothing where it comes from a softmax or sigmoid, if in another shape or dtype; one class alone

@@ -29,6 +29,8 @@ const classifier = (end: NodeSpec[], dtype: "f16" | "f32" | "i64" = "f32", shape
     initializers: {
       w: f32([3, 3], 1, 0, 0, 0, 2, 0, 0, 0, 3),
       axes: hostTensor(BigInt64Array.of(2n, 3n)),
+      step: f32([], 2 ** -12),
+      nought: { dtype: "u16", shape: [], data: Uint16Array.of(0) },
       flat: hostTensor(BigInt64Array.of(3n)),
     },
     nodes: [
@@ -60,6 +62,14 @@ describe("scores of classes", () => {
     ["Reshape", [node("Softmax", ["l"], ["s"]), node("Reshape", ["s", "flat"], ["logits"])]],
     ["Flatten", [node("Softmax", ["l"], ["s"]), node("Flatten", ["s"], ["logits"])]],
     ["Cast", [cast("l", "h", toF16), node("Softmax", ["h"], ["s"]), cast("s", "logits", toF32)]],
+    [
+      "QuantizeLinear and DequantizeLinear",
+      [
+        node("Softmax", ["l"], ["s"]),
+        node("QuantizeLinear", ["s", "step", "nought"], ["q"]),
+        node("DequantizeLinear", ["q", "step", "nought"], ["logits"]),
+      ],
+    ],
     [
       "Cast and Reshape",
       [
