@@ -6,6 +6,7 @@ import type { ByteSource, SourceInput } from "../../formats/source.ts";
 import { compile, type Session } from "../../graph/session.ts";
 import { sourceOptions } from "../../load.ts";
 import { type EncoderHead, transformerEncoder } from "../../models/transformer/encoder.ts";
+import { toF64 } from "../../tensor/convert.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
@@ -191,9 +192,10 @@ export async function openExported(
       // One by one, as long as they are: padding would change what dynamic quantisation rounds.
       for (const text of texts) {
         const given = await session.run(tokenInputs(session, text), { signal });
-        const [first, second] = outputs.map((name) => given[name].data as Float32Array);
-        if (kind === "states") results.push((given[states!].data as Float32Array).slice());
-        else results.push(kind === "span" ? interleaved(first, second) : first.slice());
+        const floatsOf = (name: string): Float32Array => Float32Array.from(toF64(given[name]));
+        const [first, second] = outputs.map(floatsOf);
+        if (kind === "states") results.push(floatsOf(states!));
+        else results.push(kind === "span" ? interleaved(first, second) : first);
       }
       return results;
     },
