@@ -65,7 +65,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   // What pages that load a file do without: graphs and tensors as users write them, the check of options that few have.
   [
     "arguments",
-    /^(ops\/attributes|tensor\/(options|host-tensor)|graph\/(compile-options|define|tensor|zeros)|load-options)$/,
+    /^(ops\/attributes|tensor\/(options|host-tensor)|graph\/(compile-options|define|tensor|zeros)|formats\/fetch-options|load-options)$/,
   ],
   // What graphs with a softmax or a norm load for themselves.
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],

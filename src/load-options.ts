@@ -1,5 +1,6 @@
 /** The names of what `load`, the tasks and `openDevice` take. */
 import type { DeviceOptions } from "./device.ts";
+import { fetchOptionNames } from "./formats/fetch-options.ts";
 import type { LoadOptions } from "./load.ts";
 import { checkOptions, type OptionNames } from "./tensor/options.ts";
 
@@ -13,16 +14,7 @@ export const loadOptions: OptionNames<LoadOptions> = {
   signal: true,
   onProgress: true,
   externalData: true,
-  cache: true,
-  offline: true,
-  sha256: true,
-  token: true,
-  hubUrl: true,
-  registry: true,
-  retries: true,
-  retryDelay: true,
-  headers: true,
-  fetch: true,
+  ...fetchOptionNames,
 };
 
 /** @throws InputError */

@@ -108,19 +108,13 @@ async function checkBeside(path: string, beside: ReadonlyMap<string, string>): P
 
 /** As `interruptible`, with SIGTERM besides: that leaves no half file behind either. */
 async function stoppable(io: CliIO, work: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort();
   let terminated = false;
   const terminate = (): void => {
     terminated = true;
-    stop();
   };
   process.once("SIGTERM", terminate);
   try {
-    return await interruptible((signal) => {
-      signal.addEventListener("abort", stop);
-      return work(controller.signal);
-    });
+    return await interruptible(work, ["SIGINT", "SIGTERM"]);
   } catch (e) {
     if (!terminated) throw e;
     io.stderr.write("terminated\n");

@@ -4,6 +4,7 @@
  */
 import { InputError } from "../tensor/errors.ts";
 import { checkOptions } from "../tensor/options.ts";
+import { areUsual } from "../tensor/usual.ts";
 import type * as operators from "./index.ts";
 import type { AnyOp, Attrs, AttrsOf, OpDef } from "./op.ts";
 
@@ -161,8 +162,8 @@ const table: Record<Wrong, never> & Readonly<Record<string, string>> = names;
 
 /** @throws InputError for an attribute that the operator doesn't have: with the nearest one and all */
 export function checkAttributes({ name }: OpDef, attrs: Attrs): void {
-  const known = Object.hasOwn(table, name) ? table[name].split(" ") : [];
-  const [first] = Object.keys(attrs);
-  if (known.length === 0 && first !== undefined) throw new InputError(`${name}: has no attributes, got "${first}"`);
-  checkOptions(name, attrs, Object.fromEntries(known.map((attr) => [attr, true])));
+  const known = Object.hasOwn(table, name) ? table[name] : "";
+  if (areUsual(attrs, known)) return;
+  if (known === "") throw new InputError(`${name}: has no attributes, got "${Object.keys(attrs)[0]}"`);
+  checkOptions(name, attrs, Object.fromEntries(known.split(" ").map((attr) => [attr, true])));
 }

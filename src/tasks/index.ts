@@ -15,7 +15,7 @@ import type { TokenClassificationOptions, TokenClassifier } from "./token-classi
 import type { Transcriber, TranscriptionOptions } from "./transcription.ts";
 import type { ZeroShotClassifier, ZeroShotOptions } from "./zero-shot-classification.ts";
 
-export type { FeedOptions } from "../models/transformer/sequence.ts";
+export type { FeedOptions } from "../models/transformer/feed-checks.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
 export type { EmbeddingOptions, EmbedOptions, Pooling, SentenceEncoder } from "./embed.ts";
 export type { FillMaskOptions, FillOptions, MaskedWord, MaskFiller } from "./fill-mask.ts";

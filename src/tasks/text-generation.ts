@@ -219,13 +219,8 @@ export class TextGenerator {
     const sequence = this.take(tokens);
     try {
       g.reusedTokens = sequence.length;
-      let logits: Float32Array;
-      try {
-        logits = await sequence.feed(tokens.slice(sequence.length), { signal });
-      } catch (e) {
-        this.dropIdle(e);
-        logits = await sequence.feed(tokens.slice(sequence.length), { signal });
-      }
+      // Of a prompt, some may have been fed when memory ran out.
+      let logits = await this.fed(() => sequence.feed(tokens.slice(sequence.length), { signal }));
       let lastTurn = performance.now();
       while (g.finish === undefined) {
         signal?.throwIfAborted();
@@ -257,12 +252,7 @@ export class TextGenerator {
         }
         signal?.throwIfAborted();
         sequence.recycle?.(logits);
-        try {
-          logits = await sequence.feed([token]);
-        } catch (e) {
-          this.dropIdle(e);
-          logits = await sequence.feed([token]);
-        }
+        logits = await this.fed(() => sequence.feed([token]));
       }
       const rest = text.end();
       g.text += rest;
@@ -335,10 +325,15 @@ export class TextGenerator {
     if (this.idle.length > keptSequences) this.idle.shift()!.dispose();
   }
 
-  /** After an error for which they may be the reason, as they take memory. Throws it where they are not. */
-  private dropIdle(error: unknown): void {
-    if (!(error instanceof DeviceError) || this.idle.length === 0) throw error;
-    for (const s of this.idle.splice(0)) s.dispose();
+  /** What `feed` gives. Where memory runs out, idle texts give theirs, and it feeds once more. */
+  private async fed(feed: () => Promise<Float32Array>): Promise<Float32Array> {
+    try {
+      return await feed();
+    } catch (e) {
+      if (!(e instanceof DeviceError) || this.idle.length === 0) throw e;
+      for (const s of this.idle.splice(0)) s.dispose();
+      return feed();
+    }
   }
 
   private needTokenizer(): Tokenizer {

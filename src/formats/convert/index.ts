@@ -1,4 +1,5 @@
 /** From one format to another, tensor by tensor: a model larger than memory passes through. */
+
 import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
 import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { DType } from "../../tensor/dtype.ts";
@@ -8,6 +9,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { readGgufParts } from "../decoder/gguf-parts.ts";
 import { readDecoder } from "../decoder/read.ts";
+import { fetchOptionNames } from "../fetch-options.ts";
 import { ModelFolder } from "../folder.ts";
 import { ggufHeader } from "../gguf/index.ts";
 import { recognize } from "../recognize.ts";
@@ -36,16 +38,7 @@ const known: OptionNames<ConvertOptions> = {
   tokenizer: true,
   signal: true,
   onProgress: true,
-  cache: true,
-  offline: true,
-  sha256: true,
-  token: true,
-  hubUrl: true,
-  registry: true,
-  retries: true,
-  retryDelay: true,
-  headers: true,
-  fetch: true,
+  ...fetchOptionNames,
 };
 
 /** A file as it is made. */

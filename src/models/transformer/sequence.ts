@@ -8,8 +8,6 @@ import type { DecoderConfig, DecoderWeights } from "./config.ts";
 import { decoder, type KvCache } from "./decoder.ts";
 import { checkFeed, checkFeedOptions, checkTruncate, type DecoderSizes, type FeedOptions } from "./feed-checks.ts";
 
-export { checkFeed, checkFeedOptions, checkTruncate, type DecoderSizes, type FeedOptions } from "./feed-checks.ts";
-
 /**
  * Tokens of one run: few sizes, so that there are few plans. A rest is filled up with tokens that the next run overwrites:
  * a product with 8 rows takes less than three with one. What computes on the CPU does 8 rows nearly as fast a row as 32; on a

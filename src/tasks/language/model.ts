@@ -2,7 +2,7 @@
 import type { Backend } from "../../backends/backend.ts";
 import type { Vocabulary } from "../../formats/decoder/vocabulary.ts";
 import type { Session } from "../../graph/session.ts";
-import type { DecoderSizes, FeedOptions } from "../../models/transformer/sequence.ts";
+import type { DecoderSizes, FeedOptions } from "../../models/transformer/feed-checks.ts";
 
 export interface LanguageModelFile {
   readonly vocabulary?: Vocabulary;

@@ -8,7 +8,8 @@ import type { ByteSource, SourceInput, SourceOptions } from "../../formats/sourc
 import type { Graph } from "../../graph/ir.ts";
 import { compile } from "../../graph/session.ts";
 import type { KvCache } from "../../models/transformer/decoder.ts";
-import { Decoder, type DecoderSizes, type RunSizes } from "../../models/transformer/sequence.ts";
+import type { DecoderSizes } from "../../models/transformer/feed-checks.ts";
+import { Decoder, type RunSizes } from "../../models/transformer/sequence.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { readGraph } from "../onnx-model.ts";
 import type { LanguageModel, LanguageModelFile } from "./model.ts";

@@ -11,7 +11,7 @@ import {
   checkTruncate,
   type DecoderSizes,
   type FeedOptions,
-} from "../../models/transformer/sequence.ts";
+} from "../../models/transformer/feed-checks.ts";
 import { toF64 } from "../../tensor/convert.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
