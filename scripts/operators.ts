@@ -49,7 +49,7 @@ const formats = [
   ["ONNX", "opset 6 and up, external data, local functions, control flow, sequences, quantised operators"],
   [
     "GGUF",
-    "versions 2 and 3, every block type; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2, and bert (sentence encoders); written too",
+    "versions 2 and 3, every block type, also in several files; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2, and bert (sentence encoders); written too",
   ],
   [
     "safetensors",
