@@ -6,7 +6,6 @@ import { Writer } from "../../src/backends/wasm/assembler/writer.ts";
 import {
   call,
   type Expr,
-  FunctionBuilder,
   f32,
   f32x4,
   f64,
@@ -240,12 +239,28 @@ describe("module and functions", () => {
     expect(() => m.func(other, (g) => g.drop(i32.load(first)))).toThrow("an address of another function");
   });
 
+  it("makes functions within functions, and others after them", () => {
+    const m = new ModuleBuilder();
+    const inner = (name: string, by: number) =>
+      m.func({ name, params: { x: "i32" }, result: "i32" }, (g, { x }) => g.return(i32.mul(x, g.hoist(i32.const(by)))));
+    m.func({ name: "f", params: { x: "i32" }, result: "i32", export: true }, (f, { x }) => {
+      const y = f.let(i32.add(x, f.hoist(i32.const(100))));
+      f.set(y, call(inner("by 7", 7), { x: y }));
+      f.return(i32.add(call(inner("by -3", -3), { x: y }), f.hoist(i32.const(100))));
+    });
+    m.func({ name: "g", params: {}, result: "i32", export: true }, (g) => g.return(5));
+    const { f, g } = link(m);
+    expect(f(1)).toBe(101 * 7 * -3 + 100);
+    expect(g()).toBe(5);
+  });
+
   it("rejects operands of the wrong type when it builds", () => {
     const wrong = f32.const(1) as unknown as Expr<"i32">;
-    const f = new FunctionBuilder(0, undefined);
-    expect(() => f.drop(i32.add(wrong, 1))).toThrow("expected i32, got f32");
-    expect(() => f.drop(i32.add(1n as unknown as number, 1))).toThrow("expected i32, got bigint");
-    expect(() => f.drop(v128.const([1, 2]))).toThrow("16 bytes");
+    new ModuleBuilder().func({ name: "f", params: {} }, (f) => {
+      expect(() => f.drop(i32.add(wrong, 1))).toThrow("expected i32, got f32");
+      expect(() => f.drop(i32.add(1n as unknown as number, 1))).toThrow("expected i32, got bigint");
+      expect(() => f.drop(v128.const([1, 2]))).toThrow("16 bytes");
+    });
   });
 });
 

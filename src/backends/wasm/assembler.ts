@@ -33,6 +33,15 @@ export {
   symbolicAddress,
   v128,
 } from "./assembler/expr.ts";
-export type { CallArgs, Func, Label, Local, Params, ParamTypes, ResultType } from "./assembler/func.ts";
-export { call, FunctionBuilder } from "./assembler/func.ts";
+export type {
+  CallArgs,
+  Func,
+  FunctionBuilder,
+  Label,
+  Local,
+  Params,
+  ParamTypes,
+  ResultType,
+} from "./assembler/func.ts";
+export { call } from "./assembler/func.ts";
 export { type FunctionType, type MemoryLimits, ModuleBuilder } from "./assembler/module.ts";

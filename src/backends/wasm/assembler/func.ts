@@ -1,5 +1,5 @@
 import { type Expr, i32, type Operand, operand, statements, type ValueType, type Voids } from "./expr.ts";
-import { Writer } from "./writer.ts";
+import type { Writer } from "./writer.ts";
 
 export const valueTypeCode = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 
@@ -31,8 +31,6 @@ export interface Label {
  * written when called: `f.v128.store(p, value, 16)`; values are expressions (see expr.ts), consumed by statements.
  */
 export class FunctionBuilder {
-  private readonly code = new Writer();
-  private readonly prologue = new Writer();
   private readonly hoisted = new Map<string, Local>();
   private readonly localTypes: ValueType[] = [];
   private depth = 0;
@@ -41,7 +39,13 @@ export class FunctionBuilder {
   private readonly paramCount: number;
   private readonly result: ResultType;
 
-  constructor(paramCount: number, result: ResultType) {
+  /** The writers are empty, and the builder's until the body is finished. */
+  constructor(
+    paramCount: number,
+    result: ResultType,
+    private readonly code: Writer,
+    private readonly prologue: Writer,
+  ) {
     this.paramCount = paramCount;
     this.result = result;
   }
@@ -72,7 +76,7 @@ export class FunctionBuilder {
 
   /** Parameters from this one on are the symbolic addresses. */
   addressesFrom(parameter: number): void {
-    this.code.addressesFrom = parameter;
+    this.code.addressesFrom = this.prologue.addressesFrom = parameter;
   }
 
   // ---- locals ----
@@ -104,18 +108,19 @@ export class FunctionBuilder {
    * compiler builds a v128.const from three instructions wherever it is used.
    */
   hoist<T extends ValueType>(value: Expr<T>): Local<T> {
-    const code = new Writer();
-    code.addressesFrom = this.code.addressesFrom;
-    value.emit(code);
-    const bytes = code.toBytes();
-    const key = bytes.join();
+    const { prologue } = this;
+    const start = prologue.length;
+    value.emit(prologue);
+    const key = prologue.view(start).join();
     const known = this.hoisted.get(key);
-    if (known) return known as Local<T>;
+    if (known) {
+      prologue.truncate(start);
+      return known as Local<T>;
+    }
     const target = this.local(value.type);
     this.hoisted.set(key, target);
-    this.prologue.append(bytes);
-    this.prologue.byte(0x21);
-    this.prologue.u32(target.index);
+    prologue.byte(0x21);
+    prologue.u32(target.index);
     return target;
   }
 
@@ -208,9 +213,8 @@ export class FunctionBuilder {
     statement.emit(this.code);
   }
 
-  /** The finished body: local declarations, hoisted constants, code, end. */
-  toBytes(): Uint8Array {
-    const out = new Writer();
+  /** Writes the finished body: local declarations, hoisted constants, code, end. */
+  finish(out: Writer): void {
     const runs: { type: ValueType; count: number }[] = [];
     for (const type of this.localTypes) {
       const last = runs.at(-1);
@@ -222,10 +226,9 @@ export class FunctionBuilder {
       out.u32(count);
       out.byte(valueTypeCode[type]);
     }
-    out.write(this.prologue);
-    out.write(this.code);
+    out.append(this.prologue.view());
+    out.append(this.code.view());
     out.byte(0x0b);
-    return out.toBytes();
   }
 
   private nested(opcode: number, body: (label: Label) => void): void {
@@ -243,16 +246,19 @@ export class FunctionBuilder {
   }
 }
 
-export function localAt<T extends ValueType>(type: T, index: number): Local<T> {
-  return {
-    type,
-    index,
-    emit(code) {
-      code.byte(0x20);
-      code.u32(index);
-    },
-  };
+class Variable<T extends ValueType> implements Local<T> {
+  constructor(
+    readonly type: T,
+    readonly index: number,
+  ) {}
+
+  emit(code: Writer): void {
+    code.byte(0x20);
+    code.u32(this.index);
+  }
 }
+
+export const localAt = <T extends ValueType>(type: T, index: number): Local<T> => new Variable(type, index);
 
 function emitCall(target: Func, args: CallArgs<ParamTypes>, code: Writer): void {
   for (const name in target.params) {

@@ -32,7 +32,11 @@ const externalKind = { function: 0, memory: 2 } as const;
 export class ModuleBuilder {
   /** By what they take and return. */
   private readonly types = new Map<string, { index: number; params: readonly ValueType[]; result: ResultType }>();
-  private readonly functions: { name: string; typeIndex: number; body?: Uint8Array }[] = [];
+  private readonly functions: { name: string; typeIndex: number; body?: { from: number; to: number } }[] = [];
+  /** Of all functions, in the order in which they were finished. */
+  private readonly bodies = new Writer();
+  /** Functions are made within others: these were of such that are finished. */
+  private readonly idle: Writer[] = [];
   private readonly imports: ((out: Writer) => void)[] = [];
   private readonly exports: { name: string; kind: number; index: number }[] = [];
   private ownMemory: MemoryLimits | undefined;
@@ -76,9 +80,18 @@ export class ModuleBuilder {
   ): Func<P, R> {
     const entries = Object.entries(type.params);
     const self = this.declare(type, this.typeIndex(type.params, type.result));
-    const f = new FunctionBuilder(entries.length, type.result);
+    const code = this.idle.pop() ?? new Writer();
+    const prologue = this.idle.pop() ?? new Writer();
+    const f = new FunctionBuilder(entries.length, type.result, code, prologue);
     body(f, Object.fromEntries(entries.map(([name, t], i) => [name, localAt(t, i)])) as Params<P>, self);
-    this.functions[self.index].body = f.toBytes();
+    const from = this.bodies.length;
+    f.finish(this.bodies);
+    this.functions[self.index].body = { from, to: this.bodies.length };
+    for (const writer of [prologue, code]) {
+      writer.truncate(0);
+      writer.addressesFrom = undefined;
+      this.idle.push(writer);
+    }
     return self;
   }
 
@@ -104,7 +117,7 @@ export class ModuleBuilder {
     });
     vector(out, 10, own, (section, { name, body }) => {
       if (!body) throw new Error(`function "${name}" has no body`);
-      section.sized(body);
+      section.sized(this.bodies.view(body.from, body.to));
     });
     this.writeNames(out);
     return out.toBytes();
@@ -144,9 +157,9 @@ export class ModuleBuilder {
     const section = new Writer();
     section.name("name");
     section.byte(1);
-    section.sizedOf(names);
+    section.sized(names.view());
     out.byte(0);
-    out.sizedOf(section);
+    out.sized(section.view());
   }
 }
 
@@ -164,5 +177,5 @@ function vector<T>(out: Writer, id: number, items: readonly T[], write: (section
   section.u32(items.length);
   for (const item of items) write(section, item);
   out.byte(id);
-  out.sizedOf(section);
+  out.sized(section.view());
 }

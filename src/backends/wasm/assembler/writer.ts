@@ -1,6 +1,3 @@
-/** Bytes up to which a writer is a plain array. */
-const fewBytes = 256;
-
 const encoder = /* @__PURE__ */ new TextEncoder();
 const number = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(8));
 const float32 = /* @__PURE__ */ new Uint8Array(number.buffer, 0, 4);
@@ -8,25 +5,24 @@ const float64 = /* @__PURE__ */ new Uint8Array(number.buffer);
 
 /** An append-only byte buffer with the number encodings of the WebAssembly binary format. */
 export class Writer {
-  // Most writers hold a few bytes, and typed arrays are slow to make; a plain array takes eight bytes for each.
-  private few: number[] = [];
-  private bytes: Uint8Array<ArrayBuffer> | undefined;
-  private length = 0;
+  private bytes = new Uint8Array(64);
+  private used = 0;
   /** In a function's body: the parameter that the first symbolic address is. */
   addressesFrom: number | undefined;
 
+  get length(): number {
+    return this.used;
+  }
+
   byte(value: number): void {
-    if (this.bytes === undefined && this.few.length < fewBytes) this.few.push(value);
-    else this.reserve(1)[this.length++] = value;
+    if (this.used === this.bytes.length) this.reserve(1);
+    this.bytes[this.used++] = value;
   }
 
   append(source: ArrayLike<number>): void {
-    if (this.bytes === undefined && this.few.length + source.length <= fewBytes)
-      for (let i = 0; i < source.length; i++) this.few.push(source[i]);
-    else {
-      this.reserve(source.length).set(source, this.length);
-      this.length += source.length;
-    }
+    this.reserve(source.length);
+    this.bytes.set(source, this.used);
+    this.used += source.length;
   }
 
   /** Unsigned LEB128 of an integer in 0 .. 2^32 - 1. */
@@ -83,9 +79,14 @@ export class Writer {
     this.sized(encoder.encode(text));
   }
 
-  /** What another has. */
-  write(other: Writer): void {
-    this.append(other.bytes ? other.bytes.subarray(0, other.length) : other.few);
+  /** What was written from a place on, until more is. */
+  view(from = 0, to = this.used): Uint8Array<ArrayBuffer> {
+    return this.bytes.subarray(from, to);
+  }
+
+  /** Forgets what was written from a place on. */
+  truncate(length: number): void {
+    this.used = length;
   }
 
   sized(source: Uint8Array): void {
@@ -93,28 +94,15 @@ export class Writer {
     this.append(source);
   }
 
-  sizedOf(other: Writer): void {
-    this.u32(other.bytes ? other.length : other.few.length);
-    this.write(other);
-  }
-
   toBytes(): Uint8Array<ArrayBuffer> {
-    return this.bytes ? this.bytes.slice(0, this.length) : new Uint8Array(this.few);
+    return this.bytes.slice(0, this.used);
   }
 
-  /** Room for so many more, in a typed array. */
-  private reserve(extra: number): Uint8Array<ArrayBuffer> {
-    if (!this.bytes) {
-      this.length = this.few.length;
-      this.bytes = Uint8Array.from(this.few);
-      this.few = [];
-    }
-    const wanted = this.length + extra;
-    if (wanted > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(wanted, 2 * this.bytes.length));
-      grown.set(this.bytes);
-      this.bytes = grown;
-    }
-    return this.bytes;
+  private reserve(extra: number): void {
+    const wanted = this.used + extra;
+    if (wanted <= this.bytes.length) return;
+    const grown = new Uint8Array(Math.max(wanted, 2 * this.bytes.length));
+    grown.set(this.bytes);
+    this.bytes = grown;
   }
 }
