@@ -87,7 +87,7 @@ export class Layout<S extends Step> {
       this.storageOf.set(id, storage);
     });
     const bytes = choice.step?.workspaceBytes ?? 0;
-    return { workspace: bytes ? this.addStorage({ bytes, first: now, last: now, offset: 0 }) : undefined };
+    return { workspace: bytes ? this.addStorage(bytes, now, now) : undefined };
   }
 
   /** The storage of an input that output 0 may take over: a view of it, or dead after this step. */
@@ -119,11 +119,11 @@ export class Layout<S extends Step> {
   }
 
   private storage(type: TensorType, first: number, last: number): Storage {
-    return this.addStorage({ bytes: sizeOf(type.shape) * bytesOf(type.dtype), first, last, offset: 0 });
+    return this.addStorage(sizeOf(type.shape) * bytesOf(type.dtype), first, last);
   }
 
-  private addStorage(s: Omit<Storage, "slot">): Storage {
-    const storage = { ...s, slot: this.storages.length };
+  private addStorage(bytes: number, first: number, last: number): Storage {
+    const storage: Storage = { bytes, first, last, offset: 0, slot: this.storages.length };
     this.storages.push(storage);
     return storage;
   }

@@ -23,25 +23,31 @@ export function placeLinear(storages: readonly Storage[]): number {
   /** By offset. */
   const placed: Storage[] = [];
   let total = 0;
-  for (const s of [...storages].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
-    s.offset = lowestGap(s, placed);
-    let i = placed.length;
-    while (i > 0 && placed[i - 1].offset > s.offset) i--;
+  let before: Storage | undefined;
+  /** Where the search begins: whatever lies lower lives with the value before. */
+  let from = 0;
+  for (const s of [...storages].sort((a, b) => b.bytes - a.bytes || a.first - b.first || a.last - b.last)) {
+    const size = alignUp(s.bytes);
+    // As large and alive throughout its life: what was no room for the one before is none for this one. Inputs, which all
+    // live from the start, would each look through all the others otherwise.
+    let at = before?.bytes === s.bytes && before.first === s.first ? before.offset : (from = 0);
+    let i = from;
+    from = Infinity;
+    for (; size > 0 && i < placed.length; i++) {
+      const p = placed[i];
+      if (p.first > s.last || s.first > p.last) {
+        from = Math.min(from, i);
+        continue;
+      }
+      if (p.offset - at >= size) break;
+      at = Math.max(at, p.offset + alignUp(p.bytes));
+    }
+    s.offset = at;
+    while (i > 0 && placed[i - 1].offset > at) i--;
     placed.splice(i, 0, s);
-    total = Math.max(total, s.offset + alignUp(s.bytes));
+    from = Math.min(from, i);
+    total = Math.max(total, at + size);
+    before = s;
   }
   return total;
-}
-
-function lowestGap(s: Storage, placed: readonly Storage[]): number {
-  const size = alignUp(s.bytes);
-  if (size === 0) return 0;
-  let at = 0;
-  for (let i = 0; i < placed.length; i++) {
-    const p = placed[i];
-    if (p.bytes === 0 || p.first > s.last || s.first > p.last) continue;
-    if (p.offset - at >= size) return at;
-    at = Math.max(at, p.offset + alignUp(p.bytes));
-  }
-  return at;
 }
