@@ -90,6 +90,57 @@ describe.each(Object.entries(styles))("a decoder as %s writes it", (_, write) =>
   });
 });
 
+describe.each(Object.entries({ plain: plainDecoder, "two branches": mergedDecoder }))(
+  "a decoder as its graph is, %s",
+  (_, write) => {
+    const bytes = write();
+
+    test("reads tokens before it waits", async () => {
+      using model = await asItComes(bytes);
+      const want = model.sequence();
+      await want.feed(text.slice(0, 3));
+      const next = await want.feed(text.slice(3, 6));
+      const [a, b] = [model.sequence(), model.sequence()];
+      for (const s of [a, b]) await s.feed(text.slice(0, 3));
+      const tokens = text.slice(3, 6);
+      const alone = a.feed(tokens);
+      const together = model.feed([{ sequence: b, tokens }]);
+      tokens.fill(0);
+      expect(await alone).toEqual(next);
+      expect(await together).toEqual([next]);
+      for (const s of [a, b]) expect(s.tokens).toEqual(text.slice(0, 6));
+    });
+
+    test("refuses what a decoder with state refuses, before anything is fed", async () => {
+      using model = await asItComes(bytes);
+      using other = await asItComes(bytes);
+      const sequence = model.sequence();
+      await sequence.feed([1, 2]);
+      const tokens = [3, 4];
+      const twice = [0, 1].map(() => ({ sequence, tokens }));
+      await expect(model.feed(twice)).rejects.toThrow(/there twice/);
+      await expect(other.feed([{ sequence, tokens }])).rejects.toThrow(/another decoder/);
+      const wrong = [
+        { sequence, tokens },
+        { sequence: model.sequence(), tokens: [-1] },
+      ];
+      await expect(model.feed(wrong)).rejects.toThrow(/-1 is not a token .*\(sequence 1 of 2\)/);
+      await expect(model.feed([{ tokens } as never])).rejects.toThrow(/decoder.sequence\(\) gives one/);
+      for (const length of [3, -1, 0.5, Number.NaN]) {
+        expect(() => sequence.truncate(length)).toThrow(/truncate: takes 0 to 2 tokens/);
+        await expect(sequence.fork(length)).rejects.toThrow(/fork: takes 0 to 2 tokens/);
+      }
+      const feeding = sequence.feed(tokens);
+      expect(() => sequence.truncate(0)).toThrow(/is being fed/);
+      await expect(sequence.fork()).rejects.toThrow(/is being fed/);
+      await feeding;
+      expect(sequence.tokens).toEqual([1, 2, 3, 4]);
+      sequence.dispose();
+      await expect(sequence.feed(tokens)).rejects.toThrow(/disposed/);
+    });
+  },
+);
+
 test.each(Object.entries(devices))("a decoder of f16 on %s", async (_, device) => {
   const bytes = optimumDecoder({ dtype: "f16" });
   using model = await open(bytes, device());

@@ -1,5 +1,5 @@
 /** What sequences take, and what they refuse: here for those, too, that are run by other graphs. */
-import { InputError } from "../../tensor/errors.ts";
+import { DisposedError, InputError } from "../../tensor/errors.ts";
 import { checkOptions } from "../../tensor/options.ts";
 import type { DecoderConfig } from "./config.ts";
 
@@ -36,4 +36,45 @@ export function checkFeed(fed: number, tokens: readonly number[], { vocabSize, c
 export function checkTruncate(fed: number, length: number, who = "truncate"): void {
   if (!Number.isInteger(length) || length < 0 || length > fed)
     throw new InputError(`${who}: takes 0 to ${fed} tokens, got ${length}`);
+}
+
+/** Tokens for one of several sequences: their own copy, and its number in the call. */
+export interface Part<S> {
+  readonly sequence: S;
+  readonly tokens: readonly number[];
+  readonly i: number;
+}
+
+/**
+ * Feeds of one call, as they are now.
+ * @param take the copied tokens of a sequence that may be fed; throws what `feed` says
+ * @throws InputError for what are no feeds, and for a sequence that is there twice
+ */
+export function checkFeeds<S>(
+  feeds: readonly { readonly sequence: S; readonly tokens: readonly number[] }[],
+  isSequence: (v: unknown) => boolean,
+  take: (sequence: S, tokens: readonly number[]) => readonly number[],
+): Part<S>[] {
+  if (!Array.isArray(feeds)) throw new InputError("feed: takes an array of { sequence, tokens }");
+  const parts = Array.from(feeds, (feed: { sequence: S; tokens: readonly number[] } | undefined, i): Part<S> => {
+    if (!isSequence(feed?.sequence))
+      throw new InputError(`feed: number ${i} is no { sequence, tokens }: decoder.sequence() gives one`);
+    const { sequence, tokens } = feed!;
+    try {
+      return { sequence, tokens: take(sequence, tokens), i };
+    } catch (e) {
+      // Which of them is to be mended.
+      if (feeds.length > 1) (e as Error).message += ` (sequence ${i} of ${feeds.length})`;
+      throw e;
+    }
+  });
+  if (new Set(parts.map((p) => p.sequence)).size < parts.length)
+    throw new InputError("feed: a sequence is there twice");
+  return parts;
+}
+
+/** @throws DisposedError, InputError */
+export function checkIdle(disposed: boolean, busy: boolean): void {
+  if (disposed) throw new DisposedError("this sequence was disposed");
+  if (busy) throw new InputError("this sequence is being fed: wait, or fork it before");
 }

@@ -2,11 +2,20 @@
 import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
-import { DisposedError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { checkOptions } from "../../tensor/options.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
 import { decoder, type KvCache } from "./decoder.ts";
-import { checkFeed, checkFeedOptions, checkTruncate, type DecoderSizes, type FeedOptions } from "./feed-checks.ts";
+import {
+  checkFeed,
+  checkFeedOptions,
+  checkFeeds,
+  checkIdle,
+  checkTruncate,
+  type DecoderSizes,
+  type FeedOptions,
+  type Part,
+} from "./feed-checks.ts";
 
 /**
  * Tokens of one run: few sizes, so that there are few plans. A rest is filled up with tokens that the next run overwrites:
@@ -123,11 +132,6 @@ export class Decoder {
 const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
 const oneToken = { size: 1, used: 1 };
-
-/** Some of the tokens that go into a call, and the number of their sequence in it. */
-interface Part extends Feed {
-  readonly i: number;
-}
 
 export class Sequence {
   private busy = false;
@@ -296,7 +300,16 @@ export class Sequence {
   /** See `Decoder.feed`. */
   static async feedTogether(decoder: Decoder, feeds: readonly Feed[], options: FeedOptions): Promise<Float32Array[]> {
     checkFeedOptions(options);
-    const parts = Sequence.partsOf(decoder, feeds);
+    const parts = checkFeeds(
+      feeds,
+      (v) => v instanceof Sequence,
+      (sequence: Sequence, tokens) => {
+        if (sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
+        const own = sequence.checked(tokens);
+        sequence.assertIdle();
+        return own;
+      },
+    );
     const logits: Float32Array[] = [];
     for (const { sequence } of parts) sequence.busy = true;
     try {
@@ -320,38 +333,15 @@ export class Sequence {
     }
   }
 
-  /** The tokens as they are now. Throws what `Decoder.feed` says. */
-  private static partsOf(decoder: Decoder, feeds: readonly Feed[]): Part[] {
-    if (!Array.isArray(feeds)) throw new InputError("feed: takes an array of { sequence, tokens }");
-    const parts = Array.from(feeds, (feed: Partial<Feed> | undefined, i): Part => {
-      const { sequence, tokens } = feed ?? {};
-      if (!(sequence instanceof Sequence))
-        throw new InputError(`feed: number ${i} is no { sequence, tokens }: decoder.sequence() gives one`);
-      if (sequence.decoder !== decoder) throw new InputError("feed: a sequence belongs to another decoder");
-      try {
-        const own = sequence.checked(tokens!);
-        sequence.assertIdle();
-        return { sequence, tokens: own, i };
-      } catch (e) {
-        // Which of them is to be mended.
-        if (feeds.length > 1) (e as Error).message += ` (sequence ${i} of ${feeds.length})`;
-        throw e;
-      }
-    });
-    if (new Set(parts.map((p) => p.sequence)).size < parts.length)
-      throw new InputError("feed: a sequence is there twice");
-    return parts;
-  }
-
   /** One run, of as many tokens as go into it. Sets the logits of feeds that end in it, and returns the others' rest. */
   private static async runTogether(
     { session, config }: Decoder,
-    feeds: readonly Part[],
+    feeds: readonly Part<Sequence>[],
     logits: Float32Array[],
     { signal, profile }: FeedOptions,
-  ): Promise<Part[]> {
+  ): Promise<Part<Sequence>[]> {
     const most = sharedSizes.at(-1)!;
-    const parts: (Part & { ends: boolean })[] = [];
+    const parts: (Part<Sequence> & { ends: boolean })[] = [];
     let count = 0;
     for (const { sequence, tokens, i } of feeds) {
       if (count === most) break;
@@ -412,7 +402,6 @@ export class Sequence {
   }
 
   private assertIdle(): void {
-    if (this.disposed) throw new DisposedError("this sequence was disposed");
-    if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
+    checkIdle(this.disposed, this.busy);
   }
 }

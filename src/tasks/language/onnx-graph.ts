@@ -8,6 +8,8 @@ import type { Session } from "../../graph/session.ts";
 import {
   checkFeed,
   checkFeedOptions,
+  checkFeeds,
+  checkIdle,
   checkTruncate,
   type DecoderSizes,
   type FeedOptions,
@@ -40,9 +42,7 @@ export class GraphModel implements LanguageModel {
   }
 
   async feed(feeds: readonly Feed[], options: FeedOptions = {}): Promise<Float32Array[]> {
-    const logits: Float32Array[] = [];
-    for (const { sequence, tokens } of feeds) logits.push(await sequence.feed(tokens, options));
-    return logits;
+    return GraphSequence.feedInTurn(this, feeds, options);
   }
 
   dispose(): void {
@@ -65,6 +65,7 @@ export class GraphSequence implements TextSequence {
   /** Tokens that the caches hold: all of the text, or none where it was cut. */
   private cached = 0;
   private busy = false;
+  private disposed = false;
 
   constructor(
     private readonly model: GraphModel,
@@ -85,40 +86,77 @@ export class GraphSequence implements TextSequence {
     return Object.values(this.caches).reduce((sum, t) => sum + (t.data as Uint8Array).byteLength, 0);
   }
 
-  /** @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way */
+  /**
+   * Tokens are read before it returns.
+   * @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way; DisposedError
+   */
   async feed(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array> {
     return (await this.feedAll(tokens, options)).slice(-this.model.config.vocabSize);
   }
 
-  async feedAll(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array> {
-    // Branches with caches are exported for single tokens.
-    if (!this.model.hasBranches || this.cached === 0 || tokens.length < 2) return this.run(tokens, options);
-    const logits = new Float32Array(tokens.length * this.model.config.vocabSize);
-    for (const [i, t] of tokens.entries()) logits.set(await this.run([t], options), i * this.model.config.vocabSize);
-    return logits;
-  }
-
-  /** The logits after each of the tokens. */
-  private async run(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
-    const { session, config } = this.model;
-    if (this.busy) throw new InputError("this sequence is being fed: wait, or fork it before");
+  async feedAll(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     checkFeedOptions(options);
-    checkFeed(this.fed.length, tokens, config);
-    const { signal, profile } = options;
-    const all = [...this.fed, ...tokens];
+    const own = this.taken(tokens);
     this.busy = true;
     try {
-      const outputs = await session.run(this.inputsFor(all), { signal, profile });
-      for (const name of Object.keys(this.caches)) this.caches[name] = outputs[presentOf(name)];
-      if (Object.keys(this.caches).length) this.cached = all.length;
-      this.fed.push(...tokens);
-      return Float32Array.from(toF64(outputs["logits"]).subarray(-tokens.length * config.vocabSize));
+      return await this.append(own, options);
     } finally {
       this.busy = false;
     }
   }
 
+  /** See `GraphModel.feed`: one after the other. */
+  static async feedInTurn(model: GraphModel, feeds: readonly Feed[], options: FeedOptions): Promise<Float32Array[]> {
+    checkFeedOptions(options);
+    const parts = checkFeeds(
+      feeds as readonly { sequence: GraphSequence; tokens: readonly number[] }[],
+      (v) => v instanceof GraphSequence,
+      (sequence, tokens) => {
+        if (sequence.model !== model) throw new InputError("feed: a sequence belongs to another decoder");
+        return sequence.taken(tokens);
+      },
+    );
+    for (const { sequence } of parts) sequence.busy = true;
+    try {
+      const logits: Float32Array[] = [];
+      for (const { sequence, tokens } of parts)
+        logits.push((await sequence.append(tokens, options)).slice(-model.config.vocabSize));
+      return logits;
+    } finally {
+      for (const { sequence } of parts) sequence.busy = false;
+    }
+  }
+
+  /** A copy: who does not wait may write into the array. */
+  private taken(tokens: readonly number[]): readonly number[] {
+    checkFeed(this.fed.length, tokens, this.model.config);
+    checkIdle(this.disposed, this.busy);
+    return [...tokens];
+  }
+
+  private async append(tokens: readonly number[], options: FeedOptions): Promise<Float32Array> {
+    // Branches with caches are exported for single tokens.
+    if (!this.model.hasBranches || this.cached === 0 || tokens.length < 2) return this.run(tokens, options);
+    const { vocabSize } = this.model.config;
+    const logits = new Float32Array(tokens.length * vocabSize);
+    for (const [i, t] of tokens.entries()) logits.set(await this.run([t], options), i * vocabSize);
+    return logits;
+  }
+
+  /** The logits after each of the tokens. */
+  private async run(tokens: readonly number[], { signal, profile }: FeedOptions): Promise<Float32Array> {
+    const { session, config } = this.model;
+    const all = [...this.fed, ...tokens];
+    const outputs = await session.run(this.inputsFor(all), { signal, profile });
+    for (const name of Object.keys(this.caches)) this.caches[name] = outputs[presentOf(name)];
+    if (Object.keys(this.caches).length) this.cached = all.length;
+    this.fed.push(...tokens);
+    return Float32Array.from(toF64(outputs["logits"]).subarray(-tokens.length * config.vocabSize));
+  }
+
+  /** @throws InputError for more tokens than there are, or while a `feed` is under way; DisposedError */
   truncate(length: number): void {
+    checkIdle(this.disposed, this.busy);
     checkTruncate(this.fed.length, length);
     if (length === this.fed.length) return;
     this.fed.length = length;
@@ -126,7 +164,9 @@ export class GraphSequence implements TextSequence {
     this.cached = 0;
   }
 
+  /** @throws as `truncate` */
   async fork(length = this.fed.length): Promise<GraphSequence> {
+    checkIdle(this.disposed, this.busy);
     checkTruncate(this.fed.length, length, "fork");
     const other = new GraphSequence(this.model, [...this.fed]);
     Object.assign(other, { caches: { ...this.caches }, cached: this.cached });
@@ -135,6 +175,7 @@ export class GraphSequence implements TextSequence {
   }
 
   dispose(): void {
+    this.disposed = true;
     this.caches = {};
   }
 
