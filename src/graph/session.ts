@@ -148,6 +148,9 @@ export class Session {
     this.inputs = graph.inputs.map(describe);
     this.outputs = graph.outputs.map(describe);
     this.names = new Set(graph.inputs.map((p) => p.name));
+    // Objects of results can't hold it as an entry like others.
+    if ([...graph.inputs, ...graph.outputs].some((p) => p.name === "__proto__"))
+      throw new InputError('compile: an input or output cannot be called "__proto__": rename it in the model');
     this.store = device.open();
     this.verifier = verification && new verification.Verifier(device, this.store, (message) => console.warn(message));
     this.runner = new GraphRunner(graph, this.verifier?.backend ?? device, this.store, limits, this.verifier);

@@ -403,3 +403,16 @@ describe("what is written wrongly", () => {
     await expect(session.run({ x: bigint as never })).rejects.toThrow('whole numbers >= 0, got ["1n"]');
   });
 });
+
+test.each([
+  ["input", "__proto__", "y"],
+  ["output", "x", "__proto__"],
+])("an %s that no object of values can have is refused", async (_, x, y) => {
+  const odd = graph(({ input }) => ({ [y]: relu(input(x, "f32", [1])) }));
+  await expect(compile(odd, { device: cpu() })).rejects.toThrow(/cannot be called "__proto__"/);
+  // Names of what every object inherits are names like others.
+  const other = graph(({ input }) => ({ toString: relu(input("constructor", "f32", [1])) }) as never);
+  using session = await compile(other, { device: cpu() });
+  const results = await session.run({ constructor: Float32Array.of(2) } as never);
+  expect(results).toEqual({ toString: { dtype: "f32", shape: [1], data: Float32Array.of(2) } });
+});
