@@ -38,10 +38,10 @@ export class GraphBuilder implements Executor<SymbolicValue> {
 
   constructor(readonly name = "graph") {}
 
-  input(name: string, dtype?: DType, shape?: readonly Dim[], fallback?: HostTensor): SymbolicValue {
+  input(name: string, dtype?: DType, shape?: readonly Dim[], fallback?: HostTensor, elements?: DType): SymbolicValue {
     if (this.inputs.some((p) => p.name === name)) throw new InputError(`graph: two inputs are named "${name}"`);
     const id = this.next++;
-    this.inputs.push({ name, dtype, shape, id, default: fallback });
+    this.inputs.push({ name, dtype, shape, id, default: fallback, elements });
     const fixed = dtype && shape?.every((d) => typeof d === "number") && !fallback;
     return new SymbolicValue(this, id, fixed ? { dtype, shape: shape as readonly number[] } : undefined);
   }

@@ -19,7 +19,7 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
     if (port.default) return port.default;
     throw new InputError(`${who} (${declared(port)}) is missing`);
   }
-  if (!port.dtype) return checkValue(v as HostValue, who);
+  if (!port.dtype) return checkValue(v as HostValue, who, port.elements);
   const t = ArrayBuffer.isView(v) ? fromArray(port, v as TypedArray, who) : v;
   if (!isHostTensor(t as HostValue) || typeof t !== "object")
     throw new InputError(`${who} takes a tensor, a typed array or { dtype, shape, data }`);
@@ -28,13 +28,15 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
   return tensor;
 }
 
-/** A value of which the model doesn't say what it is: a tensor, a sequence of values, or null for what is left out. */
-function checkValue(v: HostValue, who: string): HostValue {
+/** A value that may be a tensor, of `elements` where the model says it, a sequence of values, or null for what is left out. */
+function checkValue(v: HostValue, who: string, elements: DType | undefined): HostValue {
   if (v === null) return v;
-  if (Array.isArray(v)) return v.map((e, i) => checkValue(e, `${who}, number ${i}`));
+  if (Array.isArray(v)) return v.map((e, i) => checkValue(e, `${who}, number ${i}`, elements));
   if (typeof v !== "object" || ArrayBuffer.isView(v))
     throw new InputError(`${who} takes { dtype, shape, data }, or an array of these for a sequence`);
-  return isHostTensor(v) ? checkHostTensor(v, who) : v;
+  if (!isHostTensor(v)) return v;
+  if (elements && v.dtype !== elements) throw new DTypeError(`${who} is ${elements}, got ${v.dtype}`);
+  return checkHostTensor(v, who);
 }
 
 /** @throws DTypeError, ShapeError */

@@ -42,6 +42,8 @@ export interface Graph {
 
 export interface GraphPort extends ValueInfo {
   readonly id: ValueId;
+  /** What the tensors of a sequence or an optional are, where the model says it. */
+  readonly elements?: DType;
   /** An input that may be left out, and its value then. */
   readonly default?: HostTensor;
 }

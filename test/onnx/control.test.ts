@@ -1,7 +1,7 @@
 /** Control flow, sequences and optionals, run through the public API. */
 import { describe, expect, test } from "vitest";
 import { importOnnx } from "../../src/formats/onnx/index.ts";
-import { FormatError, type HostTensor, hostTensor, InputError, load } from "../../src/index.ts";
+import { DTypeError, FormatError, type HostTensor, hostTensor, InputError, load } from "../../src/index.ts";
 import type { HostValue } from "../../src/tensor/tensor.ts";
 import { encodeModel, type GraphSpec, type ModelSpec, type NodeSpec, node } from "./encode.ts";
 
@@ -266,6 +266,10 @@ describe("sequences and optionals", () => {
   });
 
   test("a tensor given for one is refused", async () => {
+    const wrong = [f32(1), { dtype: "i32", shape: [1], data: Int32Array.of(1) }] as HostTensor[];
+    const given = apply([node("SequenceLength", ["s"], ["y"])], { s: wrong });
+    await expect(given).rejects.toThrow(DTypeError);
+    await expect(given).rejects.toThrow('input "s", number 1 is f32, got i32');
     await expect(apply([node("SequenceLength", ["s"], ["y"])], { s: f32(1) })).rejects.toThrow(
       "sequenceLength: takes a sequence, got f32[1]",
     );

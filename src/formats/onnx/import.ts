@@ -3,8 +3,7 @@
  * the place of their call, and whatever cannot be lowered is collected, so that one error lists all of it.
  */
 import { GraphBuilder, type SymbolicValue } from "../../graph/builder.ts";
-import type { Dim, Graph } from "../../graph/ir.ts";
-import type { DType } from "../../tensor/dtype.ts";
+import type { Graph, GraphPort } from "../../graph/ir.ts";
 import { DTypeError, FormatError, ForwardpassError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { Weight } from "../../tensor/weight.ts";
@@ -118,9 +117,9 @@ class Importer {
       const initial = constants.get(port.name);
       if (initial && model.irVersion < 4) continue;
       constants.delete(port.name);
-      const { dtype, shape } = typeOfPort(port);
+      const { dtype, shape, elements } = typeOfPort(port);
       if (scope.has(port.name)) throw new FormatError(`onnx: two inputs are named "${port.name}"`);
-      scope.define(port.name, builder.input(port.name, dtype, shape, initial && inMemory(initial())));
+      scope.define(port.name, builder.input(port.name, dtype, shape, initial && inMemory(initial()), elements));
     }
     for (const [name, tensor] of constants) scope.initialize(name, tensor);
     this.lowerAll(graph.nodes, outputNames(graph), scope, { opsets: model.opsets, calls: [] });
@@ -345,11 +344,13 @@ function definedValue(scope: Scope, name: string): SymbolicValue {
   return value;
 }
 
-/** Undefined where the model doesn't say, and for sequences and optionals. */
-function typeOfPort({ name, type }: ValueInfoProto): { dtype?: DType; shape?: readonly Dim[] } {
-  if (type?.kind !== "tensor") return {};
-  const dtype = dtypeOfOnnx(type.dataType);
-  if (!dtype && type.dataType !== 0)
-    throw new DTypeError(`onnx: "${name}" has data type ${type.dataType}, which is not supported`);
-  return { dtype, shape: type.shape };
+/** `dtype` and `shape` are undefined where the model doesn't say them, and for sequences and optionals, which have `elements`. */
+function typeOfPort({ name, type }: ValueInfoProto): Pick<GraphPort, "dtype" | "shape" | "elements"> {
+  let t = type;
+  while (t?.kind === "sequence" || t?.kind === "optional") t = t.element;
+  if (t?.kind !== "tensor") return {};
+  const dtype = dtypeOfOnnx(t.dataType);
+  if (!dtype && t.dataType !== 0)
+    throw new DTypeError(`onnx: "${name}" has data type ${t.dataType}, which is not supported`);
+  return t === type ? { dtype, shape: t.shape } : { elements: dtype };
 }
