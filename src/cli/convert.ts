@@ -1,6 +1,6 @@
 /** `forwardpass convert`: a model in another format, or with other weights. */
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, open, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { convert as convertModel, type Quantization, quantizations } from "../formats/convert/index.ts";
 import { InputError } from "../tensor/errors.ts";
@@ -124,9 +124,20 @@ async function stoppable(io: CliIO, work: (signal: AbortSignal) => Promise<numbe
   }
 }
 
+/** Where a link leads, through others too: there may be nothing yet. */
+async function behindLinks(path: string, most = 40): Promise<string> {
+  const link = await readlink(path).catch(() => undefined);
+  if (link === undefined) return path;
+  if (most === 0) throw new InputError(`${path}: links lead in a circle`);
+  const folder = await realpath(dirname(path));
+  return behindLinks(resolve(folder, link), most - 1);
+}
+
 /** Under another name until it is whole: MODEL and OUT may be the same file, and who stops it finds nothing left behind. */
 async function write(path: string, chunks: AsyncIterable<Uint8Array>, onBytes: (n: number) => void): Promise<void> {
-  const partial = `${path}.partial`;
+  // A link stays one.
+  const target = await behindLinks(path);
+  const partial = `${target}.partial`;
   const fail = (cause: Error): never => {
     throw new InputError(`${path}: ${cause.message}`, { cause });
   };
@@ -138,7 +149,7 @@ async function write(path: string, chunks: AsyncIterable<Uint8Array>, onBytes: (
       onBytes((done += chunk.length));
     }
     await file.close();
-    await rename(partial, path);
+    await rename(partial, target);
   } catch (e) {
     await file.close().catch(() => {});
     await rm(partial, { force: true });

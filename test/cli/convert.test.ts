@@ -1,5 +1,5 @@
 /** `forwardpass convert`: models that say the same afterwards, and mistakes in a line. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -49,6 +49,24 @@ describe("convert", () => {
     expect((await readFile(model)).length).toBeLessThan(before);
     expect(await readdir(folder)).toEqual(["model.gguf"]);
     expect((await run("generate", model, "hello")).err).toMatch(/no tokenizer/);
+  });
+
+  test("through links to files, which stay links, there or not yet", async () => {
+    await mkdir(join(folder, "far"));
+    await symlink("far/real.gguf", join(folder, "link.gguf"));
+    await symlink("link.gguf", join(folder, "out.gguf"));
+    for (const quant of ["f16", "q8_0"]) {
+      expect((await run("convert", model, join(folder, "out.gguf"), "--quant", quant)).code).toBe(0);
+      expect(await readdir(join(folder, "far"))).toEqual(["real.gguf"]);
+      expect(await readlink(join(folder, "out.gguf"))).toBe("link.gguf");
+      expect(await readlink(join(folder, "link.gguf"))).toBe("far/real.gguf");
+    }
+    await symlink("b.gguf", join(folder, "a.gguf"));
+    await symlink("a.gguf", join(folder, "b.gguf"));
+    expect(await run("convert", model, join(folder, "a.gguf"))).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^InputError: .*links lead in a circle/),
+    });
   });
 
   test("a wrong command line is exit code 2", async () => {
