@@ -3,7 +3,7 @@ import { createInterface, type Interface } from "node:readline";
 import { type CliIO, type Command, deviceOptions, positional, UsageError, wholeNumber } from "./command.ts";
 import { Conversation } from "./conversation.ts";
 import { openModel, statistics } from "./generate.ts";
-import { generationOptions, samplingOf } from "./generation.ts";
+import { generationOptions, openingOf, samplingOf } from "./generation.ts";
 import { historySize, readHistory, writeHistory } from "./history.ts";
 import { dim, formatCount } from "./progress.ts";
 
@@ -38,8 +38,9 @@ export const chat: Command = {
   async run(args, io) {
     const sampling = samplingOf(args);
     const maxTokens = wholeNumber(args, "max-tokens", answerLength, 1);
+    const opening = openingOf(args);
     const path = positional(args, 0, "MODEL");
-    using model = await openModel(path, args, io);
+    using model = await openModel(path, opening, args, io);
     const system = args.options["system"] as string | undefined;
     if (system !== undefined && model.chatTemplate === undefined)
       throw new UsageError(`--system does nothing here: ${noInstructions}`);

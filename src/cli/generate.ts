@@ -12,7 +12,7 @@ import {
   UsageError,
   wholeNumber,
 } from "./command.ts";
-import { generationOptions, interruptible, samplingOf } from "./generation.ts";
+import { generationOptions, interruptible, openingOf, samplingOf } from "./generation.ts";
 import { deviceOf, fetchOptions, standardInput } from "./model.ts";
 import { counted, formatMs, printable, progressBar } from "./progress.ts";
 
@@ -37,9 +37,10 @@ export const generate: Command = {
     const path = positional(args, 0, "MODEL");
     const sampling = samplingOf(args);
     const maxTokens = wholeNumber(args, "max-tokens", 256, 0);
+    const opening = openingOf(args);
     const schema = await schemaOf(args.options["schema"] as string | undefined);
     const prompt = await promptOf(args.positionals[1], io);
-    using model = await openModel(path, args, io);
+    using model = await openModel(path, opening, args, io);
     return await interruptible(async (signal) => {
       const given = args.options["chat"] ? [{ role: "user", content: prompt }] : prompt;
       const stream = model.stream(given, { ...sampling, maxTokens, schema, signal });
@@ -84,26 +85,25 @@ async function schemaOf(path: string | undefined): Promise<JsonSchema | undefine
   const text = await readFile(path, "utf8").catch((cause: Error) => {
     throw new InputError(`--schema: ${cause.message}`, { cause });
   });
+  let schema: JsonSchema;
   try {
-    return JSON.parse(text) as JsonSchema;
+    schema = JSON.parse(text) as JsonSchema;
   } catch (cause) {
     throw new InputError(`--schema: ${path} is not JSON: ${(cause as Error).message}`, { cause });
   }
+  // What it can't say is told before a model is loaded for it.
+  (await import("../tasks/language/json-schema.ts")).schemaGrammar(schema);
+  return schema;
 }
 
 /** A language model as the options say, with progress on a terminal. */
-export async function openModel(path: string, args: Arguments, io: CliIO) {
+export async function openModel(path: string, opening: ReturnType<typeof openingOf>, args: Arguments, io: CliIO) {
   const bar = progressBar(io, "loading");
   try {
-    const contextLength = args.options["context"] === undefined ? undefined : wholeNumber(args, "context", 0, 1);
-    const kvCache = args.options["kv-cache"];
-    if (kvCache !== undefined && kvCache !== "f32" && kvCache !== "f16")
-      throw new UsageError(`--kv-cache takes f32 or f16, got "${kvCache}"`);
     return await textGeneration(path, {
       ...fetchOptions(args),
       device: await deviceOf(args),
-      contextLength,
-      kvCache,
+      ...opening,
       onProgress: (p) => bar.update(p),
     });
   } finally {

@@ -1,11 +1,11 @@
 /** What `generate` and `chat` share: sampling options, and Ctrl-C. */
-import type { SamplingOptions } from "../tasks/text-generation.ts";
+import type { SamplingOptions, TextGenerationOptions } from "../tasks/text-generation.ts";
 import { type Arguments, type Option, UsageError, wholeNumber } from "./command.ts";
 
 export const generationOptions = {
   temperature: { type: "string", value: "T", help: "0: always the likeliest token; default 0.8" },
   "max-tokens": { type: "string", short: "n", value: "N", help: "length of the answer; default 256" },
-  seed: { type: "string", value: "N", help: "same seed, same text" },
+  seed: { type: "string", value: "N", help: "same seed, same text; a whole number" },
   "top-k": { type: "string", value: "K", help: "only the K likeliest tokens; default: all" },
   "top-p": { type: "string", value: "P", help: "only the likeliest that together have probability P; default 0.95" },
   "min-p": { type: "string", value: "P", help: "only tokens P times as likely as the likeliest; default 0" },
@@ -33,6 +33,15 @@ export function samplingOf(args: Arguments): SamplingOptions {
     repetitionPenalty: decimal(args, "repeat-penalty", 1e-3),
     seed: args.options["seed"] === undefined ? undefined : wholeNumber(args, "seed", 0, Number.MIN_SAFE_INTEGER),
   };
+}
+
+/** What a language model is opened with. Throws UsageError. */
+export function openingOf(args: Arguments): Pick<TextGenerationOptions, "contextLength" | "kvCache"> {
+  const contextLength = args.options["context"] === undefined ? undefined : wholeNumber(args, "context", 0, 1);
+  const kvCache = args.options["kv-cache"];
+  if (kvCache !== undefined && kvCache !== "f32" && kvCache !== "f16")
+    throw new UsageError(`--kv-cache takes f32 or f16, got "${kvCache}"`);
+  return { contextLength, kvCache };
 }
 
 /**

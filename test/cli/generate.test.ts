@@ -20,6 +20,7 @@ async function run(argv: string[], input: string | Buffer = ""): Promise<{ code:
   return { code, out: String(stdout.read() ?? ""), err: String(stderr.read() ?? "") };
 }
 
+const sampled = ["--temperature", "2", "--device", "cpu"];
 const common = ["--temperature", "0", "--device", "wasm", "--threads", "1"];
 
 describe("generate", () => {
@@ -94,6 +95,31 @@ describe("generate", () => {
     const long = await run(["generate", model, "x".repeat(100), ...common]);
     expect([long.code, /context of 64/.test(long.err)]).toEqual([1, true]);
   });
+});
+
+test("what is wrong with options is told before a model is looked for, and a prompt waited for", async () => {
+  const schema = join(folder, "bad-schema.json");
+  await writeFile(schema, '{ "type": "nothing" }');
+  const stdin = new PassThrough() as never;
+  for (const [code, ...argv] of [
+    [1, "--schema", schema],
+    [1, "--schema", model],
+    [2, "--context", "0"],
+    [2, "--kv-cache", "q8_0"],
+    [2, "--seed", "0.5"],
+  ] as const) {
+    const stderr = new PassThrough();
+    const io = { stdout: new PassThrough(), stderr, stdin };
+    expect(await main(["generate", "none.gguf", "-", ...argv], io)).toBe(code);
+    expect(String(stderr.read())).toContain(argv[0].slice(2));
+  }
+});
+
+test("seeds below zero are seeds", async () => {
+  const told = async (seed: string) =>
+    (await run(["generate", model, "x", "-n", "8", `--seed=${seed}`, ...sampled])).out;
+  expect(await told("-1")).toBe(await told("-1"));
+  expect(await told("-1")).not.toBe(await told("-2"));
 });
 
 describe("chat", () => {
