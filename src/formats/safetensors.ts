@@ -7,6 +7,7 @@ import { DTypeError, FormatError, InputError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type BinaryTensor, checkHostTensor, type HostTensor, type TensorType } from "../tensor/tensor.ts";
 import type { StoredElements } from "../tensor/weight.ts";
+import { isObject } from "./is-object.ts";
 import { maxSafetensorsHeader } from "./recognize.ts";
 import { type ByteSource, type HeldSource, openSource, type SourceInput } from "./source.ts";
 import { storedElements } from "./stored-elements.ts";
@@ -93,13 +94,13 @@ export async function readSafetensors(input: SourceInput): Promise<SafetensorsFi
   } catch (cause) {
     fail(`header is not JSON in UTF-8: ${(cause as Error).message}`, 8, cause);
   }
-  if (!isRecord(header)) return fail("header is not a JSON object", 8);
+  if (!isObject(header)) return fail("header is not a JSON object", 8);
 
   const metadata = new Map<string, string>();
   const tensors: SafetensorsTensor[] = [];
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") {
-      if (!isRecord(entry)) return fail("__metadata__ is not an object", 8);
+      if (!isObject(entry)) return fail("__metadata__ is not an object", 8);
       for (const [key, value] of Object.entries(entry)) {
         if (typeof value !== "string") return fail(`__metadata__.${key} is not a string`, 8);
         metadata.set(key, value);
@@ -122,7 +123,6 @@ export async function readSafetensors(input: SourceInput): Promise<SafetensorsFi
   return { metadata, tensors: new Map(tensors.map((t) => [t.name, t])) };
 }
 
-const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null && !Array.isArray(v);
 const isWholeNumbers = (v: unknown): v is number[] =>
   Array.isArray(v) && v.every((d) => Number.isSafeInteger(d) && d >= 0 && !Object.is(d, -0));
 
@@ -134,7 +134,7 @@ function tensorOf(
   fail: (message: string, offset: number) => never,
 ): SafetensorsTensor {
   const what = `tensor ${JSON.stringify(name)}`;
-  if (!isRecord(entry)) return fail(`${what} is not an object`, 8);
+  if (!isObject(entry)) return fail(`${what} is not an object`, 8);
   const { dtype: storage, shape, data_offsets: offsets } = entry;
   if (typeof storage !== "string" || !Object.hasOwn(storageTypes, storage))
     return fail(`${what}: unknown dtype ${JSON.stringify(storage)}`, 8);
@@ -202,7 +202,7 @@ export async function readShardedSafetensors(
     if (cause instanceof InputError) throw cause;
     fail(`not JSON in UTF-8: ${(cause as Error).message}`, cause);
   }
-  if (!isRecord(json) || !isRecord(json.weight_map)) return fail("no weight_map");
+  if (!isObject(json) || !isObject(json.weight_map)) return fail("no weight_map");
   const shards = new Map<string, string[]>();
   for (const [tensor, file] of Object.entries(json.weight_map)) {
     // A file beside the index: never a path that leads elsewhere.

@@ -1,6 +1,5 @@
 /** Vocabularies in a `tokenizer.json` and as GGUF files have them, both ways: BPE on bytes, or SentencePiece's on characters. */
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
-import { isObject } from "../decoder/config-fields.ts";
 import type {
   ByteLevelVocabulary,
   DecoderVocabulary,
@@ -10,6 +9,7 @@ import type {
 } from "../decoder/vocabulary.ts";
 import { type WordCut, wordCuts } from "../decoder/word-cuts.ts";
 import type { Json } from "../folder.ts";
+import { isObject } from "../is-object.ts";
 
 interface Bpe {
   readonly type?: string;

@@ -1,8 +1,7 @@
 /** Fields of a `config.json`, whose values may be anything that JSON holds. */
 import { FormatError } from "../../tensor/errors.ts";
 import type { Json } from "../folder.ts";
-
-export const isObject = (v: unknown): v is Json => typeof v === "object" && v !== null && !Array.isArray(v);
+import { isObject } from "../is-object.ts";
 
 /** An object of the configuration. Fields that are `null` count as missing. */
 export class Fields {

@@ -4,8 +4,9 @@ import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { activationOf } from "../activation.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
+import { isObject } from "../is-object.ts";
 import type { SafetensorsTensor } from "../safetensors.ts";
-import { Fields, isObject } from "./config-fields.ts";
+import { Fields } from "./config-fields.ts";
 import { checkLayers, checkSizes, contextOf, type DecoderFile, type FileWeight, type ReadOptions } from "./file.ts";
 import {
   gemma2Names,
