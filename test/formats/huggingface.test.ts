@@ -101,6 +101,35 @@ describe("weights that are more than their elements", () => {
   });
 });
 
+describe("the output projection", () => {
+  const embeddings = llama.tensors.get("model.embed_tokens.weight")!;
+  const weightsOf = async (config: object, tensors: Record<string, HostTensor> = {}) =>
+    (await readDecoder(await openSource(await saved(llama, config, tensors)))).weights;
+
+  test("of a file that says that it is the embeddings is left out where it is, and refused where not", async () => {
+    const tied = { tie_word_embeddings: true };
+    expect((await weightsOf(tied, { "lm_head.weight": embeddings })).has("output.weight")).toBe(false);
+    await expect(weightsOf(tied)).rejects.toThrow(UnsupportedOpError);
+    await expect(weightsOf(tied)).rejects.toThrow(/"lm_head.weight" differs from the embeddings/);
+    for (const tie_word_embeddings of [false, undefined, null])
+      expect((await weightsOf({ tie_word_embeddings })).has("output.weight")).toBe(true);
+  });
+
+  test("has its bias, which alone is refused", async () => {
+    const bias = { "lm_head.bias": ones(embeddings.shape[0]) };
+    expect((await weightsOf({ tie_word_embeddings: false }, bias)).has("output.bias")).toBe(true);
+    await expect(weightsOf({ tie_word_embeddings: true }, { ...bias, "lm_head.weight": embeddings })).rejects.toThrow(
+      /"lm_head.bias" belongs to .* would be left out/,
+    );
+    const biased = new Map([...qwen.tensors, ...Object.entries(bias)]);
+    await expect(configOf({ ...qwen, tensors: biased }, {})).rejects.toThrow(UnsupportedOpError);
+  });
+
+  test("is missed where the file says that it is its own", async () => {
+    await expect(configOf(qwen, { tie_word_embeddings: false })).rejects.toThrow(/there is no lm_head\.weight/);
+  });
+});
+
 describe("rotary positions", () => {
   const old = { rope_theta: undefined, rope_scaling: undefined };
   test("as Transformers 5 writes them", async () => {
@@ -125,6 +154,23 @@ describe("rotary positions", () => {
     const c = await configOf(gemma, { ...old, rope_local_base_freq: undefined, rope_parameters: parameters });
     expect(c.rope).toMatchObject({ base: 1e6, scaling: { kind: "linear", factor: 8 } });
     expect(c.localRope).toMatchObject({ base: 1e4, scaling: undefined });
+  });
+
+  test.each<[object, number | undefined]>([
+    [{}, undefined],
+    [{ attention_factor: 1.5, mscale: 2, mscale_all_dim: 1 }, 1.5],
+    [{ mscale: 2, mscale_all_dim: 1 }, (0.2 * Math.log(4) + 1) / (0.1 * Math.log(4) + 1)],
+    [{ mscale: 0.7, mscale_all_dim: 0.7 }, 1],
+    [{ mscale: 2 }, undefined],
+    [{ mscale: 2, mscale_all_dim: 0 }, undefined],
+  ])("of YaRN with %j", async (fields, magnitude) => {
+    const { rope } = await configOf(llama, { rope_scaling: { rope_type: "yarn", factor: 4, ...fields } });
+    expect(rope?.scaling).toMatchObject({ kind: "yarn", magnitude });
+  });
+
+  test("of YaRN that does not round is refused", async () => {
+    const rope_scaling = { rope_type: "yarn", factor: 4, truncate: false };
+    await expect(configOf(llama, { rope_scaling })).rejects.toThrow(UnsupportedOpError);
   });
 
   test.each<[object, RegExp]>([

@@ -49,13 +49,17 @@ function scalingOf(s: Fields, config: Fields, contextLength: number): RopeScalin
       return { kind, factor: s.needPositive("factor"), lowFrequency, highFrequency, originalContext: original() };
     }
     case "yarn":
+      if (s.json["truncate"] === false)
+        throw new UnsupportedOpError(`${s.file}: yarn with "truncate": false is not supported`, {
+          missing: ["truncate"],
+        });
       return {
         kind,
         factor: s.needPositive("factor"),
         originalContext: original(),
         betaFast: s.positive("beta_fast"),
         betaSlow: s.positive("beta_slow"),
-        magnitude: s.positive("attention_factor"),
+        magnitude: yarnMagnitude(s),
       };
     case "longrope":
     case "su": {
@@ -72,4 +76,16 @@ function scalingOf(s: Fields, config: Fields, contextLength: number): RopeScalin
         missing: [String(kind)],
       });
   }
+}
+
+/**
+ * What cos and sin are multiplied by where it is not YaRN's own: said as it is, or by two factors of its logarithm, of which only
+ * the pair counts.
+ */
+function yarnMagnitude(s: Fields): number | undefined {
+  const [own, all] = [s.number("mscale"), s.number("mscale_all_dim")];
+  const given = s.positive("attention_factor");
+  if (given !== undefined || !own || !all) return given;
+  const log = Math.max(0, Math.log(s.needPositive("factor")));
+  return (0.1 * own * log + 1) / (0.1 * all * log + 1);
 }

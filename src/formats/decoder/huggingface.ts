@@ -144,9 +144,10 @@ async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Prom
   const weights = new Map<string, FileWeight>();
   const { tensors } = await folder.weights();
   checkTensors(folder.name, tensors.values(), type, json);
+  const isTied = await checkHead(folder.name, [...tensors.values()], type, json);
   for (const t of tensors.values()) {
     const name = nameOf(t.name, type);
-    if (name === undefined) continue;
+    if (name === undefined || (isTied && name === "output.weight")) continue;
     const flip = type.transposed && t.shape.length === 2 && name.startsWith("blk.");
     const raise = type.gemma && name.endsWith("norm.weight");
     weights.set(name, {
@@ -198,6 +199,41 @@ function checkTensors(file: string, tensors: Iterable<SafetensorsTensor>, type: 
       `${file}: tensor "${first}"${unknown.length > 1 ? ` and ${unknown.length - 1} more` : ""} of a model of type "${String(json["model_type"])}" would be left out: it is not known. Adapters have to be merged into the weights; of quantised weights take a GGUF file`,
       { missing: unknown },
     );
+}
+
+/**
+ * Whether the embeddings are the output projection, too.
+ * @throws UnsupportedOpError where the file has both, and which of them counts is not clear, or a bias that nothing adds; FormatError
+ * where it has none
+ */
+async function checkHead(
+  file: string,
+  tensors: readonly SafetensorsTensor[],
+  type: ModelType,
+  json: Json,
+): Promise<boolean> {
+  const find = (name: string) => tensors.find((t) => !hasNoEffect(t.name) && nameOf(t.name, type) === name);
+  const [head, bias, embeddings] = ["output.weight", "output.bias", "token_embd.weight"].map(find);
+  const said = json["tie_word_embeddings"] ?? undefined;
+  if (!head && said === false)
+    throw new FormatError(`${file}: "tie_word_embeddings" is false in config.json, but there is no lm_head.weight`);
+  const isTied = !head || (said ?? (type.gemma || type.transposed)) === true;
+  const refuse = (what: string, t: SafetensorsTensor): never => {
+    throw new UnsupportedOpError(`${file}: "${t.name}" ${what}`, { missing: [t.name] });
+  };
+  if (isTied && bias) refuse("belongs to an output projection that is the embeddings: it would be left out", bias);
+  if (isTied && head && embeddings && !(await areEqual(head, embeddings)))
+    refuse(
+      'differs from the embeddings, of which config.json says that they are the same: set "tie_word_embeddings" to false to use it',
+      head,
+    );
+  return isTied;
+}
+
+async function areEqual(a: SafetensorsTensor, b: SafetensorsTensor): Promise<boolean> {
+  if (a.storage !== b.storage || a.byteLength !== b.byteLength) return false;
+  const [x, y] = [await a.bytes(), await b.bytes()];
+  return x.every((v, i) => v === y[i]);
 }
 
 export function transposed({ shape: [rows, columns], data }: F32Weight): F32Weight {
