@@ -91,7 +91,7 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["wasm-attention", /^backends\/wasm\/(attention|kernels\/attention.*)$/],
   [
     "wasm-core",
-    /^backends\/(wasm\/(assembler.*|step|session|copy|pool|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-row|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
+    /^backends\/(wasm\/(assembler.*|step|session|copy|link|memory|barrier|features|index|elementwise|matmul|kernels\/(math|activations|gemm|gemm-pack|gemm-row|gemm-tile|vector|vector-walk))|cpu\/reference)$/,
   ],
   ["llama2c-config", /^formats\/llama2c-config$/],
   ["files", /^formats\/(sources\/file|onnx\/(scan|external))$/],

@@ -103,8 +103,12 @@ for (const threads of [1, 2])
   for (const relaxedSimd of [true, false])
     describe(`${threads} threads, ${relaxedSimd ? "as the host allows" : "baseline SIMD"}`, () => {
       const device = wasm({ threads, parallelWork: 0, features: relaxedSimd ? {} : { relaxedSimd } });
-      const holder = device.open() as WasmSession;
-      beforeAll(() => holder.pool?.ready());
+      let holder: WasmSession;
+      beforeAll(async () => {
+        await device.load!([], []);
+        holder = device.open() as WasmSession;
+        await holder.pool?.ready();
+      });
       afterAll(() => holder.dispose());
       test(
         "long caches",

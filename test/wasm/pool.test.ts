@@ -32,6 +32,7 @@ test.each([
   ["profiled runs", { profile: true }],
 ])("a program that awaits nothing but %s has its threads soon", async (_, options) => {
   const device = wasm({ threads: 2, parallelWork: 0 });
+  await device.load!([], []);
   const holder = device.open() as WasmSession;
   const { pool } = holder;
   const product = graph(({ input }) => ({

@@ -1,6 +1,6 @@
 /** Kernels on GGUF blocks: generated cases, and every golden block at both levels of SIMD, on one thread and on two. */
 import { existsSync, readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GROUP } from "../../src/backends/wasm/kernels/quantized-format.ts";
 import { formats, packBlocks, packedBytes, unpackBlocks } from "../../src/backends/wasm/kernels/quantized-formats.ts";
@@ -54,15 +54,15 @@ for (const threads of [1, 2])
   for (const { label, features } of levels)
     describe.skipIf(!present)(`golden blocks ${label}, ${threads} thread${threads > 1 ? "s" : ""}`, () => {
       const backend = wasm({ threads, features, parallelWork: 0 });
-      const device = backend.open();
-      afterAll(() => device.dispose());
-      if (threads > 1)
+      let device: WasmSession;
+      beforeAll(async () => {
+        await backend.load!([], []);
+        device = backend.open() as WasmSession;
         // Runs go without threads until they have started.
-        beforeAll(async () => {
-          const { pool } = device as WasmSession;
-          pool!.startInBackground();
-          await vi.waitFor(() => expect(pool!.started).toBe(true), 20_000);
-        }, 30_000);
+        await device.pool?.ready();
+        expect(device.pool?.started ?? false).toBe(threads > 1);
+      }, 30_000);
+      afterAll(() => device.dispose());
       test.each(goldens)("$type", async ({ type: name, cols: k, finite }) => {
         expect(finite).toBe(true);
         const type = name.toLowerCase() as BlockType;

@@ -8,8 +8,10 @@ export function onThreads(define: (device: WasmBackend) => void): void {
   for (const threads of [2, 3])
     describe(`${threads} threads`, () => {
       const device = wasm({ threads, parallelWork: 0 });
-      const holder = device.open() as WasmSession;
+      let holder: WasmSession;
       beforeAll(async () => {
+        await device.load!([], []);
+        holder = device.open() as WasmSession;
         await holder.pool!.ready();
         expect(holder.pool!.started).toBe(true);
       });

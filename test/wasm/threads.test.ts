@@ -124,8 +124,12 @@ const withKernel = (device: Backend<AnyStep>, kernel: Kernel<AnyStep>): Backend<
 
 describe.each([2, 3])("on %i threads", (threads) => {
   const device = wasm({ threads, parallelWork: 0 });
-  const holder = device.open() as WasmSession;
-  beforeAll(() => holder.pool!.ready());
+  let holder: WasmSession;
+  beforeAll(async () => {
+    await device.load!([], []);
+    holder = device.open() as WasmSession;
+    await holder.pool!.ready();
+  });
   afterAll(() => holder.dispose());
 
   const product = graph(({ input }) => ({
@@ -208,6 +212,7 @@ describe("what is divided", () => {
   /** For how many threads the steps are written, in a program of `count` products of this size. */
   async function threadsOf(n: number, count: number): Promise<Set<number>> {
     const device = wasm({ threads: 2 });
+    await device.load!([], []);
     const holder = device.open() as WasmSession;
     await holder.pool!.ready();
     const begin = vi.spyOn(holder.pool!, "begin");

@@ -9,7 +9,7 @@ import { elementwiseKernels } from "./elementwise.ts";
 import { mayCompile, type WasmFeatures, wasmFeatures } from "./features.ts";
 import type { ProgramImage } from "./image.ts";
 import { matmulKernels } from "./matmul.ts";
-import { WorkerPool } from "./pool.ts";
+import type { WorkerPool } from "./pool.ts";
 import { WasmSession } from "./session.ts";
 import type { AnyStep, WasmStep, WasmTarget } from "./step.ts";
 
@@ -149,7 +149,8 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   const target: Mutable<WasmTarget> = { features, threads: threadCount(options.threads, features), parallelWork };
   if (!target.features.simd) throw new DeviceError("wasm: this host has no WebAssembly SIMD; use the cpu device");
   if (!mayCompile()) throw new DeviceError("wasm: this host forbids to compile WebAssembly; use the cpu device");
-  const pool = target.threads > 1 ? new WorkerPool(target.threads) : undefined;
+  /** Loaded where there are threads. */
+  let pool: WorkerPool | undefined;
   const own = new KernelFamilies<WasmStep>(familiesFor(target));
   /** Loaded for decoders. */
   let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
@@ -172,6 +173,10 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       // With a softmax, products of two values are attention as a rule, which has a kernel of its own.
       if (wanted.has("matmul") && !wanted.has("softmax")) wanted.add("matmul:stream");
       await own.load(wanted);
+      if (target.threads > 1) {
+        const { WorkerPool } = await import("./pool.ts");
+        pool ??= new WorkerPool(target.threads);
+      }
       // Models of many equal layers have norms.
       if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))
         target.layouts = (await import("./layouts.ts")).layoutsOf;

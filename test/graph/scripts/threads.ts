@@ -23,6 +23,7 @@ async function use(): Promise<void> {
 
 // Workers don't keep a process alive, not even while it waits for them.
 const alive = setInterval(() => {}, 1000);
+await device.load!([], []);
 let holder = device.open() as WasmSession;
 const { pool } = holder;
 await use();
