@@ -81,6 +81,28 @@ for (const [kind, { first }] of Object.entries(kinds))
     });
   });
 
+test("checkpoints that call what norms learned gamma and beta", async () => {
+  const path = await folderOf("bert");
+  using want = await embeddings(path, options);
+  using filler = await fillMask(path, options);
+  const old = new Map(
+    [...weights]
+      .filter(([name]) => !/^(classifier|qa_outputs)/.test(name))
+      .map(([name, t]) => [
+        (name.startsWith("cls.") ? name : `bert.${name}`)
+          .replace("LayerNorm.weight", "LayerNorm.gamma")
+          .replace("LayerNorm.bias", "LayerNorm.beta"),
+        t,
+      ]),
+  );
+  const oldPath = await folderOf("bert");
+  await writeFile(join(oldPath, "model.safetensors"), writeSafetensors(old));
+  using got = await embeddings(oldPath, options);
+  expect(await got.embed(sentence)).toEqual(await want.embed(sentence));
+  using oldFiller = await fillMask(oldPath, options);
+  expect(await oldFiller.fill("The [MASK] sat.")).toEqual(await filler.fill("The [MASK] sat."));
+});
+
 test("folders that lack something, or hold something else, are told", async () => {
   const open = (files: Record<string, object>) => folderOf("bert", files).then((path) => embeddings(path, options));
   await expect(open({ "config.json": { ...bertJson, model_type: "t5" } })).rejects.toThrow(UnsupportedOpError);

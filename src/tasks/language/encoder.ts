@@ -60,6 +60,9 @@ const bertNames: readonly [RegExp, string][] = [
   [/^(vocab_projector|lm_head)\.bias/, "cls.predictions.bias"],
   [/^(pre_classifier|classifier\.dense)\./, "pooler.dense."],
   [/^classifier\.out_proj\./, "classifier."],
+  // Checkpoints that were converted from TensorFlow.
+  [/LayerNorm\.gamma$/, "LayerNorm.weight"],
+  [/LayerNorm\.beta$/, "LayerNorm.bias"],
 ];
 /** Of these, what graphs use: the projection to words is the embedding again. */
 const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier|qa_outputs)/;
