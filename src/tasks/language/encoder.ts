@@ -141,10 +141,16 @@ export const maskTokenOf = (tokenizer: Tokenizer): number | undefined =>
 export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceTokenizer> {
   const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
   const words = (await folder.has("tokenizer.json")) ? undefined : await folder.optionalText("vocab.txt");
+  const { strip_accents: stripAccents } = config;
   const source =
     words === undefined
       ? await folder.json("tokenizer.json")
-      : wordPieceJson({ pieces: words.trimEnd().split(/\r?\n/), lowercase: config["do_lower_case"] !== false });
+      : wordPieceJson({
+          pieces: words.trimEnd().split(/\r?\n/),
+          lowercase: config["do_lower_case"] !== false,
+          stripAccents: typeof stripAccents === "boolean" ? stripAccents : undefined,
+          cutChinese: config["tokenize_chinese_chars"] !== false,
+        });
   return HuggingFaceTokenizer.open({ ...source, padding: null, truncation: null }, config);
 }
 

@@ -2,8 +2,15 @@
 import type { WordPieceVocabulary } from "../../formats/decoder/vocabulary.ts";
 import type { Json } from "../../formats/folder.ts";
 
+export interface WordPieceRules extends Omit<WordPieceVocabulary, "kind"> {
+  /** Default: where texts are lowered. */
+  readonly stripAccents?: boolean;
+  /** Each Chinese character is a word. Default true. */
+  readonly cutChinese?: boolean;
+}
+
 /** Texts are cleaned, cut at spaces and punctuation, and put between [CLS] and [SEP]. */
-export function wordPieceJson({ pieces, lowercase }: Omit<WordPieceVocabulary, "kind">): Json {
+export function wordPieceJson({ pieces, lowercase, stripAccents, cutChinese = true }: WordPieceRules): Json {
   const vocab = Object.fromEntries(pieces.map((piece, id): [string, number] => [piece, id]));
   const special = (id: string, type_id = 0): Json => ({ SpecialToken: { id, type_id } });
   const text = (id: string, type_id: number): Json => ({ Sequence: { id, type_id } });
@@ -14,8 +21,8 @@ export function wordPieceJson({ pieces, lowercase }: Omit<WordPieceVocabulary, "
     normalizer: {
       type: "BertNormalizer",
       clean_text: true,
-      handle_chinese_chars: true,
-      strip_accents: null,
+      handle_chinese_chars: cutChinese,
+      strip_accents: stripAccents ?? null,
       lowercase,
     },
     pre_tokenizer: { type: "BertPreTokenizer" },
