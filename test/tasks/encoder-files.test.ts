@@ -103,6 +103,29 @@ test("checkpoints that call what norms learned gamma and beta", async () => {
   expect(await oldFiller.fill("The [MASK] sat.")).toEqual(await filler.fill("The [MASK] sat."));
 });
 
+test("a pooler beside a classifier with a layer of its own is not used", async () => {
+  const changed = (prefix: string) =>
+    new Map(
+      ["weight", "bias"].map((end) => [
+        `${prefix}pooler.dense.${end}`,
+        weights.get(`encoder.layer.0.attention.self.query.${end}`)!,
+      ]),
+    );
+  for (const [kind, prefix] of [
+    ["roberta", "roberta."],
+    ["xlm-roberta", "roberta."],
+    ["distilbert", "distilbert."],
+  ]) {
+    using want = await textClassification(await folderOf(kind), options);
+    using got = await textClassification(await folderOf(kind, {}, changed(prefix)), options);
+    expect(await got.classify(sentence)).toEqual(await want.classify(sentence));
+  }
+  const twice = await folderOf("bert", {}, new Map([["model.pooler.dense.bias", weights.get("pooler.dense.bias")!]]));
+  const found = textClassification(twice, options);
+  await expect(found).rejects.toThrow(FormatError);
+  await expect(found).rejects.toThrow(/"(bert|model)\.pooler.dense.bias" and "(bert|model)\..* are both "pooler/);
+});
+
 test("folders that lack something, or hold something else, are told", async () => {
   const open = (files: Record<string, object>) => folderOf("bert", files).then((path) => embeddings(path, options));
   await expect(open({ "config.json": { ...bertJson, model_type: "t5" } })).rejects.toThrow(UnsupportedOpError);

@@ -128,7 +128,7 @@ export const kinds: Record<string, { json: object; name: (bert: string) => strin
         .replace("cls.predictions.transform.dense", "vocab_transform")
         .replace("cls.predictions.transform.LayerNorm", "vocab_layer_norm")
         .replace("cls.predictions.bias", "vocab_projector.bias")
-        .replace("pooler.dense", "pre_classifier"),
+        .replace(/^pooler\.dense/, "pre_classifier"),
     first: 0,
     types: 0,
   },
@@ -140,7 +140,7 @@ export const kinds: Record<string, { json: object; name: (bert: string) => strin
         .replace("cls.predictions.transform.LayerNorm", "lm_head.layer_norm")
         .replace("cls.predictions.bias", "lm_head.bias")
         .replace(/^classifier/, "classifier.out_proj")
-        .replace("pooler.dense", "classifier.dense"),
+        .replace(/^pooler\.dense/, "classifier.dense"),
     first: 2,
     types: 2,
   },

@@ -64,6 +64,9 @@ const bertNames: readonly [RegExp, string][] = [
   [/LayerNorm\.gamma$/, "LayerNorm.weight"],
   [/LayerNorm\.beta$/, "LayerNorm.bias"],
 ];
+/** Layers before a classifier that are its own: a pooler that is there too is the encoder's, and not used. */
+const classifierDense = /^(pre_classifier|classifier\.dense)\./;
+const encoderPooler = /^(\w+\.)?pooler\./;
 /** Of these, what graphs use: the projection to words is the embedding again. */
 const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier|qa_outputs)/;
 
@@ -160,13 +163,25 @@ export async function poolingBeside(folder: ModelFolder): Promise<Pooling> {
   return json?.["pooling_mode_cls_token"] === true ? "cls" : "mean";
 }
 
-/** Large ones of files stay there until a device takes them. */
+/**
+ * By BERT's names. Large ones of files stay there until a device takes them.
+ * @throws FormatError for two of one name
+ */
 async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<Map<string, HostTensor>> {
   const weights = new Map<string, HostTensor>();
-  for (const t of (await folder.weights(true)).tensors.values()) {
+  const { tensors } = await folder.weights(true);
+  const ownDense = [...tensors.keys()].some((name) => classifierDense.test(name));
+  /** What each is called in the file. */
+  const origins = new Map<string, string>();
+  for (const t of tensors.values()) {
     signal?.throwIfAborted();
+    if (ownDense && encoderPooler.test(t.name)) continue;
     const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
     if (!used.test(name) || name.endsWith("position_ids")) continue;
+    const other = origins.get(name);
+    if (other !== undefined)
+      throw new FormatError(`${folder.name}: "${other}" and "${t.name}" are both "${name}": leave one out of the file`);
+    origins.set(name, t.name);
     const stored = sizeOf(t.shape) >= largeWeight ? t.stored?.() : undefined;
     const tensor = stored ? new Weight(t.dtype!, t.shape, Elements.stored(stored)) : await t.read(signal);
     weights.set(name, f32Weight(tensor, folder.local === true));
