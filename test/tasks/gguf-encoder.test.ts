@@ -47,6 +47,30 @@ describe("BERT", () => {
   });
 });
 
+test("RoBERTa: a byte-level vocabulary with marks around the text", async () => {
+  const pieces = ["<s>", "<pad>", "</s>", "<unk>", "a", "b", "Ġ", "c", "<mask>", "Ġa"];
+  const c = { ...config, vocabSize: pieces.length };
+  const own = randomWeights(bertWeights(c, 1));
+  const metadata = metadataOf(c, {
+    "bert.pooling_type": 1,
+    "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.pre": "roberta-bpe",
+    "tokenizer.ggml.tokens": pieces,
+    "tokenizer.ggml.token_type": Int32Array.of(3, 3, 3, 3, 1, 1, 1, 1, 3, 1),
+    "tokenizer.ggml.merges": ["Ġ a"],
+    "tokenizer.ggml.bos_token_id": 0,
+    "tokenizer.ggml.eos_token_id": 2,
+    "tokenizer.ggml.add_bos_token": true,
+    "tokenizer.ggml.add_eos_token": true,
+  });
+  using model = await embeddings(bertGguf(metadata, own), { ...options, normalize: false });
+  const states = new NaiveEncoder(c, own as unknown as Matrices).bert([0, 5, 9, 2]);
+  const got = await model.embed("b a");
+  got.forEach((x, j) => {
+    expect(x).toBeCloseTo(states.reduce((sum, s) => sum + s[j] / states.length, 0), 4);
+  });
+});
+
 test("XLM-RoBERTa: a unigram vocabulary with marks around the text, one type, positions from the first row", async () => {
   const v = readUnigramModel(fileURLToPath(new URL("../goldens/unigram-rules.model", import.meta.url)));
   const c = { ...config, vocabSize: v.pieces.length, positions: 20 };

@@ -160,6 +160,11 @@ describe("text generation", () => {
     expect((await model.generate("hello", greedy)).tokens).toEqual(want.tokens);
   });
 
+  test("a text that goes on has no end, also where the file puts one behind texts", async () => {
+    using model = await open(tinyGguf({ addEnd: true }));
+    expect(await model.tokensOf("hi")).toEqual([256, 104, 105]);
+  });
+
   test("messages go through the model's template", async () => {
     using model = await open();
     const messages = [{ role: "user", content: "hi <|end|>" }];

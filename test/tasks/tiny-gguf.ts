@@ -7,7 +7,7 @@ import { byteLevelPieces } from "./vocabularies.ts";
 const template =
   "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-export function tinyGguf({ contextLength = 64, chat = true, chatTemplate = template } = {}): Uint8Array {
+export function tinyGguf({ contextLength = 64, chat = true, chatTemplate = template, addEnd = false } = {}): Uint8Array {
   const specials = ["<|begin|>", "<|end|>", "<|user|>", "<|assistant|>"];
   const pieces = [...byteLevelPieces, ...specials];
   const { config, weights } = build({
@@ -31,6 +31,7 @@ export function tinyGguf({ contextLength = 64, chat = true, chatTemplate = templ
     ["tokenizer.ggml.bos_token_id", 256],
     ["tokenizer.ggml.eos_token_id", 257],
     ["tokenizer.ggml.add_bos_token", true],
+    ["tokenizer.ggml.add_eos_token", addEnd],
   ]);
   if (chat) metadata.set("tokenizer.chat_template", chatTemplate);
   const tensors = new Map(

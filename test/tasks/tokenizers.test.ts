@@ -205,6 +205,30 @@ describe("byte-level BPE", () => {
     expect([ids("smaug-bpe"), ids("llama-bpe")]).toEqual([[3, 2], [4]]);
   });
 
+  test("marks stand around texts where the file says so", () => {
+    const entries = {
+      "general.architecture": "bert",
+      "tokenizer.ggml.model": "gpt2",
+      "tokenizer.ggml.pre": "roberta-bpe",
+      "tokenizer.ggml.tokens": ["<s>", "<pad>", "</s>", "a", "b"],
+      "tokenizer.ggml.token_type": Int32Array.of(3, 3, 3, 1, 1),
+      "tokenizer.ggml.merges": ["a b"],
+      "tokenizer.ggml.bos_token_id": 0,
+      "tokenizer.ggml.eos_token_id": 2,
+    };
+    const read = (more: object) => {
+      const metadata = new Map<string, GgufValue>(Object.entries({ ...entries, ...more }));
+      return new ByteLevelTokenizer(ggufVocabulary(new Metadata({ metadata }, "test")) as ByteLevelVocabulary);
+    };
+    // As llama.cpp: no marks unless the file says so.
+    expect(read({}).encode("ab")).toEqual([3, 4]);
+    expect(read({ "tokenizer.ggml.add_eos_token": false }).encode("ab")).toEqual([3, 4]);
+    const both = read({ "tokenizer.ggml.add_bos_token": true, "tokenizer.ggml.add_eos_token": true });
+    expect(both.encode("ab")).toEqual([0, 3, 4, 2]);
+    expect(both.encode("")).toEqual([0, 2]);
+    expect(both.encode("ab", { begin: false })).toEqual([3, 4]);
+  });
+
   test("works without a vocabulary for some bytes", () => {
     const t = new ByteLevelTokenizer({
       pieces: ["a"],

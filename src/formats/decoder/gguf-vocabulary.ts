@@ -85,7 +85,8 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
     if (!merges) throw new FormatError("the vocabulary has no merges");
     const pattern = meta.text("tokenizer.ggml.pre") ?? guessedPattern(meta, pieces);
     const addBegin = meta.flag("tokenizer.ggml.add_bos_token") ?? beginning.has(pattern);
-    return { kind: "byteLevel", ...common, merges, pattern, addBegin };
+    const addEnd = meta.flag("tokenizer.ggml.add_eos_token") ?? false;
+    return { kind: "byteLevel", ...common, merges, pattern, addBegin, addEnd };
   }
   throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, t5, bert, gpt2 are)`, {
     missing: [model],

@@ -79,7 +79,7 @@ function vocabularyOf(meta: Metadata): DecoderVocabulary | undefined {
     throw new UnsupportedOpError("word pieces are the vocabulary of an encoder, not of a model that writes texts", {
       missing: ["bert"],
     });
-  return v?.kind === "unigram" ? { ...v, addEnd: false } : v;
+  return v && "addEnd" in v ? { ...v, addEnd: false } : v;
 }
 
 /** What a configuration is read from. */

@@ -59,6 +59,8 @@ export interface ByteLevelVocabulary {
   readonly end: Iterable<number>;
   /** Put `begin` in front. Default false. */
   readonly addBegin?: boolean;
+  /** Put the first of `end` behind. Default false. */
+  readonly addEnd?: boolean;
 }
 
 /** The files that Hugging Face folders have. */

@@ -64,6 +64,8 @@ export class ByteLevelTokenizer implements Tokenizer {
       if (typeof part === "number") out.push(part);
       else for (const word of cutWords(part, this.pattern)) for (const id of this.word(word)) out.push(id);
     }
+    const [end] = this.end;
+    if (begin && this.v.addEnd && end !== undefined) out.push(end);
     return out;
   }
 
