@@ -234,6 +234,18 @@ test("graphs that say nothing of each token's word are told by what they look li
   (await tokenClassification(await table(5, "logits"), options)).dispose();
 });
 
+test("texts are cut where sentence_bert_config.json says, also those of an exported graph", async () => {
+  const more = { "sentence_bert_config.json": { max_seq_length: 4, do_lower_case: false } };
+  const w = Float32Array.from({ length: 13 * 4 }, (_, i) => Math.sin(i * i));
+  const graph = await exportedFolder(tableGraph(w, 4, "last_hidden_state"), more);
+  for (const path of [graph, await folderOf("bert", more)]) {
+    using model = await embeddings(path, options);
+    const [long, cut, short] = await model.embed(["The cat sat on the mat.", "The cat", "The"]);
+    expect(long).toEqual(cut);
+    expect(short).not.toEqual(cut);
+  }
+});
+
 test("vectors of an exported graph are pooled as the folder says", async () => {
   const width = 4;
   const w = Float32Array.from({ length: 13 * width }, (_, i) => ((i * 7) % 11) - 5);

@@ -114,15 +114,13 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     epsilon: typeof json["layer_norm_eps"] === "number" ? json["layer_norm_eps"] : 1e-12,
     activation: activationOf(folder.name, json["hidden_act"] ?? json["activation"] ?? "gelu"),
   };
-  const sentence = await folder.optionalJson("sentence_bert_config.json");
-  const longest = typeof sentence?.["max_seq_length"] === "number" ? sentence["max_seq_length"] : positions;
   const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
   return {
     config,
     weights: await readWeights(folder, options.signal),
     tokenizer,
     pooling: await poolingBeside(folder),
-    maxTokens: Math.min(longest, positions - firstPosition),
+    maxTokens: Math.min(await longestBeside(folder), positions - firstPosition),
     firstPosition,
     maskToken: maskTokenOf(tokenizer),
     labels: labelsIn(json),
@@ -130,6 +128,12 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     classActivation: kind === "distilbert" ? "relu" : "tanh",
     architectures: Array.isArray(json["architectures"]) ? json["architectures"].map(String) : [],
   };
+}
+
+/** How many tokens `sentence_bert_config.json` leaves of a text, where there is one. */
+export async function longestBeside(folder: ModelFolder): Promise<number> {
+  const longest = (await folder.optionalJson("sentence_bert_config.json"))?.["max_seq_length"];
+  return typeof longest === "number" ? longest : Infinity;
 }
 
 export const maskTokenOf = (tokenizer: Tokenizer): number | undefined =>

@@ -14,7 +14,7 @@ import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
 import { openGraph } from "../onnx-model.ts";
 import { type OptionNames, type TaskOptions, taskOptions } from "../options.ts";
 import { checkTokenizer, type Tokenizer } from "../tokenizers/tokenizer.ts";
-import { batchesOf, type EncoderFile, encoderInputs, readEncoder, tokenizerOf } from "./encoder.ts";
+import { batchesOf, type EncoderFile, encoderInputs, longestBeside, readEncoder, tokenizerOf } from "./encoder.ts";
 
 /** A text, or a pair of texts with what tells them apart (0 and 1). */
 export interface TokenizedText {
@@ -163,6 +163,7 @@ export async function openExported(
   const config = (await folder.optionalJson("config.json")) ?? {};
   if (kind !== "states") checkKind(source.name, config["architectures"], kind);
   const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
+  const longest = await longestBeside(folder);
   const { session } = await openGraph(source, options);
   const fail = (message: string): never => {
     session.dispose();
@@ -179,12 +180,12 @@ export async function openExported(
   if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
   const positions = typeof config["max_position_embeddings"] === "number" ? config["max_position_embeddings"] : 512;
   // RoBERTa's tables begin after the padding token's number.
-  const maxTokens = /roberta|camembert/.test(String(config["model_type"])) ? positions - 2 : positions;
+  const places = /roberta|camembert/.test(String(config["model_type"])) ? positions - 2 : positions;
   const several = config["problem_type"] === "multi_label_classification";
   return {
     session,
     tokenizer,
-    maxTokens,
+    maxTokens: Math.min(longest, places),
     labels: labelsIn(config),
     scoring: (classes) => (several ? "sigmoid" : scoringOf(session, outputs[0], classes)),
     async run(texts, signal) {
