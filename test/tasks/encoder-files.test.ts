@@ -195,6 +195,34 @@ test("words for gaps of an exported graph", async () => {
   await expect(fillMask(other, options)).rejects.toThrow(/this task takes one "ForMaskedLM"/);
 });
 
+test("classes of an exported graph are its logits, whatever else it gives", async () => {
+  const w = Float32Array.from({ length: 13 * 2 }, (_, i) => Math.sin(i * i));
+  const judge = (states: string, logits: string, shape?: (string | number)[]) =>
+    encodeModel({
+      opset: 17,
+      inputs: [{ name: "input_ids", dtype: "i64", shape: ["batch", "tokens"] }],
+      nodes: [
+        node("Gather", ["w", "input_ids"], [states]),
+        node("ReduceMean", [states], [logits], { axes: { ints: [1] }, keepdims: { int: 0 } }),
+      ],
+      outputs: [
+        { name: states, dtype: "f32", shape },
+        { name: logits, dtype: "f32", shape: ["batch", 2] },
+      ],
+      initializers: { w: { dtype: "f32", shape: [13, 2], data: w } },
+    });
+  using model = await textClassification(await exportedFolder(judge("last_hidden_state", "logits")), options);
+  const given = [cls, 11, separator];
+  for (const { logit, index } of await model.classify("dog"))
+    expect(logit).toBeCloseTo(given.reduce((sum, id) => sum + w[2 * id + index] / 3, 0), 5);
+  // Of each token, as the graph says or as it turns out.
+  const told = await exportedFolder(judge("logits", "mean", ["batch", "tokens", 2]));
+  await expect(textClassification(told, options)).rejects.toThrow(UnsupportedOpError);
+  await expect(textClassification(told, options)).rejects.toThrow(/gives logits \[batch, tokens, 2\]: classes of each token/);
+  using silent = await textClassification(await exportedFolder(judge("logits", "mean")), options);
+  await expect(silent.classify("dog")).rejects.toThrow(/gives logits \[1, 3, 2\]: classes of each token/);
+});
+
 test("graphs that say nothing of each token's word are told by what they look like", async () => {
   /** The mean of the tokens' rows: a classifier of whole texts. */
   const meanGraph = (width: number, shape?: (string | number)[]): Uint8Array =>

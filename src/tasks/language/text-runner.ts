@@ -175,6 +175,12 @@ export async function openExported(
   // The beginning before the end, as graphs name them.
   const outputs = session.outputs.map((p) => p.name).sort((a, b) => Number(/end/.test(a)) - Number(/end/.test(b)));
   const states = outputs.find((name) => /^(last_hidden_state|token_embeddings)$/.test(name));
+  // Graphs may give the states that they judge by as well.
+  const judged = outputs.find((name) => name === "logits") ?? outputs[0];
+  if (kind === "classes") {
+    const shape = session.outputs.find((p) => p.name === judged)?.shape;
+    if (shape?.length === 3) fail(notOfTexts(judged, shape));
+  }
   if (kind === "states" && states === undefined)
     fail(`gives ${outputs.join(", ")}; vectors are made of last_hidden_state`);
   if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
@@ -187,21 +193,27 @@ export async function openExported(
     tokenizer,
     maxTokens: Math.min(longest, places),
     labels: labelsIn(config),
-    scoring: (classes) => (several ? "sigmoid" : scoringOf(session, outputs[0], classes)),
+    scoring: (classes) => (several ? "sigmoid" : scoringOf(session, judged, classes)),
     async run(texts, signal) {
       const results: Float32Array[] = [];
       // One by one, as long as they are: padding would change what dynamic quantisation rounds.
       for (const text of texts) {
         const given = await session.run(tokenInputs(session, text), { signal });
         const floatsOf = (name: string): Float32Array => Float32Array.from(toF64(given[name]));
-        const [first, second] = outputs.map(floatsOf);
+        const { shape } = given[judged];
+        if (kind === "classes" && shape.length === 3)
+          throw new UnsupportedOpError(`${source.name}: ${notOfTexts(judged, shape)}`);
         if (kind === "states") results.push(floatsOf(states!));
-        else results.push(kind === "span" ? interleaved(first, second) : first);
+        else if (kind === "span") results.push(interleaved(floatsOf(outputs[0]), floatsOf(outputs[1])));
+        else results.push(floatsOf(judged));
       }
       return results;
     },
   };
 }
+
+const notOfTexts = (output: string, shape: readonly (string | number)[]): string =>
+  `gives ${output} [${shape.join(", ")}]: classes of each token, and this task takes those of whole texts [batch, classes]`;
 
 const interleaved = (a: Float32Array, b: Float32Array): Float32Array =>
   Float32Array.from({ length: 2 * a.length }, (_, i) => (i % 2 ? b : a)[i >> 1]);
