@@ -20,6 +20,22 @@ export interface LabelScore {
 
 /** How outputs become scores: classes exclude each other (they add up to 1), each stands alone, or they are scores already. */
 export type Scoring = "softmax" | "sigmoid" | "none";
+const scorings: readonly unknown[] = ["softmax", "sigmoid", "none"] satisfies Scoring[];
+
+/**
+ * Of a task's options, when it is loaded.
+ * @throws InputError for labels that are no list of names, and a scoring that there is not
+ */
+export function checkClassOptions(task: string, { labels, scoring }: { labels?: unknown; scoring?: unknown }): void {
+  if (labels !== undefined && !(Array.isArray(labels) && labels.every((label) => typeof label === "string")))
+    throw new InputError(`${task}: labels takes a list of names, got ${JSON.stringify(labels)}`);
+  if (scoring !== undefined) checkScoring(`${task}: scoring`, scoring);
+}
+
+function checkScoring(what: string, scoring: unknown): void {
+  if (!scorings.includes(scoring))
+    throw new InputError(`${what} is one of ${scorings.join(", ")}; got ${JSON.stringify(scoring)}`);
+}
 
 /** What leaves the values of its first input as they are, but for rounding. */
 const carriers = new Set(
@@ -62,13 +78,12 @@ export function ranked(logits: ArrayLike<number>, labels: readonly string[], sco
   const values = Array.from(logits);
   const most = Math.max(...values);
   const total = values.reduce((sum, v) => sum + Math.exp(v - most), 0);
-  const scores: Readonly<Record<string, (v: number) => number>> = {
+  checkScoring("scoring", scoring);
+  const scores: Readonly<Record<Scoring, (v: number) => number>> = {
     softmax: (v) => Math.exp(v - most) / total,
     sigmoid: (v) => 1 / (1 + Math.exp(-v)),
     none: (v) => v,
   };
-  if (!Object.hasOwn(scores, scoring))
-    throw new InputError(`scoring is one of ${Object.keys(scores).join(", ")}; got ${JSON.stringify(scoring)}`);
   const score = scores[scoring];
   return values
     .map((logit, i) => ({ label: labels[i], index: i, score: score(logit), logit }))

@@ -45,7 +45,9 @@ export async function embeddings(model: SourceInput, options: EmbeddingOptions =
   checkOptions("embeddings", options, loadOptions);
   checkTokenizer("embeddings", options.tokenizer);
   return whileLoading(options, async (options) => {
-    const { pooling } = options;
+    const { pooling, normalize } = options;
+    if (normalize !== undefined && typeof normalize !== "boolean")
+      throw new InputError(`embeddings: normalize takes true or false, got ${JSON.stringify(normalize)}`);
     if (pooling !== undefined && pooling !== "mean" && pooling !== "cls")
       throw new InputError(`embeddings: pooling takes "mean" or "cls", got ${JSON.stringify(pooling)}`);
     const folder = await ModelFolder.openModel(model, sourceOptions(options));

@@ -1,7 +1,7 @@
 /** Text classification: spam or not, how a text sounds, what it is about. */
 import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
-import { type LabelScore, numbered, ranked, type Scoring } from "./classes.ts";
+import { checkClassOptions, type LabelScore, numbered, ranked, type Scoring } from "./classes.ts";
 import { encodeText } from "./language/encoder.ts";
 import {
   openTextRunner,
@@ -27,6 +27,7 @@ export async function textClassification(
   options: TextClassificationOptions = {},
 ): Promise<TextClassifier> {
   checkOptions("textClassification", options, loadOptions);
+  checkClassOptions("textClassification", options);
   return new TextClassifier(await openTextRunner(model, "classes", options), options);
 }
 

@@ -1,7 +1,7 @@
 /** Token classification: names, places and the like in a text. */
 import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
-import { type LabelScore, numbered, ranked } from "./classes.ts";
+import { checkClassOptions, type LabelScore, numbered, ranked } from "./classes.ts";
 import { checkPerToken, widthOf } from "./language/per-token.ts";
 import { type Piece, piecesOf } from "./language/pieces.ts";
 import {
@@ -38,6 +38,7 @@ export async function tokenClassification(
   options: TokenClassificationOptions = {},
 ): Promise<TokenClassifier> {
   checkOptions("tokenClassification", options, loadOptions);
+  checkClassOptions("tokenClassification", options);
   const runner = await openTextRunner(model, "tokens", options);
   checkPerToken("tokenClassification", runner);
   return new TokenClassifier(runner, options.labels);

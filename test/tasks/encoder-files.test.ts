@@ -214,11 +214,16 @@ test("classes of an exported graph are its logits, whatever else it gives", asyn
   using model = await textClassification(await exportedFolder(judge("last_hidden_state", "logits")), options);
   const given = [cls, 11, separator];
   for (const { logit, index } of await model.classify("dog"))
-    expect(logit).toBeCloseTo(given.reduce((sum, id) => sum + w[2 * id + index] / 3, 0), 5);
+    expect(logit).toBeCloseTo(
+      given.reduce((sum, id) => sum + w[2 * id + index] / 3, 0),
+      5,
+    );
   // Of each token, as the graph says or as it turns out.
   const told = await exportedFolder(judge("logits", "mean", ["batch", "tokens", 2]));
   await expect(textClassification(told, options)).rejects.toThrow(UnsupportedOpError);
-  await expect(textClassification(told, options)).rejects.toThrow(/gives logits \[batch, tokens, 2\]: classes of each token/);
+  await expect(textClassification(told, options)).rejects.toThrow(
+    /gives logits \[batch, tokens, 2\]: classes of each token/,
+  );
   using silent = await textClassification(await exportedFolder(judge("logits", "mean")), options);
   await expect(silent.classify("dog")).rejects.toThrow(/gives logits \[1, 3, 2\]: classes of each token/);
 });

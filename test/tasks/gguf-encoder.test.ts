@@ -67,7 +67,10 @@ test("RoBERTa: a byte-level vocabulary with marks around the text", async () => 
   const states = new NaiveEncoder(c, own as unknown as Matrices).bert([0, 5, 9, 2]);
   const got = await model.embed("b a");
   got.forEach((x, j) => {
-    expect(x).toBeCloseTo(states.reduce((sum, s) => sum + s[j] / states.length, 0), 4);
+    expect(x).toBeCloseTo(
+      states.reduce((sum, s) => sum + s[j] / states.length, 0),
+      4,
+    );
   });
 });
 

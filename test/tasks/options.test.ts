@@ -62,6 +62,25 @@ test("of vectors", async () => {
   await expect(embeddings("/no/such/model", { signal: {} } as never)).rejects.toThrow("signal takes an AbortSignal");
 });
 
+test("of vectors: whether they are scaled", async () => {
+  for (const normalize of ["no", 1, null])
+    await expect(embeddings("/no/such/model", { normalize } as never)).rejects.toThrow(
+      new InputError(`embeddings: normalize takes true or false, got ${JSON.stringify(normalize)}`),
+    );
+});
+
+test("of classes", async () => {
+  for (const name of ["textClassification", "tokenClassification"] as const)
+    for (const labels of ["abc", null, [1, 2, 3], { 0: "a" }])
+      await expect(tasks[name]("/no/such/model", { labels } as never)).rejects.toThrow(
+        new InputError(`${name}: labels takes a list of names, got ${JSON.stringify(labels)}`),
+      );
+  for (const scoring of ["argmax", null, 5, "toString"])
+    await expect(tasks.textClassification("/no/such/model", { scoring } as never)).rejects.toThrow(
+      new InputError(`textClassification: scoring is one of softmax, sigmoid, none; got ${JSON.stringify(scoring)}`),
+    );
+});
+
 test("of detection", async () => {
   // Nothing of the model is looked at before.
   const detector = new ObjectDetector({} as never, {} as never, { size: 640 });

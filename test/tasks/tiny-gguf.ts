@@ -7,7 +7,12 @@ import { byteLevelPieces } from "./vocabularies.ts";
 const template =
   "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-export function tinyGguf({ contextLength = 64, chat = true, chatTemplate = template, addEnd = false } = {}): Uint8Array {
+export function tinyGguf({
+  contextLength = 64,
+  chat = true,
+  chatTemplate = template,
+  addEnd = false,
+} = {}): Uint8Array {
   const specials = ["<|begin|>", "<|end|>", "<|user|>", "<|assistant|>"];
   const pieces = [...byteLevelPieces, ...specials];
   const { config, weights } = build({
