@@ -23,9 +23,18 @@ const isFile = (name: string): boolean => /^https?:.*\.(onnx|gguf|safetensors|bi
 /** Endings of exported graphs, the most exact first. */
 const graphVariants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
 
+/** Optimum puts graphs into a folder within the model's. What comes before it is no host. */
+const graphInOnnx = /^([/\\]?|.*[^:/\\][/\\])onnx[/\\][^/\\]+\.onnx$/is;
+
 export class ModelFolder {
-  /** @param anchor any file of the folder: the others are found beside it */
-  private constructor(readonly anchor: ByteSource) {}
+  /**
+   * @param anchor any file of the folder: the others are found beside it
+   * @param around of the folder that the anchor's is in, where that is a part of the model: for what isn't beside the anchor
+   */
+  private constructor(
+    readonly anchor: ByteSource,
+    private readonly around?: ByteSource,
+  ) {}
 
   /**
    * @param input a folder, its path or URL (with a slash at the end), or one of its safetensors files or their index
@@ -49,11 +58,18 @@ export class ModelFolder {
   }
 
   /**
-   * A folder by its `config.json` where usual names lie beside it or in `onnx/`, else by the model in it.
+   * A folder by its `config.json` where usual names lie beside it or in `onnx/`, else by the model in it. The path of a graph in
+   * `onnx/` stands for the model around it, where that has the `config.json`.
    * @throws InputError when there is neither
    */
   static async openModel(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     const folder = await ModelFolder.openConfigured(input, options);
+    const given = typeof input === "string" || input instanceof URL ? plainName(String(input)) : "";
+    const [, outer] = graphInOnnx.exec(given) ?? [];
+    if (outer !== undefined && !(await folder.has("config.json"))) {
+      const around = openSource(`${outer}config.json`, { ...options, name: undefined, sha256: undefined });
+      return new ModelFolder(folder.anchor, await ifThere(around));
+    }
     const named = !isConfig(folder.name) || (await folder.hasWeights());
     return named || (await folder.graph("model")) ? folder : ModelFolder.open(input, options);
   }
@@ -136,7 +152,8 @@ export class ModelFolder {
       throw new InputError(`${this.name}: "${name}" has to lie beside it: pass a path or URL, not bytes`, {
         notFound: true,
       });
-    return this.anchor.sibling(name);
+    const beside = this.anchor.sibling(name);
+    return this.around?.sibling ? ((await ifThere(beside)) ?? this.around.sibling(name)) : beside;
   }
 }
 

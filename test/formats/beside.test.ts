@@ -1,5 +1,5 @@
 /** Files beside a model: how they are named, and what it means when one can't be read. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -27,17 +27,10 @@ beforeEach(() => {
   });
 });
 const paths = () => server.requests.map((r) => r.url);
+const hostile = [" //evil.example/x", "%2e%2e/%2e%2e/secret", ".\t./.\t./secret", " file:///etc/passwd", " http://x/y"];
 const options = { retries: 0, headers: { authorization: "secret" } };
 
 describe("a name stands for a file beside the model, whatever else it would be in an address", () => {
-  const hostile = [
-    " //evil.example/x",
-    "%2e%2e/%2e%2e/secret",
-    ".\t./.\t./secret",
-    " file:///etc/passwd",
-    " http://x/y",
-  ];
-
   test("on a server", async () => {
     files["/m/model.onnx"] = "model";
     const source = await openSource(`${server.base}/m/model.onnx`, options);
@@ -81,6 +74,52 @@ describe("what an address has behind its path is no part of a name", () => {
       expect((await ModelFolder.openConfigured(server.base + address, options)).name).toBe(
         `${server.base}/m/config.json`,
       );
+  });
+});
+
+describe("a graph in onnx/ is of the model around it", () => {
+  const open = (path = "/m/onnx/model_quantized.onnx") => ModelFolder.openModel(server.base + path, options);
+  beforeEach(() => {
+    files["/m/onnx/model_quantized.onnx"] = "model";
+    files["/m/onnx/model_quantized.onnx?download=true"] = "model";
+    files["/m/config.json"] = '{"of":"model"}';
+    files["/m/tokenizer.json"] = '{"of":"model"}';
+  });
+
+  test("files are found beside it, then around it", async () => {
+    files["/m/onnx/tokenizer.json"] = '{"of":"graph"}';
+    for (const path of ["/m/onnx/model_quantized.onnx", "/m/onnx/model_quantized.onnx?download=true"]) {
+      const folder = await open(path);
+      expect((await folder.onlyGraph())?.size).toBe(5);
+      expect(await folder.json("config.json")).toEqual({ of: "model" });
+      expect(await folder.json("tokenizer.json")).toEqual({ of: "graph" });
+      expect(await folder.optionalJson("modules.json")).toBeUndefined();
+      for (const name of ["../secret", "/secret", "a/../../secret"])
+        await expect(folder.json(name)).rejects.toThrow(/outside its own folder/);
+    }
+    expect(paths()).toContain("/m/modules.json");
+    for (const name of hostile) await expect((await open()).json(name), name).rejects.toThrow(/HTTP 404/);
+    for (const path of paths()) expect(path).toMatch(/^\/m\//);
+  });
+
+  test("on disk, by path or address", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "around-"));
+    await mkdir(join(folder, "onnx"));
+    await writeFile(join(folder, "onnx/model.onnx"), "model");
+    await writeFile(join(folder, "config.json"), '{"of":"model"}');
+    for (const at of [join(folder, "onnx/model.onnx"), pathToFileURL(join(folder, "onnx/model.onnx"))])
+      expect(await (await ModelFolder.openModel(at)).json("config.json")).toEqual({ of: "model" });
+    await rm(folder, { recursive: true });
+  });
+
+  test("not of one that has its own config.json, in a folder of another name, or named by a source", async () => {
+    const source = await openSource(`${server.base}/m/onnx/model_quantized.onnx`, options);
+    expect(await (await ModelFolder.openModel(source)).optionalJson("tokenizer.json")).toBeUndefined();
+    files["/m/other/model.onnx"] = "model";
+    expect(await (await open("/m/other/model.onnx")).optionalJson("tokenizer.json")).toBeUndefined();
+    files["/m/onnx/config.json"] = "{}";
+    expect(await (await open()).optionalJson("tokenizer.json")).toBeUndefined();
+    expect(paths()).not.toContain("/m/tokenizer.json");
   });
 });
 

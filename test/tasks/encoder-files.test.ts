@@ -182,7 +182,6 @@ test("words for gaps of an exported graph", async () => {
   const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a]);
   const total = logits.reduce((sum, v) => sum + Math.exp(v), 0);
   for (const model of [path, join(path, "onnx/model.onnx")]) {
-    if (model !== path) await writeFile(join(path, "onnx/tokenizer.json"), JSON.stringify(tokenizer));
     using filler = await fillMask(model, options);
     const [first, second] = await filler.fill("The [MASK] sat on the [MASK].", { count: 2 });
     expect(first.map((g) => g.token)).toEqual(order.slice(0, 2));
