@@ -16,7 +16,7 @@ import {
   poolingBeside,
   readEncoder,
 } from "./language/encoder.ts";
-import { openExported } from "./language/text-runner.ts";
+import { openExported, sentenceOutput } from "./language/text-runner.ts";
 import {
   checkOptions,
   type OptionNames,
@@ -30,7 +30,7 @@ import { checkTokenizer, type Tokenizer } from "./tokenizers/tokenizer.ts";
 export type { Pooling } from "./language/encoder.ts";
 
 export interface EmbeddingOptions extends TaskOptions {
-  /** Default: what the model says, else the mean. */
+  /** Default: what the model says, else the mean. A graph's own `sentence_embedding` is not made again without it. */
   pooling?: Pooling;
   /** Scale vectors to length 1. Default true. */
   normalize?: boolean;
@@ -91,9 +91,9 @@ async function native(folder: ModelFolder, options: EmbeddingOptions): Promise<V
 }
 
 async function exported(source: ByteSource, folder: ModelFolder, options: EmbeddingOptions): Promise<Vectors> {
-  const runner = await openExported(source, folder, "states", options);
   const { pooling = await poolingBeside(folder) } = options;
-  const last = runner.session.outputs.find((p) => p.shape?.length === 3)?.shape?.at(-1);
+  const runner = await openExported(source, folder, options.pooling ? "states" : "vectors", options);
+  const last = runner.session.outputs.find((p) => p.name === runner.output)?.shape?.at(-1);
   return {
     ...runner,
     width: typeof last === "number" ? last : undefined,
@@ -102,6 +102,7 @@ async function exported(source: ByteSource, folder: ModelFolder, options: Embedd
         texts.map((ids) => ({ ids })),
         signal,
       );
+      if (runner.output === sentenceOutput) return states;
       return states.map((rows, i) => {
         const width = rows.length / texts[i].length;
         if (pooling === "cls") return rows.slice(0, width);

@@ -300,3 +300,43 @@ test("vectors of an exported graph are pooled as the folder says", async () => {
     /gives logits; vectors are made of last_hidden_state/,
   );
 });
+
+test("vectors that an exported graph made of its states are taken, unless others are asked for", async () => {
+  const w = Float32Array.from({ length: 13 * 4 }, (_, i) => Math.sin(i * i));
+  const graph = (outputs: readonly string[]): Uint8Array =>
+    encodeModel({
+      opset: 17,
+      inputs: [{ name: "input_ids", dtype: "i64", shape: ["batch", "tokens"] }],
+      nodes: [
+        node("Gather", ["w", "input_ids"], ["token_embeddings"]),
+        node("ReduceMax", ["token_embeddings"], ["most"], { axes: { ints: [1] }, keepdims: { int: 0 } }),
+        node("MatMul", ["most", "dense"], ["sentence_embedding"]),
+      ],
+      outputs: outputs.map((name) => ({
+        name,
+        dtype: "f32",
+        shape: name === "token_embeddings" ? ["batch", "tokens", 4] : ["batch", 2],
+      })),
+      initializers: {
+        w: { dtype: "f32", shape: [13, 4], data: w },
+        dense: { dtype: "f32", shape: [4, 2], data: Float32Array.of(1, 0, 1, 0, 0, 1, 0, -1) },
+      },
+    });
+  const rows = [cls, 11, separator].map((id) => w.slice(4 * id, 4 * id + 4));
+  const [a, b, c, d] = [0, 1, 2, 3].map((j) => Math.max(...rows.map((row) => row[j])));
+  const both = await exportedFolder(graph(["token_embeddings", "sentence_embedding"]));
+  const only = await exportedFolder(graph(["sentence_embedding"]));
+  for (const path of [both, only]) {
+    using model = await embeddings(path, { ...options, normalize: false });
+    expect(model.width).toBe(2);
+    const [x, y] = await model.embed("dog");
+    expect(x).toBeCloseTo(a + b, 5);
+    expect(y).toBeCloseTo(c - d, 5);
+  }
+  using first = await embeddings(both, { ...options, normalize: false, pooling: "cls" });
+  expect(first.width).toBe(4);
+  expect(await first.embed("dog")).toEqual(rows[0]);
+  await expect(embeddings(only, { ...options, pooling: "cls" })).rejects.toThrow(
+    /gives sentence_embedding, which is pooled already: leave out \{ pooling \}/,
+  );
+});

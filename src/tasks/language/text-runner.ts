@@ -28,18 +28,22 @@ export interface TextRunner {
   /** Longer texts have to be cut. */
   readonly maxTokens: number;
   readonly labels?: readonly string[];
+  /** Of exported graphs: the output that results are, or begin with. */
+  readonly output?: string;
   scoring(classes: number): Scoring;
   /**
    * Logits of each text [classes], of its tokens' classes or words [tokens, classes], of its tokens as beginning and end
-   * [tokens, 2]; or states [tokens, width].
+   * [tokens, 2]; or states [tokens, width], or the text's vector [width].
    */
   run(texts: readonly TokenizedText[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
 /** What the head judges: whole texts, their tokens, or where an answer begins and ends. */
 export type HeadKind = "classes" | "tokens" | "span";
-/** Or each token's word; without a head there are the states of tokens [tokens, width]. */
-type GraphKind = HeadKind | "words" | "states";
+/** Or each token's word; without a head there are the states of tokens, or what graphs made of them already. */
+type GraphKind = HeadKind | "words" | "states" | "vectors";
+/** The output with whole texts' vectors. */
+export const sentenceOutput = "sentence_embedding";
 const savedAs: Readonly<Record<HeadKind | "words", string>> = {
   classes: "ForSequenceClassification",
   tokens: "ForTokenClassification",
@@ -161,7 +165,7 @@ export async function openExported(
   options: RunnerOptions,
 ): Promise<TextRunner> {
   const config = (await folder.optionalJson("config.json")) ?? {};
-  if (kind !== "states") checkKind(source.name, config["architectures"], kind);
+  if (kind !== "states" && kind !== "vectors") checkKind(source.name, config["architectures"], kind);
   const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
   const longest = await longestBeside(folder);
   const { session } = await openGraph(source, options);
@@ -175,14 +179,20 @@ export async function openExported(
   // The beginning before the end, as graphs name them.
   const outputs = session.outputs.map((p) => p.name).sort((a, b) => Number(/end/.test(a)) - Number(/end/.test(b)));
   const states = outputs.find((name) => /^(last_hidden_state|token_embeddings)$/.test(name));
+  const whole = kind === "vectors" ? outputs.find((name) => name === sentenceOutput) : undefined;
+  if (kind === "states" && states === undefined && outputs.includes(sentenceOutput))
+    fail(`gives ${outputs.join(", ")}, which is pooled already: leave out { pooling }`);
+  if ((kind === "states" || kind === "vectors") && !(whole ?? states))
+    fail(
+      `gives ${outputs.join(", ")}; vectors are made of last_hidden_state or token_embeddings, or are ${sentenceOutput}`,
+    );
   // Graphs may give the states that they judge by as well.
   const judged = outputs.find((name) => name === "logits") ?? outputs[0];
+  const output = kind === "states" || kind === "vectors" ? (whole ?? states!) : kind === "span" ? outputs[0] : judged;
   if (kind === "classes") {
-    const shape = session.outputs.find((p) => p.name === judged)?.shape;
-    if (shape?.length === 3) fail(notOfTexts(judged, shape));
+    const shape = session.outputs.find((p) => p.name === output)?.shape;
+    if (shape?.length === 3) fail(notOfTexts(output, shape));
   }
-  if (kind === "states" && states === undefined)
-    fail(`gives ${outputs.join(", ")}; vectors are made of last_hidden_state`);
   if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
   const positions = typeof config["max_position_embeddings"] === "number" ? config["max_position_embeddings"] : 512;
   // RoBERTa's tables begin after the padding token's number.
@@ -193,19 +203,18 @@ export async function openExported(
     tokenizer,
     maxTokens: Math.min(longest, places),
     labels: labelsIn(config),
-    scoring: (classes) => (several ? "sigmoid" : scoringOf(session, judged, classes)),
+    output,
+    scoring: (classes) => (several ? "sigmoid" : scoringOf(session, output, classes)),
     async run(texts, signal) {
       const results: Float32Array[] = [];
       // One by one, as long as they are: padding would change what dynamic quantisation rounds.
       for (const text of texts) {
         const given = await session.run(tokenInputs(session, text), { signal });
         const floatsOf = (name: string): Float32Array => Float32Array.from(toF64(given[name]));
-        const { shape } = given[judged];
+        const { shape } = given[output];
         if (kind === "classes" && shape.length === 3)
-          throw new UnsupportedOpError(`${source.name}: ${notOfTexts(judged, shape)}`);
-        if (kind === "states") results.push(floatsOf(states!));
-        else if (kind === "span") results.push(interleaved(floatsOf(outputs[0]), floatsOf(outputs[1])));
-        else results.push(floatsOf(judged));
+          throw new UnsupportedOpError(`${source.name}: ${notOfTexts(output, shape)}`);
+        results.push(kind === "span" ? interleaved(floatsOf(output), floatsOf(outputs[1])) : floatsOf(output));
       }
       return results;
     },
