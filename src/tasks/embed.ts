@@ -7,15 +7,17 @@ import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
+import { batchesOf, type EncoderFile, encoderInputs, encodeText, readEncoder } from "./language/encoder.ts";
+import { checkPooling, type Pooling, pool, sharesOf } from "./language/pooling.ts";
 import {
-  batchesOf,
-  type EncoderFile,
-  encoderInputs,
-  encodeText,
-  type Pooling,
-  poolingBeside,
-  readEncoder,
-} from "./language/encoder.ts";
+  type GivenRules,
+  ownRules,
+  readRules,
+  rulesAround,
+  type SentenceRules,
+  unit,
+  widthAfter,
+} from "./language/sentence-modules.ts";
 import { openExported, sentenceOutput } from "./language/text-runner.ts";
 import {
   checkOptions,
@@ -27,12 +29,16 @@ import {
 } from "./options.ts";
 import { checkTokenizer, type Tokenizer } from "./tokenizers/tokenizer.ts";
 
-export type { Pooling } from "./language/encoder.ts";
+export type { Pooling } from "./language/pooling.ts";
 
 export interface EmbeddingOptions extends TaskOptions {
-  /** Default: what the model says, else the mean. A graph's own `sentence_embedding` is not made again without it. */
-  pooling?: Pooling;
-  /** Scale vectors to length 1. Default true. */
+  /**
+   * How the states of a text's tokens become one vector; of several ways the vectors are joined, in the order of `Pooling`.
+   * Default: what the model says (a folder's `modules.json` or `1_Pooling/config.json`, a GGUF file's metadata), else the mean.
+   * A graph's own `sentence_embedding` is taken as it is, unless this is set.
+   */
+  pooling?: Pooling | readonly Pooling[];
+  /** Scale vectors to length 1. Default: whether `modules.json` ends with a Normalize, true where there is none. */
   normalize?: boolean;
   /** In place of `tokenizer.json` beside the weights. */
   tokenizer?: Tokenizer;
@@ -45,81 +51,109 @@ export async function embeddings(model: SourceInput, options: EmbeddingOptions =
   checkOptions("embeddings", options, loadOptions);
   checkTokenizer("embeddings", options.tokenizer);
   return whileLoading(options, async (options) => {
-    const { pooling, normalize } = options;
-    if (normalize !== undefined && typeof normalize !== "boolean")
-      throw new InputError(`embeddings: normalize takes true or false, got ${JSON.stringify(normalize)}`);
-    if (pooling !== undefined && pooling !== "mean" && pooling !== "cls")
-      throw new InputError(`embeddings: pooling takes "mean" or "cls", got ${JSON.stringify(pooling)}`);
+    const given = givenRules(options);
     const folder = await ModelFolder.openModel(model, sourceOptions(options));
     const graph = await folder.onlyGraph();
-    const vectors = graph ? await exported(graph, folder, options) : await native(folder, options);
-    return new SentenceEncoder(vectors, options.normalize ?? true);
+    return graph ? exported(graph, folder, given, options) : native(folder, given, options);
   });
+}
+
+/** @throws InputError for options that are wrong */
+function givenRules({ pooling, normalize }: EmbeddingOptions): GivenRules {
+  if (normalize !== undefined && typeof normalize !== "boolean")
+    throw new InputError(`embeddings: normalize takes true or false, got ${JSON.stringify(normalize)}`);
+  return { ways: pooling === undefined ? undefined : checkPooling("embeddings", pooling), normalize };
 }
 
 /** Vectors of tokenized texts, whatever runs them. */
 interface Vectors extends Pick<EncoderFile, "tokenizer" | "maxTokens"> {
   readonly session: Session;
   readonly width: number | undefined;
-  /** @param length what the texts may be filled up to */
-  run(texts: readonly number[][], length: number, signal?: AbortSignal): Promise<Float32Array[]>;
+  /**
+   * @param length what the texts may be filled up to
+   * @param from the first token that counts: those before it are a prompt's
+   */
+  run(texts: readonly number[][], length: number, from: number, signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
-async function native(folder: ModelFolder, options: EmbeddingOptions): Promise<Vectors> {
+async function native(folder: ModelFolder, given: GivenRules, options: EmbeddingOptions): Promise<SentenceEncoder> {
   const file = await readEncoder(folder, options);
-  const { pooling = file.pooling } = options;
+  const rules = file.pooling ? ownRules([file.pooling], given) : await readRules(folder, given);
+  const { ways } = rules;
   const { width } = file.config;
+  const widthAtLast = widthAfter(rules.steps, ways.length * width);
   const session = await compile(transformerEncoder(file.config, file.weights, { kind: "pool" }), {
     device: await deviceFor(options.device, options),
     ownsWeights: folder.local,
   });
-  return {
+  // A single sum is made where the states are.
+  const sum = ways.length === 1 && ways[0] !== "max" ? ways[0] : undefined;
+  const vectors: Vectors = {
     ...file,
     session,
-    width,
-    async run(texts, length, signal) {
-      const pool = new Float32Array(texts.length * length);
-      texts.forEach((ids, b) => {
-        if (pooling === "cls") pool[b * length] = 1;
-        else pool.fill(1 / ids.length, b * length, b * length + ids.length);
-      });
-      const share = { dtype: "f32", shape: [texts.length, 1, length], data: pool } as const;
-      const { pooled } = await session.run({ ...encoderInputs(file, texts, length), pool: share }, { signal });
-      return texts.map((_, b) => (pooled.data as Float32Array).slice(b * width, (b + 1) * width));
-    },
-  };
-}
-
-async function exported(source: ByteSource, folder: ModelFolder, options: EmbeddingOptions): Promise<Vectors> {
-  const { pooling = await poolingBeside(folder) } = options;
-  const runner = await openExported(source, folder, options.pooling ? "states" : "vectors", options);
-  const last = runner.session.outputs.find((p) => p.name === runner.output)?.shape?.at(-1);
-  return {
-    ...runner,
-    width: typeof last === "number" ? last : undefined,
-    async run(texts, _length, signal) {
-      const states = await runner.run(
-        texts.map((ids) => ({ ids })),
-        signal,
-      );
-      if (runner.output === sentenceOutput) return states;
-      return states.map((rows, i) => {
-        const width = rows.length / texts[i].length;
-        if (pooling === "cls") return rows.slice(0, width);
-        const mean = new Float32Array(width);
-        for (let at = 0; at < rows.length; at++) mean[at % width] += rows[at] / texts[i].length;
-        return mean;
+    width: widthAtLast,
+    async run(texts, length, from, signal) {
+      const shares = new Float32Array(texts.length * length);
+      for (const [b, ids] of texts.entries()) if (sum) shares.set(sharesOf(sum, ids.length, from), b * length);
+      const share = { dtype: "f32", shape: [texts.length, 1, length], data: shares } as const;
+      const { hidden, pooled } = await session.run({ ...encoderInputs(file, texts, length), pool: share }, { signal });
+      return texts.map((ids, b) => {
+        if (sum) return (pooled.data as Float32Array).slice(b * width, (b + 1) * width);
+        const start = b * length * width;
+        const states = (hidden.data as Float32Array).subarray(start, start + ids.length * width);
+        return pool(states, ids.length, ways, from);
       });
     },
   };
+  return new SentenceEncoder(vectors, rules);
 }
 
-export type EmbedOptions = SignalOptions;
+async function exported(
+  source: ByteSource,
+  folder: ModelFolder,
+  given: GivenRules,
+  options: EmbeddingOptions,
+): Promise<SentenceEncoder> {
+  const runner = await openExported(source, folder, given.ways ? "states" : "vectors", options);
+  const { session, output } = runner;
+  const whole = output === sentenceOutput;
+  try {
+    const rules = await (whole ? rulesAround : readRules)(folder, given);
+    const { ways, steps } = rules;
+    const last = session.outputs.find((p) => p.name === output)?.shape?.at(-1);
+    const width = typeof last === "number" ? last : undefined;
+    const vectors: Vectors = {
+      ...runner,
+      width: whole ? width : widthAfter(steps, width && ways.length * width),
+      async run(texts, _length, from, signal) {
+        const results = await runner.run(
+          texts.map((ids) => ({ ids })),
+          signal,
+        );
+        return whole ? results : results.map((states, i) => pool(states, texts[i].length, ways, from));
+      },
+    };
+    return new SentenceEncoder(vectors, rules);
+  } catch (e) {
+    session.dispose();
+    throw e;
+  }
+}
+
+export interface EmbedOptions extends SignalOptions {
+  /**
+   * The name of a prompt of the model's (`prompts`), which is put in front of the texts; "" for none. Default: the one that
+   * `config_sentence_transformers.json` names as its default, if any.
+   */
+  prompt?: string;
+}
+
+const embedOptions: OptionNames<EmbedOptions> = { ...signalOptions, prompt: true };
 
 export class SentenceEncoder {
   constructor(
     private readonly vectors: Vectors,
-    private readonly normalize: boolean,
+    private readonly rules: SentenceRules,
   ) {}
 
   get session(): Session {
@@ -131,28 +165,55 @@ export class SentenceEncoder {
     return this.vectors.width;
   }
 
+  /** What the model wants in front of texts, by what they are: `query`, `document`. */
+  get prompts(): Readonly<Record<string, string>> {
+    return this.rules.prompts.texts;
+  }
+
   /**
    * One vector for each text, or for the one text. Texts of any lengths go together; what exceeds the model's longest text
    * is cut.
-   * @throws InputError for anything but texts; the signal's reason when aborted
+   * @throws InputError for anything but texts, and a prompt that there is not; the signal's reason when aborted
    */
   async embed(texts: string, options?: EmbedOptions): Promise<Float32Array>;
   async embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
   async embed(texts: string | readonly string[], options: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
-    checkOptions("embed", options, signalOptions);
+    checkOptions("embed", options, embedOptions);
     if (typeof texts === "string") return (await this.embed([texts], options))[0];
     if (!Array.isArray(texts) || texts.some((t) => typeof t !== "string"))
       throw new InputError("embed: takes a text or an array of texts");
-    const tokens = texts.map((t) => encodeText(this.vectors, t));
+    const { vectors, rules } = this;
+    const prompt = this.promptNamed(options.prompt);
+    const from = rules.countsPrompt || prompt === "" ? 0 : this.tokensOf(prompt);
+    const tokens = texts.map((t) => encodeText(vectors, prompt + t));
     const results = new Array<Float32Array>(texts.length);
     for (const { length, members } of batchesOf(tokens.map((t) => t.length))) {
       const batch = members.map((i) => tokens[i]);
-      const vectors = await this.vectors.run(batch, length, options.signal);
+      const made = await vectors.run(batch, length, from, options.signal);
       members.forEach((i, k) => {
-        results[i] = this.normalize ? unit(vectors[k]) : vectors[k];
+        const v = rules.steps.reduce((now, step) => step.apply(now), made[k]);
+        results[i] = rules.normalize ? unit(v) : v;
       });
     }
     return results;
+  }
+
+  private promptNamed(name: string | undefined): string {
+    const { texts, usual } = this.rules.prompts;
+    if (name === undefined) return usual;
+    if (name === "") return "";
+    if (typeof name !== "string" || !Object.hasOwn(texts, name))
+      throw new InputError(
+        `embed: the model has no prompt ${JSON.stringify(name)}; there are: ${Object.keys(texts).join(", ") || "none"}`,
+      );
+    return texts[name];
+  }
+
+  /** How many a prompt is, with the mark before it and without the one behind. */
+  private tokensOf(prompt: string): number {
+    const { tokenizer } = this.vectors;
+    const ids = tokenizer.encode(prompt);
+    return tokenizer.specialName(ids[ids.length - 1]) === undefined ? ids.length : ids.length - 1;
   }
 
   dispose(): void {
@@ -162,9 +223,4 @@ export class SentenceEncoder {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-function unit(v: Float32Array): Float32Array {
-  const norm = Math.hypot(...v) || 1;
-  return v.map((x) => x / norm);
 }

@@ -54,9 +54,10 @@ test("pixels of no whole size", async () => {
 });
 
 test("of vectors", async () => {
-  for (const pooling of ["max", 5, null])
+  for (const pooling of ["first", 5, null, [], ["mean", "last"]])
     await expect(embeddings("/no/such/model", { pooling } as never)).rejects.toThrow(
-      `embeddings: pooling takes "mean" or "cls", got ${JSON.stringify(pooling)}`,
+      'embeddings: pooling takes one or several of "cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken", ' +
+        `got ${JSON.stringify(pooling)}`,
     );
   await expect(embeddings("/no/such/model", null as never)).rejects.toThrow("options are an object");
   await expect(embeddings("/no/such/model", { signal: {} } as never)).rejects.toThrow("signal takes an AbortSignal");
@@ -135,7 +136,7 @@ const none = {} as never;
 const calls: readonly (readonly [string, string, (options: never) => unknown])[] = [
   ["generate", "maxTokens", (o) => new TextGenerator(none, none).generate("x", o)],
   ["generate", "maxTokens", async (o) => new TextGenerator(none, none).stream("x", o)],
-  ["embed", "signal", (o) => new SentenceEncoder(none, true).embed("x", o)],
+  ["embed", "signal", (o) => new SentenceEncoder(none, none).embed("x", o)],
   ["fill", "count", (o) => new MaskFiller(none).fill("x [MASK]", o)],
   ["classify", "signal", (o) => new ImageClassifier({ inputs: [none] } as never, none, none).classify("x", o)],
   ["detect", "threshold", (o) => new ObjectDetector(none, none, none).detect("x", o)],

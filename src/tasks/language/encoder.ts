@@ -14,15 +14,14 @@ import { labelsIn } from "../classes.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import { wordPieceJson } from "../tokenizers/word-piece.ts";
-
-/** How the vectors of a text's tokens become one: their mean, or the first token's. */
-export type Pooling = "mean" | "cls";
+import type { Pooling } from "./pooling.ts";
 
 export interface EncoderFile {
   readonly config: EncoderConfig;
   readonly weights: BlockWeights;
   readonly tokenizer: Tokenizer;
-  readonly pooling: Pooling;
+  /** How GGUF files say that states become vectors. Beside folders: `sentence-modules.ts`. */
+  readonly pooling?: Pooling;
   /** Longer texts are cut. */
   readonly maxTokens: number;
   /** Row of the position table for the first token. */
@@ -119,7 +118,6 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     config,
     weights: await readWeights(folder, options.signal),
     tokenizer,
-    pooling: await poolingBeside(folder),
     maxTokens: Math.min(await longestBeside(folder), positions - firstPosition),
     firstPosition,
     maskToken: maskTokenOf(tokenizer),
@@ -159,12 +157,6 @@ export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceToken
           cutChinese: config["tokenize_chinese_chars"] !== false,
         });
   return HuggingFaceTokenizer.open({ ...source, padding: null, truncation: null }, config);
-}
-
-/** How `1_Pooling/config.json` says that sentences are compared. */
-export async function poolingBeside(folder: ModelFolder): Promise<Pooling> {
-  const json = await folder.optionalJson("1_Pooling/config.json");
-  return json?.["pooling_mode_cls_token"] === true ? "cls" : "mean";
 }
 
 /**

@@ -9,7 +9,8 @@ import type { AnyWeight } from "../../models/transformer/config.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import type { EncoderFile, EncoderOptions, Pooling } from "./encoder.ts";
+import type { EncoderFile, EncoderOptions } from "./encoder.ts";
+import type { Pooling } from "./pooling.ts";
 
 /** Names of GGUF's tensors as BERT's checkpoints have them. */
 const bertNames: readonly [RegExp, string][] = [
