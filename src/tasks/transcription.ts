@@ -2,12 +2,13 @@
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
+import { drive, type Work } from "../graph/drive.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { InputError } from "../tensor/errors.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
-import { readWav, type Sound } from "./audio/wav.ts";
+import { type Sound, soundIn } from "./audio/wav.ts";
 import {
   checkOptions,
   type OptionNames,
@@ -67,6 +68,8 @@ export type SoundInput = Float32Array | Sound | SourceInput;
 const [lowestRate, highestRate] = [1000, 10_000_000];
 /** Root mean square below which no moment of a window holds words: ten steps of 16-bit samples, -70 dB of full scale. */
 const silentBelow = 3e-4;
+/** Samples that are looked at before other tasks may have a turn. */
+const samplesAtOnce = 2 ** 16;
 /** Seconds at the end of a window among which the quietest moment is looked for, and how long a moment is. */
 const [cutRange, moment] = [5, 0.3];
 
@@ -204,19 +207,21 @@ export class Transcriber {
     return found;
   }
 
-  private async samplesOf(input: SoundInput, signal?: AbortSignal): Promise<Float32Array> {
+  /** Other tasks have their turns while it is worked out, also where there is no signal: of an hour it takes seconds. */
+  private async samplesOf(input: SoundInput, signal = new AbortController().signal): Promise<Float32Array> {
+    signal.throwIfAborted();
     const { rate } = this.file.mel;
     let sound: Sound;
     if (input instanceof Float32Array) sound = { rate, samples: input };
     else if (isSound(input)) sound = input;
     else {
       const source = await openSource(input, { signal });
-      sound = readWav(await source.read(0, source.size, signal), source.name);
+      sound = await drive(soundIn(await source.read(0, source.size, signal), source.name), signal);
       checkSound(sound);
     }
     if (sound.samples.length === 0) throw new InputError("transcribe: there is no sound");
-    if (!sound.samples.every(Number.isFinite)) throw new InputError("transcribe: samples that are no finite numbers");
-    return resample(sound.samples, sound.rate, rate);
+    await drive(checkFinite(sound.samples), signal);
+    return drive(resample(sound.samples, sound.rate, rate), signal);
   }
 
   /** Where the window that begins at `at` ends. */
@@ -255,4 +260,13 @@ function checkSound({ rate, samples }: Sound): void {
     throw new InputError(
       `transcribe: the rate of a sound is its samples a second, from ${lowestRate} to ${highestRate}; got ${String(rate)}`,
     );
+}
+
+/** @throws InputError */
+function* checkFinite(samples: Float32Array): Work<void> {
+  for (let at = 0; at < samples.length; at += samplesAtOnce) {
+    yield;
+    if (!samples.subarray(at, at + samplesAtOnce).every(Number.isFinite))
+      throw new InputError("transcribe: samples that are no finite numbers");
+  }
 }

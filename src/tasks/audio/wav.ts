@@ -1,4 +1,5 @@
 /** Sound files: RIFF WAVE with PCM or float samples. */
+import { driveSync, type Work } from "../../graph/drive.ts";
 import { FormatError } from "../../tensor/errors.ts";
 
 export interface Sound {
@@ -11,6 +12,8 @@ export interface Sound {
 type ReadSample = (view: DataView, at: number) => number;
 
 const [pcm, float, extensible] = [1, 3, 0xfffe];
+/** Samples after which the work may be stopped. */
+const samplesAtOnce = 2 ** 16;
 /** By format and bits of a sample. */
 const readers: Readonly<Record<string, ReadSample>> = {
   [`${pcm}/8`]: (v, at) => (v.getUint8(at) - 128) / 128,
@@ -25,7 +28,10 @@ const isWav = (bytes: Uint8Array): boolean =>
   bytes.length >= 12 && tagOf(bytes, 0) === "RIFF" && tagOf(bytes, 8) === "WAVE";
 
 /** @throws FormatError where the bytes are no such file, or its samples are compressed */
-export function readWav(bytes: Uint8Array, name = "wav"): Sound {
+export const readWav = (bytes: Uint8Array, name?: string): Sound => driveSync(soundIn(bytes, name));
+
+/** As `readWav`, bit by bit. */
+export function* soundIn(bytes: Uint8Array, name = "wav"): Work<Sound> {
   if (!isWav(bytes))
     throw new FormatError(`${name}: not a WAV file, or compressed; convert it to PCM first`, { offset: 0 });
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -37,7 +43,7 @@ export function readWav(bytes: Uint8Array, name = "wav"): Sound {
     if (tag === "fmt ") format = readFormat(view, at + 8, size);
     else if (tag === "data") {
       if (!format) throw new FormatError("wav: no format before the data", { offset: at });
-      return { rate: format.rate, samples: mixed(view, at + 8, size, format) };
+      return { rate: format.rate, samples: yield* mixed(view, at + 8, size, format) };
     }
     // Chunks start at even offsets.
     at += 8 + size + (size & 1);
@@ -64,10 +70,12 @@ function readFormat(view: DataView, at: number, size: number) {
   return { channels, rate, bytes: bits / 8, read };
 }
 
-function mixed(view: DataView, at: number, size: number, f: ReturnType<typeof readFormat>): Float32Array {
+function* mixed(view: DataView, at: number, size: number, f: ReturnType<typeof readFormat>): Work<Float32Array> {
   const frame = f.channels * f.bytes;
   const samples = new Float32Array(Math.floor(size / frame));
+  const atOnce = Math.ceil(samplesAtOnce / f.channels);
   for (let i = 0; i < samples.length; i++) {
+    if (i % atOnce === 0) yield;
     let sum = 0;
     for (let c = 0; c < f.channels; c++) sum += f.read(view, at + i * frame + c * f.bytes);
     samples[i] = sum / f.channels;
