@@ -48,9 +48,14 @@ describe("WAV", () => {
     ).toBe(0);
   });
 
-  test("sizes beyond the end are those of recorders that were interrupted", () => {
+  test("sizes beyond the end, and a size of nothing, are those of recorders that were interrupted", () => {
     const bytes = writeWav([samples], { format: 1, bits: 16, rate: 8000 });
     expect(readWav(bytes.subarray(0, bytes.length - 100)).samples.length).toBe(samples.length - 50);
+    const whole = readWav(bytes);
+    new DataView(bytes.buffer, bytes.byteOffset).setUint32(40, 0, true);
+    expect(readWav(bytes)).toEqual(whole);
+    // No sound follows.
+    expect(readWav(bytes.subarray(0, 44)).samples).toHaveLength(0);
   });
 
   test("what is no sound is refused, and nothing else happens to broken files", () => {

@@ -38,8 +38,9 @@ export function* soundIn(bytes: Uint8Array, name = "wav"): Work<Sound> {
   let format: ReturnType<typeof readFormat> | undefined;
   for (let at = 12; at + 8 <= bytes.length; ) {
     const tag = tagOf(bytes, at);
-    // Recorders that were interrupted leave sizes that go beyond the end.
-    const size = Math.min(view.getUint32(at + 4, true), bytes.length - at - 8);
+    const [told, rest] = [view.getUint32(at + 4, true), bytes.length - at - 8];
+    // Recorders that were interrupted leave sizes that go beyond the end, or none: the sound is all that follows.
+    const size = told === 0 && tag === "data" ? rest : Math.min(told, rest);
     if (tag === "fmt ") format = readFormat(view, at + 8, size);
     else if (tag === "data") {
       if (!format) throw new FormatError("wav: no format before the data", { offset: at });
