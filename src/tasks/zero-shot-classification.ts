@@ -17,7 +17,7 @@ export type ZeroShotOptions = RunnerOptions;
 export interface ZeroShotClassifyOptions extends SignalOptions {
   /** A sentence with `{}` for the label. Default: "This example is {}." */
   hypothesis?: string;
-  /** Whether several labels may be right: each then stands alone. Default false: scores add up to 1. */
+  /** Whether several labels may be right: each then stands alone, as one label always does. Default false: scores add up to 1. */
   several?: boolean;
 }
 
@@ -74,7 +74,8 @@ export class ZeroShotClassifier extends TextTask {
     );
     const results = await this.runner.run(inputs, signal);
     const entailed = results.map((logits) => logits[this.entailment]);
-    if (!several) return ranked(entailed, labels, "softmax");
+    // One label among itself would always be sure.
+    if (!several && labels.length > 1) return ranked(entailed, labels, "softmax");
     return results
       .map((logits, index) => {
         const [logit, against] = [logits[this.entailment], logits[this.contradiction]];

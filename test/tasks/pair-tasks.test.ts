@@ -139,6 +139,10 @@ for (const [kind, { json, first, types }] of Object.entries(kinds))
       for (const { index, score } of got) expect(score).toBeCloseTo(share[index], 4);
       for (const { index, score } of await model.classify(text, candidates, { hypothesis, several: true }))
         expect(score).toBeCloseTo(softmax([logits[index][0], logits[index][2]])[1], 4);
+      // One label alone is judged, not compared with itself.
+      const [alone] = await model.classify(text, ["dog"], { hypothesis });
+      expect(alone.score).toBeCloseTo(softmax([logits[1][0], logits[1][2]])[1], 4);
+      expect(await model.classify(text, [], { hypothesis })).toEqual([]);
       // The text is cut, the label is not.
       const [cut] = await model.classify("the cat sat on the mat the cat sat on the mat", ["dog"], { hypothesis });
       const kept = ids("the cat sat on the mat the").slice(0, shape.positions - first - 5);
