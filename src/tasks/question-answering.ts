@@ -80,8 +80,11 @@ function bestSpan(part: readonly Piece[], logits: Float32Array, before: number, 
   };
   const [[noBegin, ...begins], [noEnd, ...ends]] = [probabilities(0), probabilities(1)];
   let best: { start: number; end: number; score: number } | undefined;
+  // An answer does not begin or end with space.
+  const isText = ({ start, end }: Piece): boolean => start < end;
   for (let i = 0; i < part.length; i++)
     for (let j = i; j < Math.min(i + longest, part.length); j++) {
+      if (!isText(part[i]) || !isText(part[j])) continue;
       const score = begins[i] * ends[j];
       if (!best || score > best.score) best = { start: part[i].start, end: part[j].end, score };
     }

@@ -81,7 +81,9 @@ export class TokenClassifier extends TextTask {
         return { ...piece, best: ranked(results[n].subarray(at, at + classes), labels, "softmax")[0] };
       });
     });
-    return entitiesOf(text, tagged);
+    // What is only space is no word.
+    const words = tagged.filter((piece) => piece.start < piece.end);
+    return entitiesOf(text, words);
   }
 }
 

@@ -2,12 +2,9 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { piecesOf } from "../../src/tasks/language/pieces.ts";
 import { questionAnswering } from "../../src/tasks/question-answering.ts";
 import { reranking } from "../../src/tasks/reranking.ts";
 import { tokenClassification } from "../../src/tasks/token-classification.ts";
-import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
-import { wordPieceJson } from "../../src/tasks/tokenizers/word-piece.ts";
 import { zeroShotClassification } from "../../src/tasks/zero-shot-classification.ts";
 import { InputError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -242,54 +239,4 @@ test("graphs from input_ids to logits of tokens, or to ends and beginnings", asy
   );
   expect(got?.score).toBeCloseTo(best.score, 5);
   await expect(questionAnswering(tags, options)).rejects.toThrow(/gives logits; answers have a beginning and an end/);
-});
-
-describe("places of tokens", () => {
-  const places = async (text: string, pieces: string[]) => {
-    const t = await HuggingFaceTokenizer.open(wordPieceJson({ pieces, lowercase: true }));
-    return piecesOf(t, text).map((p) => [pieces[p.id], text.slice(p.start, p.end), p.continues]);
-  };
-  const vocabulary = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "caf",
-    "##e",
-    "paris",
-    ".",
-    "#",
-    "日",
-    "本",
-    "u",
-    "s",
-  ];
-
-  test("accents, capitals, punctuation and unknown words", async () => {
-    expect(await places(" Café  PARIS. ☃ x", vocabulary)).toEqual([
-      ["caf", "Caf", false],
-      ["##e", "é", true],
-      ["paris", "PARIS", false],
-      [".", ".", false],
-      ["[UNK]", "☃", false],
-      ["[UNK]", "x", false],
-    ]);
-    expect(await places("☃.u.s.", vocabulary)).toEqual([
-      ["[UNK]", "☃", false],
-      [".", ".", false],
-      ["u", "u", false],
-      [".", ".", false],
-      ["s", "s", false],
-      [".", ".", false],
-    ]);
-  });
-
-  test("scripts without spaces, and signs that look like continuations", async () => {
-    expect(await places("日本", vocabulary)).toEqual([
-      ["日", "日", false],
-      ["本", "本", false],
-    ]);
-    expect((await places("###", vocabulary)).map((p) => p[1])).toEqual(["#", "#", "#"]);
-  });
 });

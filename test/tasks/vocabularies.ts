@@ -6,8 +6,9 @@ import { SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece
 /** Stand-ins of the 256 bytes, in their order. */
 export const byteLevelPieces: readonly string[] = [...byteOf.entries()].sort((a, b) => a[1] - b[1]).map(([c]) => c);
 
-export function byteLevel(pattern: string): ByteLevelTokenizer {
-  const words = ["th", "he", "the", " the", "in", "ing"];
+/** @param more pieces besides its own */
+export function byteLevel(pattern: string, more: readonly string[] = []): ByteLevelTokenizer {
+  const words = ["th", "he", "the", " the", "in", "ing", ...more];
   const encoder = new TextEncoder();
   const symbols = (word: string): string[] => Array.from(encoder.encode(word), (b) => byteLevelPieces[b]);
   const merged = new Set<string>();

@@ -1,72 +1,29 @@
 /** Tokens of a text with their places in it, and two texts as one input. */
 import { InputError } from "../../tensor/errors.ts";
-import { decode, type Tokenizer } from "../tokenizers/tokenizer.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import { type Piece, placed } from "./places.ts";
 import type { TextRunner, TokenizedText } from "./text-runner.ts";
 
-export interface Piece {
-  readonly id: number;
-  /** Where it stands in the text, in UTF-16 units. */
-  readonly start: number;
-  readonly end: number;
-  /** Whether it goes on with the word of the piece before it. */
-  readonly continues: boolean;
-}
+export type { Piece } from "./places.ts";
 
-/** Tokens without marks around them. What a tokenizer changes (case, accents, compatible forms) does not matter for the places. */
+/** The text's tokens as the tokenizer gives them, without marks around them, and their places in it. */
 export function piecesOf(tokenizer: Tokenizer, text: string): Piece[] {
+  const ids = tokenizer.encode(text, { begin: false });
   const pieces: Piece[] = [];
-  for (const { 0: word, index } of text.matchAll(/\S+/g)) {
-    // As it stands in the text: behind a space, but for the first.
-    const ids = tokenizer.encode(index === 0 ? word : ` ${word}`, { begin: false });
-    for (const piece of placed(tokenizer, word, ids))
-      pieces.push({ ...piece, start: index + piece.start, end: index + piece.end });
+  const place = (from: number, to: number, own: readonly number[]): void => {
+    for (const piece of placed(tokenizer, text.slice(from, to), own))
+      pieces.push({ ...piece, start: from + piece.start, end: from + piece.end });
+  };
+  let from = 0;
+  // Word by word, with the space before each: an unknown one leads no further than to its end.
+  for (const { 0: word, index } of text.matchAll(/\s*\S+/g)) {
+    const own = tokenizer.encode(word, { begin: false });
+    // Tokens of the whole text may reach across words.
+    if (own.some((id, i) => id !== ids[pieces.length + i])) break;
+    place(index, (from = index + word.length), own);
   }
+  place(from, text.length, ids.slice(pieces.length));
   return pieces;
-}
-
-/** Letters and digits of scripts that write spaces: where they stand side by side, a word goes on. */
-const ends = /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}\p{M}]$/u;
-const begins = /^(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}\p{M}]/u;
-
-function placed(tokenizer: Tokenizer, word: string, ids: readonly number[]): Piece[] {
-  const [plain, origins] = folded(word);
-  const out: { id: number; start: number; end: number; continues: boolean }[] = [];
-  /** Pieces that are not in the text, as for unknown characters: they reach to the next one that is. */
-  let lost: typeof out = [];
-  let at = 0;
-  for (const id of ids) {
-    const [whole] = folded(decode(tokenizer, [id]).trim());
-    const continued = /^##./.test(whole) && !plain.startsWith(whole, at);
-    const own = continued ? whole.slice(2) : whole;
-    const found = own === "" ? -1 : plain.indexOf(own, at);
-    if (found < 0) {
-      const piece = { id, start: origins[at], end: word.length, continues: false };
-      lost.push(piece);
-      out.push(piece);
-      continue;
-    }
-    for (const piece of lost) piece.end = origins[found];
-    lost = [];
-    const joined = out.at(-1)?.end === origins[found] && ends.test(plain.slice(0, found)) && begins.test(own);
-    at = found + own.length;
-    out.push({ id, start: origins[found], end: origins[at], continues: continued || joined });
-  }
-  return out;
-}
-
-/** In small letters, without accents, and for each place of it (and its end) the place in the text. */
-function folded(text: string): [plain: string, origins: number[]] {
-  let plain = "";
-  const origins: number[] = [];
-  let at = 0;
-  for (const c of text) {
-    const simple = c.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-    plain += simple;
-    for (let i = 0; i < simple.length; i++) origins.push(at);
-    at += c.length;
-  }
-  origins.push(at);
-  return [plain, origins];
 }
 
 /**
