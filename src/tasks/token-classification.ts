@@ -3,7 +3,7 @@ import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { checkClassOptions, type LabelScore, numbered, ranked } from "./classes.ts";
 import { checkPerToken, widthOf } from "./language/per-token.ts";
-import { type Piece, piecesOf } from "./language/pieces.ts";
+import { marksOf, type Piece, piecesOf } from "./language/pieces.ts";
 import {
   openTextRunner,
   type RunnerOptions,
@@ -67,17 +67,16 @@ export class TokenClassifier extends TextTask {
     checkOptions("classify", options, signalOptions);
     if (typeof text !== "string") throw new InputError("classify: takes a text");
     const { tokenizer, maxTokens } = this.runner;
-    const marks = tokenizer.encode("");
+    const { before, behind } = marksOf(tokenizer);
     const pieces = piecesOf(tokenizer, text);
-    const parts = partsOf(pieces, maxTokens - marks.length);
-    // One mark stands behind the text, the others before it.
-    const inputs = parts.map((p) => ({ ids: [...marks.slice(0, -1), ...p.map((t) => t.id), ...marks.slice(-1)] }));
+    const parts = partsOf(pieces, maxTokens - before.length - behind.length);
+    const inputs = parts.map((part) => ({ ids: [...before, ...part.map((piece) => piece.id), ...behind] }));
     const results = await this.runner.run(inputs, options.signal);
     const tagged = parts.flatMap((part, n) => {
       const classes = widthOf("tokenClassification", results[n], inputs[n].ids.length);
       const { labels = this.runner.labels ?? numbered(classes) } = this;
       return part.map((piece, i): Tagged => {
-        const at = (marks.length - 1 + i) * classes;
+        const at = (before.length + i) * classes;
         return { ...piece, best: ranked(results[n].subarray(at, at + classes), labels, "softmax")[0] };
       });
     });

@@ -240,3 +240,38 @@ test("graphs from input_ids to logits of tokens, or to ends and beginnings", asy
   expect(got?.score).toBeCloseTo(best.score, 5);
   await expect(questionAnswering(tags, options)).rejects.toThrow(/gives logits; answers have a beginning and an end/);
 });
+
+test("words are tagged whatever marks a tokenizer puts around a text", async () => {
+  const named = { ...bertJson, id2label: { 0: "a", 1: "b", 2: "c" } };
+  const own = naiveOf("bert");
+  const mark = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+  const text = { Sequence: { id: "A", type_id: 0 } };
+  for (const [single, before, behind] of [
+    [[text], [], []],
+    [[mark("[CLS]"), text], [cls], []],
+    [[text, mark("[SEP]")], [], [separator]],
+    [
+      [mark("[CLS]"), mark("[SEP]"), text, mark("[SEP]"), mark("[CLS]")],
+      [cls, separator],
+      [separator, cls],
+    ],
+  ] as const) {
+    const changed = { ...tokenizer, post_processor: { ...tokenizer.post_processor, single } };
+    using model = await tokenClassification(
+      await folderOf("bert", { "tokenizer.json": changed, "config.json": named }),
+      options,
+    );
+    const logits = own
+      .bert([...before, ...ids("the cat sat"), ...behind], 0)
+      .slice(before.length, before.length + 3)
+      .map((state) => softmax([...own.linear("classifier", state)]));
+    const got = await model.classify("the cat sat");
+    expect(got.map((e) => e.text)).toEqual(["the", "cat", "sat"]);
+    got.forEach(({ label, score }, i) => {
+      const best = logits[i].indexOf(Math.max(...logits[i]));
+      expect(label).toBe("abc"[best]);
+      expect(score).toBeCloseTo(logits[i][best], 4);
+    });
+    expect(await model.classify("")).toEqual([]);
+  }
+});

@@ -2,6 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { piecesOf } from "../../src/tasks/language/pieces.ts";
+import { QuestionAnswerer } from "../../src/tasks/question-answering.ts";
+import { TokenClassifier } from "../../src/tasks/token-classification.ts";
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import type { Tokenizer } from "../../src/tasks/tokenizers/tokenizer.ts";
 import { wordPieceJson } from "../../src/tasks/tokenizers/word-piece.ts";
@@ -128,5 +130,31 @@ describe("tokens of a text with its spaces", async () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  test("space is read, and is no word and no answer", async () => {
+    const tokenizer = Object.assign(byteLevel("gpt-2"), {
+      pair: (a: string, b: string) => ({ ids: tokenizer.encode(`${a}\0${b}\0`), types: [] }),
+    });
+    const seen: (readonly number[])[] = [];
+    /** All tokens alike: the likeliest answer is the first that is one. */
+    const runner = (width: number) => ({
+      tokenizer,
+      maxTokens: 512,
+      run: async (texts: readonly { ids: readonly number[] }[]) =>
+        texts.map(({ ids }) => {
+          seen.push(ids);
+          // Neither "O" nor "no answer".
+          return Float32Array.from({ length: ids.length * width }, (_, i) => (i < 2 ? -9 : i % width));
+        }),
+    });
+    const given = "\n\tthe  he\n";
+    const labels = ["O", "X"];
+    const entities = await new TokenClassifier(runner(2) as never, labels).classify(given);
+    expect(entities.map((e) => e.text)).toEqual(["the", "he"]);
+    expect(seen).toEqual([tokenizer.encode(given)]);
+    const answer = await new QuestionAnswerer(runner(2) as never).answer("in", given);
+    expect(answer).toMatchObject({ text: "the", start: 2, end: 5 });
+    expect(seen[1]).toEqual(tokenizer.encode(`in\0${given}\0`));
   });
 });

@@ -27,6 +27,21 @@ export function piecesOf(tokenizer: Tokenizer, text: string): Piece[] {
 }
 
 /**
+ * What the tokenizer puts before and behind a text.
+ * @throws InputError for one that changes the text's own tokens
+ */
+export function marksOf(tokenizer: Tokenizer): { before: number[]; behind: number[] } {
+  const probe = "a";
+  const [own, whole] = [tokenizer.encode(probe, { begin: false }), tokenizer.encode(probe)];
+  const at = own.length === 0 ? -1 : whole.findIndex((_, i) => own.every((id, k) => id === whole[i + k]));
+  if (at < 0)
+    throw new InputError(
+      `the tokenizer gives "${probe}" other tokens with marks around it (${whole}) than without (${own}): pass { tokenizer }`,
+    );
+  return { before: whole.slice(0, at), behind: whole.slice(at + own.length) };
+}
+
+/**
  * Two texts as one input. Where they are too long, the end of one is left out.
  * @throws InputError for a tokenizer that knows no pairs, and where the other text alone is too long
  */
