@@ -1,5 +1,5 @@
 /** How the text of a window is found, with models that say what the tests want. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Listening, SpeechModelFile } from "../../src/tasks/speech/model.ts";
 import { compression, transcribeWindow } from "../../src/tasks/speech/window.ts";
 import type { Tokenizer } from "../../src/tasks/tokenizers/tokenizer.ts";
@@ -64,6 +64,31 @@ test("the likeliest tokens, in the language that is heard or asked for", async (
   const translated = speaking(sentence);
   expect((await transcribeWindow(file, translated.listening, { task: "translate" }))?.language).toBe("de");
   expect(translated.log.prompts).toEqual([[start, de, translate, noTimestamps]]);
+});
+
+test("an abort is seen while the text is written", async () => {
+  // Each look at the clock finds it later than a turn of other tasks may be put off.
+  let time = 0;
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => (time += 13));
+  const later = new AbortController();
+  const { listening } = speaking(() => ({ 1: 5 }));
+  const signals: (AbortSignal | undefined)[] = [];
+  const watched: Listening = {
+    ...listening,
+    async feed(tokens, signal) {
+      signals.push(signal);
+      // The sound and the prompt are read, and two tokens are said.
+      if (signals.length === 4) setImmediate(() => later.abort(new Error("enough")));
+      return listening.feed(tokens);
+    },
+  };
+  try {
+    await expect(transcribeWindow(file, watched, { signal: later.signal })).rejects.toThrow("enough");
+  } finally {
+    clock.mockRestore();
+  }
+  expect(signals.length).toBeLessThan(8);
+  expect(new Set(signals)).toEqual(new Set([later.signal]));
 });
 
 test("tokens that are suppressed, and an end at once, never come", async () => {

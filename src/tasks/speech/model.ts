@@ -12,8 +12,11 @@ export interface SpeechModel {
 
 /** One window of sound, and the text of it so far. */
 export interface Listening {
-  /** Appends tokens. The logits [vocabulary] of what comes after the last. */
-  feed(tokens: readonly number[]): Promise<Float32Array>;
+  /**
+   * Appends tokens. The logits [vocabulary] of what comes after the last. What takes long (the first token, which reads the
+   * sound, and prompts) can be stopped with the signal; between single tokens it is the caller who gives turns to others.
+   */
+  feed(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array>;
   /** Forgets the text, not the sound. */
   restart(): void;
   dispose(): void;

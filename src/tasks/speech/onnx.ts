@@ -77,13 +77,13 @@ class GraphListening implements Listening {
     this.caches = { ...this.empty };
   }
 
-  async feed(tokens: readonly number[]): Promise<Float32Array> {
+  async feed(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
     const { fed } = this;
     this.fed = [...fed, ...tokens];
     // The branch with caches is exported for single tokens: a prompt goes through the other one, as a whole.
-    if (fed.length <= 1) return this.run(this.fed, false);
+    if (fed.length <= 1) return this.run(this.fed, false, signal);
     let last = new Float32Array(0);
-    for (const t of tokens) last = await this.run([t], true);
+    for (const t of tokens) last = await this.run([t], true, tokens.length > 1 ? signal : undefined);
     return last;
   }
 
@@ -96,7 +96,11 @@ class GraphListening implements Listening {
     this.caches = {};
   }
 
-  private async run(tokens: readonly number[], cached: boolean): Promise<Float32Array<ArrayBuffer>> {
+  private async run(
+    tokens: readonly number[],
+    cached: boolean,
+    signal?: AbortSignal,
+  ): Promise<Float32Array<ArrayBuffer>> {
     const { decoder, hidden, caches } = this;
     const inputs: Record<string, HostTensor> = {
       ...caches,
@@ -105,7 +109,7 @@ class GraphListening implements Listening {
     };
     if (decoder.inputs.some((p) => p.name === "use_cache_branch"))
       inputs["use_cache_branch"] = { dtype: "bool", shape: [1], data: Uint8Array.of(Number(cached)) };
-    const outputs = await decoder.run(inputs);
+    const outputs = await decoder.run(inputs, { signal });
     for (const name of Object.keys(caches)) {
       // What the sound gave stays: the branch with caches does not compute it.
       if (!cached || name.includes(".decoder.")) caches[name] = outputs[name.replace(past, "present.")];

@@ -25,11 +25,17 @@ export class StatefulListening implements Listening {
     this.state = decoder.openState();
   }
 
-  async feed(tokens: readonly number[]): Promise<Float32Array> {
+  async feed(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
     let last = new Float32Array(0);
     for (const token of tokens) {
-      const { inputs, rows } = this.inputsFor(token, this.position++, this.frames);
-      const { logits } = await this.decoder.run({ ...inputs, hidden: this.hidden }, { state: this.state, rows });
+      const { inputs, rows } = this.inputsFor(token, this.position, this.frames);
+      // A token is too short to be stopped half way, but for the first: the plain run is faster.
+      const stop = this.hidden.shape[1] > 0 || tokens.length > 1 ? signal : undefined;
+      const { logits } = await this.decoder.run(
+        { ...inputs, hidden: this.hidden },
+        { state: this.state, rows, signal: stop },
+      );
+      this.position++;
       last = logits.data as Float32Array<ArrayBuffer>;
       // Keys and values of the sound are kept from here on.
       this.hidden = { ...this.hidden, shape: [1, 0, this.hidden.shape[2]], data: new Float32Array(0) };

@@ -3,6 +3,7 @@
  * token each time; where that text repeats itself or the model doubts it, drawn at rising temperatures; and nothing where
  * the model is surer that nothing is said.
  */
+import { nextTurn } from "../../graph/drive.ts";
 import { argMax, logProbabilities, Sampler } from "../language/sampling.ts";
 import { decode } from "../tokenizers/tokenizer.ts";
 import type { Listening, SpeechModelFile } from "./model.ts";
@@ -22,6 +23,8 @@ export interface Heard {
   readonly firstTokenAt: number;
 }
 
+/** Milliseconds after which other tasks get a turn between two tokens. */
+const turnAfter = 12;
 const temperatures = [0, 0.2, 0.4, 0.6, 0.8, 1];
 /** A text is doubted below this mean logarithm of its tokens' probabilities. */
 const leastLogprob = -1;
@@ -72,7 +75,7 @@ async function listen(
   { language: wanted, task, signal }: WindowOptions,
   temperature: number,
 ): Promise<Attempt> {
-  const first = await listening.feed([known.start]);
+  const first = await listening.feed([known.start], signal);
   const noSpeech = known.noSpeech === undefined ? 0 : Math.exp(logProbabilities(first, [known.noSpeech])[0]);
   const codes = [...known.languages];
   const likeliest = (): string | undefined =>
@@ -81,12 +84,13 @@ async function listen(
   const asked = task === "translate" ? known.translate : known.transcribe;
   const prompt =
     language === undefined ? [] : [known.languages.get(language)!, ...(asked === undefined ? [] : [asked])];
-  let logits = await listening.feed([...prompt, known.noTimestamps]);
+  let logits = await listening.feed([...prompt, known.noTimestamps], signal);
   // Seeded: the same sound gives the same text.
   const sampler = new Sampler({ temperature, topP: 1, seed: 1 });
   const tokens: number[] = [];
   let sum = 0;
   let firstTokenAt = 0;
+  let lastTurn = performance.now();
   // As much of the positions as OpenAI's decoder takes for an answer.
   while (tokens.length < positions / 2) {
     signal?.throwIfAborted();
@@ -96,7 +100,12 @@ async function listen(
     firstTokenAt ||= performance.now();
     if (token === known.end) break;
     tokens.push(token);
-    logits = await listening.feed([token]);
+    if (performance.now() - lastTurn > turnAfter) {
+      await nextTurn();
+      lastTurn = performance.now();
+      signal?.throwIfAborted();
+    }
+    logits = await listening.feed([token], signal);
   }
   return { tokens, meanLogprob: sum / (tokens.length + 1), noSpeech, language, firstTokenAt };
 }
