@@ -6,15 +6,9 @@ import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
-import {
-  type EncoderFile,
-  encoderInputs,
-  encodeText,
-  maskTokenOf,
-  paddedLength,
-  readEncoder,
-} from "./language/encoder.ts";
+import { type EncoderFile, encoderInputs, maskTokenOf, paddedLength, readEncoder } from "./language/encoder.ts";
 import { checkPerToken, widthOf } from "./language/per-token.ts";
+import { marksOf } from "./language/pieces.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
 import { openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
 import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
@@ -101,7 +95,7 @@ export class MaskFiller {
   }
 
   /**
-   * For each gap of the text the likeliest words, in order.
+   * For each gap of the text the likeliest words, in order. Of a text that is too long a gap's surroundings are read.
    * @throws InputError for a text without a gap, options that are wrong, or a model of another kind; the signal's reason when aborted
    */
   async fill(text: string, options: FillOptions = {}): Promise<MaskedWord[][]> {
@@ -109,11 +103,11 @@ export class MaskFiller {
     const { count = 5, signal } = options;
     checkWhole("fill", { count });
     if (typeof text !== "string") throw new InputError("fill: takes a text");
-    const { maskToken, tokenizer } = this.model;
-    const tokens = encodeText(this.model, text);
-    const gaps = tokens.flatMap((t, i) => (t === maskToken ? [i] : []));
-    if (gaps.length === 0) throw new InputError(`fillMask: there is no ${this.mask} in the text`);
-    const logits = await this.model.run(tokens, gaps, signal);
+    const { tokenizer } = this.model;
+    const logits: Float32Array[] = [];
+    for (const { tokens, gaps } of this.windowsOf(text))
+      for (const own of await this.model.run(tokens, gaps, signal)) logits.push(own);
+    if (logits.length === 0) throw new InputError(`fillMask: there is no ${this.mask} in the text`);
     return logits.map((own) => {
       const likeliest = topTokens(own, count);
       const probabilities = logProbabilities(own, likeliest).map(Math.exp);
@@ -122,6 +116,24 @@ export class MaskFiller {
         word: decode(tokenizer, [token]).trim(),
         probability: probabilities[k],
       }));
+    });
+  }
+
+  /** What is read at once: the text, or where it is too long as much as fits around each gap. */
+  private windowsOf(text: string): { tokens: number[]; gaps: number[] }[] {
+    const { maskToken, tokenizer, maxTokens } = this.model;
+    const gapsIn = (tokens: readonly number[]): number[] => tokens.flatMap((t, i) => (t === maskToken ? [i] : []));
+    const whole = tokenizer.encode(text);
+    if (whole.length <= maxTokens) return [{ tokens: whole, gaps: gapsIn(whole) }].filter((w) => w.gaps.length > 0);
+    const { before, behind } = marksOf(tokenizer);
+    const room = maxTokens - before.length - behind.length;
+    const own = tokenizer.encode(text, { begin: false });
+    return gapsIn(own).map((gap) => {
+      const start = Math.max(0, Math.min(gap - (room >> 1), own.length - room));
+      return {
+        tokens: [...before, ...own.slice(start, start + room), ...behind],
+        gaps: [before.length + gap - start],
+      };
     });
   }
 

@@ -9,7 +9,18 @@ import { textClassification } from "../../src/tasks/text-classification.ts";
 import { tokenClassification } from "../../src/tasks/token-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
-import { bertJson, cls, folderOf, kinds, mask, naiveOf, separator, tokenizer, weights } from "./encoder-folders.ts";
+import {
+  bertJson,
+  cls,
+  folderOf,
+  kinds,
+  mask,
+  naiveOf,
+  separator,
+  shape,
+  tokenizer,
+  weights,
+} from "./encoder-folders.ts";
 import { tinyLlama2c } from "./tiny-llama2c.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
@@ -53,6 +64,15 @@ for (const [kind, { first }] of Object.entries(kinds))
       });
       await expect(model.fill("There is none.")).rejects.toThrow(InputError);
       await expect(model.fill("[MASK]", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+      // Of a text that is too long the surroundings of each gap are read, also of one at its end.
+      const room = shape.positions - first - 2;
+      const long = Array.from({ length: 40 }, (_, i) => ["the", "cat", "sat", "on", "mat"][(i * i) % 5]);
+      for (const gap of [17, 39]) long[gap] = "[MASK]";
+      const parts = [17 - (room >> 1), 40 - room].map((at) => long.slice(at, at + room).join(" "));
+      const each = await Promise.all(parts.map((part) => model.fill(part)));
+      expect(await model.fill(long.join(" "))).toEqual(each.flat());
+      expect(each.flat()).toHaveLength(2);
+      await expect(model.fill("the ".repeat(40))).rejects.toThrow("fillMask: there is no [MASK] in the text");
     });
 
     test("classes of texts of any lengths together", async () => {
