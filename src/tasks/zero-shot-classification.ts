@@ -64,6 +64,8 @@ export class ZeroShotClassifier extends TextTask {
       throw new InputError("classify: takes a text and an array of labels");
     if (typeof hypothesis !== "string" || !hypothesis.includes("{}"))
       throw new InputError(`classify: the hypothesis has no {} for the label`);
+    if (typeof several !== "boolean")
+      throw new InputError(`classify: several takes true or false, got ${JSON.stringify(several)}`);
     const inputs = labels.map((label) =>
       encodePair(
         this.runner,

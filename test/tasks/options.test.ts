@@ -83,6 +83,13 @@ test("of classes", async () => {
     );
 });
 
+test("of labels", async () => {
+  for (const several of ["false", 0, null])
+    await expect(new ZeroShotClassifier({} as never, 0, 1).classify("x", ["y"], { several } as never)).rejects.toThrow(
+      new InputError(`classify: several takes true or false, got ${JSON.stringify(several)}`),
+    );
+});
+
 test("of detection", async () => {
   // Nothing of the model is looked at before.
   const detector = new ObjectDetector({} as never, {} as never, { size: 640 });
