@@ -71,6 +71,8 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],
   ["onnx-rows", /^formats\/onnx\/ops\/(norm|reduce|softmax|logic)$/],
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
+  // What only some hosts and models load for themselves.
+  ["peer", /^tensor\/peer$/],
   [
     "core",
     /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers|batchnorm)$).*|load|device|formats\/(source|recognize))$/,
@@ -140,7 +142,7 @@ const notInDecoders = {
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
   // The entries' own.
   if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
-  const usual = /^(core|arguments|blocks|ops-(decoder|kv-cache|usual|bitwise))$/.test(chunk ?? "");
+  const usual = /^(core|arguments|blocks|peer|ops-(decoder|kv-cache|usual|bitwise))$/.test(chunk ?? "");
   if (module.startsWith("ops/")) {
     if (!decoderOps.has(module.slice(4))) return usual ? "ops-usual" : "ops";
     return chunk === "blocks" || chunk === "ops-decoder" ? "core" : "ops-core";
@@ -168,8 +170,11 @@ function chunkOf(id: string, format: InternalModuleFormat): string | undefined {
   return format === "cjs" ? nodeChunk(module, chunk) : chunk;
 }
 
-/** TypeScript by esbuild; of the packages only `pbf` becomes part of the bundle. */
-const typescript: Plugin = {
+/**
+ * TypeScript by esbuild; of the packages only `pbf` becomes part of the bundle. CommonJS modules know themselves as
+ * `globalThis.commonJsModule`: see src/tensor/peer.ts.
+ */
+const typescript = (format: InternalModuleFormat): Plugin => ({
   name: "typescript",
   resolveId(source, importer) {
     if (source.startsWith(".") && importer) return resolve(dirname(importer), source);
@@ -179,9 +184,10 @@ const typescript: Plugin = {
   async load(id) {
     const text = await readFile(id, "utf8");
     if (!id.endsWith(".ts")) return text;
-    return (await transform(text, { loader: "ts", target: "es2022", minifySyntax: true, sourcefile: id })).code;
+    const define = { "globalThis.commonJsModule": format === "cjs" ? "module" : "undefined" };
+    return (await transform(text, { loader: "ts", target: "es2022", minifySyntax: true, sourcefile: id, define })).code;
   },
-};
+});
 
 /** @param input entries by name */
 export async function bundle(
@@ -191,7 +197,7 @@ export async function bundle(
   const extension = format === "cjs" ? "cjs" : "js";
   const built = await rollup({
     input,
-    plugins: [typescript],
+    plugins: [typescript(format)],
     treeshake: { moduleSideEffects: false },
     onwarn({ code, message }) {
       // Functions that call each other across files are no trouble; chunks that need each other are.

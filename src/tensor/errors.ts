@@ -78,7 +78,7 @@ export class DeviceError extends ForwardpassError {
 export class DisposedError extends ForwardpassError {
   override name = "DisposedError";
 }
-/** A peer package that has to be installed for this call. */
+/** A peer package that this call needs is not installed, or does not load. */
 export class MissingPeerError extends ForwardpassError {
   override name = "MissingPeerError";
 }

@@ -15,16 +15,35 @@ export function providePeer(name: string, module: unknown): void {
 /**
  * The module of an optional peer.
  * @param why what needs it, for the message
- * @throws MissingPeerError where it is neither provided nor installed
+ * @throws MissingPeerError where it is neither provided nor installed, or does not load
  */
 export async function loadPeer<T>(name: string, why: string): Promise<T> {
   if (provided.has(name)) return provided.get(name) as T;
   try {
-    // By a variable name: bundlers must not insist on a package that is optional.
-    return (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as T;
+    return (await find(name)) as T;
   } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    // Browsers have no codes. What is missing may be a package that this one needs.
     const inNode = globalThis.process?.versions?.node;
+    const named = [`'${name}'`, `"${name}"`].some((quoted) => message.includes(quoted));
+    const missing = !inNode || (named && /MODULE_NOT_FOUND/.test(`${code}`));
     const then = inNode ? "" : `, then providePeer("${name}", await import("${name}"))`;
-    throw new MissingPeerError(`${why} needs the package ${name}: npm install ${name}${then}`, { cause });
+    throw new MissingPeerError(
+      `${why} needs the package ${name}${missing ? `: npm install ${name}${then}` : `, which does not load: ${message}`}`,
+      { cause },
+    );
+  }
+}
+
+/** By a variable name: bundlers must not insist on a package that is optional. */
+async function find(name: string): Promise<unknown> {
+  try {
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+  } catch (cause) {
+    // In a context of `node:vm`, as Jest's, modules that were required can require, and not import.
+    const { require: late } = (globalThis as { commonJsModule?: Partial<NodeJS.Module> }).commonJsModule ?? {};
+    if (!late || !/VM_DYNAMIC_IMPORT/.test(`${(cause as NodeJS.ErrnoException).code}`)) throw cause;
+    const found = late(name) as object;
+    return { default: found, ...found };
   }
 }

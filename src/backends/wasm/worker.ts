@@ -1,4 +1,5 @@
 /** The threads of a pool: what they run, and how they are started. A chunk of its own. */
+import { builtin } from "../../tensor/builtin.ts";
 import { partFailed } from "./dispatch.ts";
 import { generation, idle, mail, program, runs } from "./pool.ts";
 
@@ -69,14 +70,10 @@ export interface WorkerLike {
 
 type Listen = { onMessage(message: unknown): void; onError(cause: unknown): void };
 
-const nodeWorkers = "node:worker_threads";
-
 /** Starts a worker that doesn't keep the process alive. */
 export async function startWorker({ onMessage, onError }: Listen): Promise<WorkerLike> {
   if (globalThis.process?.versions?.node) {
-    const { Worker } = (await import(
-      /* webpackIgnore: true */ /* @vite-ignore */ nodeWorkers
-    )) as typeof import("node:worker_threads");
+    const { Worker } = await builtin("node:worker_threads");
     const worker = new Worker(workerSource, { eval: true, name: "forwardpass" });
     worker
       .on("message", onMessage)

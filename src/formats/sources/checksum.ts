@@ -1,4 +1,5 @@
 /** Checksums of sources. */
+import { builtin } from "../../tensor/builtin.ts";
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import { type ByteSource, hasFileSystem } from "../source.ts";
 
@@ -8,15 +9,10 @@ const stepBytes = 8 << 20;
 /** What a browser hashes at once. */
 const wholeUpTo = 2 ** 31 - 1;
 
-// By a variable name: builds for browsers must not look for it.
-const nodeCrypto = "node:crypto";
-
 /** @throws InputError for more than 2 GiB in a browser */
 async function digest(source: ByteSource, hash: HashName, signal?: AbortSignal): Promise<Uint8Array> {
   if (hasFileSystem()) {
-    const { createHash } = (await import(
-      /* webpackIgnore: true */ /* @vite-ignore */ nodeCrypto
-    )) as typeof import("node:crypto");
+    const { createHash } = await builtin("node:crypto");
     const state = createHash(hash.replace("-", "").toLowerCase());
     for (let at = 0; at < source.size; at += stepBytes) {
       signal?.throwIfAborted();

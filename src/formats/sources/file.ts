@@ -1,14 +1,10 @@
 /** Files on disk (Node, Deno, Bun). */
+import { builtin } from "../../tensor/builtin.ts";
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import { leaveScratch, partSize, takeScratch } from "../../tensor/scratch.ts";
 import { type ByteSource, besideUrl, checkRange, checkSibling, type HeldSource } from "../source.ts";
 
-type Fs = typeof import("node:fs");
-
-// Read by a variable name and with the bundlers' ignore marks, so that builds for browsers don't try to resolve it.
-const nodeFs = "node:fs";
-const load = (): Promise<Fs> => import(/* webpackIgnore: true */ /* @vite-ignore */ nodeFs);
-export const loadFs = async (): Promise<Fs["promises"]> => (await load()).promises;
+export const loadFs = async (): Promise<typeof import("node:fs/promises")> => (await builtin("node:fs")).promises;
 
 /** One read call of the operating system takes less than 2 GiB. */
 const maxReadBytes = 1 << 30;
@@ -27,7 +23,7 @@ const forgotten = /* @__PURE__ */ new FinalizationRegistry<() => void>((close) =
  * @throws InputError when the file cannot be opened
  */
 export async function fileSource(path: string | URL, name = String(path)): Promise<ByteSource> {
-  const fs = await load();
+  const fs = await builtin("node:fs");
   const fail = (cause: unknown): never => {
     const { code, message } = cause as NodeJS.ErrnoException;
     // ENOTDIR: it would be beside what lies in a file.
