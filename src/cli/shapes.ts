@@ -16,11 +16,9 @@ export const shapeOption: Option = {
 export function shapesIn(args: Arguments): Record<string, number[]> {
   const shapes: Record<string, number[]> = {};
   for (const text of (args.options["shape"] ?? []) as string[]) {
-    const [name, dims] = text.split("=");
-    const shape = dims?.split(",").map(Number);
-    if (!name || !shape?.every((d) => Number.isInteger(d) && d >= 0))
-      throw new UsageError(`--shape ${text}: write NAME=1,3,224,224`);
-    shapes[name] = shape;
+    const [, name, dims] = /^(.+)=(\s*\d+\s*(?:,\s*\d+\s*)*)$/s.exec(text) ?? [];
+    if (name === undefined) throw new UsageError(`--shape ${text}: write NAME=1,3,224,224`);
+    shapes[name] = dims.split(",").map(Number);
   }
   return shapes;
 }

@@ -201,6 +201,11 @@ describe("forwardpass", () => {
     });
     expect(await cli("inspect", pooled, "--shape", "x=1,3,2,2")).toMatchObject({ code: 1 });
     expect(await cli("inspect", pooled, "--shape", "z=1")).toMatchObject({ code: 2 });
+    for (const wrong of ["x=1,", "x=", "x=,1", "x=1,3,7,9,", "x=1.5", "=1", "x"])
+      expect(await cli("inspect", pooled, "--shape", wrong)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining(`--shape ${wrong}: write NAME=1,3,224,224`),
+      });
     expect(await cli("bench", pooled, "--runs", "1", "--shape", "x=1,3,9,9")).toMatchObject({ code: 0 });
   });
 
