@@ -269,6 +269,20 @@ describe("a registry", () => {
     await expect(read("npm:@models/tiny@1.2.0/data.bin")).rejects.toThrow(FormatError);
   });
 
+  test("a host that can't unpack archives is told apart from an archive that is none", async () => {
+    serve();
+    vi.stubGlobal("DecompressionStream", undefined);
+    try {
+      await expect(read("npm:@models/tiny@1.2.0/data.bin")).rejects.toThrow(
+        new InputError(
+          "npm:@models/tiny@1.2.0.tgz: this host unpacks no archives, it has no DecompressionStream; load the file by a URL",
+        ),
+      );
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
   test("packages, versions, files that are not there; specs that are none", async () => {
     serve();
     await expect(read("npm:nothing@1.0.0/x")).rejects.toThrow(/404/);

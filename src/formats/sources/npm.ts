@@ -214,6 +214,10 @@ async function fetchPackage(
   options: SourceOptions,
 ): Promise<Map<string, Unpacked>> {
   const key = `npm:${name}@${version}.tgz`;
+  if (typeof DecompressionStream === "undefined")
+    throw new InputError(
+      `${key}: this host unpacks no archives, it has no DecompressionStream; load the file by a URL`,
+    );
   // The checksum that the caller gave is that of a file in it.
   const own = { ...options, sha256: undefined, name: key, hint };
   const archive = store
