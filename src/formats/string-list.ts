@@ -6,9 +6,8 @@ export interface Strings extends Iterable<string> {
   at(i: number): string | undefined;
 }
 
-const encoder = new TextEncoder();
-/** Invalid UTF-8 becomes U+FFFD: vocabularies hold pieces of characters. U+FEFF is a piece, no mark. */
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+/** Invalid UTF-8 becomes U+FFFD: vocabularies hold pieces of characters. U+FEFF is a piece, no mark. Made when it is needed. */
+let decoder: TextDecoder | undefined;
 
 /**
  * Strings as UTF-8, one behind the other, decoded when asked for. As an array each takes some fifty bytes, which the garbage
@@ -35,6 +34,7 @@ export class StringList implements Strings {
     if (list instanceof StringList) return list;
     const out = new StringList(list.length, new Uint8Array(8 * list.length));
     // `encode` would make an array outside of the heap for each.
+    const encoder = new TextEncoder();
     let room = new Uint8Array(256);
     for (const text of list) {
       if (3 * text.length > room.length) room = new Uint8Array(6 * text.length);
@@ -68,6 +68,7 @@ export class StringList implements Strings {
 
   at(i: number): string | undefined {
     if (!(i >= 0 && i < this.length)) return undefined;
+    decoder ??= new TextDecoder("utf-8", { ignoreBOM: true });
     return decoder.decode(this.held.subarray(this.starts[i], this.starts[i + 1]));
   }
 

@@ -153,7 +153,7 @@ export class Cursor {
   text(): string {
     const length = this.count(1, "bytes of a string");
     const from = this.take(length);
-    return lenient.decode(this.bytes.subarray(from, from + length));
+    return (lenient ??= new TextDecoder("utf-8", { ignoreBOM: true })).decode(this.bytes.subarray(from, from + length));
   }
 
   /** As `text`, where invalid UTF-8 would make names collide. */
@@ -162,12 +162,15 @@ export class Cursor {
     const { at } = this;
     const from = this.take(length);
     try {
-      return strict.decode(this.bytes.subarray(from, from + length));
+      return (strict ??= new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })).decode(
+        this.bytes.subarray(from, from + length),
+      );
     } catch {
       return this.fail(`${what} is not UTF-8`, at);
     }
   }
 }
 
-const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+// Made when they are needed: test runners have them only once they are told to.
+let lenient: TextDecoder | undefined;
+let strict: TextDecoder | undefined;

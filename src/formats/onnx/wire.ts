@@ -176,8 +176,10 @@ function varintAt(bytes: Uint8Array, at: number): bigint {
   return BigInt.asIntN(64, value);
 }
 
-const utf8 = /* @__PURE__ */ new TextDecoder("utf-8", { ignoreBOM: true });
-export const decodeUtf8 = (bytes: Uint8Array): string => utf8.decode(bytes);
+/** Made when it is needed: test runners have it only once they are told to. */
+let utf8: TextDecoder | undefined;
+export const decodeUtf8 = (bytes: Uint8Array): string =>
+  (utf8 ??= new TextDecoder("utf-8", { ignoreBOM: true })).decode(bytes);
 
 /**
  * Decodes varints into 32-bit integers (their low 32 bits), or into 64-bit ones as pairs of low and high words.

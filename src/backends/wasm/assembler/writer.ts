@@ -1,4 +1,3 @@
-const encoder = /* @__PURE__ */ new TextEncoder();
 const number = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(8));
 const float32 = /* @__PURE__ */ new Uint8Array(number.buffer, 0, 4);
 const float64 = /* @__PURE__ */ new Uint8Array(number.buffer);
@@ -74,9 +73,10 @@ export class Writer {
     this.append(float64);
   }
 
-  /** A UTF-8 name with its length in front. */
+  /** A name with its length in front. Ours are ASCII, for which no host needs an encoder: some test runners have none. */
   name(text: string): void {
-    this.sized(encoder.encode(text));
+    this.u32(text.length);
+    for (let i = 0; i < text.length; i++) this.byte(text.charCodeAt(i));
   }
 
   /** What was written from a place on, until more is. */
