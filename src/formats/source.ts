@@ -104,9 +104,10 @@ export function checkRange(source: { name: string; size: number }, offset: numbe
 
 /** A source over bytes in memory. Reads are views. */
 export function bytesSource(data: Uint8Array | ArrayBuffer, name = "bytes"): ByteSource {
-  // A plain view, also of a Buffer, whose slice() would share memory.
-  const bytes =
-    data instanceof Uint8Array ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+  // A plain view, also of a Buffer, whose slice() would share memory, and of what another realm made.
+  const bytes = ArrayBuffer.isView(data)
+    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    : new Uint8Array(data);
   const source = {
     size: bytes.byteLength,
     name,
@@ -140,7 +141,7 @@ const isOffline = (options: SourceOptions): boolean =>
 
 /** The network parts are loaded when they are first needed. */
 async function openUrl(url: string, given: SourceOptions & { response?: Response }): Promise<ByteSource> {
-  if (url.startsWith("file:")) return openFile(new URL(url), given);
+  if (url.startsWith("file:") && hasFileSystem()) return openFile(new URL(url), given);
   if (given.sha256 !== undefined) (await import("./sources/checksum.ts")).assertSha256(given.sha256);
   const options = { ...given, offline: isOffline(given) };
   if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
@@ -207,14 +208,14 @@ export async function openSource(input: SourceInput, options: SourceOptions = {}
     if (!hasFileSystem()) return openUrl(fromPage(input), options);
     return openFile(input, options);
   }
-  if (input instanceof URL) return openUrl(input.href, options);
-  if (input instanceof Uint8Array || input instanceof ArrayBuffer)
-    return verified(bytesSource(input, options.name), options);
-  if (typeof Blob !== "undefined" && input instanceof Blob) return verified(blobSource(input, options.name), options);
-  if (typeof Response !== "undefined" && input instanceof Response)
-    return openUrl(input.url || "response", { ...options, response: input });
+  // By what it says that it is: frames and test runners have classes of their own.
+  const kind = Object.prototype.toString.call(input);
+  if (kind === "[object URL]") return openUrl((input as URL).href, options);
+  if (kind === "[object ArrayBuffer]" || ArrayBuffer.isView(input))
+    return verified(bytesSource(input as Uint8Array, options.name), options);
+  if (/ (Blob|File)\]/.test(kind)) return verified(blobSource(input as Blob, options.name), options);
+  if (kind === "[object Response]")
+    return openUrl((input as Response).url || "response", { ...options, response: input as Response });
   if (typeof input === "object" && input !== null && isSource(input)) return verified(input, options);
-  throw new InputError(
-    `expected a path, URL, bytes, Blob, Response or ByteSource, got ${Object.prototype.toString.call(input)}`,
-  );
+  throw new InputError(`expected a path, URL, bytes, Blob, Response or ByteSource, got ${kind}`);
 }

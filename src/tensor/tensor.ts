@@ -1,5 +1,15 @@
 import { DeviceTensor } from "./device-tensor.ts";
-import { allocate, type DType, dtypes, holds, isDType, type TensorData, type TypedArray, truths } from "./dtype.ts";
+import {
+  allocate,
+  type DType,
+  dtypes,
+  holds,
+  isDType,
+  type TensorData,
+  type TypedArray,
+  type TypedArrayConstructor,
+  truths,
+} from "./dtype.ts";
 import { DTypeError, InputError, ShapeError } from "./errors.ts";
 import { formatType, type Shape, sizeOf } from "./shape.ts";
 import { Weight } from "./weight.ts";
@@ -48,25 +58,24 @@ export function reshaped(t: HostTensor, shape: Shape): HostTensor {
   return { dtype: t.dtype, shape, data: t.data };
 }
 
-const arrayDTypes: [new () => object, DType][] = [
-  [Float32Array, "f32"],
-  [Float64Array, "f64"],
-  [BigInt64Array, "i64"],
-  [BigUint64Array, "u64"],
-  [Int32Array, "i32"],
-  [Uint32Array, "u32"],
-  [Int16Array, "i16"],
-  [Uint16Array, "u16"],
-  [Int8Array, "i8"],
-  [Uint8Array, "u8"],
-  [Uint8ClampedArray as unknown as new () => object, "u8"],
-];
+const arrayDTypes: Readonly<Record<string, DType | undefined>> = {
+  Float32Array: "f32",
+  Float64Array: "f64",
+  BigInt64Array: "i64",
+  BigUint64Array: "u64",
+  Int32Array: "i32",
+  Uint32Array: "u32",
+  Int16Array: "i16",
+  Uint16Array: "u16",
+  Int8Array: "i8",
+  Uint8Array: "u8",
+  Uint8ClampedArray: "u8",
+};
 
-/** The dtype that a typed array stands for when none is named. */
+/** The dtype that a typed array stands for when none is named. By its tag: frames have classes of their own. */
 export function dtypeOfArray(data: unknown): DType | undefined {
   if (Array.isArray(data)) return "string";
-  for (let i = 0; i < arrayDTypes.length; i++) if (data instanceof arrayDTypes[i][0]) return arrayDTypes[i][1];
-  return undefined;
+  return ArrayBuffer.isView(data) ? arrayDTypes[(data as Uint8Array)[Symbol.toStringTag]] : undefined;
 }
 
 /** @throws DTypeError for an unknown dtype */
@@ -91,9 +100,12 @@ export function checkHostTensor(t: HostTensor, who: string): HostTensor {
   if (t.dtype === undefined) throw new DTypeError(`${who}: a tensor is { dtype, shape, data }; this one has no dtype`);
   checkTensorType(t, who);
   if (t.data === undefined || t.data === null) throw new InputError(`${who}: tensor without data`);
-  if (t.data instanceof Uint8ClampedArray && t.dtype === "u8") {
-    const clamped = t.data as Uint8ClampedArray;
-    t = { ...t, data: new Uint8Array(clamped.buffer, clamped.byteOffset, clamped.length) };
+  const { array } = dtypes[t.dtype] as { array?: TypedArrayConstructor };
+  const held = dtypeOfArray(t.data);
+  if (array && held && !holds(t.dtype, t.data) && (dtypes[held] as { array?: unknown }).array === array) {
+    // Clamped, or of another realm.
+    const { buffer, byteOffset, length } = t.data as TypedArray;
+    t = { ...t, data: new array(buffer, byteOffset, length) };
   }
   if (!holds(t.dtype, t.data))
     throw new DTypeError(

@@ -9,6 +9,7 @@ import { blobSource, bytesSource, openSource } from "../../src/formats/source.ts
 import { fileSource } from "../../src/formats/sources/file.ts";
 import { urlSource } from "../../src/formats/sources/url.ts";
 import { FormatError, InputError } from "../../src/tensor/errors.ts";
+import { inPage } from "../hosts.ts";
 
 const size = 3_000_001;
 const content = new Uint8Array(size);
@@ -114,6 +115,12 @@ describe("local sources", () => {
         expect(error).toBeInstanceOf(FormatError);
         expect(error.offset).toBeTypeOf("number");
       }
+  });
+
+  test("an address of a file, where there are no files, is an InputError", async () => {
+    const refused = inPage(() => openSource(pathToFileURL(path).href, { retries: 0 }));
+    await expect(refused).rejects.toThrow(InputError);
+    await expect(refused).rejects.toThrow("download failed");
   });
 
   test("a file that shrank after opening, a missing file and a wrong input", async () => {

@@ -90,7 +90,7 @@ describe("peers that are not installed", () => {
     using model = await textGeneration(tinyGguf(), options);
     const error = await rejection(model.generate([user], greedy));
     expect(error).toBeInstanceOf(MissingPeerError);
-    expect(error.message).toContain("npm install @huggingface/jinja");
+    expect(error.message).toContain("a chat template needs the package @huggingface/jinja");
     expect((await model.generate("hello", greedy)).tokens).toHaveLength(12);
   });
 
@@ -98,7 +98,7 @@ describe("peers that are not installed", () => {
     missing("@huggingface/tokenizers");
     const error = await rejection(HuggingFaceTokenizer.open({}));
     expect(error).toBeInstanceOf(MissingPeerError);
-    expect(error.message).toContain("npm install @huggingface/tokenizers");
+    expect(error.message).toContain("tokenizer.json needs the package @huggingface/tokenizers");
   });
 });
 
