@@ -13,7 +13,7 @@ import type { Session } from "./graph/session.ts";
 import { ShapeWalk } from "./graph/shape-walk.ts";
 import { type LoadOptions, load } from "./load.ts";
 import { loadOptions } from "./load-options.ts";
-import { bytesOf, type DType, type TypedArray, viewOf } from "./tensor/dtype.ts";
+import { bytesOf, type DType, type OwnBytes, type TypedArray, viewOf } from "./tensor/dtype.ts";
 import { InputError, ShapeError, UnsupportedOpError } from "./tensor/errors.ts";
 import { checkOptions, type OptionNames } from "./tensor/options.ts";
 import { sizeOf } from "./tensor/shape.ts";
@@ -28,8 +28,8 @@ export interface AheadOptions extends Omit<LoadOptions, "device" | "threads" | "
 
 /** Files by their name. `model.mjs` is an ES module that expects the other two beside it, or is given them. */
 export interface AheadFiles {
-  readonly "model.wasm": Uint8Array<ArrayBuffer>;
-  readonly "model.weights": Uint8Array<ArrayBuffer>;
+  readonly "model.wasm": OwnBytes;
+  readonly "model.weights": OwnBytes;
   readonly "model.mjs": string;
   readonly "model.d.mts": string;
 }

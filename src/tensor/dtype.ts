@@ -15,6 +15,9 @@ export type TypedArray =
   | BigInt64Array
   | BigUint64Array;
 
+/** Bytes in memory that no threads share. Before TypeScript 5.7 typed arrays took no parameter that says so. */
+export type OwnBytes = ReturnType<typeof Uint8Array.of>;
+
 /** What a host tensor holds: a typed array, or strings. */
 export type TensorData = TypedArray | string[];
 

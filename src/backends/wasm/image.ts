@@ -1,4 +1,5 @@
 /** Programs that run without what made them: see src/ahead.ts. */
+import type { OwnBytes } from "../../tensor/dtype.ts";
 import { formatType } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { Place, StagePlan } from "../backend.ts";
@@ -25,14 +26,14 @@ export interface IndexedStep {
 /** A program with all it needs, apart from the session that made it. */
 export interface ProgramImage {
   /** A module that imports `env.memory` and exports `run(0, 0, steps)`. */
-  readonly module: Uint8Array<ArrayBuffer>;
+  readonly module: OwnBytes;
   readonly steps: number;
   /** By number. */
   readonly indexed: ReadonlyMap<number, IndexedStep>;
   /** Address of the number of the step that a run was at, i32. */
   readonly currentAt: number;
   /** What memory holds before the first run: weights, from this address on. */
-  readonly data: Uint8Array<ArrayBuffer>;
+  readonly data: OwnBytes;
   readonly dataAt: number;
   readonly pages: number;
   readonly inputs: readonly PlacedValue[];

@@ -5,6 +5,7 @@
  *
  * With threads, thread 0 runs the steps, and the others come to help with those that are divided: see dispatch.ts.
  */
+import type { OwnBytes } from "../../tensor/dtype.ts";
 import type { PlannedStep } from "../backend.ts";
 import { type Expr, type Func, type FunctionBuilder, i32, type Local, ModuleBuilder, select } from "./assembler.ts";
 import type { emitDispatch, PartCall } from "./dispatch.ts";
@@ -65,7 +66,7 @@ export interface LinkOptions extends WasmTarget {
 }
 
 export interface Linked {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: OwnBytes;
   /** Shared functions that it exports. */
   readonly shared: ReadonlyMap<string, Func>;
 }

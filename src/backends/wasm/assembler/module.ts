@@ -1,3 +1,4 @@
+import type { OwnBytes } from "../../../tensor/dtype.ts";
 import type { ValueType } from "./expr.ts";
 import {
   type Func,
@@ -95,7 +96,7 @@ export class ModuleBuilder {
     return self;
   }
 
-  toBytes(): Uint8Array<ArrayBuffer> {
+  toBytes(): OwnBytes {
     const out = new Writer();
     out.append([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
     const own = this.functions.slice(this.importedFunctions);

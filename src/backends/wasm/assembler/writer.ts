@@ -1,3 +1,5 @@
+import type { OwnBytes } from "../../../tensor/dtype.ts";
+
 const number = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(8));
 const float32 = /* @__PURE__ */ new Uint8Array(number.buffer, 0, 4);
 const float64 = /* @__PURE__ */ new Uint8Array(number.buffer);
@@ -80,7 +82,7 @@ export class Writer {
   }
 
   /** What was written from a place on, until more is. */
-  view(from = 0, to = this.used): Uint8Array<ArrayBuffer> {
+  view(from = 0, to = this.used): OwnBytes {
     return this.bytes.subarray(from, to);
   }
 
@@ -94,7 +96,7 @@ export class Writer {
     this.append(source);
   }
 
-  toBytes(): Uint8Array<ArrayBuffer> {
+  toBytes(): OwnBytes {
     return this.bytes.slice(0, this.used);
   }
 
