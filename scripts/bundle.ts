@@ -71,8 +71,6 @@ const chunks: readonly (readonly [name: string, modules: RegExp | ((module: stri
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],
   ["onnx-rows", /^formats\/onnx\/ops\/(norm|reduce|softmax|logic)$/],
   ["core", (m) => m.startsWith("ops/") && commonOps.has(m.slice(4))],
-  // What only some hosts and models load for themselves.
-  ["peer", /^tensor\/peer$/],
   [
     "core",
     /^(tensor\/[^/]+|backends\/backend|graph\/(?!verify$|operand-types$|passes\/(widen|integers|batchnorm)$).*|load|device|formats\/(source|recognize))$/,
@@ -142,7 +140,7 @@ const notInDecoders = {
 function nodeChunk(module: string, chunk: string | undefined): string | undefined {
   // The entries' own.
   if (/^graph\/(tensor|preview)$/.test(module)) return undefined;
-  const usual = /^(core|arguments|blocks|peer|ops-(decoder|kv-cache|usual|bitwise))$/.test(chunk ?? "");
+  const usual = /^(core|arguments|blocks|ops-(decoder|kv-cache|usual|bitwise))$/.test(chunk ?? "");
   if (module.startsWith("ops/")) {
     if (!decoderOps.has(module.slice(4))) return usual ? "ops-usual" : "ops";
     return chunk === "blocks" || chunk === "ops-decoder" ? "core" : "ops-core";

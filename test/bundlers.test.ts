@@ -163,9 +163,9 @@ test("webpack leaves alone what is only found at run time", async () => {
   const ofNames = await Promise.all(
     files.map(async (file) => {
       const text = await readFile(join(dist, file), "utf8");
-      return [...text.matchAll(/(?:await|=>|return)\s*\(?import\(\s*((?:\/\*.*?\*\/\s*)*)([^\s"'`*)][^)]*)\)/g)].map(
-        ([, marks]) => [file, marks],
-      );
+      return [
+        ...text.matchAll(/(?:await|=>|return|\?\?|[?:])\s*\(?import\(\s*((?:\/\*.*?\*\/\s*)*)([^\s"'`*)][^)]*)\)/g),
+      ].map(([, marks]) => [file, marks]);
     }),
   );
   const imports = ofNames.flat();

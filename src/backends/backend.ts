@@ -136,7 +136,7 @@ export interface HostStep extends Step {
    * Arrays are views of exactly the planned sizes, in the operator's order; the same objects on every call.
    * Missing optional inputs and unread outputs are undefined.
    */
-  run(inputs: TypedArray[], outputs: TypedArray[], workspace: ArrayBufferView<ArrayBufferLike>): void;
+  run(inputs: TypedArray[], outputs: TypedArray[], workspace: ArrayBufferView): void;
 }
 
 /** `kernel` for the host: its step needs no type annotations. */

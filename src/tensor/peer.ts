@@ -20,29 +20,35 @@ export function providePeer(name: string, module: unknown): void {
 export async function loadPeer<T>(name: string, why: string): Promise<T> {
   if (provided.has(name)) return provided.get(name) as T;
   try {
-    return (await find(name)) as T;
+    // By a variable name: bundlers must not insist on a package that is optional.
+    return (await ((globalThis as CommonJs).commonJsModule
+      ? importOrRequire(name)
+      : import(/* webpackIgnore: true */ /* @vite-ignore */ name))) as T;
   } catch (cause) {
+    const inNode = globalThis.process?.versions?.node;
     const { code, message } = cause as NodeJS.ErrnoException;
     // Browsers have no codes. What is missing may be a package that this one needs.
-    const inNode = globalThis.process?.versions?.node;
-    const named = [`'${name}'`, `"${name}"`].some((quoted) => message.includes(quoted));
-    const missing = !inNode || (named && /MODULE_NOT_FOUND/.test(`${code}`));
+    const there = inNode && !(/MODULE_NOT_FOUND/.test(code!) && RegExp(`['"]${name}['"]`).test(message));
     const then = inNode ? "" : `, then providePeer("${name}", await import("${name}"))`;
     throw new MissingPeerError(
-      `${why} needs the package ${name}${missing ? `: npm install ${name}${then}` : `, which does not load: ${message}`}`,
+      `${why} needs the package ${name}${there ? `, which does not load: ${message}` : `: npm install ${name}${then}`}`,
       { cause },
     );
   }
 }
 
-/** By a variable name: bundlers must not insist on a package that is optional. */
-async function find(name: string): Promise<unknown> {
+/** What the build puts into CommonJS modules: see scripts/bundle.ts. */
+interface CommonJs {
+  commonJsModule?: Partial<NodeJS.Module>;
+}
+
+/** In a context of `node:vm`, as Jest's, modules that were required can require, and not import. */
+async function importOrRequire(name: string): Promise<unknown> {
   try {
     return await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
   } catch (cause) {
-    // In a context of `node:vm`, as Jest's, modules that were required can require, and not import.
-    const { require: late } = (globalThis as { commonJsModule?: Partial<NodeJS.Module> }).commonJsModule ?? {};
-    if (!late || !/VM_DYNAMIC_IMPORT/.test(`${(cause as NodeJS.ErrnoException).code}`)) throw cause;
+    const { require: late } = (globalThis as CommonJs).commonJsModule!;
+    if (!late || !/VM_DYNAMIC_IMPORT/.test((cause as NodeJS.ErrnoException).code!)) throw cause;
     const found = late(name) as object;
     return { default: found, ...found };
   }
