@@ -75,10 +75,13 @@ export class Writer {
     this.append(float64);
   }
 
-  /** A name with its length in front. Ours are ASCII, for which no host needs an encoder: some test runners have none. */
+  /**
+   * A name in ASCII with its length in front: nodes may be called otherwise, but only profilers show that, and some test runners
+   * have no encoder of texts.
+   */
   name(text: string): void {
     this.u32(text.length);
-    for (let i = 0; i < text.length; i++) this.byte(text.charCodeAt(i));
+    for (let i = 0; i < text.length; i++) this.byte(Math.min(text.charCodeAt(i), 0x7f));
   }
 
   /** What was written from a place on, until more is. */
