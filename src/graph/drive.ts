@@ -21,6 +21,8 @@ export function driveSync<T>(work: Work<T>): T {
       continue;
     }
     if (step.value !== undefined) {
+      // How that ends nobody waits to hear: it may well fail, as what it is for is gone.
+      (step.value as Promise<unknown>).catch(() => {});
       work.return(undefined as never);
       throw new DeviceError(
         "runSync: waits for a device: use run(); or for weights from a URL or Blob: run() once before",

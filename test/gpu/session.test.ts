@@ -69,6 +69,23 @@ describe("a session on the GPU", () => {
     expect(await counting(Object.getPrototypeOf(await probe(device.device)), "mapAsync", again)).toBe(1);
   });
 
+  test("refuses to run at once, and what was submitted until then fails for nobody", async () => {
+    using session = await compile(chain(), { device: await openWebgpu() });
+    const unhandled: unknown[] = [];
+    const listener = (e: unknown) => unhandled.push(e);
+    process.on("unhandledRejection", listener);
+    try {
+      expect(() => session.runSync({ x })).toThrow(/runSync: waits for a device: use run/);
+      await session.run({ x });
+      expect(() => session.runSync({ x })).toThrow(DeviceError);
+      expect((await session.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      process.off("unhandledRejection", listener);
+    }
+    expect(unhandled).toEqual([]);
+  });
+
   test("measures each step", async () => {
     const device = await openWebgpu();
     using session = await compile(chain(), { device });
