@@ -18,6 +18,10 @@ test("every kernel equals its reference", async () => {
 
 const device = { device: "gpujs" } as const;
 
+test("NaN stays NaN, and what has no logarithm has none", async () => {
+  expect(await tab.call("page", "specials", device)).toEqual({});
+});
+
 test.each(["fraud-mlp", "mnist-mlp", "mnist-cnn", "cifar10-cnn"])("%s runs on WebGL alone", async (model) => {
   expect((await tab.call("page", "kernelsOfModel", model, device)).filter((k) => !/^(gpujs\/|view)/.test(k))).toEqual(
     [],

@@ -7,16 +7,26 @@ import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import {
   compile,
   type DeviceName,
+  exp,
   graph,
   type HostTensor,
   load,
+  log,
+  logSoftmax,
   matmul,
+  mish,
   openDevice,
   type Session,
+  type SymbolicValue,
+  sigmoid,
+  softmax,
+  softplus,
+  tanh,
   tensor,
 } from "../../src/index.ts";
 import { emptyTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
+import { difference } from "../compare.ts";
 import { type Case, runCaseFrom } from "../conformance/run.ts";
 import { checkKernel } from "../kernel-property.ts";
 import { type GoldenCase, worstDifference } from "../models/golden.ts";
@@ -147,6 +157,27 @@ const kit = {
   },
 
   kernels: async (device: DeviceName): Promise<string[]> => (await kernelsOf(device)).kernels.map((k) => k.name),
+
+  /** What becomes of NaN, infinity, and what has no logarithm, where it is not what the cpu device says: by operator. */
+  async specials(spec: DeviceSpec): Promise<Record<string, string | undefined>> {
+    const rows = [Number.NaN, 1, 2, Infinity, 1, -1, -Infinity, 0, 0.5];
+    const x = { dtype: "f32", shape: [3, 3], data: Float32Array.from(rows) } as const;
+    const wrong: Record<string, string | undefined> = {};
+    for (const op of [exp, log, sigmoid, tanh, softplus, mish, softmax, logSoftmax]) {
+      const net = graph(({ input }) => ({
+        y: (op as (x: SymbolicValue, a: object) => SymbolicValue)(input("x", "f32", [3, 3]), {}),
+      }));
+      const [got, want] = await Promise.all(
+        [await open(spec), await openDevice("cpu")].map(async (device) => {
+          using session = await compile(net, { device });
+          return (await session.run({ x }))["y"];
+        }),
+      );
+      const message = difference(got, want, { absolute: 1e-5, relative: 1e-5 });
+      if (message) wrong[op.op.name] = message;
+    }
+    return wrong;
+  },
 
   /** Checks kernels against their references with generated inputs. Returns what is wrong, by kernel. */
   async properties(device: DeviceName, runs: number): Promise<Record<string, string>> {

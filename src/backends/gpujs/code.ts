@@ -8,13 +8,22 @@ import { broadcastStrides, type Shape, sizeOf, stridesOf } from "../../tensor/sh
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
 
+const isNan = "(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u";
+
 /** GLSL for what `gpu.js` has no exact form of. */
 export const natives = {
   // Divisions of floats round: 9 / 3 may be a little less than 3.
   quotient: "float quotient(float a, float b) { return float(int(a) / int(b)); }",
   remainder: "float remainder(float a, float b) { int i = int(a); int n = int(b); return float(i - n * (i / n)); }",
+  // Of NaN, by its bits, drivers make finite numbers, and logarithms of what has none.
+  expOf: `float expOf(float x) { return ${isNan} ? x : exp(x); }`,
+  logOf: `float logOf(float x) {
+    if (${isNan} || x < 0.0) return uintBitsToFloat(0x7fc00000u);
+    return x == 0.0 ? uintBitsToFloat(0xff800000u) : floatBitsToUint(x) == 0x7f800000u ? x : log(x);
+  }`,
   // The one of the host may overflow.
-  tanhOf: "float tanhOf(float x) { return 1.0 - 2.0 / (exp(2.0 * x) + 1.0); }",
+  tanhOf: `float tanhOf(float x) { return ${isNan} ? x : 1.0 - 2.0 / (exp(2.0 * x) + 1.0); }`,
+  softplusOf: `float softplusOf(float x) { return ${isNan} ? x : max(x, 0.0) + log(1.0 + exp(-abs(x))); }`,
   // Abramowitz and Stegun 7.1.26: off by 1.5e-7 at most.
   erfOf: `float erfOf(float x) {
     float t = 1.0 / (1.0 + 0.3275911 * abs(x));
@@ -96,8 +105,7 @@ export function offsetBy(strides: readonly number[], target: Shape, at: string):
 /** The expression of an activation on a variable `v`. */
 export function activationCode(a: Activation | undefined, v: string): string {
   if (!a) return v;
-  const sigmoid = (x: string): string => `(1 / (1 + Math.exp(-(${x}))))`;
-  const softplus = `(Math.max(${v}, 0) + Math.log(1 + Math.exp(-Math.abs(${v}))))`;
+  const sigmoid = (x: string): string => `(1 / (1 + expOf(-(${x}))))`;
   const expm1 = (x: string): string => `(Math.exp(${x}) - 1)`;
   const unit = (x: string): string => `Math.max(0, Math.min(1, ${x}))`;
   switch (a.kind) {
@@ -134,10 +142,10 @@ export function activationCode(a: Activation | undefined, v: string): string {
     case "hardSwish":
       return `${v} * ${unit(`${v} / 6 + 0.5`)}`;
     case "softplus":
-      return softplus;
+      return `softplusOf(${v})`;
     case "softsign":
       return `${v} / (1 + Math.abs(${v}))`;
     case "mish":
-      return `${v} * tanhOf(${softplus})`;
+      return `${v} * tanhOf(softplusOf(${v}))`;
   }
 }

@@ -14,8 +14,8 @@ const functions: readonly (readonly [AnyOp, string])[] = [
   [unary.ceil, "Math.ceil(v)"],
   [unary.sqrt, "Math.sqrt(v)"],
   [unary.reciprocal, "1 / v"],
-  [unary.exp, "Math.exp(v)"],
-  [unary.log, "Math.log(v)"],
+  [unary.exp, "expOf(v)"],
+  [unary.log, "logOf(v)"],
   [unary.erf, "erfOf(v)"],
 ];
 

@@ -34,13 +34,13 @@ const softmaxPasses = (op: string, axis: number | undefined, x: TensorType, log:
   const shifted = "x[i] - pass0[row]";
   return [
     rowPass(rows, { start: "x[from]", each: "if (v > acc) { acc = v; }" }),
-    rowPass(rows, { start: "0", each: "acc += Math.exp(v - pass0[row]);" }),
+    rowPass(rows, { start: "0", each: "acc += expOf(v - pass0[row]);" }),
     {
       count: sizeOf(x.shape),
       body: `
         const i = this.thread.x;
         const row = ${row};
-        return ${log ? `${shifted} - Math.log(pass1[row])` : `Math.exp(${shifted}) / pass1[row]`};`,
+        return ${log ? `${shifted} - logOf(pass1[row])` : `expOf(${shifted}) / pass1[row]`};`,
     },
   ];
 };
