@@ -35,7 +35,7 @@ const unary: readonly [AnyOp, Unary][] = [
   [ops.sqrt, floats("sqrt")],
   [ops.reciprocal, { f32: (x) => `T(1.0) / ${x}` }],
   [ops.exp, floats("expNan")],
-  [ops.log, floats("log")],
+  [ops.log, floats("logOf")],
   [ops.erf, { f32: (x) => `erf(${x})`, i32: (x) => `I(erf(T(${x})))`, u32: () => "U(0u)" }],
   [ops.sin, floats("sinOf")],
   [ops.cos, floats("cosOf")],
@@ -45,9 +45,9 @@ const unary: readonly [AnyOp, Unary][] = [
   [ops.atan, floats("atanOf")],
   [ops.sinh, floats("sinh")],
   [ops.cosh, floats("cosh")],
-  [ops.asinh, floats("asinh")],
-  [ops.acosh, floats("acosh")],
-  [ops.atanh, floats("atanh")],
+  [ops.asinh, floats("asinhOf")],
+  [ops.acosh, floats("acoshOf")],
+  [ops.atanh, floats("atanhOf")],
   [ops.not, { u32: (x) => `(U(1u) - ${x})` }],
   [ops.bitwiseNot, integers((x) => `~${x}`)],
 ];
@@ -97,8 +97,8 @@ function converted(target: GpuTarget, from: DType, to: DType): ((x: string) => s
   if (!source || !result) return undefined;
   if (from === to) return (x) => x;
   if (to === "bool") {
-    const zero = { f32: "T(0.0)", i32: "I(0)", u32: "U(0u)" }[source];
-    return (x) => condition(`${x} != ${zero}`);
+    if (source === "f32") return (x) => condition(`(${x} != T(0.0)) | isNan(${x})`);
+    return (x) => condition(`${x} != ${source === "i32" ? "I(0)" : "U(0u)"}`);
   }
   if (result === "f32") {
     const round = to === "bf16" ? "roundBf16" : to === "f16" && !target.f16 ? "roundF16" : "T";

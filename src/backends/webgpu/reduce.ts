@@ -59,7 +59,7 @@ const reductions: readonly [AnyOp & { op: { name: string } }, Reduction][] = [
       },
     },
   ],
-  [ops.reduceLogSum, sums(undefined, (v) => `log(${v})`)],
+  [ops.reduceLogSum, sums(undefined, (v) => `logOf(${v})`)],
   [ops.reduceL1, sums(absolute)],
   [ops.reduceSumSquare, sums(square)],
   [ops.reduceL2, sums(square, (v) => `sqrt(${v})`)],

@@ -30,21 +30,26 @@ export const softmaxKernels: GpuKernels = (target) =>
           bindings: [read("x", { input: 0 }, storage.element), write("y", { output: 0 }, storage.element)],
           values: name === "hardmax" ? [largest, first] : [largest, sum],
           body({ each, all }) {
+            // Of NaN hardmax takes the first element of a row alone, before all others.
+            const ranked = (at: string, k: string): string =>
+              name === "hardmax"
+                ? `select(${v(at)}, select(-infinity(), infinity(), ${k} == 0u), isNan(${v(at)}))`
+                : v(at);
             const top = `  var own = -infinity();
-${each("k", (at) => `own = max(own, ${v(at)});`)}
+${each("k", (at) => `own = max(own, ${ranked(at, "k")});`)}
   let top = ${all(largest, "own")};
 `;
             if (name === "hardmax")
               return `${top}  var place = ${rows.n}u;
-${each("j", (at) => `if (${v(at)} == top) { place = min(place, j); }`)}
+${each("j", (at) => `if (${ranked(at, "j")} == top) { place = min(place, j); }`)}
   let chosen = ${all(first, "place")};
 ${each("m", (at) => put(at, "select(0.0, 1.0, m == chosen)"))}`;
             const total = `${top}  var part = 0.0;
-${each("j", (at) => `part += exp(${v(at)} - top);`)}
+${each("j", (at) => `part += expNan(${v(at)} - top);`)}
   let total = ${all(sum, "part")};
 `;
-            if (name === "softmax") return `${total}${each("m", (at) => put(at, `exp(${v(at)} - top) / total`))}`;
-            return `${total}  let shift = top + log(total);\n${each("m", (at) => put(at, `${v(at)} - shift`))}`;
+            if (name === "softmax") return `${total}${each("m", (at) => put(at, `expNan(${v(at)} - top) / total`))}`;
+            return `${total}  let shift = top + logOf(total);\n${each("m", (at) => put(at, `${v(at)} - shift`))}`;
           },
         });
         return { run: [dispatch] };

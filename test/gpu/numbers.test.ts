@@ -1,0 +1,80 @@
+/** Numbers at the ends of what the language's own functions promise: against the plain device. */
+import { expect, test } from "vitest";
+import { cpu } from "../../src/backends/cpu/index.ts";
+import { openWebgpu } from "../../src/backends/webgpu/index.ts";
+import { type Backend, compile, graph, type HostTensor, type SymbolicValue as Value } from "../../src/index.ts";
+import * as ops from "../../src/ops/index.ts";
+import { difference } from "../compare.ts";
+import { installDawn } from "./dawn.ts";
+
+await installDawn();
+const device = await openWebgpu();
+
+const special = [Number.NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.25, -0.25, 0.5, 3, -3];
+const large = [1e3, -1e3, 8191, 8193, -1e5, 1e6, 1e7, 2 ** 24, -1e10, 1e20, -3e38];
+
+const run = async (of: (...inputs: Value[]) => Value, inputs: readonly HostTensor[], on: Backend) => {
+  const g = graph(({ input }) => ({ y: of(...inputs.map((t, i) => input(`x${i}`, t.dtype, t.shape))) }));
+  using session = await compile(g, { device: on });
+  return (await session.run(Object.fromEntries(inputs.map((t, i) => [`x${i}`, t])))).y;
+};
+
+async function expectSame(of: (...inputs: Value[]) => Value, ...inputs: HostTensor[]): Promise<void> {
+  const [got, want] = [await run(of, inputs, device), await run(of, inputs, cpu() as Backend)];
+  expect(difference(got, want, { absolute: 1e-5, relative: 1e-5 })).toBeUndefined();
+}
+
+const f32 = (values: readonly number[], shape = [values.length]): HostTensor => ({
+  dtype: "f32",
+  shape,
+  data: Float32Array.from(values),
+});
+
+test.each<[string, (x: Value) => Value]>([
+  ["log", ops.log],
+  ["asinh", ops.asinh],
+  ["acosh", ops.acosh],
+  ["atanh", ops.atanh],
+  ["sin", ops.sin],
+  ["cos", ops.cos],
+  ["tan", ops.tan],
+  ["exp", ops.exp],
+  ["softplus", (x) => ops.softplus(x)],
+  ["cast to bool", (x) => ops.cast(x, { to: "bool" })],
+])("%s", async (_, of) => {
+  await expectSame(of, f32([...special, ...large]));
+  // The code of one element, not of four.
+  await expectSame(of, f32([1e6], []));
+});
+
+test("the remainder of floats is exact", async () => {
+  const all = [...special, ...large, 7, 1e-40, 2 ** -140, 1.5e-45];
+  const pairs = all.flatMap((a) => all.map((b) => [a, b]));
+  const [a, b] = [0, 1].map((k) => f32(pairs.map((p) => p[k])));
+  const remainder = (x: Value, y: Value) => ops.mod(x, y, { fmod: true });
+  const [got, want] = [await run(remainder, [a, b], device), await run(remainder, [a, b], cpu() as Backend)];
+  expect(got.data).toEqual(want.data);
+});
+
+const rows = [
+  [Number.NaN, 1, 2],
+  [1, Number.NaN, 2],
+  [Infinity, 1, 2],
+  [-Infinity, -Infinity, -Infinity],
+  [-Infinity, Number.NaN, -Infinity],
+];
+
+test.each([
+  ["softmax", ops.softmax],
+  ["logSoftmax", ops.logSoftmax],
+  ["hardmax", ops.hardmax],
+] as const)("%s of rows with NaN and infinity", async (_, of) => {
+  await expectSame((x) => of(x, {}), f32(rows.flat(), [rows.length, 3]));
+  // Rows that a workgroup shares.
+  const long = rows.map(([first, ...rest]) => [first, ...new Array<number>(60).fill(0.5), ...rest]);
+  await expectSame((x) => of(x, {}), f32(long.flat(), [rows.length, 63]));
+});
+
+test.each([[[0, 0]], [[-1, -2]], [[Number.NaN, 1]], [[Infinity, 1]]])("reduceLogSum of %o", async (values) => {
+  await expectSame((x) => ops.reduceLogSum(x, undefined, {}), f32(values));
+});
