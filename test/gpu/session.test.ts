@@ -86,6 +86,22 @@ describe("a session on the GPU", () => {
     expect(unhandled).toEqual([]);
   });
 
+  test("gives back the buffers of plans that are kept no longer", async () => {
+    const device = await openWebgpu();
+    const g = graph(({ input }) => ({ y: ops.reduceSum(exp(input("x", "f32", ["n"])), undefined, {}) }));
+    using session = await compile(g, { device, plans: 2 });
+    const bytes: number[] = [];
+    for (const size of [100, 1e6, 100, 200, 100]) {
+      await session.run({ x: new Float32Array(size) });
+      bytes.push(session.bytes);
+    }
+    expect(bytes[1]).toBeGreaterThan(8e6);
+    // The plan of a million went with the third one.
+    expect(bytes[2]).toBe(bytes[1]);
+    expect(bytes[3]).toBeLessThan(1e4);
+    expect(bytes[4]).toBe(bytes[3]);
+  });
+
   test("measures each step", async () => {
     const device = await openWebgpu();
     using session = await compile(chain(), { device });

@@ -44,6 +44,8 @@ export class GpuProgram implements Program {
   onDispose: (() => void) | undefined;
   private readonly segments: Segment[] = [];
   private readonly slots = new Map<number, PoolBuffer>();
+  /** Those of the slots, and scratch memory. */
+  private readonly used = new Set<PoolBuffer>();
   private readonly constants = new Copies<GPUBuffer>();
   /** Buffers of the state that bind groups were made for. */
   private boundState: readonly GPUBuffer[] | undefined;
@@ -90,14 +92,20 @@ export class GpuProgram implements Program {
       if (p.slot === undefined) continue;
       bytes.set(p.slot, Math.max(bytes.get(p.slot) ?? 0, bufferBytes(session.target, p)));
     }
+    const take = (size: number, label: string): PoolBuffer => {
+      const taken = session.acquire(size, label);
+      if (!this.used.has(taken)) taken.users++;
+      this.used.add(taken);
+      return taken;
+    };
     const acquire = (slot: number, label: string): void => {
-      if (!this.slots.has(slot)) this.slots.set(slot, session.acquire(bytes.get(slot)!, label));
+      if (!this.slots.has(slot)) this.slots.set(slot, take(bytes.get(slot)!, label));
     };
     for (const p of plan.inputs) acquire(p.slot!, "an input");
     return plan.steps.map((s, i) => {
       for (const p of s.outputs) if (p?.slot !== undefined) acquire(p.slot, `the output of "${s.node}"`);
       const sizes = (isGpuStep(s.step) && s.step.scratch) || [];
-      const own = sizes.map((b) => session.acquire(Math.max(16, b), `the workspace of "${s.node}"`));
+      const own = sizes.map((b) => take(Math.max(16, b), `the workspace of "${s.node}"`));
       for (const b of own) b.busy = false;
       for (const [slot, last] of uses) if (last === i) this.slots.get(slot)!.busy = false;
       return own.map((b) => b.buffer);
@@ -312,6 +320,8 @@ export class GpuProgram implements Program {
   dispose(): void {
     for (const buffer of this.constants.all()) buffer.destroy();
     this.constants.clear();
+    for (const b of this.used) this.session.letGo(b);
+    this.used.clear();
     this.clock?.dispose();
     this.segments.length = 0;
     this.onDispose?.();

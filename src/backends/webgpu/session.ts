@@ -20,10 +20,12 @@ import { GpuState } from "./state.ts";
 import { type AnyStep, isGpuStep } from "./step.ts";
 import type { GpuTarget } from "./target.ts";
 
-/** A buffer for values, and whether a value of the plan under preparation is in it. */
+/** A buffer for values of the programs that use it. */
 export interface PoolBuffer {
   readonly buffer: GPUBuffer;
+  /** Whether a value of the plan under preparation is in it. */
   busy: boolean;
+  users: number;
 }
 
 export interface PipelineProgress {
@@ -36,7 +38,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   /** Of the device: tensors that any of its sessions left there can be used. */
   readonly memory: object;
   /** All programs use the same buffers: they never run at the same time. */
-  private readonly pool: PoolBuffer[] = [];
+  private readonly pool = new Set<PoolBuffer>();
   private readonly constants = new Copies<GPUBuffer>();
   private readonly programs = new Set<GpuProgram>();
   private readonly states = new Set<GpuState>();
@@ -156,16 +158,18 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     for (const b of this.pool)
       if (!b.busy && b.buffer.size >= wanted && (!best || b.buffer.size < best.buffer.size)) best = b;
     if (!best || best.buffer.size > 2 * wanted) {
-      const made: PoolBuffer = { buffer: this.gpu.memory(wanted, label), busy: false };
-      this.pool.push(made);
-      this.undo.push(() => {
-        this.pool.splice(this.pool.indexOf(made), 1);
-        made.buffer.destroy();
-      });
-      best = made;
+      best = { buffer: this.gpu.memory(wanted, label), busy: false, users: 0 };
+      this.pool.add(best);
     }
     best.busy = true;
     return best;
+  }
+
+  /** A program has no more use for a buffer. */
+  letGo(used: PoolBuffer): void {
+    if (--used.users > 0) return;
+    this.pool.delete(used);
+    used.buffer.destroy();
   }
 
   freeAll(): void {
@@ -241,10 +245,8 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   dispose(): void {
     for (const p of [...this.programs]) p.dispose();
     for (const s of [...this.states]) s.dispose();
-    for (const { buffer } of this.pool) buffer.destroy();
     for (const buffer of this.constants.all()) buffer.destroy();
     this.staging?.destroy();
-    this.pool.length = 0;
     this.constants.clear();
     this.staging = undefined;
   }
