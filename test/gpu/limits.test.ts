@@ -3,7 +3,20 @@ import { describe, expect, test } from "vitest";
 import { findAdapter } from "../../src/backends/webgpu/gpu.ts";
 import { openWebgpu, type WebgpuOptions } from "../../src/backends/webgpu/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
-import { compile, conv, DeviceError, type Graph, gather, graph, matmul, reshape, transpose } from "../../src/index.ts";
+import {
+  abs,
+  compile,
+  conv,
+  DeviceError,
+  type Graph,
+  gather,
+  graph,
+  matmul,
+  neg,
+  relu,
+  reshape,
+  transpose,
+} from "../../src/index.ts";
 import { quantizedMatmul } from "../../src/ops/quantized-matmul.ts";
 import { installDawn } from "./dawn.ts";
 
@@ -37,6 +50,44 @@ async function run(limits: WebgpuOptions["limits"], m: number) {
     x: { dtype: "f32", shape: [m, rows], data: Float32Array.from({ length: m * rows }, (_, i) => Math.cos(i)) },
   });
 }
+
+describe("outputs that no buffer holds together", async () => {
+  const own = await (await findAdapter({})).requestDevice();
+  const limits: Record<string, number> = {};
+  for (const name in own.limits) limits[name] = own.limits[name as keyof GPUSupportedLimits] as number;
+  Object.defineProperty(own, "limits", { value: { ...limits, maxBufferSize: 1024 } });
+  const g = graph(({ input }) => {
+    const x = input("x", "f32", [200]);
+    return { a: relu(x), b: neg(x), c: abs(x), d: relu(neg(x)) };
+  });
+  const x = Float32Array.from({ length: 200 }, (_, i) => i - 100);
+  const want = {
+    a: x.map((v) => Math.max(v, 0)),
+    b: x.map((v) => -v),
+    c: x.map(Math.abs),
+    d: x.map((v) => Math.max(-v, 0)),
+  };
+
+  test("are read one after the other", async () => {
+    using session = await compile(g, { device: await openWebgpu({ device: own }) });
+    const y = await session.run({ x });
+    for (const [name, data] of Object.entries(want)) expect(y[name].data, name).toEqual(data);
+  });
+
+  test("are not read where they stay", async () => {
+    using session = await compile(g, { device: await openWebgpu({ device: own }) });
+    const staging = (usage: number): boolean => (usage & 1) !== 0;
+    const made: number[] = [];
+    const { createBuffer } = own;
+    own.createBuffer = (d) => {
+      made.push(d.usage);
+      return createBuffer.call(own, d);
+    };
+    const y = await session.run({ x }, { keepOnDevice: true });
+    expect(made.filter(staging)).toEqual([]);
+    for (const [name, data] of Object.entries(want)) expect(await y[name].data(), name).toEqual(data);
+  });
+});
 
 describe("weights larger than a binding", () => {
   test.each([1, 20])("are read in parts: %s rows", async (m) => {

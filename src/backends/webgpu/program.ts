@@ -62,9 +62,7 @@ export class GpuProgram implements Program {
     const { plan, session } = this;
     const scratch = await session.gpu.guarded("making buffers", () => {
       session.freeAll();
-      const blocks = this.assignBuffers();
-      session.stagingBuffer(this.resultBytes(plan.outputs));
-      return blocks;
+      return this.assignBuffers();
     });
     const dispatches = plan.steps.flatMap(({ step, kernel }, i) =>
       isGpuStep(step) ? step.run.map((dispatch) => ({ dispatch, kernel, i })) : [],
@@ -215,49 +213,78 @@ export class GpuProgram implements Program {
   ): Work<Tensor[]> {
     const { gpu, target } = this.session;
     const stays = (i: number): boolean => keep?.has(i) === true && !all[i].constant;
-    const wanted = all.filter((_, i) => !stays(i));
-    let kept: (KeptElements | undefined)[] = [];
     if (times && !this.clock && commands.length > 0) this.clock = yield* waitFor(Clock.make(gpu, this.commandCount));
     const clock = times && this.clock;
     if (times && !clock) yield* this.timeByWaiting(commands, times);
-    const bytes = this.resultBytes(wanted);
-    const staging = bytes > 0 ? this.session.stagingBuffer(bytes) : undefined;
-    const accepted = gpu.guarded("running the model", () => {
-      const encoder = this.newEncoder();
+    /** By number in `all`. */
+    const kept = new Map<number, KeptElements>();
+    const begin = (encoder: GPUCommandEncoder): void => {
       if (clock) clock.encode(encoder, commands, issue);
       else if (!times) encodeTogether(encoder, commands);
+      all.forEach((p, i) => {
+        if (!stays(i)) return;
+        const elements = keptElements(this.session, p);
+        kept.set(i, elements);
+        const size = copiedBytes(target, p);
+        if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, elements.buffer, 0, size);
+      });
+    };
+    const wanted = all.filter((_, i) => !stays(i));
+    const read: HostTensor[] = [];
+    let from = 0;
+    do {
+      let to = from + 1;
+      while (to < wanted.length && this.resultBytes(wanted.slice(from, to + 1)) <= gpu.device.limits.maxBufferSize)
+        to++;
+      read.push(...(yield* this.read(wanted.slice(from, to), from === 0 ? begin : undefined)));
+      from = to;
+    } while (from < wanted.length);
+    if (clock) yield* waitFor(clock.read(commands, times!));
+    return all.map((p, i) => {
+      const elements = kept.get(i);
+      return elements ? new DeviceTensor(p, elements) : read.shift()!;
+    });
+  }
+
+  /**
+   * Values that one buffer holds together.
+   * @param begin encodes what comes before them
+   */
+  private *read(places: readonly Place[], begin?: (encoder: GPUCommandEncoder) => void): Work<HostTensor[]> {
+    const { session } = this;
+    const { gpu, target } = session;
+    const bytes = this.resultBytes(places);
+    let staging: GPUBuffer | undefined;
+    const accepted = gpu.guarded("running the model", () => {
+      if (bytes > 0) staging = session.stagingBuffer(bytes);
+      const encoder = this.newEncoder();
+      begin?.(encoder);
       let offset = 0;
-      for (const p of wanted) {
+      for (const p of places) {
         const size = p.constant ? 0 : copiedBytes(target, p);
         if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, staging!, offset, size);
         offset += aligned(size);
       }
-      kept = all.map((p, i) => (stays(i) ? keptElements(this.session, p) : undefined));
-      kept.forEach((k, i) => {
-        const size = copiedBytes(target, all[i]);
-        if (k && size > 0) encoder.copyBufferToBuffer(this.bufferAt(all[i]), 0, k.buffer, 0, size);
-      });
       gpu.device.queue.submit([encoder.finish()]);
     });
-    let results: HostTensor[];
     try {
       yield* waitFor(Promise.all([accepted, staging?.mapAsync(mapRead, 0, bytes)]));
       const mapped = staging?.getMappedRange(0, bytes) ?? new ArrayBuffer(0);
       let offset = 0;
-      results = wanted.map((p) => {
+      return places.map((p) => {
         if (p.constant) return { dtype: p.dtype, shape: p.shape, data: p.constant.data.slice() };
         const t = decode(target, p, mapped, offset);
         offset += aligned(copiedBytes(target, p));
         return t;
       });
+    } catch (e) {
+      session.dropStaging();
+      // What the device has against it says more than that there is nothing to read.
+      yield* waitFor(accepted);
+      throw e;
     } finally {
       staging?.unmap();
     }
-    if (clock) yield* waitFor(clock.read(commands, times!));
-    return all.map((p, i) => {
-      const elements = kept[i];
-      return elements ? new DeviceTensor(p, elements) : results.shift()!;
-    });
   }
 
   /** Without timestamps: one step at a time, from giving it to the device until that is done. */

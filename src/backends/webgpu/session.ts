@@ -179,14 +179,16 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   /** What results are copied to before the host reads them. */
   stagingBuffer(bytes: number): GPUBuffer {
     if (!this.staging || this.staging.size < bytes) {
-      this.staging?.destroy();
+      this.dropStaging();
       this.staging = this.gpu.buffer(this.gpu.sizeFor(bytes), usage.mapRead | usage.copyTarget, "the results");
-      this.undo.push(() => {
-        this.staging?.destroy();
-        this.staging = undefined;
-      });
     }
     return this.staging;
+  }
+
+  /** The next to be read is read through another one. */
+  dropStaging(): void {
+    this.staging?.destroy();
+    this.staging = undefined;
   }
 
   /**
@@ -246,9 +248,8 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     for (const p of [...this.programs]) p.dispose();
     for (const s of [...this.states]) s.dispose();
     for (const buffer of this.constants.all()) buffer.destroy();
-    this.staging?.destroy();
+    this.dropStaging();
     this.constants.clear();
-    this.staging = undefined;
   }
 }
 
