@@ -67,7 +67,19 @@ export class GraphRunner<S extends Step = Step> {
   *execute(inputs: readonly AnyValue[], options: ExecuteOptions = {}): Work<AnyValue[]> {
     if (options.profile) for (const p of this.prepared()) p.times = undefined;
     const fresh = new WeakSet<object>();
-    const results = yield* this.interpret(inputs, options, fresh);
+    const kept: DeviceTensor[] = [];
+    let given: AnyValue[] = [];
+    try {
+      const results = yield* this.interpret(inputs, options, fresh, kept);
+      return (given = yield* this.handOver(results, fresh));
+    } finally {
+      // A run that was stopped gives nothing.
+      for (const t of kept) if (!given.includes(t)) t.dispose();
+    }
+  }
+
+  /** Each result as the caller's own. */
+  private *handOver(results: readonly AnyValue[], fresh: WeakSet<object>): Work<AnyValue[]> {
     const own = (v: HostValue): HostValue => {
       if (v === null || fresh.delete(v)) return v;
       return isHostTensor(v) ? { dtype: v.dtype, shape: v.shape, data: v.data.slice() } : v.map(own);
@@ -79,8 +91,16 @@ export class GraphRunner<S extends Step = Step> {
     return owned;
   }
 
-  /** @param fresh receives the tensors that this run made and nothing else holds */
-  private *interpret(inputs: readonly AnyValue[], options: ExecuteOptions, fresh?: WeakSet<object>): Work<AnyValue[]> {
+  /**
+   * @param fresh receives the tensors that this run made and nothing else holds
+   * @param kept receives those on the device
+   */
+  private *interpret(
+    inputs: readonly AnyValue[],
+    options: ExecuteOptions,
+    fresh?: WeakSet<object>,
+    kept?: DeviceTensor[],
+  ): Work<AnyValue[]> {
     const { graph, lastUse } = this;
     const { profile = false, stoppable = false, keep } = options;
     const context: EvaluateContext = {
@@ -108,12 +128,14 @@ export class GraphRunner<S extends Step = Step> {
       if (program) {
         const times = profile ? new Float64Array(stage.plan.steps.length) : undefined;
         const given = stage.inputs.map((id) => env.get(id) as HostTensor | DeviceTensor);
-        const kept = keep && new Set(stage.outputs.flatMap((id, k) => (keep.has(id) ? [k] : [])));
-        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined, kept);
+        const stays = keep && new Set(stage.outputs.flatMap((id, k) => (keep.has(id) ? [k] : [])));
+        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined, stays);
         if (times) prepared.times = prepared.times?.map((t, k) => t + times[k]) ?? times;
         stage.outputs.forEach((id, k) => {
-          fresh?.add(results[k]);
-          env.set(id, results[k]);
+          const v = results[k];
+          fresh?.add(v);
+          if (v instanceof DeviceTensor) kept?.push(v);
+          env.set(id, v);
         });
       }
       for (const [id, value] of stage.folded) env.set(id, value);

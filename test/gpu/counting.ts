@@ -14,3 +14,20 @@ export async function counting(object: object, method: string, work: () => Promi
   }
   return calls;
 }
+
+/** The buffers that are made from now on and not destroyed. */
+export function liveBuffers(device: GPUDevice): ReadonlySet<GPUBuffer> {
+  const live = new Set<GPUBuffer>();
+  const { createBuffer } = device;
+  device.createBuffer = (descriptor) => {
+    const buffer = createBuffer.call(device, descriptor);
+    const { destroy } = buffer;
+    live.add(buffer);
+    buffer.destroy = () => {
+      live.delete(buffer);
+      return destroy.call(buffer);
+    };
+    return buffer;
+  };
+  return live;
+}

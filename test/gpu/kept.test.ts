@@ -2,10 +2,13 @@
 import { expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { deviceOf } from "../../src/backends/webgpu/device.ts";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
+import { nextTurn } from "../../src/graph/drive.ts";
 import {
   add,
   type Backend,
+  cast,
   compile,
   DeviceError,
   DeviceTensor,
@@ -16,11 +19,12 @@ import {
   InputError,
   matmul,
   mul,
+  nonZero,
   relu,
   reshape,
   ShapeError,
 } from "../../src/index.ts";
-import { counting } from "./counting.ts";
+import { counting, liveBuffers } from "./counting.ts";
 import { installDawn } from "./dawn.ts";
 
 await installDawn();
@@ -97,6 +101,81 @@ test("once tensors are given back, runs that keep make no buffers", async () => 
   expect(await counting(device.device, "createBuffer", run)).toBe(0);
   expect(await counting(device.device.queue, "submit", run)).toBe(1);
 });
+
+test("a run that is stopped, or whose session is disposed, leaves nothing on the device", async () => {
+  const { findAdapter } = await import("../../src/backends/webgpu/gpu.ts");
+  const own = await (await findAdapter({})).requestDevice();
+  const live = liveBuffers(own);
+  // Two stages: y is there while the second is planned.
+  const g = graph(({ input }) => {
+    const y = relu(input("x", "f32", ["n", 4]));
+    return { y, z: add(cast(nonZero(y), { to: "f32" }), input("one", "f32", [1])) };
+  });
+  const inputs = { x: host, one: Float32Array.of(1) };
+  const on = await openWebgpu({ device: own, fallback: "cpu" });
+  const session = await compile(g, { device: on as Backend });
+  await session.run(inputs);
+  const before = live.size;
+  let stopped = 0;
+  for (let turns = 0; turns < 12; turns++) {
+    const { signal, abort } = stoppedAfter(turns);
+    const run = session.run(inputs, { signal, keepOnDevice: true });
+    await abort;
+    await run.then(
+      (kept) => {
+        for (const t of Object.values(kept)) t.dispose();
+      },
+      () => stopped++,
+    );
+  }
+  expect(stopped).toBeGreaterThan(0);
+  const left = [...live].filter((b) => b.label !== "a tensor that stays on the device");
+  expect(left.length).toBe(before);
+  expect(live.size - left.length).toBeLessThanOrEqual(2);
+  session.dispose();
+  // In the midst of its first run.
+  const other = await compile(layer(), { device: on as Backend });
+  const run = other.run({ x: host });
+  await 0;
+  other.dispose();
+  await expect(run).rejects.toThrow(DisposedError);
+  expect(other.bytes).toBe(0);
+  expect(live.size).toBe(0);
+  own.destroy();
+});
+
+test("of tensors that were given back so many are kept for others, while there are sessions", async () => {
+  const { findAdapter } = await import("../../src/backends/webgpu/gpu.ts");
+  const own = await (await findAdapter({})).requestDevice();
+  const live = liveBuffers(own);
+  const gpu = deviceOf(own);
+  gpu.enter();
+  gpu.enter();
+  for (let i = 1; i <= 100; i++) gpu.giveBack(gpu.take(256 * i, "a tensor"));
+  expect(live.size).toBeGreaterThan(32);
+  expect(live.size).toBeLessThanOrEqual(64);
+  const large = [1, 2, 3].map(() => gpu.take(2 ** 27, "a large tensor"));
+  for (const b of large) gpu.giveBack(b);
+  expect([...live]).toEqual(large.slice(1));
+  expect(gpu.take(2 ** 27, "another")).toBe(large[1]);
+  gpu.leave();
+  expect(live.size).toBe(2);
+  gpu.leave();
+  expect([...live]).toEqual([large[1]]);
+  gpu.giveBack(large[1]);
+  expect(live.size).toBe(0);
+  own.destroy();
+});
+
+/** Stops after some turns of the event loop. */
+function stoppedAfter(turns: number): { signal: AbortSignal; abort: Promise<void> } {
+  const controller = new AbortController();
+  const abort = (async () => {
+    for (let i = 0; i < turns; i++) await nextTurn();
+    controller.abort();
+  })();
+  return { signal: controller.signal, abort };
+}
 
 test("types are checked, and tensors of another device refused", async () => {
   using session = await compile(layer(), { device });

@@ -264,6 +264,17 @@ describe("trouble with the device", () => {
     expect((await session.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
   });
 
+  test("a backend that is opened while the last other one is disposed has a device", async () => {
+    const others = await openWebgpu();
+    others.device.destroy();
+    await others.device.lost;
+    const last = await openWebgpu();
+    const opening = openWebgpu();
+    last.dispose();
+    using session = await compile(chain(), { device: await opening });
+    expect((await session.run({ x })).h.data[0]).toBeCloseTo(hidden(x[0]), 4);
+  });
+
   test("a device that others use, or gave, is not destroyed", async () => {
     const own = await request();
     const given = await openWebgpu({ device: own });

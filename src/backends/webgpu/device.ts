@@ -25,8 +25,8 @@ const computeStage = 4;
 /** GPUMapMode.READ. */
 export const mapRead = 1;
 
-/** Buffers of one size that are kept for tensors to come. */
-const sparesKept = 4;
+/** What is kept for tensors to come. */
+const most = { buffers: 64, bytes: 2 ** 28 };
 
 /** Sizes are rounded up to these, so that a buffer serves many values: eighths of a power of two. */
 function sizeClass(bytes: number): number {
@@ -44,8 +44,10 @@ const scopes = ["internal", "out-of-memory", "validation"] as const;
 export class GpuDevice {
   private readonly pipelines = new Map<string, Promise<Pipeline>>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
-  /** Buffers of tensors that were given back, for the next of their size. */
-  private readonly spare = new Map<number, GPUBuffer[]>();
+  /** Buffers of tensors that were given back, for the next of their size: the oldest first. */
+  private readonly spare: GPUBuffer[] = [];
+  private spareBytes = 0;
+  private sessions = 0;
   private lostBecause: string | undefined;
   private holders = 0;
   /** Set when its last holder let go of it. */
@@ -151,16 +153,36 @@ export class GpuDevice {
   /** A buffer for a tensor that outlives its run. */
   take(bytes: number, label: string): GPUBuffer {
     const size = this.sizeFor(bytes);
-    return this.spare.get(size)?.pop() ?? this.memory(size, label);
+    const at = this.spare.findIndex((b) => b.size === size);
+    if (at < 0) return this.memory(size, label);
+    this.spareBytes -= size;
+    return this.spare.splice(at, 1)[0];
   }
 
   /** Gives one back that `take` gave. */
   giveBack(buffer: GPUBuffer): void {
     if (!this.usable) return;
-    const list = this.spare.get(buffer.size) ?? [];
-    this.spare.set(buffer.size, list);
-    if (list.length < sparesKept) list.push(buffer);
-    else buffer.destroy();
+    this.spare.push(buffer);
+    this.spareBytes += buffer.size;
+    this.trim(this.sessions > 0 ? most : { buffers: 0, bytes: 0 });
+  }
+
+  private trim({ buffers, bytes }: typeof most): void {
+    while (this.spare.length > buffers || this.spareBytes > bytes) {
+      const oldest = this.spare.shift()!;
+      this.spareBytes -= oldest.size;
+      oldest.destroy();
+    }
+  }
+
+  /** One more session works on it. */
+  enter(): void {
+    this.sessions++;
+  }
+
+  /** When the last session leaves, nobody makes tensors for which something would be kept. */
+  leave(): void {
+    if (--this.sessions === 0) this.trim({ buffers: 0, bytes: 0 });
   }
 
   /** What is in a buffer, when all that was submitted is done. */
@@ -265,15 +287,16 @@ export function deviceOf(device: GPUDevice): GpuDevice {
 }
 
 /**
- * The device that all backends without one of their own share; a new one after it was lost.
+ * The device that all backends without one of their own share, held for one more; a new one after it was lost. Nothing is
+ * awaited between finding it usable and holding it: whoever else holds it may let go meanwhile.
  * @throws NoGpuError where there is no adapter, DeviceError where it gives no device
  */
 export async function sharedDevice(powerPreference: GPUPowerPreference): Promise<GpuDevice> {
-  if (shared?.usable) return shared;
+  if (shared?.usable) return shared.hold();
   sharing ??= requestDevice(powerPreference).finally(() => {
     sharing = undefined;
   });
-  return (shared = await sharing);
+  return (shared = await sharing).hold();
 }
 
 async function requestDevice(powerPreference: GPUPowerPreference): Promise<GpuDevice> {

@@ -96,7 +96,7 @@ export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBac
   const { device, powerPreference = "high-performance", fallback, onProgress } = options;
   if (fallback !== undefined && fallback !== "cpu")
     throw new InputError(`webgpu: fallback takes "cpu", got ${JSON.stringify(fallback)}`);
-  const gpu = (device ? deviceOf(device) : await sharedDevice(powerPreference)).hold();
+  const gpu = device ? deviceOf(device).hold() : await sharedDevice(powerPreference);
   // A device of the caller's may come from elsewhere: then nothing is known of the language.
   const languageFeatures = await findGpu().then(
     (found) => found.wgslLanguageFeatures,

@@ -16,10 +16,11 @@ import {
   type RunControl,
   type StagePlan,
 } from "../backend.ts";
-import { bufferBytes, copiedBytes, decode } from "./border.ts";
+import { bufferBytes, copiedBytes } from "./border.ts";
 import { Clock } from "./clock.ts";
-import { mapRead, type Pipeline, tooLarge } from "./device.ts";
+import { type Pipeline, tooLarge } from "./device.ts";
 import { bufferOf, type KeptElements, keptElements } from "./kept.ts";
+import { readBack, type Work, waitFor } from "./read-back.ts";
 import type { PoolBuffer, WebgpuSession } from "./session.ts";
 import { sourceBytes } from "./split.ts";
 import { type AnyStep, type Binding, type Dispatch, type GpuStep, isGpuStep } from "./step.ts";
@@ -70,6 +71,7 @@ export class GpuProgram implements Program {
     const pipelines = await session.counted(
       dispatches.map(({ dispatch, kernel }) => session.gpu.pipeline(dispatch.code, dispatch.bindings, kernel)),
     );
+    session.assertOpen();
     await session.gpu.guarded("uploading weights", () => {
       const commands = dispatches.map(({ dispatch, i }, k): Command => {
         const buffers = dispatch.bindings.map((b) => this.bufferOf(b, plan.steps[i], scratch[i]));
@@ -197,11 +199,9 @@ export class GpuProgram implements Program {
     });
   }
 
-  private newEncoder(): GPUCommandEncoder {
-    const encoder = this.session.gpu.device.createCommandEncoder();
+  private encodeCopies(encoder: GPUCommandEncoder): void {
     for (const copy of this.copies) copy(encoder);
     this.copies = [];
-    return encoder;
   }
 
   /** Runs commands and reads values back, but for those to keep. */
@@ -219,6 +219,7 @@ export class GpuProgram implements Program {
     /** By number in `all`. */
     const kept = new Map<number, KeptElements>();
     const begin = (encoder: GPUCommandEncoder): void => {
+      this.encodeCopies(encoder);
       if (clock) clock.encode(encoder, commands, issue);
       else if (!times) encodeTogether(encoder, commands);
       all.forEach((p, i) => {
@@ -230,60 +231,18 @@ export class GpuProgram implements Program {
       });
     };
     const wanted = all.filter((_, i) => !stays(i));
-    const read: HostTensor[] = [];
-    let from = 0;
-    do {
-      let to = from + 1;
-      while (to < wanted.length && this.resultBytes(wanted.slice(from, to + 1)) <= gpu.device.limits.maxBufferSize)
-        to++;
-      read.push(...(yield* this.read(wanted.slice(from, to), from === 0 ? begin : undefined)));
-      from = to;
-    } while (from < wanted.length);
-    if (clock) yield* waitFor(clock.read(commands, times!));
-    return all.map((p, i) => {
-      const elements = kept.get(i);
-      return elements ? new DeviceTensor(p, elements) : read.shift()!;
-    });
-  }
-
-  /**
-   * Values that one buffer holds together.
-   * @param begin encodes what comes before them
-   */
-  private *read(places: readonly Place[], begin?: (encoder: GPUCommandEncoder) => void): Work<HostTensor[]> {
-    const { session } = this;
-    const { gpu, target } = session;
-    const bytes = this.resultBytes(places);
-    let staging: GPUBuffer | undefined;
-    const accepted = gpu.guarded("running the model", () => {
-      if (bytes > 0) staging = session.stagingBuffer(bytes);
-      const encoder = this.newEncoder();
-      begin?.(encoder);
-      let offset = 0;
-      for (const p of places) {
-        const size = p.constant ? 0 : copiedBytes(target, p);
-        if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, staging!, offset, size);
-        offset += aligned(size);
-      }
-      gpu.device.queue.submit([encoder.finish()]);
-    });
+    let done = false;
     try {
-      yield* waitFor(Promise.all([accepted, staging?.mapAsync(mapRead, 0, bytes)]));
-      const mapped = staging?.getMappedRange(0, bytes) ?? new ArrayBuffer(0);
-      let offset = 0;
-      return places.map((p) => {
-        if (p.constant) return { dtype: p.dtype, shape: p.shape, data: p.constant.data.slice() };
-        const t = decode(target, p, mapped, offset);
-        offset += aligned(copiedBytes(target, p));
-        return t;
+      const read = yield* readBack(this.session, wanted, (p) => this.bufferAt(p), begin);
+      if (clock) yield* waitFor(clock.read(commands, times!));
+      done = true;
+      return all.map((p, i) => {
+        const elements = kept.get(i);
+        return elements ? new DeviceTensor(p, elements) : read.shift()!;
       });
-    } catch (e) {
-      session.dropStaging();
-      // What the device has against it says more than that there is nothing to read.
-      yield* waitFor(accepted);
-      throw e;
     } finally {
-      staging?.unmap();
+      // Stopped or failed: nobody gets them. They may not even be there, so no other tensor gets them either.
+      if (!done) for (const { buffer } of kept.values()) buffer.destroy();
     }
   }
 
@@ -296,7 +255,8 @@ export class GpuProgram implements Program {
       const to = next < 0 ? commands.length : next;
       const before = performance.now();
       const accepted = gpu.guarded("running the model", () => {
-        const encoder = this.newEncoder();
+        const encoder = gpu.device.createCommandEncoder();
+        this.encodeCopies(encoder);
         encodeTogether(encoder, commands.slice(from, to));
         gpu.device.queue.submit([encoder.finish()]);
       });
@@ -339,11 +299,6 @@ export class GpuProgram implements Program {
       for (const c of commands) if (c.buffers.some((b) => typeof b === "number")) c.group = this.bindGroup(c, buffers!);
   }
 
-  private resultBytes(wanted: readonly Place[]): number {
-    const { target } = this.session;
-    return wanted.reduce((sum, p) => sum + (p.constant ? 0 : aligned(copiedBytes(target, p))), 0);
-  }
-
   dispose(): void {
     for (const buffer of this.constants.all()) buffer.destroy();
     this.constants.clear();
@@ -356,15 +311,6 @@ export class GpuProgram implements Program {
 }
 
 type Tensor = HostTensor | DeviceTensor;
-
-type Work<T> = Generator<Promise<unknown> | undefined, T>;
-
-/** Rows of 8-byte elements start where views of them may. */
-const aligned = (bytes: number): number => Math.ceil(bytes / 8) * 8;
-
-function* waitFor<T>(p: Promise<T>): Work<T> {
-  return (yield p) as T;
-}
 
 function issue(pass: GPUComputePassEncoder, { pipeline, group, dispatch }: Command): void {
   pass.setPipeline(pipeline.pipeline);

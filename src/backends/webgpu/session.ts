@@ -1,5 +1,6 @@
 /** What one session holds on a GPU device: weights, and buffers that its programs take turns in. */
 import type { TypedArray } from "../../tensor/dtype.ts";
+import { DisposedError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import { emptyTensor, type TensorType } from "../../tensor/tensor.ts";
 import { type Elements, sourceOf, Weight } from "../../tensor/weight.ts";
@@ -50,6 +51,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
   private growth: Promise<unknown> | undefined;
   private done = 0;
   private total = 0;
+  private disposed = false;
   /** The sequence that programs read and change. */
   state: GpuState | undefined;
 
@@ -59,6 +61,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     private readonly onProgress?: (progress: PipelineProgress) => void,
   ) {
     this.memory = gpu;
+    gpu.enter();
   }
 
   async prepare(plan: StagePlan<AnyStep>): Promise<GpuProgram> {
@@ -66,6 +69,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     this.undo = [];
     try {
       await program.prepare();
+      this.assertOpen();
     } catch (e) {
       program.dispose();
       for (const undo of this.undo) undo();
@@ -75,6 +79,14 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     this.programs.add(program);
     program.onDispose = () => this.programs.delete(program);
     return program;
+  }
+
+  /**
+   * Asked after waits: a session may be disposed while it makes a plan.
+   * @throws DisposedError
+   */
+  assertOpen(): void {
+    if (this.disposed) throw new DisposedError("this session was disposed");
   }
 
   needs(place: Place, step: PlannedStep<AnyStep> | undefined): boolean {
@@ -245,6 +257,8 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
 
   /** Gives back the session's memory. The device stays: others may use it. */
   dispose(): void {
+    if (!this.disposed) this.gpu.leave();
+    this.disposed = true;
     for (const p of [...this.programs]) p.dispose();
     for (const s of [...this.states]) s.dispose();
     for (const buffer of this.constants.all()) buffer.destroy();
