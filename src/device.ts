@@ -41,11 +41,11 @@ export async function deviceFor(choice: DeviceChoice | undefined, options: Devic
     const chosen = prefersGpuJs() ? await loaders.gpujs(options).catch(orUndefined) : undefined;
     return chosen ?? (await openHost(options));
   }
-  if (!Object.hasOwn(loaders, choice as string))
+  if (typeof choice !== "string" || !Object.hasOwn(loaders, choice))
     throw new InputError(
-      `unknown device ${typeof choice === "string" ? `"${choice}"` : typeof choice}; there are: ${Object.keys(loaders).join(", ")}`,
+      `unknown device ${typeof choice === "string" ? `"${choice}"` : Array.isArray(choice) ? "list: pass one name" : typeof choice}; there are: ${Object.keys(loaders).join(", ")}`,
     );
-  return await loaders[choice as DeviceName](options);
+  return await loaders[choice](options);
 }
 
 /** The fastest device that computes on the CPU. */

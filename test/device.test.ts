@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { wasm } from "../src/backends/wasm/index.ts";
+import { webgpu } from "../src/backends/webgpu/index.ts";
 import { compile, DeviceError, graph, InputError, load, openDevice, relu } from "../src/index.ts";
 
 const model = fileURLToPath(new URL("../examples/models/fraud-mlp/model.onnx", import.meta.url));
@@ -12,6 +13,8 @@ test.each([
   [openDevice("cpu"), "object"],
   [openDevice, "function"],
   [null, "object"],
+  [["cpu"], "list: pass one name"],
+  [["webgpu", "wasm"], "list: pass one name"],
 ])("what is no device is told: %o", async (device, what) => {
   const refused = load(model, { device: device as never });
   await expect(refused).rejects.toThrow(InputError);
@@ -46,6 +49,20 @@ test("a fallback that there is none is told before the device is looked for", as
     await expect(openDevice("webgpu", { fallback: fallback as never })).rejects.toThrow(
       new InputError(`webgpu: fallback takes "cpu", got ${JSON.stringify(fallback)}`),
     );
+});
+
+test("options of webgpu that are none are told before the device is looked for", async () => {
+  for (const [options, message] of [
+    [null, "options are an object"],
+    [{ power: 1 }, 'unknown option "power"; did you mean "powerPreference"?'],
+    [{ powerPreference: "fast" }, 'powerPreference takes "low-power" or "high-performance", got "fast"'],
+    [{ device: Promise.resolve() }, "device takes a GPUDevice, as await adapter.requestDevice() gives, got {}"],
+    [{ limits: 3 }, "limits takes an object of numbers, got 3"],
+    [{ onProgress: 3 }, "onProgress takes a function, got 3"],
+  ] as const) {
+    await expect(webgpu(options as never)).rejects.toThrow(InputError);
+    await expect(webgpu(options as never)).rejects.toThrow(`webgpu: ${message}`);
+  }
 });
 
 describe("where WebAssembly may not be compiled", () => {
