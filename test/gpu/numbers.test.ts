@@ -2,7 +2,14 @@
 import { expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
-import { type Backend, compile, graph, type HostTensor, type SymbolicValue as Value } from "../../src/index.ts";
+import {
+  type Backend,
+  compile,
+  graph,
+  type HostTensor,
+  InputError,
+  type SymbolicValue as Value,
+} from "../../src/index.ts";
 import * as ops from "../../src/ops/index.ts";
 import { difference } from "../compare.ts";
 import { installDawn } from "./dawn.ts";
@@ -73,6 +80,17 @@ test.each([
   // Rows that a workgroup shares.
   const long = rows.map(([first, ...rest]) => [first, ...new Array<number>(60).fill(0.5), ...rest]);
   await expectSame((x) => of(x, {}), f32(long.flat(), [rows.length, 63]));
+});
+
+test("isInf of neither side, and gather from nothing", async () => {
+  await expectSame((x) => ops.isInf(x, { detectNegative: false, detectPositive: false }), f32(special));
+  const nothing = run(
+    (x, at) => ops.gather(x, at, {}),
+    [f32([], [0, 3]), { dtype: "i64", shape: [1], data: BigInt64Array.of(0n) }],
+    device,
+  );
+  await expect(nothing).rejects.toThrow(InputError);
+  await expect(nothing).rejects.toThrow("gather: index 0 is outside axis 0 of size 0");
 });
 
 test.each([[[0, 0]], [[-1, -2]], [[Number.NaN, 1]], [[Infinity, 1]]])("reduceLogSum of %o", async (values) => {

@@ -204,7 +204,7 @@ export const elementwiseKernels: GpuKernels = (target) => {
     gpuKernel(ops.isNan, name(ops.isNan), ([x], [y]) => step([x], y, (v) => condition(`isNan(${v})`))),
     gpuKernel(ops.isInf, name(ops.isInf), ([x], [y], { detectNegative = true, detectPositive = true }) => {
       const sides = [detectNegative && "@ < T(0.0)", detectPositive && "@ > T(0.0)"].filter((s) => s !== false);
-      if (sides.length === 0) return undefined;
+      if (sides.length === 0) return step([x], y, () => "U(0u)");
       return step([x], y, (v) =>
         condition(`isInfinite(${v}) & (${sides.map((side) => `(${side.replace("@", v)})`).join(" | ")})`),
       );

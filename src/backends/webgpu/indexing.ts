@@ -14,6 +14,7 @@ import {
   scatterNd,
   topk,
 } from "../../ops/index.ts";
+import { resolveIndex } from "../../ops/indices.ts";
 import type { ScatterAttrs } from "../../ops/scatter.ts";
 import { aroundAxis } from "../../ops/softmax.ts";
 import { toNumbers } from "../../tensor/convert.ts";
@@ -64,7 +65,9 @@ export const indexingKernels: GpuKernels = (target) => {
       const s = storage(x);
       const a = normalizeAxis("gather", axis, x.shape.length);
       const [n, inner, count] = [x.shape[a], sizeBetween(x.shape, a + 1, x.shape.length), sizeOf(at.shape)];
-      if (!s || n === 0) return undefined;
+      if (!s) return undefined;
+      // Whatever the index is, which shaders could not say.
+      if (n === 0) resolveIndex("gather", 0, n, a);
       const lanes: Lanes = inner % 4 === 0 ? 4 : 1;
       const width = inner / lanes;
       const type = typeName(s.element, lanes);
