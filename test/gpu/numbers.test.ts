@@ -8,6 +8,7 @@ import {
   graph,
   type HostTensor,
   InputError,
+  UnsupportedOpError,
   type SymbolicValue as Value,
 } from "../../src/index.ts";
 import * as ops from "../../src/ops/index.ts";
@@ -91,6 +92,45 @@ test("isInf of neither side, and gather from nothing", async () => {
   );
   await expect(nothing).rejects.toThrow(InputError);
   await expect(nothing).rejects.toThrow("gather: index 0 is outside axis 0 of size 0");
+});
+
+const i64 = (values: readonly number[]): HostTensor => ({
+  dtype: "i64",
+  shape: [values.length],
+  data: BigInt64Array.from(values, BigInt),
+});
+
+test("means of integers whose sums leave 32 bits", async () => {
+  const mean = (x: Value): Value => ops.reduceMean(x, undefined, {});
+  const [least, most] = [-(2 ** 31), 2 ** 31 - 1];
+  for (const values of [
+    [most, most, most - 3],
+    [least, least],
+    [-7, 2, -3],
+    [least, most],
+  ]) {
+    await expectSame(mean, i64(values));
+    await expectSame(mean, i64(new Array<number[]>(50).fill(values).flat()));
+    await expectSame(mean, { dtype: "i32", shape: [values.length], data: Int32Array.from(values) });
+  }
+  await expectSame(mean, { dtype: "u32", shape: [3], data: Uint32Array.of(2 ** 32 - 1, 2 ** 32 - 1, 5) });
+});
+
+test("products and casts that leave 32 bits of 64 are for the host; sums, as of masks, are not", async () => {
+  const refused = async (of: (x: Value) => Value, t: HostTensor): Promise<void> =>
+    await expect(run(of, [t], device)).rejects.toThrow(UnsupportedOpError);
+  const x = i64([70000, 70000, -1]);
+  const product = (v: Value): Value => ops.reduceProd(v, undefined, {});
+  await refused(product, x);
+  await refused((v) => ops.reduceSumSquare(v, undefined, {}), x);
+  await refused((v) => ops.cast(v, { to: "u64" }), x);
+  await refused((v) => ops.cast(v, { to: "i64" }), { dtype: "u32", shape: [1], data: Uint32Array.of(2 ** 32 - 1) });
+  const lenient = (await openWebgpu({ fallback: "cpu" })) as Backend;
+  expect((await run(product, [i64([700, -3])], lenient)).data).toEqual(BigInt64Array.of(-2100n));
+  await expect(run(product, [x], lenient)).rejects.toThrow("-4900000000 does not fit in 32 bits");
+  const mask = i64([1, 1, 1, 0]);
+  await expectSame((v) => ops.reduceSum(v, undefined, {}), mask);
+  await expectSame((v) => ops.cast(ops.cast(v, { to: "u8" }), { to: "i64" }), mask);
 });
 
 test.each([[[0, 0]], [[-1, -2]], [[Number.NaN, 1]], [[Infinity, 1]]])("reduceLogSum of %o", async (values) => {

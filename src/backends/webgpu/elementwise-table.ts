@@ -3,7 +3,7 @@ import { activationOf } from "../../ops/activation.ts";
 import * as ops from "../../ops/index.ts";
 import type { AnyOp } from "../../ops/op.ts";
 import { activationOps } from "../../ops/unary.ts";
-import { type DType, dtypes, isFloat } from "../../tensor/dtype.ts";
+import { type DType, dtypes, isBig, isFloat } from "../../tensor/dtype.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { activated } from "./activations.ts";
 import { elementwiseStep } from "./elementwise.ts";
@@ -96,6 +96,9 @@ function converted(target: GpuTarget, from: DType, to: DType): ((x: string) => s
   const result = storageOf(target, to)?.scalar;
   if (!source || !result) return undefined;
   if (from === to) return (x) => x;
+  // Of 64 bits the device has 32, which say nothing of numbers that only the other sign's have.
+  if (isBig(to) && source !== "f32" && source !== result && (result === "u32" || dtypes[from].bits >= 32))
+    return undefined;
   if (to === "bool") {
     if (source === "f32") return (x) => condition(`(${x} != T(0.0)) | isNan(${x})`);
     return (x) => condition(`${x} != ${source === "i32" ? "I(0)" : "U(0u)"}`);

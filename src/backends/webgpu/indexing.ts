@@ -18,7 +18,7 @@ import { resolveIndex } from "../../ops/indices.ts";
 import type { ScatterAttrs } from "../../ops/scatter.ts";
 import { aroundAxis } from "../../ops/softmax.ts";
 import { toNumbers } from "../../tensor/convert.ts";
-import { isFloat } from "../../tensor/dtype.ts";
+import { isBig, isFloat } from "../../tensor/dtype.ts";
 import { normalizeAxis, sizeBetween, sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { isShort, type RowValue, rowDispatch, rowsAlong } from "./rows.ts";
@@ -153,8 +153,10 @@ ${tupleOffset(x, tuple, 0)}    ${met(s, x, attrs, "at", `updates[j * ${inner}u +
         gpuKernel(op, `webgpu/${op.op.name}/${short ? "rows" : "group"}`, ([x, axis], _, attrs) => {
           const s = storage(x);
           const line = aroundAxis(op.op.name, x.shape, toNumbers(axis.constant!)[0]);
-          if (!s || line.n <= scanSize !== short) return undefined;
-          return { run: [cumulative(s, x, line, op.op.name === "cumSum", attrs)] };
+          const adds = op.op.name === "cumSum";
+          // Products of 64-bit integers soon leave 32 bits; sums stay: models number the tokens of a mask by them.
+          if (!s || line.n <= scanSize !== short || (isBig(x.dtype) && !adds)) return undefined;
+          return { run: [cumulative(s, x, line, adds, attrs)] };
         }),
       ),
     ),

@@ -24,6 +24,14 @@ interface Reduction {
 }
 
 const zero = (_: DType, scalar: Scalar): string => `${scalar}()`;
+/**
+ * Products of 64-bit integers soon leave the 32 bits that the device has of them: those are for the host. Sums stay here:
+ * models count tokens and positions by them.
+ */
+const ofNarrow =
+  (start: Reduction["start"]): Reduction["start"] =>
+  (dtype, scalar) =>
+    isBig(dtype) ? undefined : start(dtype, scalar);
 const extreme = (name: "max" | "min"): Reduction => ({
   start(dtype, scalar) {
     if (scalar === "f32") return name === "max" ? "-infinity()" : "infinity()";
@@ -53,20 +61,19 @@ const reductions: readonly [AnyOp & { op: { name: string } }, Reduction][] = [
     ops.reduceMean,
     {
       ...sums(),
-      finish(v, n, scalar) {
-        if (n === 0) return scalar === "f32" ? "notANumber()" : `${scalar}()`;
-        return `${v} / ${scalar}(${n})`;
-      },
+      // Integers: see `integerMean`.
+      start: (_, scalar) => (scalar === "f32" ? "f32()" : undefined),
+      finish: (v, n) => (n === 0 ? "notANumber()" : `${v} / f32(${n})`),
     },
   ],
   [ops.reduceLogSum, sums(undefined, (v) => `logOf(${v})`)],
   [ops.reduceL1, sums(absolute)],
-  [ops.reduceSumSquare, sums(square)],
-  [ops.reduceL2, sums(square, (v) => `sqrt(${v})`)],
+  [ops.reduceSumSquare, { ...sums(square), start: ofNarrow(zero) }],
+  [ops.reduceL2, { ...sums(square, (v) => `sqrt(${v})`), start: ofNarrow(zero) }],
   [
     ops.reduceProd,
     {
-      start: (_, scalar) => `${scalar}(1)`,
+      start: ofNarrow((_, scalar) => `${scalar}(1)`),
       combination: () => ({ combine: (a, b) => `${a} * ${b}`, subgroup: "subgroupMul" }),
     },
   ],
@@ -121,10 +128,54 @@ ${once(`y[row] = ${stored(storage, 1, result("total"))};`)}`,
         return { run: [dispatch] };
       }),
     ),
+    integerMean(target, form, applies),
     logSumExp(target, form, applies),
     ...([ops.argMax, ops.argMin] as const).map((op) => argReduction(target, op, form, applies)),
   ]),
 ];
+
+/** Sums in 64 bits, as vectors of the low and the high word: the mean fits in 32 where the sum may not. */
+function integerMean(target: GpuTarget, form: string, applies: (rows: Rows) => boolean) {
+  const op = ops.reduceMean;
+  return gpuKernel(op, `webgpu/${op.op.name}/integers/${form}`, ([x, axes], _, attrs) => {
+    const rows = rowsOf(op, x, axes?.constant, attrs);
+    const storage = storageOf(target, x.dtype);
+    if (!storage || storage.scalar === "f32" || !applies(rows)) return undefined;
+    const { scalar } = storage;
+    const sum: RowValue = { name: "together", type: "vec2u" as Scalar, combine: (a, b) => `plus(${a}, ${b})` };
+    const signed = scalar === "i32";
+    const declarations = `
+fn plus(a: vec2u, b: vec2u) -> vec2u {
+  let low = a.x + b.x;
+  return vec2u(low, a.y + b.y + u32(low < a.x));
+}
+fn mean(total: vec2u) -> ${scalar} {
+  let negative = ${signed ? "total.y >= 0x80000000u" : "false"};
+  let sum = select(total, plus(~total, vec2u(1u, 0u)), negative);
+  var quotient = 0u;
+  var rest = 0u;
+  for (var k = 64u; k > 0u; k--) {
+    let bit = k - 1u;
+    rest = (rest << 1u) | ((select(sum.x, sum.y, bit >= 32u) >> (bit & 31u)) & 1u);
+    let fits = rest >= ${rows.n}u;
+    rest = select(rest, rest - ${rows.n}u, fits);
+    quotient = (quotient << 1u) | u32(fits);
+  }
+  return ${scalar}(select(quotient, 0u - quotient, negative));
+}`;
+    const widened = (v: string): string => `vec2u(u32(${v}), ${signed ? `select(0u, 0xffffffffu, ${v} < 0)` : "0u"})`;
+    const dispatch = rowDispatch(target, rows, {
+      bindings: [read("x", { input: 0 }, storage.element), write("y", { output: 0 }, storage.element)],
+      values: [sum],
+      declarations,
+      body: ({ each, all, once }) => `  var own = vec2u();
+${each("k", (at) => `let v = x[${at}]; own = plus(own, ${widened("v")});`)}
+  let total = ${all(sum, "own")};
+${once(`y[row] = ${rows.n === 0 ? `${scalar}()` : "mean(total)"};`)}`,
+    });
+    return { run: [dispatch] };
+  });
+}
 
 function logSumExp(target: GpuTarget, form: string, applies: (rows: Rows) => boolean) {
   const op = ops.reduceLogSumExp;

@@ -47,7 +47,7 @@ const i32: Storage = { element: "i32", bytes: 4, scalar: "i32" };
 const u32: Storage = { element: "u32", bytes: 4, scalar: "u32" };
 
 /**
- * i64 and u64 are narrowed to 32 bits, with a range check where they come in; smaller integers and bool take a word each,
+ * i64 and u64 are narrowed to 32 bits, with a range check where they come in, and wrap there; smaller integers and bool take a word each,
  * so that invocations never write to one word together. 16-bit floats without `shader-f16` are f32 until they are read
  * back. Undefined for what shaders cannot compute with: f64, fp8, packed formats.
  */
