@@ -18,6 +18,14 @@ test("every kernel equals its reference", async () => {
 
 const device = { device: "gpujs" } as const;
 
+test("textures are given back with the plans that they are of, and what is left draws on", async () => {
+  const { live, left, again } = await tab.call("page", "textures", device, [1, 2, 3, 4, 5, 6]);
+  expect(live[2]).toBeGreaterThan(live[0]);
+  expect(live.slice(3)).toEqual([live[2], live[2], live[2]]);
+  expect(left).toBeLessThan(live[0]);
+  expect(again).toEqual([0.5, 0.5, 0.5, 0.5]);
+});
+
 test("NaN stays NaN, and what has no logarithm has none", async () => {
   expect(await tab.call("page", "specials", device)).toEqual({});
 });

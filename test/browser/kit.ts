@@ -158,6 +158,45 @@ const kit = {
 
   kernels: async (device: DeviceName): Promise<string[]> => (await kernelsOf(device)).kernels.map((k) => k.name),
 
+  /**
+   * Textures that are there while a session keeps the plans of the latest two shapes, after as many shapes each, when it is
+   * disposed, and whether another one computes then.
+   */
+  async textures(
+    spec: DeviceSpec,
+    shapes: readonly number[],
+  ): Promise<{ live: number[]; left: number; again: number[] }> {
+    const textures = new Set<unknown>();
+    const { createTexture, deleteTexture } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.createTexture = function () {
+      const made = createTexture.call(this);
+      textures.add(made);
+      return made;
+    };
+    WebGL2RenderingContext.prototype.deleteTexture = function (t) {
+      textures.delete(t);
+      deleteTexture.call(this, t);
+    };
+    try {
+      const device = await open(spec);
+      const net = graph(({ input }) => ({ y: softmax(exp(input("x", "f32", [2, "n"])), {}) }));
+      const run = async (session: Session, n: number): Promise<HostTensor> =>
+        (await session.run({ x: { dtype: "f32", shape: [2, n], data: new Float32Array(2 * n) } }))["y"];
+      const live: number[] = [];
+      using other = await compile(net, { device });
+      using session = await compile(net, { device, plans: 2 });
+      for (const n of shapes) {
+        await run(session, n);
+        live.push(textures.size);
+      }
+      session.dispose();
+      const left = textures.size;
+      return { live, left, again: [...((await run(other, 2)).data as Float32Array)] };
+    } finally {
+      Object.assign(WebGL2RenderingContext.prototype, { createTexture, deleteTexture });
+    }
+  },
+
   /** What becomes of NaN, infinity, and what has no logarithm, where it is not what the cpu device says: by operator. */
   async specials(spec: DeviceSpec): Promise<Record<string, string | undefined>> {
     const rows = [Number.NaN, 1, 2, Infinity, 1, -1, -Infinity, 0, 0.5];

@@ -16,6 +16,7 @@ type Argument = Texture | Float32Array;
 export interface GpuFunction {
   (...args: Argument[]): Texture;
   setOutput(output: readonly number[]): GpuFunction;
+  destroy(): void;
 }
 
 interface Settings {
@@ -68,7 +69,8 @@ const settings = { precision: "single", tactic: "precision", pipeline: true, imm
 export class GpuContext {
   private readonly gpu: GpuInstance;
   private readonly copy: GpuFunction;
-  private readonly compiled = new Map<string, GpuFunction>();
+  private readonly compiled = new Map<string, { readonly run: GpuFunction; users: number }>();
+  private readonly vertices: WebGLBuffer;
   readonly gl: WebGL2RenderingContext;
 
   /** @throws DeviceError where WebGL2 or its float textures are missing */
@@ -79,6 +81,11 @@ export class GpuContext {
     if (!context.getExtension("EXT_color_buffer_float"))
       throw new DeviceError("gpujs: this host's WebGL2 has no float textures to draw to; use the wasm device");
     this.gl = context;
+    this.vertices = context.createBuffer();
+    context.bindBuffer(context.ARRAY_BUFFER, this.vertices);
+    // Of a strip that covers everything, as gpu.js has it: positions, then coordinates of textures.
+    const corners = Float32Array.of(-1, -1, 1, -1, -1, 1, 1, 1, 0, 0, 1, 0, 0, 1, 1, 1);
+    context.bufferData(context.ARRAY_BUFFER, corners, context.STATIC_DRAW);
     this.gpu = new GPU({ mode: "webgl2", canvas, context });
     for (const [name, source] of Object.entries(natives)) this.gpu.addNativeFunction(name, source);
     this.copy = this.gpu.createKernel("function (x) { return x[this.thread.x]; }", {
@@ -97,15 +104,34 @@ export class GpuContext {
     return this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE) ** 2;
   }
 
-  /**
-   * A function that computes `count` elements. They are kept and shared as long as the context lives: `gpu.js` draws
-   * nothing after the function that was made last is destroyed, whose vertices all of them use.
-   */
-  compile(source: string, count: number): GpuFunction {
+  /** A function that computes `count` elements, shared by all who ask for it until each has let go of it. */
+  compile(source: string, count: number): { readonly run: GpuFunction; letGo(): void } {
     const key = `${count} ${source}`;
     let compiled = this.compiled.get(key);
-    if (!compiled) this.compiled.set(key, (compiled = this.gpu.createKernel(source, { ...settings, output: [count] })));
-    return compiled;
+    if (!compiled) {
+      compiled = { run: this.gpu.createKernel(source, { ...settings, output: [count] }), users: 0 };
+      this.compiled.set(key, compiled);
+    }
+    const { run } = compiled;
+    compiled.users++;
+    const letGo = (): void => {
+      if (--compiled.users > 0) return;
+      this.compiled.delete(key);
+      this.keepVertices();
+      run.destroy();
+    };
+    return { run, letGo };
+  }
+
+  /** All functions draw with the vertices of the one that was built last, which go with it: from now on, with these. */
+  private keepVertices(): void {
+    const { gl } = this;
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.vertices);
+    for (const attribute of [0, 1]) {
+      if (!gl.getVertexAttrib(attribute, gl.VERTEX_ATTRIB_ARRAY_ENABLED)) continue;
+      const offset = gl.getVertexAttribOffset(attribute, gl.VERTEX_ATTRIB_ARRAY_POINTER);
+      gl.vertexAttribPointer(attribute, 2, gl.FLOAT, false, 0, offset);
+    }
   }
 
   /** A new texture with these elements; the caller deletes it. */

@@ -3,7 +3,7 @@
  * own on the host backend. A value is in host memory, in a texture, or in both, and moves when the other side reads it.
  */
 import { type TypedArray, viewOf } from "../../tensor/dtype.ts";
-import { DeviceError } from "../../tensor/errors.ts";
+import { DeviceError, DisposedError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import { sourceOf } from "../../tensor/weight.ts";
@@ -26,6 +26,7 @@ export class GpujsSession implements DeviceSession {
   private readonly weights = new Copies<Texture>();
   private weightBytes = 0;
   private opened: DeviceSession | undefined;
+  private disposed = false;
 
   constructor(
     readonly context: GpuContext,
@@ -38,7 +39,12 @@ export class GpujsSession implements DeviceSession {
   }
 
   async prepare(plan: StagePlan): Promise<Program> {
-    return await GpujsProgram.make(plan, this);
+    const program = await GpujsProgram.make(plan, this);
+    if (!this.disposed) return program;
+    // While the host made its part.
+    program.dispose();
+    this.dispose();
+    throw new DisposedError("this session was disposed");
   }
 
   openState(types: readonly TensorType[]): DeviceState {
@@ -60,6 +66,7 @@ export class GpujsSession implements DeviceSession {
   }
 
   dispose(): void {
+    this.disposed = true;
     for (const t of this.weights.all()) t.delete();
     this.weights.clear();
     this.opened?.dispose();
@@ -100,34 +107,45 @@ class GpujsProgram implements Program {
   private inputs: Value[] = [];
   private outputs: { value?: Value; place: Place }[] = [];
   private readonly values: Value[] = [];
+  /** Of the functions that passes run. */
+  private readonly letGo: (() => void)[] = [];
 
   private constructor(private readonly session: GpujsSession) {}
 
   static async make(plan: StagePlan, session: GpujsSession): Promise<GpujsProgram> {
     const program = new GpujsProgram(session);
+    try {
+      await program.prepare(plan);
+    } catch (e) {
+      program.dispose();
+      throw e;
+    }
+    return program;
+  }
+
+  private async prepare(plan: StagePlan): Promise<void> {
     /** By slot: the value that is there when a step is looked at. */
     const at = new Map<number, Value>();
     const define = ({ dtype, shape, slot }: Place): Value => {
       const value: Value = { type: { dtype, shape } };
       at.set(slot!, value);
-      program.values.push(value);
+      this.values.push(value);
       return value;
     };
-    program.inputs = plan.inputs.map(define);
+    this.inputs = plan.inputs.map(define);
     const { steps } = plan;
     for (let i = 0; i < steps.length; ) {
       const step = steps[i];
       if (isGpuStep(step.step)) {
-        const passes = program.compile(step as PlannedStep<GpuStep>, at);
-        program.stretches.push({ first: i++, passes, output: define(step.outputs[0]!) });
+        const passes = this.compile(step as PlannedStep<GpuStep>, at);
+        this.stretches.push({ first: i++, passes, output: define(step.outputs[0]!) });
         continue;
       }
       const first = i;
       while (i < steps.length && !isGpuStep(steps[i].step)) i++;
-      await program.addHostSteps(plan, first, i, at, define);
+      await this.addHostSteps(plan, first, i, at, define);
     }
-    program.outputs = plan.outputs.map((place) => ({ place, value: at.get(place.slot!) }));
-    return program;
+    this.outputs = plan.outputs.map((place) => ({ place, value: at.get(place.slot!) }));
   }
 
   private compile({ step, inputs }: PlannedStep<GpuStep>, at: ReadonlyMap<number, Value>): Pass[] {
@@ -148,7 +166,9 @@ class GpujsProgram implements Program {
       // Parameters that nobody reads would be textures for nothing.
       const used = all.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
       const source = `function (${used.map(([name]) => name).join(", ")}) { ${body} }`;
-      return { run: context.compile(source, count), operands: used.map(([, operand]) => operand) };
+      const { run, letGo } = context.compile(source, count);
+      this.letGo.push(letGo);
+      return { run, operands: used.map(([, operand]) => operand) };
     });
   }
 
@@ -258,5 +278,6 @@ class GpujsProgram implements Program {
   dispose(): void {
     for (const stretch of this.stretches) if ("program" in stretch) stretch.program.dispose();
     this.stretches = [];
+    for (const letGo of this.letGo.splice(0)) letGo();
   }
 }
