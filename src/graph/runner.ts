@@ -71,24 +71,19 @@ export class GraphRunner<S extends Step = Step> {
     let given: AnyValue[] = [];
     try {
       const results = yield* this.interpret(inputs, options, fresh, kept);
-      return (given = yield* this.handOver(results, fresh));
+      const own = (v: HostValue): HostValue => {
+        if (v === null || fresh.delete(v)) return v;
+        return isHostTensor(v) ? { dtype: v.dtype, shape: v.shape, data: v.data.slice() } : v.map(own);
+      };
+      const owned: AnyValue[] = [];
+      // A tensor on the device that is an input too, or a second output, is copied by reading it.
+      for (const v of results)
+        owned.push(v instanceof DeviceTensor ? (fresh.delete(v) ? v : yield* resolve(v.toHost())) : own(v));
+      return (given = owned);
     } finally {
       // A run that was stopped gives nothing.
       for (const t of kept) if (!given.includes(t)) t.dispose();
     }
-  }
-
-  /** Each result as the caller's own. */
-  private *handOver(results: readonly AnyValue[], fresh: WeakSet<object>): Work<AnyValue[]> {
-    const own = (v: HostValue): HostValue => {
-      if (v === null || fresh.delete(v)) return v;
-      return isHostTensor(v) ? { dtype: v.dtype, shape: v.shape, data: v.data.slice() } : v.map(own);
-    };
-    const owned: AnyValue[] = [];
-    // A tensor on the device that is an input too, or a second output, is copied by reading it.
-    for (const v of results)
-      owned.push(v instanceof DeviceTensor ? (fresh.delete(v) ? v : yield* resolve(v.toHost())) : own(v));
-    return owned;
   }
 
   /**

@@ -115,7 +115,7 @@ class GpujsProgram implements Program {
   static async make(plan: StagePlan, session: GpujsSession): Promise<GpujsProgram> {
     const program = new GpujsProgram(session);
     try {
-      await program.prepare(plan);
+      await program.divide(plan);
     } catch (e) {
       program.dispose();
       throw e;
@@ -123,7 +123,8 @@ class GpujsProgram implements Program {
     return program;
   }
 
-  private async prepare(plan: StagePlan): Promise<void> {
+  /** Finds stretches of steps that run on one device. */
+  private async divide(plan: StagePlan): Promise<void> {
     /** By slot: the value that is there when a step is looked at. */
     const at = new Map<number, Value>();
     const define = ({ dtype, shape, slot }: Place): Value => {

@@ -1,7 +1,6 @@
 /** The webgpu backend: WGSL generated for each plan, in browsers and, through the optional peer `webgpu`, in Node. */
-import { InputError } from "../../tensor/errors.ts";
 import type { HostType } from "../../tensor/host-type.ts";
-import { checkOptions, type OptionNames } from "../../tensor/options.ts";
+import { areUsual } from "../../tensor/usual.ts";
 import { type Backend, type Kernel, KernelFamilies, type KernelFamily } from "../backend.ts";
 import type { CpuBackend } from "../cpu/index.ts";
 import { absorbSteps } from "./absorb.ts";
@@ -39,6 +38,7 @@ export interface WebgpuBackend extends Backend<AnyStep> {
 /** In order of preference within each operator. */
 export const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[] => [
   ["*", async () => elementwiseKernels(target)],
+  ["sin cos tan asin acos atan asinh acosh atanh", async () => (await import("./angles.ts")).angleKernels(target)],
   ["matmul gemm", async () => (await import("./matmul.ts")).matmulKernels(target)],
   ["conv convTranspose", async () => (await import("./conv.ts")).convKernels(target)],
   [
@@ -94,7 +94,8 @@ export async function webgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend
 
 /** The same; throws InputError for options that there are none, DeviceError with what to install or to look at where there is no GPU. */
 export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
-  checkWebgpuOptions(options);
+  if (!areUsual(options, "fallback") || ![undefined, "cpu"].includes(options.fallback))
+    (await import("./options.ts")).checkWebgpuOptions(options);
   const { device, powerPreference = "high-performance", fallback, onProgress } = options;
   const gpu = device ? deviceOf(device).hold() : await sharedDevice(powerPreference);
   // A device of the caller's may come from elsewhere: then nothing is known of the language.
@@ -105,29 +106,6 @@ export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBac
   const target = targetOf(gpu.device, languageFeatures, options);
   const host = fallback && (await import("../cpu/index.ts")).cpu();
   return backend(gpu, target, host, onProgress);
-}
-
-const webgpuOptions: OptionNames<WebgpuOptions> = {
-  device: true,
-  powerPreference: true,
-  limits: true,
-  fallback: true,
-  onProgress: true,
-};
-
-function checkWebgpuOptions(options: WebgpuOptions): void {
-  checkOptions("webgpu", options, webgpuOptions);
-  const { device, powerPreference, limits, fallback, onProgress } = options;
-  const expected = (name: keyof WebgpuOptions, what: string): InputError =>
-    new InputError(`webgpu: ${name} takes ${what}, got ${JSON.stringify(options[name]) ?? typeof options[name]}`);
-  if (device !== undefined && typeof device?.createBuffer !== "function")
-    throw expected("device", "a GPUDevice, as await adapter.requestDevice() gives");
-  if (powerPreference !== undefined && powerPreference !== "low-power" && powerPreference !== "high-performance")
-    throw expected("powerPreference", '"low-power" or "high-performance"');
-  if (limits !== undefined && (typeof limits !== "object" || limits === null))
-    throw expected("limits", "an object of numbers");
-  if (fallback !== undefined && fallback !== "cpu") throw expected("fallback", '"cpu"');
-  if (onProgress !== undefined && typeof onProgress !== "function") throw expected("onProgress", "a function");
 }
 
 function backend(

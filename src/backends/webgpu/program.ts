@@ -59,7 +59,7 @@ export class GpuProgram implements Program {
     private readonly session: WebgpuSession,
   ) {}
 
-  async prepare(): Promise<void> {
+  async make(): Promise<void> {
     const { plan, session } = this;
     const scratch = await session.gpu.guarded("making buffers", () => {
       session.freeAll();

@@ -68,7 +68,7 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
     const program = new GpuProgram(plan, this);
     this.undo = [];
     try {
-      await program.prepare();
+      await program.make();
       this.assertOpen();
     } catch (e) {
       program.dispose();
