@@ -48,7 +48,8 @@ export class ShapeWalk {
   }
 
   private visit(node: Node): boolean {
-    if (!node.op.infer) return false;
+    // What is drawn anew in each run is data, in shapes too.
+    if (!node.op.infer || (node.op.random && node.attrs["seed"] === undefined)) return false;
     const inputs: (TensorType | undefined)[] = [];
     for (const id of node.inputs) {
       const type = id === undefined ? undefined : this.typeOf(id);

@@ -128,7 +128,7 @@ export interface OpSpec<I extends readonly string[], H extends readonly string[]
   inplace?: boolean;
   /** Output 0 has the elements of input 0 in the same order: the planner lets them share memory. */
   view?: boolean;
-  /** Results may differ from run to run: never folded. */
+  /** Without the attribute `seed` results differ from run to run: drawn on the host, between stages. */
   random?: boolean;
   /** The reference reads the types of its inputs and not their elements (`shape`, `size`): folded when types are known. */
   shapeOnly?: boolean;
