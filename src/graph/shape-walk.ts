@@ -91,28 +91,38 @@ export class ShapeWalk {
 
   /** Also from run-time values, on which the plan then depends. */
   valueOf(id: ValueId): HostTensor | undefined {
-    const found = this.constantOf(id) ?? this.demanded.get(id);
-    if (found) return found;
-    const v = this.env.get(id);
-    if (isHostTensor(v)) {
-      // A copy: the caller may write over its array before the next run.
-      const kept = this.readValues.get(id) ?? { dtype: v.dtype, shape: v.shape, data: v.data.slice() };
-      this.readValues.set(id, kept);
-      return kept;
+    // A stack of our own: shape arithmetic can be deeper than the call stack.
+    const open = [id];
+    for (let top: ValueId | undefined = id; top !== undefined; top = open.at(-1)) {
+      if (this.present(top)) {
+        open.pop();
+        continue;
+      }
+      const node = this.producer.get(top);
+      if (!node) return undefined;
+      const outputs = node.outputs.map((o) => this.types.get(o)!);
+      const given = node.inputs.filter((i) => i !== undefined);
+      if ([...outputs, ...given.map((i) => this.typeOf(i)!)].some((t) => sizeOf(t.shape) > demandLimit))
+        return undefined;
+      const missing = given.filter((i) => !this.present(i));
+      if (missing.length) open.push(...missing);
+      else {
+        const inputs = node.inputs.map((i) => (i === undefined ? undefined : this.present(i)));
+        if (!this.evaluate(node, inputs, outputs, this.demanded)) return undefined;
+      }
     }
-    const node = this.producer.get(id);
-    if (!node || node.op.infer === undefined) return undefined;
-    const inputs: (HostTensor | undefined)[] = [];
-    for (const input of node.inputs) {
-      const value =
-        input === undefined ? undefined : sizeOf(this.typeOf(input)!.shape) > demandLimit ? null : this.valueOf(input);
-      if (input !== undefined && !value) return undefined;
-      inputs.push(value ?? undefined);
-    }
-    const outputs = node.outputs.map((o) => this.types.get(o)!);
-    if (outputs.some((t) => sizeOf(t.shape) > demandLimit)) return undefined;
-    if (!this.evaluate(node, inputs, outputs, this.demanded)) return undefined;
-    return this.demanded.get(id);
+    return this.present(id);
+  }
+
+  /** A value that is there without computing. */
+  private present(id: ValueId): HostTensor | undefined {
+    const found = this.constantOf(id) ?? this.demanded.get(id) ?? this.readValues.get(id);
+    const v = found ? undefined : this.env.get(id);
+    if (!isHostTensor(v)) return found;
+    // A copy: the caller may write over its array before the next run.
+    const kept = { dtype: v.dtype, shape: v.shape, data: v.data.slice() };
+    this.readValues.set(id, kept);
+    return kept;
   }
 
   private fold(node: Node, inputTypes: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): void {

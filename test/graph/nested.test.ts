@@ -1,4 +1,4 @@
-/** Branches and loop bodies: measured, stopped and planned like the graph around them. */
+/** Branches and loop bodies: measured, stopped and planned like the graph around them; shapes that follow from values. */
 import { describe, expect, test } from "vitest";
 import { hostTensor, load } from "../../src/index.ts";
 import { encodeModel, type GraphSpec, node } from "../onnx/encode.ts";
@@ -64,4 +64,24 @@ test("a shape that the caller changed in place makes a new plan", async () => {
   expect((await session.run({ x, shape }))["y"].shape).toEqual([2, 3]);
   (shape.data as BigInt64Array).set([3n, 2n]);
   expect((await session.run({ x, shape }))["y"].shape).toEqual([3, 2]);
+});
+
+test("a shape may be computed by more nodes than the call stack is deep", async () => {
+  const n = 8000;
+  const sums = Array.from({ length: n }, (_, k) => node("Add", [k ? `a${k - 1}` : "i", "one"], [`a${k}`]));
+  using session = await load(
+    encodeModel({
+      nodes: [...sums, node("Reshape", ["x", `a${n - 1}`], ["y"])],
+      initializers: { one: hostTensor([1n]) },
+      inputs: [
+        { name: "x", dtype: "f32", shape: [2] },
+        { name: "i", dtype: "i64", shape: [1] },
+      ],
+      outputs: [{ name: "y", dtype: "f32" }],
+    }),
+    { device: "cpu" },
+  );
+  const run = (rows: number) => session.run({ x: Float32Array.of(1, 2), i: BigInt64Array.of(BigInt(rows - n)) });
+  expect((await run(2))["y"].shape).toEqual([2]);
+  await expect(run(3)).rejects.toThrow(/reshape/);
 });
