@@ -114,6 +114,27 @@ describe("fusions", () => {
     expect(await check(g, { x: random(6, [1, 3, 6, 6]), r: random(7, [1, 4, 6, 6]) })).toEqual(["conv"]);
   });
 
+  test("batch norm that doesn't fit its convolution is refused, not folded into it", async () => {
+    const w = random(1, [4, 1, 1, 1]);
+    const of = (n: number, c: number): Graph =>
+      graph(({ input, weight }) => {
+        const y = conv(input("x", "f32", ["n", 1, 1, 1]), weight(w), weight(random(2, [c])), {});
+        const v = weight(random(3, [n], 0.1, 2));
+        return { y: batchNorm(y, v, v, v, v, {}) };
+      });
+    const x = random(4, [2, 1, 1, 1]);
+    expect(await check(of(4, 4), { x })).toEqual(["conv"]);
+    for (const [n, c, op] of [
+      [1, 4, "batchNorm"],
+      [3, 4, "batchNorm"],
+      [5, 4, "batchNorm"],
+      [4, 3, "conv"],
+    ] as const) {
+      using session = await compile(of(n, c), { device: devices[0] });
+      await expect(session.run({ x }), `${n}, ${c}`).rejects.toMatchObject({ name: "ShapeError", op });
+    }
+  });
+
   test("a dynamically quantised product with its scales and bias is one operator", async () => {
     const bytes = tensorFrom(1, "i8", [6, 5], { min: -128, max: 127 });
     const written = (columns: boolean, bias: readonly number[]) =>

@@ -2,11 +2,13 @@
  * conv + batchNorm -> conv: y = s (w * x + b - mean) + beta with s = scale / sqrt(variance + epsilon), so the weights
  * are scaled by s and the bias becomes s (b - mean) + beta. Computed in float64, once.
  *
- * Legal when everything but x is constant, the convolution has no other reader, and no epilogue yet.
+ * Legal when everything but x is constant, of floats, vectors of one element for each output channel where it isn't the
+ * weights; the convolution has no other reader, and no epilogue yet. What is no such vector is left for the operators to
+ * refuse.
  */
 import { fromF64, toF64 } from "../../tensor/convert.ts";
-import type { DType, TypedArray } from "../../tensor/dtype.ts";
-import { type Shape, sizeOf } from "../../tensor/shape.ts";
+import { type DType, isFloat, type TypedArray } from "../../tensor/dtype.ts";
+import { type Shape, sameShape, sizeOf } from "../../tensor/shape.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
 import { Elements, inBytes, Weight } from "../../tensor/weight.ts";
 import type { Rule } from "./rewrite.ts";
@@ -27,6 +29,9 @@ export const foldBatchNorm: Rule = (node, context) => {
   if (!scale || !beta || !mean || !variance || !weights || (conv.inputs[2] !== undefined && !bias)) return undefined;
 
   const channels = weights.shape[0];
+  const isVector = (t: HostTensor): boolean => isFloat(t.dtype) && sameShape(t.shape, [channels]);
+  if (![scale, beta, mean, variance].every(isVector)) return undefined;
+  if (bias && !(isVector(bias) && bias.dtype === weights.dtype)) return undefined;
   const epsilon = (node.attrs["epsilon"] as number | undefined) ?? 1e-5;
   const [s, b, m, v] = [scale, beta, mean, variance].map(toF64);
   const factor = s.map((x, c) => x / Math.sqrt(v[c] + epsilon));
