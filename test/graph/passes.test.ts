@@ -38,8 +38,10 @@ import {
   tanh,
   transpose,
 } from "../../src/ops/index.ts";
+import { fromF64, toF64 } from "../../src/tensor/convert.ts";
+import type { DType } from "../../src/tensor/dtype.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
-import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
 import { difference } from "../compare.ts";
 import { runRaw } from "./raw.ts";
@@ -69,6 +71,13 @@ const over = (
   shape: readonly number[],
   define: (x: SymbolicValue, w: (t: HostTensor) => SymbolicValue) => SymbolicValue,
 ): Graph => graph((g: GraphDefinition) => ({ y: define(g.input("x", "f32", shape), g.weight) }));
+
+/** A number as that dtype stores it. */
+function rounded(v: number, dtype: DType): number {
+  const t = emptyTensor({ dtype, shape: [] });
+  fromF64([v], t);
+  return toF64(t)[0];
+}
 
 const random = (seed: number, shape: readonly number[], min = -2, max = 2): HostTensor =>
   tensorFrom(seed, "f32", shape, { min, max });
@@ -228,6 +237,48 @@ describe("fusions", () => {
   ])("gelu written as %s", async (_, define) => {
     const g = over([3, 5], (x, w) => define(x, (v) => w(scalar(v))));
     expect(await check(g, { x: random(1, [3, 5]) })).toEqual(["gelu"]);
+  });
+
+  /** Both forms of gelu with their constants as a model stores them. */
+  const geluOf = (half: number, root: number, tanhFactor: number, cubic: number) => [
+    over([3, 5], (x, w) => mul(mul(x, w(scalar(half))), add(erf(div(x, w(scalar(root)))), w(scalar(1))))),
+    over([3, 5], (x, w) => {
+      const inner = mul(add(x, mul(pow(x, w(scalar(3))), w(scalar(cubic)))), w(scalar(tanhFactor)));
+      return mul(mul(x, w(scalar(half))), add(tanh(inner), w(scalar(1))));
+    }),
+  ];
+
+  test.each([
+    ["f16", (v: number) => rounded(v, "f16")],
+    ["bf16", (v: number) => rounded(v, "bf16")],
+    ["six digits", (v: number) => Number(v.toPrecision(6))],
+  ])("gelu with constants of %s", async (_, write) => {
+    const constants = [0.5, Math.SQRT2, Math.sqrt(2 / Math.PI), 0.044715].map(write) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    for (const g of geluOf(...constants)) {
+      using session = await compile(g, { device: devices[0] });
+      await session.run({ x: random(1, [3, 5]) });
+      expect(session.explain().map((s) => s.op)).toEqual(["gelu"]);
+    }
+  });
+
+  test("a constant of the model's own is kept, however close it is", async () => {
+    const exact = [0.5, Math.SQRT2, Math.sqrt(2 / Math.PI), 0.044715] as const;
+    for (const [i, form] of [
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [2, 1],
+      [3, 1],
+    ])
+      for (const factor of [1.0018, 0.9982, 1.0001]) {
+        const own = exact.map((v, k) => (k === i ? v * factor : v)) as [number, number, number, number];
+        expect(await check(geluOf(...own)[form], { x: random(1, [3, 5]) }), `${own}`).not.toContain("gelu");
+      }
   });
 
   test("an erf with another factor is no gelu", async () => {

@@ -17,9 +17,22 @@ export function scalarOf(id: ValueId | undefined, context: RewriteContext): numb
   return t && isFloat(t.dtype) && sizeOf(t.shape) === 1 ? toNumbers(t)[0] : undefined;
 }
 
-/** Equal but for the rounding of constants to f32 or to 16 bits; attributes are f32 always. */
-export const about = (a: number | undefined, b: number, within = 2e-3): boolean =>
-  a !== undefined && Math.abs(a - b) <= within * b;
+/** The nearest number of so many significant bits. */
+const toBits = (x: number, bits: number): number => {
+  const split = x * (2 ** (53 - bits) + 1);
+  return split - (split - x);
+};
+
+const near = (a: number, b: number, within: number): boolean => Math.abs(a - b) <= within * b;
+
+/**
+ * Whether a model's constant is `b` as exporters write it: of six digits at least (1.41421 in exports of BERT), or rounded to
+ * the 11 bits of f16 or the 8 of bf16, perhaps as a divisor. Any other number is the model's own.
+ */
+export const about = (a: number | undefined, b: number, within = 1e-5): boolean =>
+  a !== undefined &&
+  (near(a, b, within) ||
+    [11, 8].some((bits) => near(a, toBits(b, bits), 1e-9) || near(1 / a, toBits(1 / b, bits), 1e-9)));
 
 /** For a commutative node: the input beside a scalar constant, and the constant. */
 export function withScalar(
