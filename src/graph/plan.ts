@@ -15,6 +15,15 @@ import { planRules } from "./passes/index.ts";
 import { type RewriteHost, rewrite } from "./passes/rewrite.ts";
 import { type Environment, ShapeWalk } from "./shape-walk.ts";
 
+export interface PlanLimits {
+  /** Bytes that a stage's values may take. */
+  memoryLimit?: number;
+  /** Plans kept for each position: one for each recent combination of input shapes. Default 8. */
+  plans?: number;
+  /** False: nodes run as they are, unfused. */
+  optimize?: boolean;
+}
+
 export interface Stage<S extends Step = Step> {
   /** One past its last node. Equal to its start where the first node has to run on the host. */
   readonly end: number;
@@ -70,12 +79,13 @@ export function planStage<S extends Step>(
   env: Environment,
   lastUse: ReadonlyMap<ValueId, number>,
   backend: Backend<S>,
-  memoryLimit = defaultMemoryLimit,
+  { memoryLimit = defaultMemoryLimit, optimize }: PlanLimits = {},
 ): Stage<S> {
   const shapes = new ShapeWalk(graph, start, env, memoryLimit);
   const end = shapes.walk();
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
-  const nodes = fuse(graph.nodes.slice(start, end), shapes, isNeededLater);
+  const own = graph.nodes.slice(start, end);
+  const nodes = optimize === false ? own : fuse(own, shapes, isNeededLater);
   const chosen = chooseKernels(nodes, shapes, isNeededLater, backend);
   const steps = backend.arrange?.(chosen) ?? chosen;
   const layout = new Layout<S>(shapes, isNeededLater, backend.inplace);

@@ -43,9 +43,9 @@ export function previewPlan(
 export const planInputs = (session: Session, shapes: Readonly<Record<string, readonly number[]>>): Stage =>
   planFor(session, zerosFor(session, shapes, 1));
 
-function planFor({ graph, device }: Session, given: readonly (readonly [GraphPort, HostTensor])[]): Stage {
+function planFor({ graph, device, limits }: Session, given: readonly (readonly [GraphPort, HostTensor])[]): Stage {
   const env = new Map<ValueId, HostValue>(given.map(([{ id }, t]) => [id, t]));
-  return planStage(graph, 0, env, lastUses(graph), device);
+  return planStage(graph, 0, env, lastUses(graph), device, { optimize: limits.optimize });
 }
 
 function zerosFor(

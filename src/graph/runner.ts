@@ -12,17 +12,10 @@ import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { defaultMemoryLimit, inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
-import { lastUses, planStage, type Stage, stageFits } from "./plan.ts";
+import { lastUses, type PlanLimits, planStage, type Stage, stageFits } from "./plan.ts";
 import type { Environment } from "./shape-walk.ts";
 import type { Verifier } from "./verify.ts";
 import { isPending, loadPending, mayLoad } from "./weights.ts";
-
-export interface RunnerLimits {
-  /** Bytes that a stage's values may take. */
-  memoryLimit?: number;
-  /** Plans kept for each position: one for each recent combination of input shapes. Default 8. */
-  plans?: number;
-}
 
 export interface ExecuteOptions {
   /** Measures each step. */
@@ -52,7 +45,7 @@ export class GraphRunner<S extends Step = Step> {
     readonly graph: Graph,
     private readonly backend: Backend<S>,
     private readonly device: DeviceSession<S>,
-    private readonly limits: RunnerLimits = {},
+    private readonly limits: PlanLimits = {},
     /** Checks every new plan; `backend` is its own then. */
     private readonly verifier?: Verifier<S>,
   ) {
@@ -223,7 +216,7 @@ export class GraphRunner<S extends Step = Step> {
   private *plan(start: number, env: Environment): Work<Stage<S>> {
     for (;;)
       try {
-        const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.memoryLimit);
+        const stage = planStage(this.graph, start, env, this.lastUse, this.backend, this.limits);
         if (!this.verifier || !(yield* this.verifier.refusesAny(stage.choices, env, this.graph))) return stage;
       } catch (e) {
         if (!(e instanceof PendingWeightError)) throw e;

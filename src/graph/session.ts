@@ -11,6 +11,7 @@ import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
 import { checkInput, checkType } from "./inputs.ts";
 import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
 import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
+import type { PlanLimits } from "./plan.ts";
 import { copied, type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { SessionState } from "./state.ts";
 import type { KernelError, Verifier } from "./verify.ts";
@@ -129,6 +130,8 @@ export class Session {
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   graph: Graph;
+  /** @internal What plans are made with. */
+  readonly limits: PlanLimits;
   private readonly store: DeviceSession;
   private runner: GraphRunner;
   private readonly verifier: Verifier | undefined;
@@ -140,11 +143,12 @@ export class Session {
   constructor(
     graph: Graph,
     readonly device: Backend,
-    { ownsWeights, ...limits }: Pick<CompileOptions, "ownsWeights" | "memoryLimit" | "plans"> = {},
+    { ownsWeights, ...limits }: PlanLimits & Pick<CompileOptions, "ownsWeights"> = {},
     verification?: typeof import("./verify.ts"),
   ) {
     graph = withWeights(graph, ownsWeights);
     this.graph = graph;
+    this.limits = limits;
     this.inputs = graph.inputs.map(describe);
     this.outputs = graph.outputs.map(describe);
     this.names = new Set(graph.inputs.map((p) => p.name));

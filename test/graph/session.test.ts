@@ -4,6 +4,7 @@ import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { SymbolicValue } from "../../src/graph/builder.ts";
 import { type GraphDefinition, graph } from "../../src/graph/define.ts";
+import { planInputs } from "../../src/graph/preview.ts";
 import { compile } from "../../src/graph/session.ts";
 import {
   add,
@@ -15,6 +16,7 @@ import {
   equal,
   InputError,
   identity,
+  load,
   matmul,
   mul,
   nonZero,
@@ -28,6 +30,7 @@ import {
   xor,
 } from "../../src/index.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import { encodeModel, node } from "../onnx/encode.ts";
 
 const devices = {
   cpu: () => cpu(),
@@ -415,4 +418,52 @@ test.each([
   using session = await compile(other, { device: cpu() });
   const results = await session.run({ constructor: Float32Array.of(2) } as never);
   expect(results).toEqual({ toString: { dtype: "f32", shape: [1], data: Float32Array.of(2) } });
+});
+
+test.each(Object.entries(devices))("unoptimised on %s, a graph runs as it was written", async (_, device) => {
+  const g = graph(({ input, weight }) => {
+    const product = matmul(
+      input("x", "f32", ["n", 2]),
+      weight(
+        hostTensor([
+          [1, 2],
+          [3, 4],
+        ]),
+      ),
+    );
+    return { y: relu(cast(add(product, weight(hostTensor([1, -20]))), { to: "f32" })) };
+  });
+  const ran = async (optimize: boolean): Promise<string[]> => {
+    using s = await compile(g, { device: device(), optimize });
+    expect((await s.run({ x: Float32Array.of(1, 2) }))["y"].data).toEqual(Float32Array.of(8, 0));
+    expect(planInputs(s, { x: [1, 2] }).plan.steps.map((p) => p.op.name)).toEqual(s.explain().map((p) => p.op));
+    return s.explain().map((p) => p.op);
+  };
+  expect(await ran(true)).toEqual(["matmul"]);
+  expect(await ran(false)).toEqual(["matmul", "add", "cast", "relu"]);
+});
+
+test("unoptimised, a loop's body runs as it was written", async () => {
+  const body = {
+    nodes: [node("Identity", ["c"], ["go"]), node("Sigmoid", ["v"], ["s"]), node("Mul", ["v", "s"], ["next"])],
+    inputs: [
+      { name: "i", dtype: "i64" as const },
+      { name: "c", dtype: "bool" as const },
+      { name: "v", dtype: "f32" as const },
+    ],
+    outputs: [{ name: "go" }, { name: "next" }],
+  };
+  const model = encodeModel({
+    nodes: [node("Loop", ["m", "", "x"], ["y"], { body: { graph: body } })],
+    initializers: { m: hostTensor([2n]) },
+    inputs: [{ name: "x", dtype: "f32", shape: [2] }],
+    outputs: [{ name: "y" }],
+  });
+  const ran = async (optimize: boolean): Promise<string[]> => {
+    using s = await load(model, { device: "cpu", optimize });
+    await s.run({ x: Float32Array.of(1, 2) });
+    return s.explain().map((p) => p.op);
+  };
+  expect(await ran(true)).toEqual(["silu"]);
+  expect(await ran(false)).toEqual(["sigmoid", "mul"]);
 });
