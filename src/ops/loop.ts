@@ -3,13 +3,15 @@ import { boolScalar, expectScalar, expectTensor, i64Scalar } from "./host-values
 import { defineOp, type Subgraph } from "./op.ts";
 import { stackTensors } from "./slices.ts";
 
+/** Types of one element of each scanned output, where a loop takes no turn. @param values what the body would be given */
+export type TypesWithoutTurns = (body: Subgraph, values: readonly HostValue[]) => readonly TensorType[];
+
 export interface LoopAttrs {
   /** (iteration i64, condition bool, ...carried, ...captures) -> (condition, ...carried, ...scanned). */
   body: Subgraph;
   /** How many of `values` the body returns for its next turn. */
   carried: number;
-  /** Types of one element of each scanned output, for a loop without turns. */
-  scanned: readonly TensorType[];
+  scanned: TypesWithoutTurns;
 }
 
 /**
@@ -28,7 +30,7 @@ export const loop = /* @__PURE__ */ defineOp({
     const limit = trips === undefined ? Infinity : expectScalar("loop", "trip count", trips);
     let state: HostValue[] = values.slice(0, carried);
     const captures = values.slice(carried);
-    const turns: HostTensor[][] = scanned.map(() => []);
+    const turns: HostTensor[][] = body.outputs.slice(1 + carried).map(() => []);
     let go = condition === undefined || expectScalar("loop", "condition", condition) !== 0;
     for (let i = 0; i < limit && go; i++) {
       const results = yield* context.run(body, [i64Scalar(i), boolScalar(true), ...state, ...captures]);
@@ -40,13 +42,15 @@ export const loop = /* @__PURE__ */ defineOp({
         list.push(expectTensor("loop", results[1 + carried + k]));
       });
     }
-    return [...state, ...turns.map((list, k) => stackOrEmpty("loop", list, scanned[k], 0))];
+    const stacked = turns.some((list) => list.length)
+      ? turns.map((list) => stackTensors("loop", list, 0))
+      : scanned(body, [i64Scalar(0), boolScalar(true), ...values]).map((type) => emptyStack(type, 0));
+    return [...state, ...stacked];
   },
 });
 
-/** The turns stacked along a new axis; no turns give a dimension of 0 there. */
-export function stackOrEmpty(op: string, turns: readonly HostTensor[], type: TensorType, axis: number): HostTensor {
-  if (turns.length > 0) return stackTensors(op, turns, axis);
-  const a = axis < 0 ? axis + type.shape.length + 1 : axis;
-  return emptyTensor({ dtype: type.dtype, shape: [...type.shape.slice(0, a), 0, ...type.shape.slice(a)] });
+/** What no turns give along a new axis: a dimension of 0. */
+export function emptyStack({ dtype, shape }: TensorType, axis: number): HostTensor {
+  const a = axis < 0 ? axis + shape.length + 1 : axis;
+  return emptyTensor({ dtype, shape: [...shape.slice(0, a), 0, ...shape.slice(a)] });
 }

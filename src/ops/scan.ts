@@ -1,9 +1,9 @@
 import { allocate } from "../tensor/dtype.ts";
 import { normalizeAxis, sizeOf } from "../tensor/shape.ts";
-import type { HostTensor, HostValue, TensorType } from "../tensor/tensor.ts";
+import { emptyTensor, type HostTensor, type HostValue } from "../tensor/tensor.ts";
 import { shapeError } from "./check.ts";
 import { expectTensor } from "./host-values.ts";
-import { stackOrEmpty } from "./loop.ts";
+import { emptyStack, type TypesWithoutTurns } from "./loop.ts";
 import { defineOp, type EvaluateContext, type Subgraph } from "./op.ts";
 import { sliceAt, stackTensors } from "./slices.ts";
 
@@ -22,8 +22,7 @@ export interface ScanAttrs {
   inputs: readonly ScanAxis[];
   /** One for each scanned output. `reverse` puts later elements first. */
   outputs: readonly ScanAxis[];
-  /** Types of one element of each scanned output, for a scan of length 0. */
-  scanned: readonly TensorType[];
+  scanned: TypesWithoutTurns;
   /** States and scanned tensors have a batch axis 0 in front; `lengths` holds the length of each sequence. */
   batched?: boolean;
 }
@@ -88,10 +87,17 @@ function* scanOnce(
       list.push(results[states + k]);
     });
   }
-  const stacked = turns.map((list, k) =>
-    stackOrEmpty("scan", outputs[k].reverse ? list.reverse() : list, scanned[k], outputs[k].axis),
+  if (length > 0) {
+    const stacked = turns.map((list, k) =>
+      stackTensors("scan", outputs[k].reverse ? list.reverse() : list, outputs[k].axis),
+    );
+    return [...state, ...stacked];
+  }
+  const elements = sources.map(({ dtype, shape }, k) =>
+    emptyTensor({ dtype, shape: shape.filter((_, a) => a !== axes[k]) }),
   );
-  return [...state, ...stacked];
+  const types = scanned(body, [...state, ...elements, ...captures]);
+  return [...state, ...types.map((type, k) => emptyStack(type, outputs[k].axis))];
 }
 
 /** Zeros at the end of axis 0 up to `length`. */

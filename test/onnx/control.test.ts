@@ -88,6 +88,42 @@ describe("Loop", () => {
     expect([numbers(none.last), shape(none.squares)]).toEqual([[0], [0, 1]]);
   });
 
+  test("without turns gives stacks of the rank that its body would give, declared or not", async () => {
+    const inner: GraphSpec = {
+      nodes: [
+        node("Identity", ["c"], ["go"]),
+        node("Neg", ["a"], ["b"]),
+        node("Concat", ["b", "outer"], ["wide"], { axis: { int: 1 } }),
+        node("Shape", ["wide"], ["dims"]),
+        node("Gather", ["a", "i"], ["row"]),
+      ],
+      inputs: ports("i", "c", "a"),
+      outputs: ports("go", "b", "wide", "dims", "row"),
+    };
+    const m: ModelSpec = {
+      nodes: [node("Loop", ["m", "", "x"], ["last", "wides", "dims", "rows"], { body: { graph: inner } })],
+      inputs: [
+        { name: "m", dtype: "i64", shape: [] },
+        { name: "x", dtype: "f32", shape: ["n", 3] },
+        { name: "outer", dtype: "f32", shape: ["n", "k"] },
+      ],
+      outputs: ports("last", "wides", "dims", "rows"),
+    };
+    const zeros = (...dims: number[]) => hostTensor(new Float32Array(dims[0] * dims[1]), { shape: dims });
+    for (const turns of [0, 2]) {
+      const { wides, dims, rows } = await run(m, { m: i64(turns), x: zeros(2, 3), outer: zeros(2, 4) });
+      expect([wides, dims, rows].map(shape)).toEqual([
+        [turns, 2, 7],
+        [turns, 2],
+        [turns, 3],
+      ]);
+      expect((dims as HostTensor).dtype).toBe("i64");
+    }
+    // A turn would fail: none is taken.
+    const none = await run(m, { m: i64(0), x: zeros(2, 3), outer: zeros(1, 4) });
+    expect(numbers(none.last)).toEqual(Array(6).fill(0));
+  });
+
   test("needs neither count nor condition", async () => {
     expect(numbers((await run(model(["", "", "a0"]), given(0, true))).last)).toEqual([6]);
   });
@@ -212,6 +248,15 @@ describe("Scan", () => {
       [7, 8],
       [0, 2],
     ]);
+  });
+
+  test("of length 0 gives stacks of the rank that its body would give, declared or not", async () => {
+    const undeclared: GraphSpec = { ...body, outputs: [{ name: "t" }, { name: "o" }] };
+    const { sums } = await run(
+      model({ body: { graph: undeclared }, scan_input_axes: { ints: [-1] }, scan_output_axes: { ints: [-1] } }),
+      { s0: f32(7, 8), x: hostTensor(new Float32Array(0), { shape: [2, 0] }) },
+    );
+    expect(shape(sums)).toEqual([2, 0]);
   });
 
   test("of opset 8 has a batch axis and lengths", async () => {

@@ -1,12 +1,13 @@
 /** ONNX control flow -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
-import type { Graph } from "../../../graph/ir.ts";
+import { defaultMemoryLimit } from "../../../graph/infer.ts";
+import type { Graph, GraphPort } from "../../../graph/ir.ts";
+import { ShapeWalk } from "../../../graph/shape-walk.ts";
 import { ifElse } from "../../../ops/if.ts";
-import { loop } from "../../../ops/loop.ts";
+import { loop, type TypesWithoutTurns } from "../../../ops/loop.ts";
 import { type ScanAxis, scan } from "../../../ops/scan.ts";
 import { sequenceMap } from "../../../ops/sequence.ts";
-import { FormatError } from "../../../tensor/errors.ts";
-import type { TensorType } from "../../../tensor/tensor.ts";
+import { FormatError, ForwardpassError } from "../../../tensor/errors.ts";
 import type { ImportedGraph, LoweringTable, OnnxNode } from "../node.ts";
 
 /** A graph attribute with the number of formal inputs that the node gives it. */
@@ -18,12 +19,30 @@ function nested(n: OnnxNode, name: string, formals: number): ImportedGraph {
   return g;
 }
 
-/** Types of one element of the outputs from `first` on, for runs without a turn: unknown dimensions count as 0. */
-const elementTypes = (body: Graph, first: number): TensorType[] =>
-  body.outputs.slice(first).map(({ dtype = "f32", shape = [] }) => ({
-    dtype,
-    shape: shape.map((d) => (typeof d === "number" ? d : 0)),
-  }));
+/**
+ * Types of one element of the outputs from `first` on, for runs without a turn: as declared, else as they follow from the
+ * values that a first turn would have. Dimensions that nothing tells count as 0.
+ */
+const elementTypes =
+  (first: number): TypesWithoutTurns =>
+  (body, values) => {
+    const { inputs, outputs } = body as Graph;
+    const isDeclared = ({ dtype, shape }: GraphPort): boolean =>
+      dtype !== undefined && (shape?.every((d) => typeof d === "number") ?? false);
+    const env = new Map(inputs.map(({ id }, i) => [id, values[i]]));
+    const walk = new ShapeWalk(body as Graph, 0, env, defaultMemoryLimit);
+    try {
+      if (!outputs.slice(first).every(isDeclared)) walk.walk();
+    } catch (e) {
+      // A turn that would fail is not taken.
+      if (!(e instanceof ForwardpassError)) throw e;
+    }
+    return outputs.slice(first).map((port) => {
+      const { dtype = "f32", shape = [] } = port;
+      const declared = { dtype, shape: shape.map((d) => (typeof d === "number" ? d : 0)) };
+      return isDeclared(port) ? declared : (walk.typeOf(port.id) ?? declared);
+    });
+  };
 
 function lowerIf(n: OnnxNode): readonly SymbolicValue[] {
   const condition = n.input(0);
@@ -50,7 +69,7 @@ function lowerLoop(n: OnnxNode): readonly SymbolicValue[] {
   return n.builder.run(loop.op, [n.optional(0), n.optional(1), ...values, ...body.captures], {
     body: body.graph,
     carried,
-    scanned: elementTypes(body.graph, carried + 1),
+    scanned: elementTypes(carried + 1),
   });
 }
 
@@ -76,7 +95,7 @@ function lowerScan(n: OnnxNode): readonly SymbolicValue[] {
     states,
     inputs: axes(count, "input", batched ? "directions" : "scan_input_directions"),
     outputs: axes(results, "output", "scan_output_directions"),
-    scanned: elementTypes(body.graph, states),
+    scanned: elementTypes(states),
     batched,
   });
 }
