@@ -11,7 +11,7 @@ import { type HostTensor, reshaped } from "../../tensor/tensor.ts";
 import { sourceOf } from "../../tensor/weight.ts";
 import { type Graph, type GraphPort, type Node, subgraphsOf, type ValueId } from "../ir.ts";
 
-/** Operators through which a dtype goes unseen: sequences, optionals, and what looks at bits. */
+/** Operators through which a dtype goes unseen: sequences, optionals, and what looks at bits. Digits depend on it too. */
 const opaque = /^bitCast$|sequence|optional/i;
 
 /** An attribute that is a tensor, such as what `constantOfShape` fills with, in f32. */
@@ -26,8 +26,9 @@ const isPlain = ({ inputs, outputs, nodes }: Graph, stated: ReadonlyMap<ValueId,
   nodes.every(
     (n) =>
       !opaque.test(n.op.name) &&
+      n.attrs["to"] !== "string" &&
       subgraphsOf(n).length === 0 &&
-      (n.op.name !== "castLike" || stated.has(n.inputs[1] as ValueId)),
+      (n.op.name !== "castLike" || (stated.get(n.inputs[1] as ValueId) ?? "string") !== "string"),
   );
 
 /** The dtypes of values of which it is written somewhere. */
