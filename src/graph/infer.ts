@@ -1,9 +1,9 @@
 import type { OpDef } from "../ops/op.ts";
 import { bytesOf } from "../tensor/dtype.ts";
-import { ForwardpassError, ShapeError } from "../tensor/errors.ts";
+import { DTypeError, ForwardpassError, ShapeError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
-import type { TensorType } from "../tensor/tensor.ts";
-import type { Node } from "./ir.ts";
+import type { AnyValue, TensorType } from "../tensor/tensor.ts";
+import type { Graph, Node, ValueId } from "./ir.ts";
 
 /** Bytes that values may take at once if nobody says otherwise: what WebAssembly can address. */
 export const defaultMemoryLimit = 2 ** 32;
@@ -32,5 +32,20 @@ export function inferNode(
     return list;
   } catch (e) {
     throw e instanceof ForwardpassError ? e.at(node.name) : e;
+  }
+}
+
+/**
+ * @param found types of those outputs that are known by now, or what is an output
+ * @throws DTypeError for an output of another dtype than the graph declares
+ */
+export function checkOutputs({ outputs }: Graph, found: (id: ValueId) => AnyValue | TensorType | undefined): void {
+  for (const { id, name, dtype } of outputs) {
+    // Sequences have none.
+    const own = (found(id) as TensorType | null | undefined)?.dtype;
+    if (dtype && own && own !== dtype)
+      throw new DTypeError(`output "${name}" is declared as ${dtype} and is ${own}: declare it so, or cast it`, {
+        types: [dtype, own],
+      });
   }
 }

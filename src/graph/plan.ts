@@ -8,7 +8,7 @@ import { DeviceError } from "../tensor/errors.ts";
 import { sameShape } from "../tensor/shape.ts";
 import { type HostTensor, isHostTensor, isTensor, type TensorType } from "../tensor/tensor.ts";
 import { type Choice, chooseKernels } from "./choose.ts";
-import { defaultMemoryLimit } from "./infer.ts";
+import { checkOutputs, defaultMemoryLimit } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { Layout } from "./layout.ts";
 import { planRules } from "./passes/index.ts";
@@ -71,7 +71,8 @@ export function lastUses(graph: Graph): Map<ValueId, number> {
 
 /**
  * Plans from node `start` on.
- * @throws ShapeError for a value that takes more bytes than `memoryLimit`, DeviceError where values together do
+ * @throws ShapeError for a value that takes more bytes than `memoryLimit`, DeviceError where values together do, DTypeError for
+ * an output of another dtype than it declares
  */
 export function planStage<S extends Step>(
   graph: Graph,
@@ -83,6 +84,7 @@ export function planStage<S extends Step>(
 ): Stage<S> {
   const shapes = new ShapeWalk(graph, start, env, memoryLimit);
   const end = shapes.walk();
+  checkOutputs(graph, (id) => shapes.types.get(id));
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
   const own = graph.nodes.slice(start, end);
   const nodes = optimize === false ? own : fuse(own, shapes, isNeededLater);

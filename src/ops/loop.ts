@@ -1,4 +1,5 @@
-import { emptyTensor, type HostTensor, type HostValue, type TensorType } from "../tensor/tensor.ts";
+import { DTypeError } from "../tensor/errors.ts";
+import { emptyTensor, type HostTensor, type HostValue, isHostTensor, type TensorType } from "../tensor/tensor.ts";
 import { boolScalar, expectScalar, expectTensor, i64Scalar } from "./host-values.ts";
 import { defineOp, type Subgraph } from "./op.ts";
 import { stackTensors } from "./slices.ts";
@@ -28,7 +29,7 @@ export const loop = /* @__PURE__ */ defineOp({
     context,
   ): Generator<unknown, HostValue[]> {
     const limit = trips === undefined ? Infinity : expectScalar("loop", "trip count", trips);
-    let state: HostValue[] = values.slice(0, carried);
+    let state: readonly HostValue[] = values.slice(0, carried);
     const captures = values.slice(carried);
     const turns: HostTensor[][] = body.outputs.slice(1 + carried).map(() => []);
     let go = condition === undefined || expectScalar("loop", "condition", condition) !== 0;
@@ -37,7 +38,7 @@ export const loop = /* @__PURE__ */ defineOp({
       // The standard's text ignores the body's condition where there is no condition input. Runtimes honour it, and a
       // loop without a count would have no other end.
       go = expectScalar("loop", "condition", results[0]) !== 0;
-      state = results.slice(1, 1 + carried);
+      state = nextState("loop", state, results.slice(1, 1 + carried));
       turns.forEach((list, k) => {
         list.push(expectTensor("loop", results[1 + carried + k]));
       });
@@ -48,6 +49,23 @@ export const loop = /* @__PURE__ */ defineOp({
     return [...state, ...stacked];
   },
 });
+
+/** @throws DTypeError where a turn gives another dtype than it took */
+export function nextState<T extends HostValue>(
+  op: string,
+  before: readonly HostValue[],
+  after: readonly T[],
+): readonly T[] {
+  after.forEach((v, k) => {
+    const was = before[k];
+    if (!isHostTensor(v) || !isHostTensor(was) || v.dtype === was.dtype) return;
+    throw new DTypeError(`${op}: carried value ${k} was ${was.dtype} and is ${v.dtype} after a turn`, {
+      op,
+      types: [was.dtype, v.dtype],
+    });
+  });
+  return after;
+}
 
 /** What no turns give along a new axis: a dimension of 0. */
 export function emptyStack({ dtype, shape }: TensorType, axis: number): HostTensor {

@@ -3,7 +3,7 @@ import { normalizeAxis, sizeOf } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor, type HostValue } from "../tensor/tensor.ts";
 import { shapeError } from "./check.ts";
 import { expectTensor } from "./host-values.ts";
-import { emptyStack, type TypesWithoutTurns } from "./loop.ts";
+import { emptyStack, nextState, type TypesWithoutTurns } from "./loop.ts";
 import { defineOp, type EvaluateContext, type Subgraph } from "./op.ts";
 import { sliceAt, stackTensors } from "./slices.ts";
 
@@ -70,7 +70,7 @@ function* scanOnce(
   context: EvaluateContext,
   limit?: number,
 ): Generator<unknown, HostTensor[]> {
-  let state = tensors.slice(0, states);
+  let state: readonly HostTensor[] = tensors.slice(0, states);
   const sources = tensors.slice(states);
   const axes = sources.map((t, k) => normalizeAxis("scan", inputs[k].axis, t.shape.length));
   const lengths = sources.map((t, k) => t.shape[axes[k]]);
@@ -82,7 +82,7 @@ function* scanOnce(
     const results = (yield* context.run(body, [...state, ...elements, ...captures])).map((v) =>
       expectTensor("scan", v),
     );
-    state = results.slice(0, states);
+    state = nextState("scan", state, results.slice(0, states));
     turns.forEach((list, k) => {
       list.push(results[states + k]);
     });

@@ -1,9 +1,9 @@
 /** Control flow, sequences and optionals, run through the public API. */
 import { describe, expect, test } from "vitest";
 import { importOnnx } from "../../src/formats/onnx/index.ts";
-import { DTypeError, FormatError, type HostTensor, hostTensor, InputError, load } from "../../src/index.ts";
+import { type DType, DTypeError, FormatError, type HostTensor, hostTensor, InputError, load } from "../../src/index.ts";
 import type { HostValue } from "../../src/tensor/tensor.ts";
-import { encodeModel, type GraphSpec, type ModelSpec, type NodeSpec, node } from "./encode.ts";
+import { encodeModel, type GraphSpec, type ModelSpec, type NodeSpec, node, type PortSpec } from "./encode.ts";
 
 const f32 = (...values: number[]): HostTensor => hostTensor(values);
 const i64 = (value: number): HostTensor => ({ dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(value)) });
@@ -182,6 +182,54 @@ describe("Loop", () => {
 
   test("whose body takes another number of values is refused", async () => {
     await expect(importOnnx(encodeModel(model(["m", "c", "a0", "step"])))).rejects.toThrow(FormatError);
+  });
+});
+
+describe("dtypes of one value", () => {
+  const ports = (...names: string[]): PortSpec[] => names.map((name) => ({ name }));
+  const flag: PortSpec = { name: "c", dtype: "bool", shape: [] };
+  const x: PortSpec = { name: "x", dtype: "f32", shape: [2] };
+
+  test("that differ between branches are refused", async () => {
+    const branch = (type: string, dtype: DType) => ({
+      graph: { nodes: [node(type, ["x"], [type])], outputs: [{ name: type, dtype }] },
+    });
+    const m = (other: DType): ModelSpec => ({
+      nodes: [node("If", ["c"], ["y"], { then_branch: branch("Relu", "f32"), else_branch: branch("Shape", other) })],
+      inputs: [flag, x],
+      outputs: [{ name: "y", dtype: "f32" }],
+    });
+    await expect(importOnnx(encodeModel(m("i64")))).rejects.toThrow(
+      'If: the branches differ in dtype: "Relu" is f32, "Shape" i64 (node "y")',
+    );
+    await expect(run(m("f32"), { c: bool(false), x: f32(1, 2) })).rejects.toThrow(
+      'output "Shape" is declared as f32 and is i64',
+    );
+  });
+
+  test("that a loop carries stay", async () => {
+    const m = (before?: DType, after?: DType): ModelSpec => ({
+      nodes: [
+        node("Loop", ["m", "", "x"], ["y"], {
+          body: {
+            graph: {
+              nodes: [node("Identity", ["c"], ["go"]), node("Cast", ["a"], ["b"], { to: { int: 7 } })],
+              inputs: [...ports("i", "c"), { name: "a", dtype: before }],
+              outputs: [{ name: "go" }, { name: "b", dtype: after }],
+            },
+          },
+        }),
+      ],
+      initializers: { m: i64(2) },
+      inputs: [x],
+      outputs: ports("y"),
+    });
+    await expect(importOnnx(encodeModel(m("f32", "i64")))).rejects.toThrow(
+      'Loop: what one turn takes and gives differ in dtype: "a" is f32, "b" i64 (node "y")',
+    );
+    await expect(run(m(), { x: f32(1, 2) })).rejects.toThrow(
+      'loop: carried value 0 was f32 and is i64 after a turn (node "y")',
+    );
   });
 });
 

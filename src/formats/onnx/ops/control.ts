@@ -7,7 +7,7 @@ import { ifElse } from "../../../ops/if.ts";
 import { loop, type TypesWithoutTurns } from "../../../ops/loop.ts";
 import { type ScanAxis, scan } from "../../../ops/scan.ts";
 import { sequenceMap } from "../../../ops/sequence.ts";
-import { FormatError, ForwardpassError } from "../../../tensor/errors.ts";
+import { DTypeError, FormatError, ForwardpassError } from "../../../tensor/errors.ts";
 import type { ImportedGraph, LoweringTable, OnnxNode } from "../node.ts";
 
 /** A graph attribute with the number of formal inputs that the node gives it. */
@@ -44,6 +44,17 @@ const elementTypes =
     });
   };
 
+/** @throws DTypeError where two ports that are one value declare different dtypes */
+function sameDTypes(n: OnnxNode, what: string, a: readonly GraphPort[], b: readonly GraphPort[]): void {
+  a.forEach(({ name, dtype }, i) => {
+    if (!dtype || !b[i].dtype || b[i].dtype === dtype) return;
+    throw new DTypeError(`${n.type}: ${what} differ in dtype: "${name}" is ${dtype}, "${b[i].name}" ${b[i].dtype}`, {
+      op: n.type,
+      types: [dtype, b[i].dtype],
+    });
+  });
+}
+
 function lowerIf(n: OnnxNode): readonly SymbolicValue[] {
   const condition = n.input(0);
   const known = condition.constant?.data;
@@ -52,6 +63,7 @@ function lowerIf(n: OnnxNode): readonly SymbolicValue[] {
   const other = nested(n, "else_branch", 0);
   if (then.graph.outputs.length !== other.graph.outputs.length)
     throw new FormatError("If: the branches differ in their number of outputs", { op: "If" });
+  sameDTypes(n, "the branches", then.graph.outputs, other.graph.outputs);
   return n.builder.run(ifElse.op, [condition, ...then.captures, ...other.captures], {
     thenBranch: then.graph,
     elseBranch: other.graph,
@@ -66,6 +78,8 @@ function lowerLoop(n: OnnxNode): readonly SymbolicValue[] {
     throw new FormatError(`Loop: the body has ${body.graph.outputs.length} outputs, needs ${carried + 1}`, {
       op: "Loop",
     });
+  const { inputs, outputs } = body.graph;
+  sameDTypes(n, "what one turn takes and gives", inputs.slice(2, 2 + carried), outputs.slice(1));
   return n.builder.run(loop.op, [n.optional(0), n.optional(1), ...values, ...body.captures], {
     body: body.graph,
     carried,
@@ -85,6 +99,7 @@ function lowerScan(n: OnnxNode): readonly SymbolicValue[] {
     throw new FormatError(`Scan: ${values.length} inputs, ${count} of them scanned, do not fit the body`, {
       op: "Scan",
     });
+  sameDTypes(n, "what one turn takes and gives", body.graph.inputs.slice(0, states), body.graph.outputs);
   const axes = (length: number, kind: string, directions: string): ScanAxis[] => {
     const axis = n.ints(`scan_${kind}_axes`) ?? [];
     const reverse = n.ints(directions) ?? [];
