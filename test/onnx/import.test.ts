@@ -129,6 +129,32 @@ describe("a model", () => {
   });
 });
 
+test("an input that is left out may be one that there is not", async () => {
+  expect(await run({ nodes: [node("Relu", ["x", ""], ["y"])], inputs: [x], outputs: [y] })).toEqual([1, 0]);
+});
+
+test.each([true, false])("gives what it declares, or a DTypeError; optimize %s", async (optimize) => {
+  const refusal = async (m: ModelSpec, inputs: Record<string, HostTensor> = { x: f32(1, -2) }): Promise<unknown> => {
+    using session = await load(encodeModel(m), { device: "cpu", optimize });
+    const run = () => session.run(inputs).catch((e) => e);
+    // A plan that was refused is not kept.
+    expect(String(await run())).toBe(String(await run()));
+    return run();
+  };
+  const i64 = [{ name: "y", dtype: "i64" as const }];
+  const found = { name: "DTypeError", message: 'output "y" is declared as i64 and is f32: declare it so, or cast it' };
+  for (const nodes of [
+    [node("Relu", ["x"], ["y"])],
+    [node("NonZero", ["x"], ["n"]), node("Relu", ["x"], ["y"])],
+    [node("SequenceConstruct", ["x"], ["s"]), node("SequenceAt", ["s", "zero"], ["y"])],
+  ])
+    expect(await refusal({ nodes, inputs: [x], outputs: i64, initializers: { zero: hostTensor(0n) } })).toMatchObject(
+      found,
+    );
+  expect(await refusal({ inputs: [{ ...x, name: "y" }], outputs: i64 }, { y: f32(1) })).toMatchObject(found);
+  expect(await refusal({ outputs: i64, initializers: { y: f32(1) } }, {})).toMatchObject(found);
+});
+
 describe("functions", () => {
   const scale = {
     name: "Scale",
@@ -224,6 +250,11 @@ describe("a model that is wrong", () => {
     ["two outputs of one name", { nodes: [node("Neg", ["x"], ["y"])], inputs: [x], outputs: [y, y] }, /same name/],
     ["two inputs of one name", { nodes: [node("Neg", ["x"], ["y"])], inputs: [x, x], outputs: [y] }, /two inputs/],
     ["an output too many", { nodes: [node("Neg", ["x"], ["z", "y"])], inputs: [x], outputs: [y] }, /no output 1/],
+    [
+      "an input too many",
+      { nodes: [node("Relu", ["x", "x"], ["y"])], inputs: [x], outputs: [y] },
+      /Relu: takes 1 inputs, got 2 \(node "y"\)/,
+    ],
     [
       "an attribute of the wrong type",
       {

@@ -195,6 +195,8 @@ class Importer {
     const opset = opsetOf(node, frame, this.model);
     const n = new OnnxNode(scope.builder, nodeLabel(node), type, opset, inputs, outputs, attributes);
     const result = lowering!(n);
+    if (inputs.some((v, i) => v && i >= n.known))
+      throw new FormatError(`${type}: takes ${n.known} inputs, got ${inputs.length}`, { op: type });
     const values = Array.isArray(result) ? (result as readonly (SymbolicValue | undefined)[]) : [result];
     outputs.forEach((name, i) => {
       if (name === "") return;

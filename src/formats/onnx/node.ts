@@ -35,6 +35,9 @@ export interface ImportedGraph {
 }
 
 export class OnnxNode {
+  /** Inputs that the operator has: one past the last that its lowering asked for. */
+  known = 0;
+
   constructor(
     readonly builder: GraphBuilder,
     readonly name: string,
@@ -50,12 +53,13 @@ export class OnnxNode {
 
   /** A required input. FormatError if it is missing. */
   input(i: number): SymbolicValue {
-    const v = this.inputs[i];
+    const v = this.optional(i);
     if (!v) throw new FormatError(`${this.type}: input ${i} is missing`, { op: this.type }).at(this.name);
     return v;
   }
 
   optional(i: number): SymbolicValue | undefined {
+    this.known = Math.max(this.known, i + 1);
     return this.inputs[i];
   }
 
