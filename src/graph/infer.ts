@@ -3,7 +3,7 @@ import { bytesOf } from "../tensor/dtype.ts";
 import { DTypeError, ForwardpassError, ShapeError } from "../tensor/errors.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import type { AnyValue, TensorType } from "../tensor/tensor.ts";
-import type { Graph, Node, ValueId } from "./ir.ts";
+import type { GraphPort, Node } from "./ir.ts";
 
 /** Bytes that values may take at once if nobody says otherwise: what WebAssembly can address. */
 export const defaultMemoryLimit = 2 ** 32;
@@ -35,17 +35,11 @@ export function inferNode(
   }
 }
 
-/**
- * @param found types of those outputs that are known by now, or what is an output
- * @throws DTypeError for an output of another dtype than the graph declares
- */
-export function checkOutputs({ outputs }: Graph, found: (id: ValueId) => AnyValue | TensorType | undefined): void {
-  for (const { id, name, dtype } of outputs) {
-    // Sequences have none.
-    const own = (found(id) as TensorType | null | undefined)?.dtype;
-    if (dtype && own && own !== dtype)
-      throw new DTypeError(`output "${name}" is declared as ${dtype} and is ${own}: declare it so, or cast it`, {
-        types: [dtype, own],
-      });
-  }
+/** What is an output, or its type. @throws DTypeError where the graph declares another dtype */
+export function checkOutput<T extends AnyValue | TensorType | undefined>({ name, dtype }: GraphPort, t: T): T {
+  // Sequences have none.
+  const own = (t as TensorType | null | undefined)?.dtype;
+  if (dtype && own && own !== dtype)
+    throw new DTypeError(`output "${name}" is ${own} and declared ${dtype}: cast it`, { types: [own, dtype] });
+  return t;
 }

@@ -8,7 +8,7 @@ import { DeviceError } from "../tensor/errors.ts";
 import { sameShape } from "../tensor/shape.ts";
 import { type HostTensor, isHostTensor, isTensor, type TensorType } from "../tensor/tensor.ts";
 import { type Choice, chooseKernels } from "./choose.ts";
-import { checkOutputs, defaultMemoryLimit } from "./infer.ts";
+import { checkOutput, defaultMemoryLimit } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { Layout } from "./layout.ts";
 import { planRules } from "./passes/index.ts";
@@ -84,7 +84,7 @@ export function planStage<S extends Step>(
 ): Stage<S> {
   const shapes = new ShapeWalk(graph, start, env, memoryLimit);
   const end = shapes.walk();
-  checkOutputs(graph, (id) => shapes.types.get(id));
+  for (const port of graph.outputs) checkOutput(port, shapes.types.get(port.id));
   const isNeededLater = (id: ValueId): boolean => (lastUse.get(id) ?? -1) >= end;
   const own = graph.nodes.slice(start, end);
   const nodes = optimize === false ? own : fuse(own, shapes, isNeededLater);

@@ -10,7 +10,7 @@ import { type AnyValue, emptyTensor, type HostTensor, type HostValue, isHostTens
 import { PendingWeightError, Weight } from "../tensor/weight.ts";
 import { type DirectRun, directRun } from "./direct.ts";
 import type { Work } from "./drive.ts";
-import { checkOutputs, defaultMemoryLimit, inferNode } from "./infer.ts";
+import { checkOutput, defaultMemoryLimit, inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
 import { lastUses, type PlanLimits, planStage, type Stage, stageFits } from "./plan.ts";
 import type { Environment } from "./shape-walk.ts";
@@ -135,9 +135,9 @@ export class GraphRunner<S extends Step = Step> {
         for (const id of nodes[k].inputs) if (id !== undefined && lastUse.get(id)! < next) env.delete(id);
       i = next;
     }
-    const result = (id: ValueId): AnyValue => env.get(id) ?? graph.constants.get(id) ?? null;
-    checkOutputs(graph, result);
-    const results = graph.outputs.map((port) => result(port.id));
+    const results = graph.outputs.map((port) =>
+      checkOutput(port, env.get(port.id) ?? graph.constants.get(port.id) ?? null),
+    );
     for (const v of results) yield* loadPending(v);
     return results;
   }

@@ -94,21 +94,17 @@ export class ShapeWalk {
     // A stack of our own: shape arithmetic can be deeper than the call stack.
     const open = [id];
     for (let top: ValueId | undefined = id; top !== undefined; top = open.at(-1)) {
-      if (this.present(top)) {
-        open.pop();
-        continue;
-      }
       const node = this.producer.get(top);
-      if (!node) return undefined;
-      const outputs = node.outputs.map((o) => this.types.get(o)!);
-      const given = node.inputs.filter((i) => i !== undefined);
-      if ([...outputs, ...given.map((i) => this.typeOf(i)!)].some((t) => sizeOf(t.shape) > demandLimit))
-        return undefined;
-      const missing = given.filter((i) => !this.present(i));
-      if (missing.length) open.push(...missing);
+      if (this.present(top)) open.pop();
+      else if (!node) return undefined;
       else {
-        const inputs = node.inputs.map((i) => (i === undefined ? undefined : this.present(i)));
-        if (!this.evaluate(node, inputs, outputs, this.demanded)) return undefined;
+        const given = node.inputs.filter((i) => i !== undefined);
+        if ([...given, ...node.outputs].some((i) => sizeOf(this.typeOf(i)!.shape) > demandLimit)) return undefined;
+        const missing = given.filter((i) => !this.present(i));
+        open.push(...missing);
+        if (missing.length) continue;
+        const inputs = node.inputs.map((i) => (i === undefined ? i : this.present(i)));
+        if (!this.evaluate(node, inputs, this.demanded)) return undefined;
       }
     }
     return this.present(id);
@@ -141,17 +137,12 @@ export class ShapeWalk {
       return this.constantOf(id) ?? null;
     });
     if (inputs.some((v) => v === null)) return;
-    this.evaluate(node, inputs as (HostTensor | undefined)[], outputs, this.known);
+    this.evaluate(node, inputs as (HostTensor | undefined)[], this.known);
   }
 
-  private evaluate(
-    node: Node,
-    inputs: readonly (HostTensor | undefined)[],
-    outputs: readonly TensorType[],
-    into: Map<ValueId, HostTensor>,
-  ): boolean {
+  private evaluate(node: Node, inputs: readonly (HostTensor | undefined)[], into: Map<ValueId, HostTensor>): boolean {
     if (!node.op.reference) return false;
-    const results = outputs.map(emptyTensor);
+    const results = node.outputs.map((id) => emptyTensor(this.types.get(id)!));
     node.op.reference(inputs, node.attrs, results);
     results.forEach((r, k) => {
       if (node.outputs[k] !== undefined) into.set(node.outputs[k], r);

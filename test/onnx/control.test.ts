@@ -203,7 +203,7 @@ describe("dtypes of one value", () => {
       'If: the branches differ in dtype: "Relu" is f32, "Shape" i64 (node "y")',
     );
     await expect(run(m("f32"), { c: bool(false), x: f32(1, 2) })).rejects.toThrow(
-      'output "Shape" is declared as f32 and is i64',
+      'output "Shape" is i64 and declared f32',
     );
   });
 

@@ -195,13 +195,12 @@ class Importer {
     const opset = opsetOf(node, frame, this.model);
     const n = new OnnxNode(scope.builder, nodeLabel(node), type, opset, inputs, outputs, attributes);
     const result = lowering!(n);
-    if (inputs.some((v, i) => v && i >= n.known))
-      throw new FormatError(`${type}: takes ${n.known} inputs, got ${inputs.length}`, { op: type });
+    if (inputs.some((v, i) => v && i >= n.known)) n.wrong(`takes ${n.known} inputs, got ${inputs.length}`);
     const values = Array.isArray(result) ? (result as readonly (SymbolicValue | undefined)[]) : [result];
     outputs.forEach((name, i) => {
       if (name === "") return;
       const value = values[i] as SymbolicValue | undefined;
-      if (!value) throw new FormatError(`${type}: has no output ${i}, which is read as "${name}"`, { op: type });
+      if (!value) n.wrong(`has no output ${i}, which is read as "${name}"`);
       scope.define(name, value);
     });
   }
@@ -254,15 +253,12 @@ class Importer {
     };
     switch (a.kind) {
       case "int":
-        return { type: "int", value: a.int };
       case "float":
-        return { type: "float", value: a.float };
+      case "ints":
+      case "floats":
+        return { type: a.kind, value: a[a.kind] } as OnnxAttribute;
       case "string":
         return { type: "string", value: decodeUtf8(a.string) };
-      case "ints":
-        return { type: "ints", value: a.ints };
-      case "floats":
-        return { type: "floats", value: a.floats };
       case "strings":
         return { type: "strings", value: a.strings.map(decodeUtf8) };
       case "tensor":

@@ -53,9 +53,7 @@ export class OnnxNode {
 
   /** A required input. FormatError if it is missing. */
   input(i: number): SymbolicValue {
-    const v = this.optional(i);
-    if (!v) throw new FormatError(`${this.type}: input ${i} is missing`, { op: this.type }).at(this.name);
-    return v;
+    return this.optional(i) ?? this.wrong(`input ${i} is missing`);
   }
 
   optional(i: number): SymbolicValue | undefined {
@@ -127,9 +125,7 @@ export class OnnxNode {
   }
 
   graph(name: string): NestedGraph {
-    const a = this.attribute(name, "graph");
-    if (!a) throw new FormatError(`${this.type}: attribute "${name}" is missing`, { op: this.type }).at(this.name);
-    return a.value;
+    return (this.attribute(name, "graph") ?? this.missing(name)).value;
   }
 
   /** A small i64 constant: axes, a shape. A plain number gives a scalar. */
@@ -146,7 +142,12 @@ export class OnnxNode {
 
   /** Throws FormatError: a required attribute isn't there. */
   missing(attribute: string): never {
-    throw new FormatError(`${this.type}: attribute "${attribute}" is missing`, { op: this.type }).at(this.name);
+    return this.wrong(`attribute "${attribute}" is missing`);
+  }
+
+  /** Throws FormatError. Importing adds the node's name. */
+  wrong(what: string): never {
+    throw new FormatError(`${this.type}: ${what}`, { op: this.type });
   }
 
   private attribute<T extends OnnxAttribute["type"]>(
@@ -155,10 +156,7 @@ export class OnnxNode {
   ): Extract<OnnxAttribute, { type: T }> | undefined {
     const a = this.attributes.get(name);
     if (a === undefined) return undefined;
-    if (a.type !== type)
-      throw new FormatError(`${this.type}: attribute "${name}" must be ${type}, is ${a.type}`, { op: this.type }).at(
-        this.name,
-      );
+    if (a.type !== type) this.wrong(`attribute "${name}" must be ${type}, is ${a.type}`);
     return a as Extract<OnnxAttribute, { type: T }>;
   }
 }

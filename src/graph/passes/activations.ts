@@ -20,8 +20,8 @@ export const fuseSwish: Rule = (node, context) => {
     const hard = only(gate, "hardSigmoid", context);
     if (
       hard?.inputs[0] === x &&
-      about(hard.attrs["alpha"] as number, 1 / 6, 3e-5) &&
-      about(hard.attrs["beta"] as number, 0.5, 3e-5)
+      about(hard.attrs["alpha"] as number, 1 / 6) &&
+      about(hard.attrs["beta"] as number, 0.5)
     )
       return become(node, hardSwish.op, x);
   }

@@ -23,16 +23,14 @@ const toBits = (x: number, bits: number): number => {
   return split - (split - x);
 };
 
-const near = (a: number, b: number, within: number): boolean => Math.abs(a - b) <= within * b;
-
 /**
  * Whether a model's constant is `b` as exporters write it: of six digits at least (1.41421 in exports of BERT), or rounded to
  * the 11 bits of f16 or the 8 of bf16, perhaps as a divisor. Any other number is the model's own.
  */
-export const about = (a: number | undefined, b: number, within = 1e-5): boolean =>
-  a !== undefined &&
-  (near(a, b, within) ||
-    [11, 8].some((bits) => near(a, toBits(b, bits), 1e-9) || near(1 / a, toBits(1 / b, bits), 1e-9)));
+export const about = (a = Number.NaN, b: number): boolean =>
+  [53, 11, 8].some((bits) =>
+    [a / toBits(b, bits), a * toBits(1 / b, bits)].some((ratio) => Math.abs(ratio - 1) <= (bits > 11 ? 1e-5 : 1e-7)),
+  );
 
 /** For a commutative node: the input beside a scalar constant, and the constant. */
 export function withScalar(

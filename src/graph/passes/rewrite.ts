@@ -63,11 +63,7 @@ function apply(nodes: readonly Node[], rule: Rule, host: RewriteHost): readonly 
     if (producers) produce(node);
   };
   const context: RewriteContext = {
-    type: (id) => host.type(id),
-    constant: (id) => host.constant(id),
-    owns: (id) => host.owns(id),
-    addConstant: (t) => host.addConstant(t),
-    addValue: (type) => host.addValue(type),
+    ...host,
     producer(id) {
       if (!producers) {
         producers = new Map();
