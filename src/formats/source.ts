@@ -211,7 +211,7 @@ export async function openSource(input: SourceInput, options: SourceOptions = {}
   // By what it says that it is: frames and test runners have classes of their own.
   const kind = Object.prototype.toString.call(input);
   if (kind === "[object URL]") return openUrl((input as URL).href, options);
-  if (kind === "[object ArrayBuffer]" || ArrayBuffer.isView(input))
+  if (/ (ArrayBuffer|Uint8Array|DataView)\]/.test(kind))
     return verified(bytesSource(input as Uint8Array, options.name), options);
   if (/ (Blob|File)\]/.test(kind)) return verified(blobSource(input as Blob, options.name), options);
   if (kind === "[object Response]")
