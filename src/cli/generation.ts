@@ -1,4 +1,4 @@
-/** What `generate` and `chat` share: sampling options, and Ctrl-C. */
+/** What `generate` and `chat` share: options of opening a model and of sampling; and Ctrl-C, which `convert` has too. */
 import type { SamplingOptions, TextGenerationOptions } from "../tasks/text-generation.ts";
 import { type Arguments, type Option, UsageError, wholeNumber } from "./command.ts";
 

@@ -1,13 +1,11 @@
 /** Lists of strings as long as vocabularies. */
+import { decodeUtf8 } from "../tensor/utf8.ts";
 
 /** What a list of strings has to have: an array of strings is one. */
 export interface Strings extends Iterable<string> {
   readonly length: number;
   at(i: number): string | undefined;
 }
-
-/** Invalid UTF-8 becomes U+FFFD: vocabularies hold pieces of characters. U+FEFF is a piece, no mark. Made when it is needed. */
-let decoder: TextDecoder | undefined;
 
 /**
  * Strings as UTF-8, one behind the other, decoded when asked for. As an array each takes some fifty bytes, which the garbage
@@ -68,8 +66,7 @@ export class StringList implements Strings {
 
   at(i: number): string | undefined {
     if (!(i >= 0 && i < this.length)) return undefined;
-    decoder ??= new TextDecoder("utf-8", { ignoreBOM: true });
-    return decoder.decode(this.held.subarray(this.starts[i], this.starts[i + 1]));
+    return decodeUtf8(this.held.subarray(this.starts[i], this.starts[i + 1]));
   }
 
   *[Symbol.iterator](): Generator<string, void> {

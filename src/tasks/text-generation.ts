@@ -10,6 +10,7 @@ import { sourceOptions } from "../load.ts";
 import type { KvCache } from "../models/transformer/decoder.ts";
 import { Decoder } from "../models/transformer/sequence.ts";
 import { DeviceError, DisposedError, InputError } from "../tensor/errors.ts";
+import { decodeUtf8 } from "../tensor/utf8.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
 import type { JsonConstraint } from "./language/constraint.ts";
 import { type FinishReason, type Generation, PieceFilter, TextPieces, type TokenInfo } from "./language/generation.ts";
@@ -298,7 +299,7 @@ export class TextGenerator {
 
   private describe(token: number, logprob: number): TokenInfo {
     const bytes = this.tokenizer?.bytes(token);
-    return { token, text: bytes ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) : "", logprob };
+    return { token, text: bytes ? decodeUtf8(bytes) : "", logprob };
   }
 
   /** The idle sequence that shares most with the prompt, or an empty one. At least one token is left to feed. */

@@ -1,5 +1,4 @@
 /** From one format to another, tensor by tensor: a model larger than memory passes through. */
-
 import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
 import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { DType } from "../../tensor/dtype.ts";

@@ -1,4 +1,5 @@
 import { FormatError } from "../../tensor/errors.ts";
+import { decodeUtf8 } from "../../tensor/utf8.ts";
 import type { ByteSource } from "../source.ts";
 import type { StringList } from "../string-list.ts";
 
@@ -153,7 +154,7 @@ export class Cursor {
   text(): string {
     const length = this.count(1, "bytes of a string");
     const from = this.take(length);
-    return (lenient ??= new TextDecoder("utf-8", { ignoreBOM: true })).decode(this.bytes.subarray(from, from + length));
+    return decodeUtf8(this.bytes.subarray(from, from + length));
   }
 
   /** As `text`, where invalid UTF-8 would make names collide. */
@@ -171,6 +172,5 @@ export class Cursor {
   }
 }
 
-// Made when they are needed: test runners have them only once they are told to.
-let lenient: TextDecoder | undefined;
+/** Made when it is needed: see src/tensor/utf8.ts. */
 let strict: TextDecoder | undefined;

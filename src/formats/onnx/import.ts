@@ -6,6 +6,7 @@ import { GraphBuilder, type SymbolicValue } from "../../graph/builder.ts";
 import type { Graph, GraphPort } from "../../graph/ir.ts";
 import { DTypeError, FormatError, ForwardpassError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import { decodeUtf8 } from "../../tensor/utf8.ts";
 import { Weight } from "../../tensor/weight.ts";
 import type { OpenExternal } from "./external.ts";
 import { loweringsFor } from "./lower.ts";
@@ -22,7 +23,6 @@ import {
 } from "./proto.ts";
 import { Poisoned, Scope } from "./scope.ts";
 import { denseOf, dtypeOfOnnx, tensorOf } from "./tensor-proto.ts";
-import { decodeUtf8 } from "./wire.ts";
 
 export interface OnnxOptions {
   /** What the graph and messages are called. Default: the name in the file. */

@@ -3,9 +3,10 @@ import { aligned, allocate, type DType, dtypes, isBig, type TypedArray, viewOf }
 import { DTypeError, FormatError } from "../../tensor/errors.ts";
 import { formatType, stridesOf } from "../../tensor/shape.ts";
 import type { HostTensor, HostValue } from "../../tensor/tensor.ts";
+import { decodeUtf8 } from "../../tensor/utf8.ts";
 import { Elements, inBytes, Weight } from "../../tensor/weight.ts";
 import { readSparse, readTensor, type SparseTensorProto, type TensorProto } from "./proto.ts";
-import { decodeUtf8, decodeVarints, WireReader } from "./wire.ts";
+import { decodeVarints, WireReader } from "./wire.ts";
 
 /** Bytes from which data is left where it is until somebody needs it. */
 export const largeData = 1 << 16;

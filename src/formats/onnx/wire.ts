@@ -4,6 +4,7 @@
  */
 import { PbfReader } from "pbf";
 import { FormatError } from "../../tensor/errors.ts";
+import { decodeUtf8 } from "../../tensor/utf8.ts";
 
 /** As deep as protobuf's own readers go. A graph inside a graph costs three levels. */
 const maxDepth = 100;
@@ -175,11 +176,6 @@ function varintAt(bytes: Uint8Array, at: number): bigint {
   }
   return BigInt.asIntN(64, value);
 }
-
-/** Made when it is needed: test runners have it only once they are told to. */
-let utf8: TextDecoder | undefined;
-export const decodeUtf8 = (bytes: Uint8Array): string =>
-  (utf8 ??= new TextDecoder("utf-8", { ignoreBOM: true })).decode(bytes);
 
 /**
  * Decodes varints into 32-bit integers (their low 32 bits), or into 64-bit ones as pairs of low and high words.

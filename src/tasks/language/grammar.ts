@@ -4,6 +4,7 @@
  */
 
 import { InputError } from "../../tensor/errors.ts";
+import { encodeUtf8 } from "../../tensor/utf8.ts";
 
 /** Bytes that may come, one flag each. */
 export type ByteSet = Uint8Array;
@@ -17,10 +18,8 @@ export function bytesFrom(...ranges: readonly (readonly [number, number])[]): By
   return set;
 }
 
-const encoder = new TextEncoder();
-
 /** The bytes of a text, one after the other. */
-export const literal = (text: string): Sequence => Array.from(encoder.encode(text), (b) => bytesFrom([b, b]));
+export const literal = (text: string): Sequence => Array.from(encodeUtf8(text), (b) => bytesFrom([b, b]));
 
 /** What has to come: the rest of a sequence, then what `below` says. */
 interface Stack {

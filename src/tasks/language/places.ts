@@ -1,4 +1,6 @@
 /** Where in a text its tokens stand. */
+
+import { decodeUtf8, encodeUtf8 } from "../../tensor/utf8.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 
 export interface Piece {
@@ -17,8 +19,6 @@ interface Place {
 
 /** Letters and digits of scripts that write spaces: where they stand side by side, a word goes on. */
 const joining = /^(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}\p{M}]/u;
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The tokens of a text (a word with the space before it, or more), by their bytes where those are the text, else by letters. */
 export const placed = (tokenizer: Tokenizer, text: string, ids: readonly number[]): Piece[] =>
@@ -28,7 +28,7 @@ export const placed = (tokenizer: Tokenizer, text: string, ids: readonly number[
 function byBytes(tokenizer: Tokenizer, text: string, ids: readonly number[]): Piece[] | undefined {
   const parts = ids.map((id) => tokenizer.bytes(id));
   const given = parts.flatMap((part) => [...part]);
-  const wanted = encoder.encode(text);
+  const wanted = encodeUtf8(text);
   const front = given.length - wanted.length;
   if (front !== 0 && !(front === 1 && given[0] === 0x20)) return undefined;
   if (wanted.some((byte, i) => byte !== given[front + i])) return undefined;
@@ -37,7 +37,7 @@ function byBytes(tokenizer: Tokenizer, text: string, ids: readonly number[]): Pi
   let at = 0;
   for (const c of text) {
     const place = { start: at, end: (at += c.length) };
-    for (const _ of encoder.encode(c)) places.push(place);
+    for (const _ of encodeUtf8(c)) places.push(place);
   }
   const out: Piece[] = [];
   let byte = -front;
@@ -57,7 +57,7 @@ function byLetters(tokenizer: Tokenizer, text: string, ids: readonly number[]): 
   let lost: typeof out = [];
   let at = 0;
   for (const id of ids) {
-    const said = decoder.decode(tokenizer.bytes(id));
+    const said = decodeUtf8(tokenizer.bytes(id));
     const whole = said.trim();
     const continued = /^##./su.test(whole) && !letters.startWith(whole, at);
     const found = letters.find(continued ? whole.slice(2) : whole, at);

@@ -3,6 +3,7 @@
  * word become symbols (printable stand-ins for bytes), and neighbours are merged in the order that merges were learned.
  */
 import type { ByteLevelVocabulary } from "../../formats/decoder/vocabulary.ts";
+import { encodeUtf8 } from "../../tensor/utf8.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import { StringIndex } from "./string-index.ts";
@@ -19,7 +20,6 @@ const standIns: readonly string[] = (() => {
 export const byteOf: ReadonlyMap<string, number> = new Map(standIns.map((c, b) => [c, b]));
 
 const none = new Uint8Array(0);
-const encoder = new TextEncoder();
 const wordCacheSize = 10_000;
 
 export class ByteLevelTokenizer implements Tokenizer {
@@ -49,7 +49,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   bytes(token: number): Uint8Array {
     const piece = this.v.pieces.at(token);
     if (piece === undefined || this.v.kinds.at(token) === "control") return none;
-    if (this.v.kinds.at(token) === "user") return encoder.encode(piece);
+    if (this.v.kinds.at(token) === "user") return encodeUtf8(piece);
     return Uint8Array.from(Array.from(piece), (c) => byteOf.get(c) ?? 0x3f);
   }
 
@@ -72,7 +72,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   private word(word: string): readonly number[] {
     const known = this.words.get(word);
     if (known) return known;
-    const symbols = Array.from(encoder.encode(word), (b) => standIns[b]);
+    const symbols = Array.from(encodeUtf8(word), (b) => standIns[b]);
     const whole = this.pattern.wholeWords ? this.ids.get(symbols.join("")) : undefined;
     const ids = whole !== undefined ? [whole] : this.merge(symbols);
     if (this.words.size >= wordCacheSize) this.words.clear();

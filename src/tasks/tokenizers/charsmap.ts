@@ -3,15 +3,13 @@
  * (https://github.com/s-yata/darts-clone), then the texts that its values point to, each ended by a zero.
  */
 import { FormatError } from "../../tensor/errors.ts";
+import { decodeUtf8, encodeUtf8 } from "../../tensor/utf8.ts";
 
 const hasLeaf = (unit: number): boolean => ((unit >>> 8) & 1) === 1;
 const textOf = (unit: number): number => unit & 0x7fffffff;
 /** A byte, or more where the unit is a value. */
 const labelOf = (unit: number): number => (unit & 0x800000ff) >>> 0;
 const offsetOf = (unit: number): number => (unit >>> 10) << ((unit & 0x200) >>> 6);
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class CharsMap {
   private readonly units: Uint32Array;
@@ -41,7 +39,7 @@ export class CharsMap {
     }
     if (length === 0 || value >= this.texts.length) return undefined;
     const end = this.texts.indexOf(0, value);
-    return { length, text: decoder.decode(this.texts.subarray(value, end < 0 ? undefined : end)) };
+    return { length, text: decodeUtf8(this.texts.subarray(value, end < 0 ? undefined : end)) };
   }
 }
 
@@ -50,7 +48,7 @@ export class CharsMap {
  * @param kept UTF-16 units that have to stay as they are at a place; 0 where there are none
  */
 export function* normalParts(text: string, kept: (at: number) => number, map?: CharsMap): Generator<string> {
-  const bytes = map ? encoder.encode(text) : new Uint8Array(0);
+  const bytes = map ? encodeUtf8(text) : new Uint8Array(0);
   let byte = 0;
   for (let at = 0; at < text.length; ) {
     const stays = kept(at);

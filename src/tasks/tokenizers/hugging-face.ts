@@ -3,6 +3,7 @@
 import type { Json } from "../../formats/folder.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
+import { encodeUtf8 } from "../../tensor/utf8.ts";
 import { byteOf } from "./byte-level.ts";
 import { CharsMap, mapped } from "./charsmap.ts";
 import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
@@ -18,7 +19,6 @@ interface Peer {
 }
 
 const none = new Uint8Array(0);
-const encoder = new TextEncoder();
 
 export class HuggingFaceTokenizer implements Tokenizer {
   readonly leadingSpace: boolean;
@@ -92,12 +92,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   bytes(token: number): Uint8Array {
     const added = this.added.get(token);
-    if (added) return added.special ? none : encoder.encode(added.content);
+    if (added) return added.special ? none : encodeUtf8(added.content);
     const piece = this.peer.id_to_token(token);
     if (piece === undefined) return none;
     if (this.byteLevel) return Uint8Array.from(Array.from(piece), (c) => byteOf.get(c) ?? 0x3f);
     if (/^<0x[0-9A-F]{2}>$/i.test(piece)) return Uint8Array.of(Number.parseInt(piece.slice(3, 5), 16));
-    return encoder.encode(piece.replaceAll("▁", " "));
+    return encodeUtf8(piece.replaceAll("▁", " "));
   }
 
   specialName(token: number): string | undefined {

@@ -4,13 +4,13 @@
  */
 import type { SentencePieceVocabulary } from "../../formats/decoder/vocabulary.ts";
 import { StringList } from "../../formats/string-list.ts";
+import { encodeUtf8 } from "../../tensor/utf8.ts";
 import { MergeQueue } from "./merge.ts";
 import { SpecialTokens } from "./special.ts";
 import { StringIndex } from "./string-index.ts";
 import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
 const none = new Uint8Array(0);
-const encoder = new TextEncoder();
 export const byteValue = (piece: string): number => Number.parseInt(piece.slice(3, 5), 16);
 const spaced = (piece: string): string => piece.replaceAll("▁", " ");
 const marked = (text: string): string => text.replaceAll(" ", "▁");
@@ -22,7 +22,7 @@ export function bytesOfPiece({ pieces, kinds }: Pieces, token: number): Uint8Arr
   const piece = pieces.at(token);
   const kind = kinds.at(token);
   if (piece === undefined || kind === "control") return none;
-  return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encoder.encode(spaced(piece));
+  return kind === "byte" ? Uint8Array.of(byteValue(piece)) : encodeUtf8(spaced(piece));
 }
 
 export const controlName = ({ pieces, kinds }: Pieces, token: number): string | undefined =>
@@ -89,7 +89,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   private encodeBytes(symbol: string, out: number[]): void {
-    for (const byte of encoder.encode(spaced(symbol))) {
+    for (const byte of encodeUtf8(spaced(symbol))) {
       const id = this.byteIds.get(byte) ?? this.v.unknown;
       if (id !== undefined) out.push(id);
     }

@@ -1,6 +1,5 @@
 import { StringList, type Strings } from "../../formats/string-list.ts";
 
-const encoder = new TextEncoder();
 const surrogate = /[\ud800-\udfff]/;
 
 /**
@@ -11,6 +10,7 @@ export class StringIndex {
   private readonly list: StringList;
   /** A number and one, or 0: behind the place that a string's hash gives, at the first that was free. */
   private readonly slots: Int32Array | Uint16Array;
+  private readonly encoder = new TextEncoder();
   /** The string that is looked up. */
   private text = new Uint8Array(256);
 
@@ -26,7 +26,7 @@ export class StringIndex {
 
   get(text: string): number | undefined {
     if (3 * text.length > this.text.length) this.text = new Uint8Array(6 * text.length);
-    const { written } = encoder.encodeInto(text, this.text);
+    const { written } = this.encoder.encodeInto(text, this.text);
     const found = this.slots[this.place(this.text, 0, written)];
     if (!found) return undefined;
     // As UTF-8 half of a pair is the same as U+FFFD.

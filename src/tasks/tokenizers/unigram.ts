@@ -3,12 +3,12 @@
  * ways to cut a text into pieces the one whose scores (logarithms of probabilities) have the greatest sum.
  */
 import type { UnigramVocabulary } from "../../formats/decoder/vocabulary.ts";
+import { encodeUtf8 } from "../../tensor/utf8.ts";
 import { CharsMap, normalParts } from "./charsmap.ts";
 import { bytesOfPiece, byteValue, controlName } from "./sentencepiece.ts";
 import { SpecialTokens } from "./special.ts";
 import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
-const encoder = new TextEncoder();
 /** A character that is no piece is that much worse than the worst piece. */
 const unknownPenalty = 10;
 /** The smallest positive f32: where the original begins to look for the best score. */
@@ -54,7 +54,7 @@ export class UnigramTokenizer implements Tokenizer {
     const worst = normal.reduce((a, b) => Math.min(a, b), Infinity);
     // What users define comes before everything else.
     this.scores = Float64Array.from(pieces, (piece, id) =>
-      kinds[id] === "user" ? Math.fround(encoder.encode(piece).length * best) - 0.1 : Math.fround(v.scores[id]),
+      kinds[id] === "user" ? Math.fround(encodeUtf8(piece).length * best) - 0.1 : Math.fround(v.scores[id]),
     );
     this.unknown = v.unknown ?? kinds.indexOf("unknown");
     this.unknownScore = Math.fround(worst - unknownPenalty);
@@ -131,7 +131,7 @@ export class UnigramTokenizer implements Tokenizer {
     for (const end of ends.reverse()) {
       const id = piece[end];
       if (id >= 0) out.push(id);
-      else if (this.byteIds.size > 0) for (const b of encoder.encode(text.slice(from[end], end))) this.pushByte(b, out);
+      else if (this.byteIds.size > 0) for (const b of encodeUtf8(text.slice(from[end], end))) this.pushByte(b, out);
       // Unknown characters side by side are one token.
       else if (!wasUnknown && this.unknown >= 0) out.push(this.unknown);
       wasUnknown = id < 0;
