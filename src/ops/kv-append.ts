@@ -45,6 +45,15 @@ export function refuseRow(op: string, row: number, rows: number, sequence = 0): 
   throw new InputError(misplaced(op, row, rows, sequence || undefined), { op });
 }
 
+/** What is said of a number that becomes infinite in f16, or is NaN: kernels read finite ones only from caches. */
+export const unfit = "kvAppend: a key or value is NaN or beyond the 65504 of f16; keep caches in f32";
+
+/** Throws InputError where rows that were rounded to f16 have such a number. */
+export function refuseUnfit(rows: TypedArray): void {
+  for (const bits of rows as Uint16Array)
+    if ((bits & 0x7c00) === 0x7c00) throw new InputError(unfit, { op: "kvAppend" });
+}
+
 /** Rows of a cache that begins at element `from`: as state it may hold fewer than are declared. */
 export function rowsFrom(cache: HostTensor, s: number): { from: number; rows: number } {
   const n = cache.shape.at(-1)!;
@@ -59,7 +68,8 @@ export function rowsFrom(cache: HostTensor, s: number): { from: number; rows: nu
  *
  * Tokens of several sequences have a position and a `sequence` each: i32 [tokens]; which of the states of the run it is,
  * or of cache [sequences, rows, n]. Rows of sequence -1 are not written.
- * @throws ShapeError where the rows differ, or there are more tokens than rows; InputError for a row outside of the cache
+ * @throws ShapeError where the rows differ, or there are more tokens than rows; InputError for a row outside of the cache,
+ *   and for numbers that a cache of f16 does not hold
  */
 export const kvAppend = /* @__PURE__ */ defineOp({
   name: "kvAppend",
@@ -85,7 +95,9 @@ export const kvAppend = /* @__PURE__ */ defineOp({
       const { from, rows } = rowsFrom(cache, s);
       if (row < 0 || row >= rows) refuseRow("kvAppend", row, rows, s);
       const at = from + row * n;
-      fromF64(src.subarray(t * n, (t + 1) * n), { dtype: y.dtype, data: out.subarray(at, at + n) });
+      const to = out.subarray(at, at + n);
+      fromF64(src.subarray(t * n, (t + 1) * n), { dtype: y.dtype, data: to });
+      if (y.dtype === "f16") refuseUnfit(to);
     });
   },
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { cachedAttention, compile, graph, kvAppend } from "../../src/index.ts";
 import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts";
 import { DisposedError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { NaiveDecoder } from "../goldens/decoder.ts";
@@ -260,6 +261,31 @@ for (const [device, open] of Object.entries(devices))
         ]);
         for (const l of last) close(l, 59);
       });
+  });
+
+for (const [device, open] of Object.entries(devices))
+  test(`keys and values that f16 does not hold are refused on ${device}`, async () => {
+    const model = graph(({ input, state }) => {
+      const [position, sequence] = [input("position", "i32", ["t"]), input("sequence", "i32", ["t"])];
+      const x = input("x", "f32", [1, "t", 8]);
+      const keys = kvAppend(state("k", "f16", [16, 8]), x, position, sequence);
+      return { y: cachedAttention(x, keys, keys, position, sequence, { heads: 1 }) };
+    });
+    using session = await compile(model, { device: open() });
+    const states = [session.openState(), session.openState()];
+    const feed = (value: number, count: number) => {
+      const x = { dtype: "f32", shape: [1, count, 8], data: new Float32Array(8 * count).fill(value, -3, -2) } as const;
+      const places = { position: new Int32Array(count), sequence: Int32Array.from({ length: count }, (_, t) => t) };
+      return session.run({ x, ...places }, { state: states.slice(0, count), rows: 1 });
+    };
+    for (const count of device === "cpu" ? [1] : [1, 2]) {
+      for (const value of [65520, -70000, Number.POSITIVE_INFINITY, Number.NaN]) {
+        await expect(feed(value, count), `${value}`).rejects.toThrow(/65504 of f16.*\(node "/);
+        await expect(feed(value, count)).rejects.toThrow(InputError);
+      }
+      const { y } = await feed(65519, count);
+      expect((y.data as Float32Array).at(-3)).toBe(65504);
+    }
   });
 
 test("a kvCache that is none is refused", async () => {

@@ -8,7 +8,7 @@
 
 import { visibleKeys } from "../../ops/attention.ts";
 import { type CachedAttentionAttrs, cachedAttention, cachedGeometry } from "../../ops/cached-attention.ts";
-import { kvAppend, refuseRow } from "../../ops/kv-append.ts";
+import { kvAppend, refuseRow, refuseUnfit } from "../../ops/kv-append.ts";
 import { refusePosition, rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { encodeFloats, f16Table } from "../../tensor/float.ts";
@@ -29,8 +29,13 @@ const append = hostKernel(kvAppend, "cpu/kvAppend", ([cache, x, positions]) => {
       const at = row * width;
       if (at < 0 || at + x.length > y.length) refuseRow("kvAppend", row < 0 ? row : Math.max(row, rows), rows);
       if (cache.buffer !== y.buffer || cache.byteOffset !== y.byteOffset) y.set(cache as never);
-      if (rounds) encodeFloats("f16", x as Float32Array, (y as Uint16Array).subarray(at, at + x.length));
-      else y.set(x as never, at);
+      if (!rounds) {
+        y.set(x as never, at);
+        return;
+      }
+      const to = (y as Uint16Array).subarray(at, at + x.length);
+      encodeFloats("f16", x as Float32Array, to);
+      refuseUnfit(to);
     },
   };
 });

@@ -35,7 +35,7 @@ const append = wasmKernel(kvAppend, "wasm/kvAppend", ([cache, x, positions, sequ
         const row = f.let(i32.load(addressOf(position, token, 4)));
         f.if(i32.or(i32.lt_s(row, 0), i32.gt_s(i32.add(row, count), rows)), () => f.unreachable());
         const [target, source] = [addressOf(at, row, rowBytes), addressOf(x, token, n * (rounds ? 4 : rowBytes / n))];
-        if (rounds) f.call(emitToHalf(e), { x: source, y: target, count: n * count });
+        if (rounds) f.call(emitToHalf(e, true), { x: source, y: target, count: n * count });
         else f.memory.copy(target, source, rowBytes * count);
       };
       const putUnlessGap = (token: Operand<"i32">, count: number) => {

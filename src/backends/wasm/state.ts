@@ -3,7 +3,7 @@
  * a table, so that one program serves every sequence, and blocks may move when they grow.
  */
 
-import { misplaced } from "../../ops/kv-append.ts";
+import { misplaced, unfit } from "../../ops/kv-append.ts";
 import type { OpDef } from "../../ops/op.ts";
 import { bytesOf, type TypedArray, viewOf } from "../../tensor/dtype.ts";
 import { DeviceError, InputError } from "../../tensor/errors.ts";
@@ -175,7 +175,7 @@ export class WasmState implements DeviceState {
   }
 
   /**
-   * Why a kernel refused a step of several sequences, of which this is the first: a token that has no place in its cache.
+   * Why a kernel refused a step of several sequences, of which this is the first: a token that has no place in its cache, or no number.
    * @param view elements of an input that is no state
    */
   refusal({ name, inputs: names }: OpDef, inputs: Places, view: (p: Place) => TypedArray): InputError | undefined {
@@ -195,7 +195,7 @@ export class WasmState implements DeviceState {
       const rows = Math.min(...states.map((i) => rowsOf(this.types[i], active[s].rows)));
       if (row < 0 || row >= rows) return new InputError(misplaced(name, row, rows, s), { op: name });
     }
-    return undefined;
+    return name === "kvAppend" ? new InputError(unfit, { op: name }) : undefined;
   }
 
   read(number: number): TypedArray {

@@ -24,7 +24,7 @@
  *
  * Reading ahead is what prefetching would be: a load that waits holds up those behind it, but not all of them.
  * Caches of f16 become f32 in registers by a shift and a mask, 2^112 times too small: half of that is made up for in the
- * queries and in the weights, half in the sums, and nothing overflows. Infinities count as 65536.
+ * queries and in the weights, half in the sums, and nothing overflows. Infinities would count as 65536: `kvAppend` refuses them.
  */
 import { type Expr, type Func, f32, f32x4, i32, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";

@@ -77,13 +77,15 @@ export const emitWiden = (m: ModuleBuilder, name: string, type: Half): WidenFunc
  * f32 to f16: rounded to nearest, ties to even; beyond 65504 infinity. The rounding of normal numbers is an addition to
  * the bits, that of denormal ones an addition of floats, whose unit in the last place is f16's smallest.
  * `count` is a multiple of 4.
+ * @param refuses traps where a number is infinite then, or NaN
  */
-export function emitToHalf(e: StepEmitter): Func<typeof params, undefined> {
-  return e.shared("toHalf", (m) =>
-    m.func({ name: "toHalf", params }, (f, { x, y, count }) => {
+export function emitToHalf(e: StepEmitter, refuses = false): Func<typeof params, undefined> {
+  const name = refuses ? "toFiniteHalf" : "toHalf";
+  return e.shared(name, (m) =>
+    m.func({ name, params }, (f, { x, y, count }) => {
       const word = (w: number) => f.hoist(words(w));
       const end = f.let(i32.add(y, i32.shl(count, 1)));
-      const [sign, magnitude, bits] = f.locals("v128", 3);
+      const [sign, magnitude, bits, unfit] = f.locals("v128", 4);
       const denormal = word((127 - 15 + (23 - 10) + 1) << 23);
       f.while(i32.lt_u(y, end), () => {
         f.set(bits, v128.load(x));
@@ -97,10 +99,13 @@ export function emitToHalf(e: StepEmitter): Func<typeof params, undefined> {
         const special = v128.or(word(0x7c00), v128.and(invalid, word(0x200)));
         const half = v128.bitselect(finite, special, i32x4.lt_s(magnitude, word((127 + 16) << 23)));
         f.set(bits, v128.or(half, i32x4.shr_u(sign, 16)));
+        // From 65520 on.
+        if (refuses) f.set(unfit, v128.or(unfit, i32x4.gt_s(magnitude, word(0x477fefff))));
         f.v128.store64_lane(y, i16x8.narrow_i32x4_u(bits, bits), 0);
         f.increment(x, 16);
         f.increment(y, 8);
       });
+      if (refuses) f.if(v128.any_true(unfit), () => f.unreachable());
     }),
   );
 }
