@@ -1,5 +1,6 @@
 /** `forwardpass embed`: vectors of sentences, or how near they are to each other. */
 import { embeddings } from "../tasks/embed.ts";
+import { type Pooling, poolings } from "../tasks/language/pooling.ts";
 import { cosineSimilarity } from "../tasks/similarity.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { opened, textsOf, timed } from "./model.ts";
@@ -12,7 +13,12 @@ export const embed: Command = {
   positionals: Infinity,
   options: {
     query: { type: "string", short: "q", value: "TEXT", help: "rank the texts by nearness to this one" },
-    pooling: { type: "string", value: "HOW", help: "mean or cls; default: what the model says" },
+    pooling: {
+      type: "string",
+      value: "HOW",
+      help: `${poolings.join(", ")}, or several by commas; default: what the model says`,
+    },
+    prompt: { type: "string", value: "NAME", help: "put this prompt of the model's in front of the texts" },
     ...deviceOptions,
     json: { type: "boolean", help: "print whole vectors as JSON" },
   },
@@ -23,13 +29,17 @@ export const embed: Command = {
   async run(args, io) {
     const path = positional(args, 0, "MODEL");
     const texts = await textsOf(args, io);
-    const { pooling, query } = args.options;
-    if (pooling !== undefined && pooling !== "mean" && pooling !== "cls")
-      throw new UsageError(`--pooling is mean or cls, got "${pooling}"`);
+    const query = args.options["query"] as string | undefined;
+    const prompt = args.options["prompt"] as string | undefined;
+    const pooling = (args.options["pooling"] as string | undefined)?.split(",") as Pooling[] | undefined;
+    if (pooling?.some((way) => !poolings.includes(way)))
+      throw new UsageError(`--pooling takes ${poolings.join(", ")}, got "${pooling}"`);
     using model = await opened(args, io, (options) => embeddings(path, { ...options, pooling }));
     const started = performance.now();
-    const vectors = await model.embed(texts);
-    const wanted = query === undefined ? undefined : await model.embed(query as string);
+    const own = (names: readonly string[]) => names.find((name) => Object.hasOwn(model.prompts, name));
+    const ofTexts = prompt ?? (query === undefined ? undefined : own(documentPrompts));
+    const vectors = await model.embed(texts, { prompt: ofTexts });
+    const wanted = query === undefined ? undefined : await model.embed(query, { prompt: own(["query"]) ?? prompt });
     const near = wanted && vectors.map((v) => cosineSimilarity(v, wanted));
     if (args.options["json"]) {
       const rows = texts.map((text, i) => ({ text, similarity: near?.[i], vector: Array.from(vectors[i]) }));
@@ -44,6 +54,9 @@ export const embed: Command = {
     return 0;
   },
 };
+
+/** What sentence-transformers' `encode_document` takes, the first that there is. */
+const documentPrompts = ["document", "passage", "corpus"];
 
 const beginning = (v: Float32Array): string =>
   `${Array.from(v.subarray(0, 4), (x) => x.toFixed(4).padStart(7)).join(" ")} ...`;

@@ -131,6 +131,12 @@ export class ModelFolder {
     return isConfig(this.name) && !(await this.hasWeights()) ? this.graph("model") : undefined;
   }
 
+  /** The graph "model", whatever else there is of the model, or the file that was opened. */
+  async graphOrFile(): Promise<ByteSource> {
+    const isFolder = isConfig(this.name) || isWeights(this.name);
+    return (isFolder ? await this.graph("model") : undefined) ?? this.anchor;
+  }
+
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */
   async json(name: string): Promise<Json> {
     return jsonOf(await this.sibling(name));

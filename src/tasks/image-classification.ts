@@ -1,10 +1,18 @@
 /** Image classification: what is on a picture. */
 import type { Json } from "../formats/folder.ts";
-import { openSource, type SourceInput } from "../formats/source.ts";
+import type { SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
-import { sourceOptions } from "../load.ts";
 import { FormatError, UnsupportedOpError } from "../tensor/errors.ts";
-import { type LabelScore, labelsBeside, logitsOf, numbered, ranked, type Scoring, scoringOf } from "./classes.ts";
+import {
+  checkClassOptions,
+  type LabelScore,
+  labelsBeside,
+  logitsOf,
+  numbered,
+  ranked,
+  type Scoring,
+  scoringOf,
+} from "./classes.ts";
 import {
   checkPreparation,
   type FullPreparation,
@@ -15,7 +23,7 @@ import {
   layoutOf,
   readImage,
 } from "./image/image.ts";
-import { openGraph } from "./onnx-model.ts";
+import { openGraphOf } from "./onnx-model.ts";
 import {
   checkOptions,
   type OptionNames,
@@ -48,8 +56,9 @@ export async function imageClassification(
   options: ImageClassificationOptions = {},
 ): Promise<ImageClassifier> {
   checkOptions("imageClassification", options, loadOptions);
+  checkClassOptions("imageClassification", options);
   checkPreparation(options);
-  const opened = await openGraph(await openSource(model, sourceOptions(options)), options);
+  const opened = await openGraphOf(model, options);
   const { session, folder } = opened;
   try {
     const config = await folder.optionalJson("config.json");

@@ -1,13 +1,12 @@
 /** Object detection: what is where on a picture. For the YOLO family from version 8 on, as Ultralytics exports it. */
-import { openSource, type SourceInput } from "../formats/source.ts";
+import type { SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
-import { sourceOptions } from "../load.ts";
 import { suppress } from "../ops/non-max-suppression.ts";
 import { toF64 } from "../tensor/convert.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
-import { labelsBeside, numbered } from "./classes.ts";
+import { checkClassOptions, labelsBeside, numbered } from "./classes.ts";
 import {
   type ImageInput,
   type ImageLayout,
@@ -18,7 +17,7 @@ import {
   resample,
   tensorOf,
 } from "./image/image.ts";
-import { openGraph } from "./onnx-model.ts";
+import { openGraphOf } from "./onnx-model.ts";
 import {
   checkOptions,
   checkWhole,
@@ -62,9 +61,9 @@ export async function objectDetection(
   options: ObjectDetectionOptions = {},
 ): Promise<ObjectDetector> {
   checkOptions("objectDetection", options, loadOptions);
+  checkClassOptions("objectDetection", options);
   if (options.size !== undefined) checkSize(options.size);
-  const source = await openSource(model, sourceOptions(options));
-  const { session, folder, metadata } = await openGraph(source, options);
+  const { session, folder, metadata } = await openGraphOf(model, options);
   try {
     const beside = async () => labelsBeside(folder, await folder.optionalJson("config.json"));
     const labels = options.labels ?? namesIn(metadata["names"]) ?? (await beside());

@@ -2,8 +2,9 @@
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import type { OnnxModel } from "../formats/onnx/index.ts";
-import type { ByteSource } from "../formats/source.ts";
+import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
+import { sourceOptions } from "../load.ts";
 import { FormatError } from "../tensor/errors.ts";
 import type { TaskOptions } from "./options.ts";
 
@@ -29,9 +30,21 @@ export async function readGraph(source: ByteSource, signal?: AbortSignal): Promi
   return importOnnxSource(source, { name: source.name, loadExternal, signal });
 }
 
+/**
+ * Of a model that is a graph: the file, or a folder with it as Hugging Face Optimum makes them, in which it may lie in `onnx/`.
+ * @throws as `readGraph`
+ */
+export async function openGraphOf(model: SourceInput, options: OpenOptions): Promise<OpenedGraph> {
+  const folder = await ModelFolder.openModel(model, sourceOptions(options));
+  return openGraph(await folder.graphOrFile(), options, folder);
+}
+
 /** @throws as `readGraph` */
-export async function openGraph(source: ByteSource, options: OpenOptions): Promise<OpenedGraph> {
-  const folder = ModelFolder.at(source);
+export async function openGraph(
+  source: ByteSource,
+  options: OpenOptions,
+  folder = ModelFolder.at(source),
+): Promise<OpenedGraph> {
   const { graph, metadata } = await readGraph(source, options.signal);
   const device = await deviceFor(options.device, options);
   const session = await compile(graph, { device, ownsWeights: source.local, plans: options.plans });

@@ -2,6 +2,7 @@
 import { PassThrough, Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { main } from "../../src/cli/main.ts";
+import { embeddings } from "../../src/tasks/embed.ts";
 import { questionAnswering } from "../../src/tasks/question-answering.ts";
 import { textClassification } from "../../src/tasks/text-classification.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -29,6 +30,26 @@ test("texts of the standard input are whole, wherever its chunks end", async () 
   const chunks = Array.from(bytes, (_, i) => bytes.subarray(i, i + 1));
   const { out } = await run(["embed", path, "-", "--json"], chunks);
   expect(JSON.parse(out).map((row: { text: string }) => row.text)).toEqual(["na\u00efve \u{1f408}", "\u732b"]);
+});
+
+test("embed pools and prompts as it is told, and as the model says of queries and documents", async () => {
+  const prompts = { prompts: { query: "the cat ", passage: "sat on ", other: "mat " } };
+  const path = await folderOf("bert", { "config_sentence_transformers.json": prompts });
+  using model = await embeddings(path, { device: "wasm", threads: 1, pooling: ["cls", "max"] });
+  const vectors = async (...argv: string[]): Promise<{ vector: number[]; similarity?: number }[]> =>
+    JSON.parse((await run(["embed", path, "dog", "--json", "--pooling", "max,cls", ...argv])).out);
+  const of = async (prompt: string) => Array.from(await model.embed("dog", { prompt }));
+  expect((await vectors())[0].vector).toEqual(await of(""));
+  expect((await vectors("--prompt", "other"))[0].vector).toEqual(await of("other"));
+  const [asked] = await vectors("--query", "dog");
+  expect(asked.vector).toEqual(await of("passage"));
+  const query = await of("query");
+  expect(asked.similarity).toBeCloseTo(
+    asked.vector.reduce((sum, v, i) => sum + v * query[i], 0),
+    5,
+  );
+  const { code, err } = await run(["embed", path, "dog", "--prompt", "none"]);
+  expect([code, err]).toEqual([1, expect.stringMatching(/no prompt "none"; there are: query, passage, other/)]);
 });
 
 test("no texts give no lines", async () => {

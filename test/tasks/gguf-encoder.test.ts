@@ -27,6 +27,7 @@ describe("BERT", () => {
     for (const [poolingType, pooling] of [
       [1, "mean"],
       [2, "cls"],
+      [3, "lasttoken"],
     ] as const) {
       using folder = await embeddings(await folderOf("bert"), { ...options, pooling });
       const bytes = bertGguf(metadataOf(shape, { ...wordPieces, "bert.pooling_type": poolingType }), weights);
@@ -41,7 +42,7 @@ describe("BERT", () => {
     const open = (more: Record<string, GgufValue>, all: ReadonlyMap<string, HostTensor> = weights) =>
       embeddings(bertGguf(metadataOf(shape, { ...wordPieces, ...more }), all), options);
     await expect(open({ "general.architecture": "llama" })).rejects.toThrow(/"llama" is no encoder; known: bert/);
-    await expect(open({ "bert.pooling_type": 3 })).rejects.toThrow(UnsupportedOpError);
+    await expect(open({ "bert.pooling_type": 5 })).rejects.toThrow(UnsupportedOpError);
     await expect(open({ "tokenizer.ggml.model": "none" })).rejects.toThrow(/no vocabulary in it/);
     await expect(open({}, new Map([...weights].filter(([n]) => !n.includes("position"))))).rejects.toThrow(FormatError);
   });

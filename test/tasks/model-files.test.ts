@@ -123,6 +123,9 @@ describe("GGUF", () => {
     without.delete("llama.block_count");
     await expect(read(without)).rejects.toThrow(/llama\.block_count/);
     await expect(read(new Map())).rejects.toThrow(FormatError);
+    // Only asked for: nothing in the file is wrong.
+    const far = readDecoder(bytesSource(written(metadataOf("llama", config), stored)), { contextLength: 1e9 });
+    await expect(far).rejects.toThrow(/angles of 1000000000 positions take more than a gigabyte/);
     // More layers than there are tensors for.
     const bytes = written(metadataOf("llama", { ...config, layers: [{}, {}, {}] }), stored);
     await expect(textGeneration(bytes, { device: "cpu" })).rejects.toThrow(/blk\.2\.attn_norm\.weight" is missing/);

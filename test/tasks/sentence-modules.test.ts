@@ -18,6 +18,7 @@ const states = naive.bert(sentence);
 const perElement = (of: (column: number[]) => number, rows: readonly ArrayLike<number>[] = states): number[] =>
   Array.from({ length: width }, (_, j) => of(rows.map((row) => row[j])));
 const sum = (column: readonly number[]): number => column.reduce((a, b) => a + b, 0);
+const factorial = (n: number): number => (n < 2 ? 1 : n * factorial(n - 1));
 
 const pooled: Record<string, number[]> = {
   cls_token: perElement((c) => c[0]),
@@ -148,6 +149,16 @@ describe("modules.json", () => {
     close(
       await vectorIn(await dense(named("ReLU"), both)),
       lines(mean, true).map((x) => Math.max(0, x)),
+    );
+    // By its series; from 4 on it is 1 to seven digits.
+    const erf = (x: number): number =>
+      Math.abs(x) > 4
+        ? Math.sign(x)
+        : (2 / Math.sqrt(Math.PI)) *
+          sum(Array.from({ length: 80 }, (_, n) => ((-1) ** n * x ** (2 * n + 1)) / (factorial(n) * (2 * n + 1))));
+    close(
+      await vectorIn(await dense(named("GELU"), both)),
+      lines(mean, true).map((x) => (x / 2) * (1 + erf(x / Math.SQRT2))),
     );
     const identity = { bias: false, activation_function: "torch.nn.modules.linear.Identity" };
     const plain = await dense(identity, { "linear.weight": weight }, [module("Normalize", "3_Normalize")]);

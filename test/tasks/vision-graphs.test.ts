@@ -1,5 +1,5 @@
 /** Classifiers and detectors of images as exporters leave them: small graphs made here. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -54,6 +54,43 @@ const close = (got: readonly number[], want: readonly number[], digits: number):
     expect(v).toBeCloseTo(want[i], digits);
   });
 };
+
+test("a graph in onnx/ is prepared for and labelled as the files around it say, however it is named", async () => {
+  const folder = await mkdtemp(join(scratch, "optimum-"));
+  await mkdir(join(folder, "onnx"));
+  const model = classifier([node("Identity", ["l"], ["logits"])]);
+  const beside = {
+    "config.json": JSON.stringify({ id2label: { 0: "calm", 1: "glad", 2: "sad" } }),
+    "preprocessor_config.json": JSON.stringify({ image_mean: [0.5, 0.4, 0.3], image_std: [0.2, 0.3, 0.4] }),
+    "onnx/model.onnx": model,
+  };
+  for (const [name, content] of Object.entries(beside)) await writeFile(join(folder, name), content);
+  using alone = await imageClassification(model, {
+    ...options,
+    mean: [0.5, 0.4, 0.3],
+    std: [0.2, 0.3, 0.4],
+    labels: ["calm", "glad", "sad"],
+  });
+  const want = await alone.classify(image);
+  const paths = [folder, join(folder, "onnx", "model.onnx")];
+  const check = async () => {
+    for (const path of paths) {
+      using opened = await imageClassification(path, options);
+      expect(await opened.classify(image), path).toEqual(want);
+    }
+  };
+  await check();
+  // Weights for another library are no reason to look elsewhere.
+  await writeFile(join(folder, "model.safetensors"), "");
+  await check();
+});
+
+test("labels that are no list of names, and scorings that there are not, are refused", async () => {
+  const model = classifier([node("Identity", ["l"], ["logits"])]);
+  for (const given of [{ labels: "cat" }, { labels: [1, 2, 3] }, { scoring: "max" }])
+    await expect(imageClassification(model, { ...options, ...given } as object)).rejects.toThrow(InputError);
+  await expect(objectDetection(model, { ...options, labels: { 0: "cat" } } as object)).rejects.toThrow(InputError);
+});
 
 describe("scores of classes", () => {
   test.each<[string, NodeSpec[]]>([

@@ -74,6 +74,8 @@ export function checkSizes(
     if (!rope) continue;
     if (!Number.isInteger(rope.dim / 2) || rope.dim < 2 || rope.dim > headDim)
       fail(`rotates ${rope.dim} of a head's ${headDim} elements`);
+    if (contextLength * rope.dim > 2 ** 28)
+      fail(`angles of ${contextLength} positions take more than a gigabyte: load with a smaller { contextLength }`);
     if (!isPositive(rope.base)) fail(`its configuration gives ${rope.base} as the base of rotary positions`);
     for (const [what, value] of Object.entries(rope.scaling ?? {})) {
       if (what === "kind" || value === undefined) continue;

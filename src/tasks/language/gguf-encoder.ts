@@ -31,7 +31,7 @@ const bertNames: readonly [RegExp, string][] = [
 ];
 
 /** `bert.pooling_type`. None says nothing of how sentences are compared: then as most are. */
-const poolings: readonly (Pooling | undefined)[] = ["mean", "mean", "cls", undefined, "cls"];
+const poolings: readonly Pooling[] = ["mean", "mean", "cls", "lasttoken", "cls"];
 
 /** Tables of which graphs take floats. */
 const dense = /^(position_embd|token_types)\./;
@@ -48,7 +48,7 @@ export async function readGgufEncoder(source: ByteSource, options: EncoderOption
       missing: [meta.architecture],
     });
   const poolingType = meta.number("pooling_type") ?? 0;
-  const pooling = poolings[poolingType];
+  const pooling: Pooling | undefined = poolings[poolingType];
   if (!pooling)
     throw new UnsupportedOpError(`${source.name}: pooling_type ${poolingType} is not supported`, {
       missing: ["pooling_type"],

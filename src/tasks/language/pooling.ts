@@ -2,7 +2,7 @@
 import { InputError } from "../../tensor/errors.ts";
 
 /** As sentence-transformers calls them, in the order in which it joins the vectors of several. */
-const poolings = ["cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken"] as const;
+export const poolings = ["cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken"] as const;
 
 /**
  * The first token's state ("cls"), or the last one's; of all tokens the greatest of each number, the mean, the sum by the square

@@ -4,6 +4,7 @@
  */
 import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { readSafetensors } from "../../formats/safetensors.ts";
+import { erf } from "../../ops/special.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { type Pooling, poolingsWhere } from "./pooling.ts";
 
@@ -158,6 +159,7 @@ const activations: Readonly<Record<string, (x: number) => number>> = {
   Identity: (x) => x,
   Tanh: Math.tanh,
   ReLU: (x) => Math.max(0, x),
+  GELU: (x) => (x / 2) * (1 + erf(x / Math.SQRT2)),
   Sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
