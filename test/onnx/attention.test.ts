@@ -327,6 +327,33 @@ describe.each(["cpu", "wasm"] as const)("masks of com.microsoft's attention, %s"
   });
 });
 
+test("com.microsoft Attention goes on behind keys and values of before, with and without a mask", async () => {
+  const x = random(1, 2, 4, 6);
+  const rest = [random(2, 6, 18), random(3, 18)];
+  const attributes = { num_heads: { int: 2 }, unidirectional: { int: 1 } };
+  const part = (from: number, to: number): HostTensor => {
+    const rows = [0, 1].map((b) => (x.data as Float32Array).slice((4 * b + from) * 6, (4 * b + to) * 6));
+    return { dtype: "f32", shape: [2, to - from, 6], data: Float32Array.from(rows.flatMap((r) => [...r])) };
+  };
+  const ends = (n: number): HostTensor => {
+    const data = Int32Array.from({ length: 2 * n }, (_, i) => (i === 1 ? 0 : 1));
+    return { dtype: "i32", shape: [2, n], data };
+  };
+  for (const mask of [() => null, ends]) {
+    const call = (from: number, to: number, past?: HostTensor) =>
+      run("Attention", [part(from, to), ...rest, mask(to), ...(past ? [past] : [])], 2, attributes, microsoft);
+    const [whole, all] = await call(0, 4);
+    expect(all.shape).toEqual([2, 2, 2, 4, 3]);
+    const [first, past] = await call(0, 1);
+    const [second, present] = await call(1, 4, past);
+    expectClose(present, all);
+    for (const b of [0, 1]) {
+      const got = [...numbers(first).slice(6 * b, 6 * b + 6), ...numbers(second).slice(18 * b, 18 * b + 18)];
+      got.forEach((v, i) => void expect(v).toBeCloseTo(numbers(whole)[24 * b + i], 5));
+    }
+  }
+});
+
 describe("ai.onnx Attention", () => {
   test("past and present keys and values", async () => {
     const [q, k, v] = [random(1, 1, 4, 6), random(2, 1, 4, 6), random(3, 1, 4, 6)];

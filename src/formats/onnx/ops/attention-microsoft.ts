@@ -13,9 +13,10 @@ import { rotaryEmbedding } from "../../../ops/rotary-embedding.ts";
 import { shape } from "../../../ops/shape.ts";
 import { split } from "../../../ops/split.ts";
 import { squeeze } from "../../../ops/squeeze.ts";
+import { unsqueeze } from "../../../ops/unsqueeze.ts";
 import { where } from "../../../ops/where.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
-import { fourDimensional } from "./attention.ts";
+import { presentOf } from "./attention.ts";
 
 type Three = [SymbolicValue, SymbolicValue, SymbolicValue];
 
@@ -99,12 +100,8 @@ function multiHeadAttention(n: OnnxNode): (SymbolicValue | undefined)[] {
   const inputs = biased(n, unpacked(n), n.optional(3));
   const [q, k, v] = inputs;
   const [padding, bias, pastKey, pastValue] = [4, 5, 6, 7].map((i) => n.optional(i));
-  const present = (past: SymbolicValue | undefined, x: SymbolicValue, wanted: boolean): SymbolicValue => {
-    if (past) return concat(past, fourDimensional(x, heads), { axis: 2 });
-    return wanted ? fourDimensional(x, heads) : x;
-  };
-  const keys = present(pastKey, k, n.wants(1));
-  const values = present(pastValue, v, n.wants(2));
+  const keys = presentOf(pastKey, k, heads, n.wants(1));
+  const values = presentOf(pastValue, v, heads, n.wants(2));
   const causal = n.flag("unidirectional");
   const padded = filtered(n, q, padding && keyPaddingMask(padding, keys));
   const { offset, mask } = causal
@@ -116,17 +113,23 @@ function multiHeadAttention(n: OnnxNode): (SymbolicValue | undefined)[] {
   return [attention(...operands, attrs), keys, values, scores];
 }
 
-/** BERT's attention with the projections inside. */
-function fusedAttention(n: OnnxNode): SymbolicValue {
-  const [padding, past, bias] = [3, 4, 5].map((i) => n.optional(i));
-  if (past || n.wants(1)) n.unsupported("past and present keys and values");
+/** Attention of BERT and GPT-2, with the projections inside. Keys and values of before, and of all, are one tensor. */
+function fusedAttention(n: OnnxNode): (SymbolicValue | undefined)[] {
+  const [padding, past, bias, length] = [3, 4, 5, 6].map((i) => n.optional(i));
+  if (length || n.flag("past_present_share_buffer")) n.unsupported("a key-value buffer that is shared between calls");
   if (n.flag("do_rotary")) n.unsupported("do_rotary");
   const projected = matmul(n.input(0), n.input(1));
   const [b, sizes] = [n.optional(2), n.ints("qkv_hidden_sizes")];
   const x = b ? add(projected, b) : projected;
   const [q, k, v] = split(x, sizes && n.i64(sizes), { axis: -1, parts: 3 });
-  const mask = sum(filtered(n, q, padding && keyPaddingMask(padding, k)), bias);
-  return attention(q, k, v, mask, { heads: headsOf(n), scale: scaleOf(n), causal: n.flag("unidirectional") });
+  const heads = headsOf(n);
+  const [pastKey, pastValue] = past ? split(past, { axis: 0, parts: 2 }).map((p) => squeeze(p, [0])) : [];
+  const [keys, values] = [presentOf(pastKey, k, heads, n.wants(1)), presentOf(pastValue, v, heads, n.wants(1))];
+  const mask = sum(filtered(n, q, padding && keyPaddingMask(padding, keys)), bias);
+  const offset = pastKey && shape(pastKey, { start: 2, end: 3 });
+  const attrs: AttentionAttrs = { heads, scale: scaleOf(n), causal: n.flag("unidirectional") };
+  const y = attention(q, keys, values, mask, undefined, offset, attrs);
+  return [y, n.wants(1) ? concat(unsqueeze(keys, [0]), unsqueeze(values, [0]), { axis: 0 }) : undefined];
 }
 
 /** Query, key and value of GroupQueryAttention, apart or packed along the last axis. */

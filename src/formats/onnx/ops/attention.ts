@@ -23,6 +23,17 @@ export function fourDimensional(x: SymbolicValue, heads: number | undefined): Sy
   return rank === 4 || !heads ? x : splitHeads(x, heads);
 }
 
+/** Keys or values of now behind those of before; with heads on their own axis where they go out. */
+export function presentOf(
+  past: SymbolicValue | undefined,
+  x: SymbolicValue,
+  heads: number | undefined,
+  wanted: boolean,
+): SymbolicValue {
+  if (past) return concat(past, fourDimensional(x, heads), { axis: 2 });
+  return wanted ? fourDimensional(x, heads) : x;
+}
+
 const stages: readonly ScoreStage[] = ["scaled", "capped", "masked", "probabilities"];
 
 function attentionNode(n: OnnxNode): (SymbolicValue | undefined)[] {
@@ -38,12 +49,8 @@ function attentionNode(n: OnnxNode): (SymbolicValue | undefined)[] {
     leftWindow: n.int("left_window_size", -1),
     rightWindow: n.int("right_window_size", -1),
   };
-  const present = (past: SymbolicValue | undefined, x: SymbolicValue, wanted: boolean): SymbolicValue => {
-    if (past) return concat(past, fourDimensional(x, kvHeads), { axis: 2 });
-    return wanted ? fourDimensional(x, kvHeads) : x;
-  };
-  const keys = present(pastKey, k, n.wants(1));
-  const values = present(pastValue, v, n.wants(2));
+  const keys = presentOf(pastKey, k, kvHeads, n.wants(1));
+  const values = presentOf(pastValue, v, kvHeads, n.wants(2));
   const offset = pastKey && shape(pastKey, { start: 2, end: 3 });
   const y = attention(q, keys, values, mask, length, offset, attrs);
   const stage = stages[n.int("qk_matmul_output_mode", 0)] ?? n.unsupported("this qk_matmul_output_mode");
