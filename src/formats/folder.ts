@@ -45,7 +45,8 @@ export class ModelFolder {
   }
 
   /**
-   * A folder that need not hold safetensors, by its `config.json`.
+   * A folder that need not hold safetensors, by its `config.json`. The path of a graph in `onnx/` stands for the model around
+   * it, where that has the `config.json`.
    * @param input a folder, or any file in it
    */
   static async openConfigured(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
@@ -54,22 +55,19 @@ export class ModelFolder {
     const config = isFile(name)
       ? undefined
       : await ifThere(openSource(`${name.replace(/\/$/, "")}/config.json`, options));
-    return ModelFolder.at(config ?? (await openSource(input, options)));
+    const folder = ModelFolder.at(config ?? (await openSource(input, options)));
+    const [, outer] = graphInOnnx.exec(name) ?? [];
+    if (outer === undefined || (await folder.has("config.json"))) return folder;
+    const around = openSource(`${outer}config.json`, { ...options, name: undefined, sha256: undefined });
+    return new ModelFolder(folder.anchor, await ifThere(around));
   }
 
   /**
-   * A folder by its `config.json` where usual names lie beside it or in `onnx/`, else by the model in it. The path of a graph in
-   * `onnx/` stands for the model around it, where that has the `config.json`.
+   * A folder by its `config.json` where usual names lie beside it or in `onnx/`, else by the model in it.
    * @throws InputError when there is neither
    */
   static async openModel(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     const folder = await ModelFolder.openConfigured(input, options);
-    const given = typeof input === "string" || input instanceof URL ? plainName(String(input)) : "";
-    const [, outer] = graphInOnnx.exec(given) ?? [];
-    if (outer !== undefined && !(await folder.has("config.json"))) {
-      const around = openSource(`${outer}config.json`, { ...options, name: undefined, sha256: undefined });
-      return new ModelFolder(folder.anchor, await ifThere(around));
-    }
     const named = !isConfig(folder.name) || (await folder.hasWeights());
     return named || (await folder.graph("model")) ? folder : ModelFolder.open(input, options);
   }

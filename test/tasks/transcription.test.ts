@@ -73,6 +73,11 @@ describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
     });
   });
 
+  test("the path of a graph in onnx/ stands for the model around it", async () => {
+    using model = await transcription(join(whisper!, "onnx/encoder_model_quantized.onnx"), options);
+    expect(model.languages).toContain("en");
+  });
+
   describe("from weights", () => {
     const path = join(scratch, "whisper");
     let model: Transcriber;

@@ -53,14 +53,9 @@ function checkDecoder(name: string, { inputs, outputs }: Graph): void {
 
 async function folderAround(input: SourceInput, options: SourceOptions): Promise<ModelFolder | undefined> {
   if (typeof input !== "string" && !(input instanceof URL)) return undefined;
-  const path = String(input);
-  const beside = path.replace(/\/?[^/]*$/, "");
   const quiet = { ...options, onProgress: undefined, sha256: undefined };
-  for (const place of [path, beside, beside.replace(/\/?onnx$/, "")]) {
-    const folder = await ModelFolder.openConfigured(place || ".", quiet).catch(() => undefined);
-    if (folder && (await folder.has("config.json"))) return folder;
-  }
-  return undefined;
+  const folder = await ModelFolder.openConfigured(input, quiet).catch(() => undefined);
+  return (await folder?.has("config.json")) ? folder : undefined;
 }
 
 function sizesOf(name: string, graph: Graph, json: Json, options: ReadOptions): DecoderSizes {
