@@ -56,7 +56,8 @@ export class NaiveEncoder {
     const name = "cls.predictions.transform";
     const inner = this.linear(`${name}.dense`, state).map(activations[this.c.activation]);
     const y = this.norm(`${name}.LayerNorm`, inner);
-    const logits = multiply(this.need("embeddings.word_embeddings.weight"), y);
+    const projection = this.w.get("cls.predictions.decoder.weight") ?? this.need("embeddings.word_embeddings.weight");
+    const logits = multiply(projection, y);
     return plus(logits, Float64Array.from(this.need("cls.predictions.bias").data));
   }
 
@@ -129,7 +130,8 @@ export class NaiveEncoder {
       x = this.afterAttention(x, listening, sound, `${name}.encoder_attn`);
       x = this.afterFeedForward(x, name);
     }
-    return multiply(this.need("decoder.embed_tokens.weight"), this.norm("decoder.layer_norm", x[x.length - 1]));
+    const projection = this.w.get("proj_out.weight") ?? this.need("decoder.embed_tokens.weight");
+    return multiply(projection, this.norm("decoder.layer_norm", x[x.length - 1]));
   }
 
   private afterAttention(x: Rows, queries: Rows, memory: Rows, name: string, causal = false): Rows {

@@ -93,9 +93,12 @@ for (const [device, open] of Object.entries(devices)) {
     expect(bare.outputs.map((o) => o.name)).toEqual(["hidden"]);
   });
 
-  test(`Whisper on ${device}`, async () => {
+  test.each<[string, Record<string, number[]>]>([
+    ["", {}],
+    [", whose projection to words is no embedding,", { "proj_out.weight": [40, width] }],
+  ])(`Whisper%s on ${device}`, async (_, more) => {
     const config = { ...block, melBands: 6, frames: 10, vocabSize: 40, positions: 12 };
-    const weights = randomWeights(whisperWeights(config));
+    const weights = randomWeights({ ...whisperWeights(config), ...more });
     const naive = new NaiveEncoder(config, weights as unknown as Matrices);
     using encoder = await compile(whisperEncoder(config, weights), { device: open() });
     using decoder = await compile(whisperDecoder(config, weights), { device: open() });

@@ -8,10 +8,15 @@ import { fillMask } from "../../src/tasks/fill-mask.ts";
 import { textClassification } from "../../src/tasks/text-classification.ts";
 import { tokenClassification } from "../../src/tasks/token-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
+import type { Matrices } from "../goldens/decoder.ts";
+import { NaiveEncoder } from "../goldens/encoder.ts";
+import { randomWeights } from "../models/tiny-encoders.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
 import {
   bertJson,
   cls,
+  config,
   folderOf,
   kinds,
   mask,
@@ -20,6 +25,7 @@ import {
   shape,
   tokenizer,
   weights,
+  weightsOf,
 } from "./encoder-folders.ts";
 import { tinyLlama2c } from "./tiny-llama2c.ts";
 
@@ -121,6 +127,49 @@ test("checkpoints that call what norms learned gamma and beta", async () => {
   expect(await got.embed(sentence)).toEqual(await want.embed(sentence));
   using oldFiller = await fillMask(oldPath, options);
   expect(await oldFiller.fill("The [MASK] sat.")).toEqual(await filler.fill("The [MASK] sat."));
+});
+
+test.each(["bert", "distilbert", "roberta"])(
+  "%s: a projection to words that is not the embedding again",
+  async (kind) => {
+    const { json, first } = kinds[kind];
+    const name = "cls.predictions.decoder.weight";
+    const own = randomWeights({ [name]: [shape.vocabSize, shape.width] });
+    const given = [cls, 5, mask, 7, separator];
+    for (const [tied, more] of [
+      [undefined, []],
+      [true, []],
+      [false, [...own]],
+    ] as const) {
+      const path = await folderOf(kind, { "config.json": { ...json, tie_word_embeddings: tied } }, own);
+      using model = await fillMask(path, options);
+      const naive = new NaiveEncoder(config, new Map([...weightsOf(kind), ...more]) as unknown as Matrices);
+      const logits = naive.word(naive.bert(given, first)[2]);
+      const best = logits.indexOf(Math.max(...logits));
+      const [[{ token, probability }]] = await model.fill("The [MASK] sat", { count: 1 });
+      expect(token).toBe(best);
+      expect(probability).toBeCloseTo(1 / logits.reduce((sum, v) => sum + Math.exp(v - logits[best]), 0), 4);
+    }
+  },
+);
+
+test("quantised weights, and tensors of layers that nothing uses, are refused", async () => {
+  const query = "encoder.layer.0.attention.self.query";
+  const integers = (n: string): HostTensor => {
+    const { shape } = weights.get(n)!;
+    return { dtype: "i8", shape, data: new Int8Array(shape[0] * shape[1]) };
+  };
+  const open = async (changed: [string, HostTensor][], more = {}) =>
+    embeddings(await folderOf("bert", { "config.json": { ...bertJson, ...more } }, new Map(changed)), options);
+  const int8 = open([[`${query}.weight`, integers(`${query}.weight`)]], {
+    quantization_config: { quant_method: "bitsandbytes" },
+  });
+  await expect(int8).rejects.toThrow(UnsupportedOpError);
+  await expect(int8).rejects.toThrow(/quantised with bitsandbytes \("bert\.encoder.*query\.weight" is I8\)/);
+  const adapter = open([[`${query}.lora_A.weight`, weights.get(`${query}.weight`)!]]);
+  await expect(adapter).rejects.toThrow(/query\.lora_A\.weight".*would be left out.*merged/);
+  const counted: HostTensor = { dtype: "i64", shape: [1, 2], data: BigInt64Array.of(0n, 1n) };
+  (await open([["embeddings.position_ids", counted]])).dispose();
 });
 
 test("a pooler beside a classifier with a layer of its own is not used", async () => {

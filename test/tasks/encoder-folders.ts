@@ -127,7 +127,7 @@ export const kinds: Record<string, { json: object; name: (bert: string) => strin
         .replace(/^encoder\.layer\.(\d)\.output\.LayerNorm/, "distilbert.transformer.layer.$1.output_layer_norm")
         .replace("cls.predictions.transform.dense", "vocab_transform")
         .replace("cls.predictions.transform.LayerNorm", "vocab_layer_norm")
-        .replace("cls.predictions.bias", "vocab_projector.bias")
+        .replace(/^cls\.predictions\.(decoder\.)?(weight|bias)/, "vocab_projector.$2")
         .replace(/^pooler\.dense/, "pre_classifier"),
     first: 0,
     types: 0,
@@ -139,6 +139,7 @@ export const kinds: Record<string, { json: object; name: (bert: string) => strin
         .replace("cls.predictions.transform.dense", "lm_head.dense")
         .replace("cls.predictions.transform.LayerNorm", "lm_head.layer_norm")
         .replace("cls.predictions.bias", "lm_head.bias")
+        .replace("cls.predictions.decoder", "lm_head.decoder")
         .replace(/^classifier/, "classifier.out_proj")
         .replace(/^pooler\.dense/, "classifier.dense"),
     first: 2,
@@ -153,7 +154,7 @@ kinds["xlm-roberta"] = {
 };
 
 /** As many types of tokens as a kind has. */
-function weightsOf(kind: string): Map<string, HostTensor> {
+export function weightsOf(kind: string): Map<string, HostTensor> {
   const { types } = kinds[kind];
   const name = "embeddings.token_type_embeddings.weight";
   const own = new Map(weights);

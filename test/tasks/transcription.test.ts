@@ -9,6 +9,7 @@ import { readWav } from "../../src/tasks/audio/wav.ts";
 import { randomFrom } from "../../src/tasks/language/sampling.ts";
 import { Transcriber, transcription } from "../../src/tasks/transcription.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { whisperWeightsOf } from "../goldens/whisper-weights.ts";
 import { weightsOf } from "../packages.ts";
 import { writeWav } from "./wav-writer.ts";
@@ -169,6 +170,14 @@ describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
       await expect(transcription(bare)).rejects.toThrow(/tokenizer\.json/);
       await copyFile(join(path, "tokenizer.json"), join(bare, "tokenizer.json"));
       await expect(transcription(bare)).rejects.toThrow(/neither model\.safetensors\.index\.json nor/);
+      const stored = async (name: string, t: HostTensor) => {
+        await writeFile(join(bare, "model.safetensors"), writeSafetensors(new Map([[name, t]])));
+        return expect(transcription(bare)).rejects;
+      };
+      const integers: HostTensor = { dtype: "i8", shape: [2, 2], data: new Int8Array(4) };
+      await (await stored("model.encoder.layers.0.fc1.weight", integers)).toThrow(/quantised.*"model\.encoder.*is I8/);
+      const adapter: HostTensor = { dtype: "f32", shape: [1], data: new Float32Array(1) };
+      await (await stored("model.encoder.layers.0.fc1.lora_A.weight", adapter)).toThrow(/lora_A.*would be left out/);
     });
   });
 });

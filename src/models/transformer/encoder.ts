@@ -37,6 +37,9 @@ export type EncoderHead =
       readonly pairs?: boolean;
     };
 
+/** Where it is not the embedding again. */
+export const wordProjection = "cls.predictions.decoder.weight";
+
 /**
  * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM and BertForSequenceClassification.
  * Matrices of layers and heads, and the words', may be in the blocks of GGUF files. Inputs: `tokens` i32 [batch, tokens];
@@ -86,7 +89,8 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
           const activation = { kind: config.activation } as Activation;
           const y = b.norm(`${name}.LayerNorm`, b.linear(`${name}.dense`, rows, [width, width], { activation }));
           const bias = b.named("cls.predictions.bias", [vocabSize]);
-          return { hidden: x, logits: b.product(words, y, [vocabSize, width], { bias }) };
+          const projection = weights.has(wordProjection) ? wordProjection : words;
+          return { hidden: x, logits: b.product(projection, y, [vocabSize, width], { bias }) };
         }
         case "tokens":
           return { hidden: x, logits: b.linear(head.name, x, [head.classes, width]) };

@@ -65,6 +65,9 @@ export function whisperEncoder(config: WhisperConfig, weights: Weights): Graph {
   );
 }
 
+/** Where it is not the embedding again. */
+export const wordProjection = "proj_out.weight";
+
 /**
  * The decoder for one token after the other. Inputs: `token` i32 [1, 1]; `position` i32 [1], its place; `hidden` f32
  * [1, rows, width], what the encoder gave, at the first token of a text, and no rows after it: keys and values of the sound
@@ -83,7 +86,7 @@ class WhisperDecoder {
   constructor(
     private readonly g: GraphDefinition,
     private readonly config: WhisperDecoderConfig,
-    weights: Weights,
+    private readonly weights: Weights,
   ) {
     this.b = new Blocks(g, weights, config);
     this.position = g.input("position", "i32", [1]);
@@ -101,7 +104,8 @@ class WhisperDecoder {
       const heard = this.crossAttention(n, this.selfAttention(n, x));
       x = b.feedForward(`${name}.fc1`, `${name}.fc2`, b.norm(`${name}.final_layer_norm`, heard), heard);
     }
-    return matmul(b.norm("decoder.layer_norm", x), embeddings, undefined, undefined, { transposeB: true });
+    const projection = this.weights.has(wordProjection) ? b.named(wordProjection, [vocabSize, width]) : embeddings;
+    return matmul(b.norm("decoder.layer_norm", x), projection, undefined, undefined, { transposeB: true });
   }
 
   private selfAttention(n: number, x: SymbolicValue): SymbolicValue {

@@ -1,11 +1,12 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
+import { refuseQuantised, refuseUnknown } from "../../formats/checkpoint.ts";
 import { largeWeight } from "../../formats/decoder/weights.ts";
-import { f32Weight, type ModelFolder } from "../../formats/folder.ts";
+import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { headerBytes, isLlama2c } from "../../formats/llama2c-config.ts";
 import { isGguf } from "../../formats/recognize.ts";
 import type { BlockWeights } from "../../models/transformer/blocks.ts";
-import type { EncoderConfig } from "../../models/transformer/encoder.ts";
+import { type EncoderConfig, wordProjection } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
@@ -57,6 +58,7 @@ const bertNames: readonly [RegExp, string][] = [
   [/^(vocab_transform|lm_head\.dense)\./, "cls.predictions.transform.dense."],
   [/^(vocab_layer_norm|lm_head\.layer_norm)\./, "cls.predictions.transform.LayerNorm."],
   [/^(vocab_projector|lm_head)\.bias/, "cls.predictions.bias"],
+  [/^(vocab_projector|lm_head\.decoder)\.weight/, "cls.predictions.decoder.weight"],
   [/^(pre_classifier|classifier\.dense)\./, "pooler.dense."],
   [/^classifier\.out_proj\./, "classifier."],
   // Checkpoints that were converted from TensorFlow.
@@ -66,8 +68,17 @@ const bertNames: readonly [RegExp, string][] = [
 /** Layers before a classifier that are its own: a pooler that is there too is the encoder's, and not used. */
 const classifierDense = /^(pre_classifier|classifier\.dense)\./;
 const encoderPooler = /^(\w+\.)?pooler\./;
-/** Of these, what graphs use: the projection to words is the embedding again. */
-const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$)|pooler|classifier|qa_outputs)/;
+/** Of these, what graphs use. */
+const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$|decoder\.weight$)|pooler|classifier|qa_outputs)/;
+/** All that is below its words and layers. */
+const layerParts =
+  "attention\\.self\\.(query|key|value)|attention\\.output\\.(dense|LayerNorm)|intermediate\\.dense|output\\.(dense|LayerNorm)";
+const inside = new RegExp(
+  "^(embeddings\\.(word|position|token_type)_embeddings\\.weight|" +
+    `(embeddings\\.LayerNorm|encoder\\.layer\\.\\d+\\.(${layerParts}))\\.(weight|bias))$`,
+);
+/** Numbers that are counted, not learned. */
+const isBuffer = (name: string): boolean => /^embeddings\.(position_ids|token_type_ids)$/.test(name);
 
 const known = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
 
@@ -116,7 +127,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
   const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
   return {
     config,
-    weights: await readWeights(folder, options.signal),
+    weights: await readWeights(folder, json, options.signal),
     tokenizer,
     maxTokens: Math.min(await longestBeside(folder), positions - firstPosition),
     firstPosition,
@@ -161,10 +172,13 @@ export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceToken
 
 /**
  * By BERT's names. Large ones of files stay there until a device takes them.
- * @throws FormatError for two of one name
+ * @throws FormatError for two of one name, UnsupportedOpError for quantised ones and those of layers that nothing uses
  */
-async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<Map<string, HostTensor>> {
+async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal): Promise<Map<string, HostTensor>> {
   const weights = new Map<string, HostTensor>();
+  // The projection to words is the embedding again, and often in the file, too.
+  const isTied = json["tie_word_embeddings"] !== false;
+  const unknown: string[] = [];
   const { tensors } = await folder.weights(true);
   const ownDense = [...tensors.keys()].some((name) => classifierDense.test(name));
   /** What each is called in the file. */
@@ -173,7 +187,12 @@ async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<M
     signal?.throwIfAborted();
     if (ownDense && encoderPooler.test(t.name)) continue;
     const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
-    if (!used.test(name) || name.endsWith("position_ids")) continue;
+    if (!used.test(name) || isBuffer(name) || (isTied && name === wordProjection)) continue;
+    if (/^(embeddings|encoder)\./.test(name) && !inside.test(name)) {
+      unknown.push(t.name);
+      continue;
+    }
+    refuseQuantised(folder.name, t, json);
     const other = origins.get(name);
     if (other !== undefined)
       throw new FormatError(`${folder.name}: "${other}" and "${t.name}" are both "${name}": leave one out of the file`);
@@ -182,6 +201,7 @@ async function readWeights(folder: ModelFolder, signal?: AbortSignal): Promise<M
     const tensor = stored ? new Weight(t.dtype!, t.shape, Elements.stored(stored)) : await t.read(signal);
     weights.set(name, f32Weight(tensor, folder.local === true));
   }
+  refuseUnknown(folder.name, unknown, json);
   return weights;
 }
 

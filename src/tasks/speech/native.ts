@@ -1,6 +1,7 @@
 /** Whisper from its weights. */
 import type { Backend } from "../../backends/backend.ts";
 import { activationOf } from "../../formats/activation.ts";
+import { refuseQuantised, refuseUnknown } from "../../formats/checkpoint.ts";
 import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { compile } from "../../graph/session.ts";
 import {
@@ -8,12 +9,21 @@ import {
   type WhisperDecoderConfig,
   whisperDecoder,
   whisperEncoder,
+  wordProjection,
 } from "../../models/transformer/whisper.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import type { SpeechModel } from "./model.ts";
 import { StatefulListening } from "./stateful.ts";
 
+const layerParts = "(self|encoder)_attn\\.(q|k|v|out)_proj|(self|encoder)_attn_layer_norm|fc[12]|final_layer_norm";
+/** What graphs use. */
+const known = new RegExp(
+  "^((encoder|decoder)\\.embed_(positions|tokens)\\.weight|proj_out\\.weight|" +
+    `(encoder\\.conv[12]|(encoder|decoder)\\.(layer_norm|layers\\.\\d+\\.(${layerParts})))\\.(weight|bias))$`,
+);
+
+/** @throws UnsupportedOpError for quantised weights, and tensors that nothing uses */
 export async function openWeights(
   folder: ModelFolder,
   json: Json,
@@ -21,17 +31,26 @@ export async function openWeights(
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
   const weights = new Map<string, HostTensor>();
+  const unknown: string[] = [];
+  // The projection to words is the embedding again, and in some files, too.
+  const isTied = json["tie_word_embeddings"] !== false;
   for (const t of (await folder.weights()).tensors.values()) {
     signal?.throwIfAborted();
     const name = t.name.replace(/^model\./, "");
-    // `proj_out` is the embedding again.
-    if (/^(encoder|decoder)\./.test(name)) weights.set(name, f32Weight(await t.read(signal), folder.local === true));
+    if (isTied && name === wordProjection) continue;
+    if (!known.test(name)) {
+      if (/^(encoder|decoder)\./.test(name)) unknown.push(t.name);
+      continue;
+    }
+    refuseQuantised(folder.name, t, json);
+    weights.set(name, f32Weight(await t.read(signal), folder.local === true));
   }
+  refuseUnknown(folder.name, unknown, json);
   const { encoder, decoder } = configsOf(folder.name, json);
-  const part = (name: string) => new Map([...weights].filter(([key]) => key.startsWith(name)));
+  const part = (names: RegExp) => new Map([...weights].filter(([key]) => names.test(key)));
   const options = { device, ownsWeights: folder.local };
-  const heard = await compile(whisperEncoder(encoder, part("encoder.")), options);
-  const said = await compile(whisperDecoder(decoder, part("decoder.")), options);
+  const heard = await compile(whisperEncoder(encoder, part(/^encoder\./)), options);
+  const said = await compile(whisperDecoder(decoder, part(/^(decoder|proj_out)\./)), options);
   return {
     async listen(mel, abort) {
       const { hidden } = await heard.run({ mel }, { signal: abort });
