@@ -6,6 +6,7 @@ import type { ByteLevelVocabulary, PieceKind } from "../../src/formats/decoder/v
 import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { StopStrings } from "../../src/tasks/language/stop.ts";
 import { ByteLevelTokenizer } from "../../src/tasks/tokenizers/byte-level.ts";
+import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { MergeQueue } from "../../src/tasks/tokenizers/merge.ts";
 import { SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
 import { decode, TextStream } from "../../src/tasks/tokenizers/tokenizer.ts";
@@ -23,6 +24,31 @@ const texts = [
   "\r\n",
   "",
 ];
+
+test.each([
+  [{ prepend_scheme: "never" }, " a b"],
+  [{ prepend_scheme: "always" }, "a b"],
+  [{ prepend_scheme: "first" }, "a b"],
+  [{ add_prefix_space: false }, " a b"],
+  [{}, "a b"],
+])("a text of a Metaspace decoder with %j begins with its space where that was not put there", async (scheme, want) => {
+  const step = { type: "Metaspace", replacement: "▁", ...scheme };
+  const vocab = { "<unk>": 0, "▁": 1, a: 2, b: 3, "▁a": 4, "▁b": 5 };
+  const model = {
+    type: "BPE",
+    vocab,
+    merges: [
+      ["▁", "a"],
+      ["▁", "b"],
+    ],
+    unk_token: "<unk>",
+  };
+  const source = { added_tokens: [], normalizer: null, pre_tokenizer: step, post_processor: null, model };
+  for (const decoder of [step, { type: "Sequence", decoders: [step, { type: "Fuse" }] }]) {
+    const tokenizer = await HuggingFaceTokenizer.open({ ...source, decoder });
+    expect(decode(tokenizer, [4, 5])).toBe(want);
+  }
+});
 
 describe("merging", () => {
   test("is what repeated merging of the best pair gives", () => {

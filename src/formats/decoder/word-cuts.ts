@@ -11,6 +11,8 @@ export interface WordCut {
 /** Contractions in any case. */
 export const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 export const spaces = "\\s+(?!\\S)|\\s+";
+/** GPT-2's. */
+export const gpt2Expression = `'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${spaces}`;
 /** Punctuation, with the line ends after it. */
 export const marks = (ends: string): string => ` ?[^\\s\\p{L}\\p{N}]+[${ends}]*|\\s*[\\r\\n]+|${spaces}`;
 

@@ -1,5 +1,6 @@
 /** Tokenizers from `tokenizer.json`, through the optional peer `@huggingface/tokenizers`. */
 
+import { gpt2Expression } from "../../formats/decoder/word-cuts.ts";
 import type { Json } from "../../formats/folder.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
@@ -33,9 +34,9 @@ export class HuggingFaceTokenizer implements Tokenizer {
     readonly end: ReadonlySet<number>,
     private readonly normal: (text: string) => string,
   ) {
-    const decoder = JSON.stringify(source["decoder"] ?? null);
-    this.byteLevel = decoder.includes('"ByteLevel"');
-    this.leadingSpace = decoder.includes('"Strip"') || decoder.includes('"Metaspace"');
+    const decoders = stepsOf(source["decoder"], "decoders");
+    this.byteLevel = decoders.some((d) => d["type"] === "ByteLevel");
+    this.leadingSpace = decoders.some(takesFirstSpace);
     this.added = peer.get_added_tokens_decoder();
   }
 
@@ -52,7 +53,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
     try {
       const { rules, rest } = charsMapOf(source);
-      const peer = new Tokenizer(rest, config);
+      const peer = new Tokenizer({ ...rest, pre_tokenizer: withOwnWords(rest["pre_tokenizer"]) }, config);
       const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
       const ends = [...(names.end ?? [])].map((end) => (typeof end === "number" ? end : idOf(end)));
       const end = new Set(ends.filter((id) => id !== undefined));
@@ -105,6 +106,36 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return added?.special ? added.content : undefined;
   }
 }
+
+/** One step, or those of a sequence of sequences. */
+function stepsOf(step: unknown, list: string): Json[] {
+  const { [list]: inner } = (step ?? {}) as Json;
+  if (Array.isArray(inner)) return inner.flatMap((s) => stepsOf(s, list));
+  return step ? [step as Json] : [];
+}
+
+/** Decoders that leave out the space before a text. */
+const takesFirstSpace = (d: Json): boolean =>
+  d["type"] === "Metaspace"
+    ? d["prepend_scheme"] !== "never" && d["add_prefix_space"] !== false
+    : d["type"] === "Strip" && Number(d["start"]) > 0;
+
+/**
+ * Bytes of words, where the peer cuts the words inside of that step and takes what JavaScript does for spaces: cut in a step
+ * of its own. Not with a space before each word, which would come before each piece.
+ */
+const withOwnWords = (step: unknown): unknown =>
+  step && {
+    type: "Sequence",
+    pretokenizers: stepsOf(step, "pretokenizers").flatMap((s) =>
+      s["type"] === "ByteLevel" && s["use_regex"] !== false && s["add_prefix_space"] !== true
+        ? [
+            { type: "Split", pattern: { Regex: gpt2Expression }, behavior: "Isolated", invert: false },
+            { ...s, use_regex: false },
+          ]
+        : [s],
+    ),
+  };
 
 /** SentencePiece's normalisation comes first where there is one: the peer only does something like it. */
 function charsMapOf(source: Json): { rules?: CharsMap; rest: Json } {

@@ -1,5 +1,13 @@
 /** Words of byte-level tokenizers, by the names that GGUF files have for the ways to cut them. */
-import { cased, contractions, llama, spaces, type WordCut, wordCuts } from "../../formats/decoder/word-cuts.ts";
+import {
+  cased,
+  contractions,
+  gpt2Expression,
+  llama,
+  spaces,
+  type WordCut,
+  wordCuts,
+} from "../../formats/decoder/word-cuts.ts";
 import { InputError } from "../../tensor/errors.ts";
 
 export interface Pattern extends Pick<WordCut, "composed" | "wholeWords"> {
@@ -19,7 +27,7 @@ const cut = (expression: string): RegExp =>
 const cutBy = (...expressions: string[]): Pattern => ({ cuts: expressions.map(cut) });
 const written = ({ expressions, ...more }: WordCut): Pattern => ({ ...more, cuts: expressions.map(cut) });
 
-const gpt2Words = cut("'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+");
+const gpt2Words = cut(gpt2Expression);
 const gpt2: Pattern = { cuts: [gpt2Words] };
 /** Digits one by one, then as GPT-2. */
 const singleDigits: Pattern = { cuts: [/\p{N}/gu, gpt2Words] };
