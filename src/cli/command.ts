@@ -99,3 +99,6 @@ export function positional(args: Arguments, i: number, what: string): string {
   if (value === undefined) throw new UsageError(`${what} is missing`);
   return value;
 }
+
+/** A message of the library, which names options as it calls them, as the command line does. */
+export const onCommandLine = (message: string): string => message.replace("{ contextLength }", "--context");

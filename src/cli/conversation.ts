@@ -2,7 +2,7 @@
 
 import { tokensPerSecond } from "../tasks/language/speed.ts";
 import type { ChatMessage, Generation, TextGenerator } from "../tasks/text-generation.ts";
-import type { CliIO } from "./command.ts";
+import { type CliIO, onCommandLine } from "./command.ts";
 import { dim, printable } from "./progress.ts";
 import { WordWrap } from "./wrap.ts";
 
@@ -87,14 +87,15 @@ export class Conversation {
     } catch (e) {
       // An answer that was stopped is still part of the conversation; other errors leave it as it was.
       if (!signal.aborted) {
-        this.note((e as Error).message);
-        if (/context of/.test((e as Error).message)) this.note("/reset begins anew");
+        this.note(onCommandLine((e as Error).message));
+        if (/context of/.test((e as Error).message) && before.messages.length + before.text.length > 0)
+          this.note("/reset begins anew");
         return;
       }
     } finally {
       this.answering = undefined;
-      this.last = stream.generation;
     }
+    this.last = stream.generation;
     if (chats) this.messages = [...asked, { role: "assistant", content: stream.generation.text }];
     else this.text = text + stream.generation.text;
     this.latest = { message, before };

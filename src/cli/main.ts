@@ -3,7 +3,15 @@
  */
 import { parseArgs } from "node:util";
 import { ForwardpassError } from "../tensor/errors.ts";
-import { type Arguments, type CliIO, type Command, helpText, parseOptions, UsageError } from "./command.ts";
+import {
+  type Arguments,
+  type CliIO,
+  type Command,
+  helpText,
+  onCommandLine,
+  parseOptions,
+  UsageError,
+} from "./command.ts";
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import("./run.ts")).run,
@@ -95,7 +103,7 @@ function report(e: unknown, command: Command, io: CliIO): number {
 }
 
 function told(e: unknown): unknown {
-  if (e instanceof ForwardpassError) return `${e.name}: ${e.message}`;
+  if (e instanceof ForwardpassError) return `${e.name}: ${onCommandLine(e.message)}`;
   if (!(e instanceof Error)) return e;
   // Of the system: a folder that may not be written, a disk that is full.
   return "syscall" in e ? e.message : (e.stack ?? e.message);

@@ -197,8 +197,15 @@ describe("chat", () => {
   });
 
   test("a context that is full is told, and the program goes on", async () => {
-    const { code, err } = await run(["chat", model, ...common], `${"x".repeat(100)}\n/help\n`);
-    expect([code, /context of 64[\s\S]*\/reset/.test(err)]).toEqual([0, true]);
+    const long = "x".repeat(100);
+    const { code, err } = await run(["chat", model, ...common], `${long}\n/stats\n/help\n`);
+    expect([code, err]).toEqual([
+      0,
+      expect.stringMatching(/context of 64.*a larger --context.*\nnothing was answered yet\n/s),
+    ]);
+    expect(err).not.toContain("begins anew");
+    const later = await run(["chat", model, ...common, "-n", "3"], `hello\n${long}\n/stats\n`);
+    expect(later.err).toMatch(/context of 64.*\/reset begins anew.*3 tokens/s);
   });
 });
 

@@ -28,6 +28,8 @@ describe("chat templates", () => {
     ["no Jinja", "{{ messages[ }}"],
     ["an unknown function", "{{ render_everything(messages) }}"],
     ["an unknown filter", "{{ messages | reticulate }}"],
+    ["nothing said", "{% for m in messages %}{% endfor %}"],
+    ["empty", ""],
   ])("%s: the error names the template and what helps", async (_, chatTemplate) => {
     using model = await withTemplate(chatTemplate);
     const error = await rejection(model.generate([user], greedy));

@@ -113,6 +113,13 @@ test("a text that the model doubts is tried again, unless silence is likelier", 
   const doubted = speaking(unsure);
   expect((await transcribeWindow(file, doubted.listening, {}))?.text).toBe("the light is ");
   expect(doubted.log.attempts).toBe(2);
+  // Doubted to the end: the least doubtful of all, the third, which says fifteen words.
+  const never = speaking((said, attempt) => {
+    if (attempt === 3) return said.length < 15 ? { 0: 1, 1: 1, 2: 1 } : { [end]: 5 };
+    return unsure(said, 1);
+  });
+  expect((await transcribeWindow(file, never.listening, {}))?.tokens).toHaveLength(15);
+  expect(never.log.attempts).toBe(6);
   const silent = speaking(unsure, 1);
   expect(await transcribeWindow(file, silent.listening, {})).toBeUndefined();
   expect(silent.log.attempts).toBe(1);

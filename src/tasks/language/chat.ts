@@ -26,12 +26,14 @@ export async function renderChat(
   const name = (token: number | undefined): string => (token === undefined ? "" : (tokenizer.specialName(token) ?? ""));
   const [end] = tokenizer.end;
   try {
-    return new Template(template).render({
+    const text = new Template(template).render({
       messages,
       bos_token: name(tokenizer.begin),
       eos_token: name(end),
       add_generation_prompt: true,
     });
+    if (text === "") throw new Error("it makes nothing of them");
+    return text;
   } catch (cause) {
     const why = (cause as Error).message;
     throw new InputError(

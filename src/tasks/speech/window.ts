@@ -51,6 +51,8 @@ export async function transcribeWindow(
   options: WindowOptions,
 ): Promise<Heard | undefined> {
   let language = options.language;
+  /** Of the doubted ones: rather what does not repeat itself, then what the model doubts least. */
+  let best: (Attempt & { text: string; repeats: boolean }) | undefined;
   for (const temperature of temperatures) {
     listening.restart();
     const attempt = await listen(file, listening, { ...options, language }, temperature);
@@ -59,14 +61,13 @@ export async function transcribeWindow(
     const text = decode(file.tokenizer, tokens);
     const bound = noSpeech > silence.nearlyCertain ? silence.logprob : leastLogprob;
     if (noSpeech > silence.likely && meanLogprob < bound) return undefined;
-    const fails = meanLogprob < leastLogprob || (await compression(text)) > mostCompression;
-    // The last attempt stands, whatever it is worth.
-    if (!fails || temperature === temperatures.at(-1)) {
-      // Words that repeat themselves to the end are none where silence is likely.
-      return fails && noSpeech > silence.likely ? undefined : { ...attempt, text, language };
-    }
+    const repeats = (await compression(text)) > mostCompression;
+    if (!repeats && meanLogprob >= leastLogprob) return { ...attempt, text };
+    if (!best || (best.repeats === repeats ? meanLogprob > best.meanLogprob : best.repeats))
+      best = { ...attempt, text, repeats };
   }
-  return undefined;
+  // Words that are doubted to the end are none where silence is likely.
+  return best && best.noSpeech <= silence.likely ? best : undefined;
 }
 
 async function listen(
