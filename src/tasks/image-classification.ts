@@ -1,8 +1,7 @@
 /** Image classification: what is on a picture. */
-import type { Json } from "../formats/folder.ts";
 import type { SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
-import { FormatError, UnsupportedOpError } from "../tensor/errors.ts";
+import { UnsupportedOpError } from "../tensor/errors.ts";
 import {
   checkClassOptions,
   type LabelScore,
@@ -13,16 +12,8 @@ import {
   type Scoring,
   scoringOf,
 } from "./classes.ts";
-import {
-  checkPreparation,
-  type FullPreparation,
-  type ImageInput,
-  type ImageLayout,
-  type ImagePreparation,
-  imageTensor,
-  layoutOf,
-  readImage,
-} from "./image/image.ts";
+import { type ImageInput, type ImageLayout, imageTensor, layoutOf, readImage } from "./image/image.ts";
+import { checkPreparation, type FullPreparation, type ImagePreparation, preparationIn } from "./image/preparation.ts";
 import { openGraphOf } from "./onnx-model.ts";
 import {
   checkOptions,
@@ -65,7 +56,7 @@ export async function imageClassification(
     const channels = config?.["num_channels"];
     const layout = layoutOf(session.inputs[0], typeof channels === "number" ? channels : undefined);
     const beside = preparationIn(await folder.optionalJson("preprocessor_config.json"), layout.channels);
-    const { mean = beside.mean, std = beside.std, size = beside.size, crop = beside.crop } = options;
+    const { mean = beside.mean, std = beside.std, size, crop = beside.crop } = options;
     const preparation = { ...beside, mean, std, size, crop };
     checkPreparation(preparation, layout.channels);
     return new ImageClassifier(session, layout, {
@@ -120,41 +111,4 @@ export class ImageClassifier {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/**
- * What Hugging Face's image processors say. One number stands for all channels.
- * @throws FormatError for a rescale_factor that is none
- */
-function preparationIn(json: Json | undefined, channels: number): FullPreparation {
-  if (!json) return {};
-  const rescale = json["do_rescale"] !== false;
-  const factor = rescale ? (json["rescale_factor"] ?? 1 / 255) : 1;
-  if (!(typeof factor === "number" && Number.isFinite(factor) && factor > 0))
-    throw new FormatError(
-      `preprocessor_config.json: rescale_factor is a number above 0, not ${JSON.stringify(factor)}`,
-    );
-  const normalise = json["do_normalize"] !== false;
-  const numbers = (key: string): number[] | undefined => {
-    const v = json[key];
-    if (!normalise || v === undefined || v === null) return undefined;
-    return typeof v === "number" ? new Array<number>(channels).fill(v) : (v as number[]);
-  };
-  const sides = (key: string): Record<string, number> => {
-    const v = json[key];
-    return typeof v === "number" ? { shortest_edge: v } : ((v as Record<string, number> | undefined) ?? {});
-  };
-  const [size, cropped] = [sides("size"), sides("crop_size")];
-  const shortest = size["shortest_edge"];
-  const side = cropped["height"] ?? cropped["shortest_edge"] ?? shortest;
-  const share = (json["crop_pct"] as number | undefined) ?? (json["do_center_crop"] ? side / shortest : undefined);
-  return {
-    mean: numbers("image_mean"),
-    std: numbers("image_std"),
-    divisor: 1 / factor,
-    offset: rescale && json["rescale_offset"] === true ? 1 : 0,
-    flipped: json["do_flip_channel_order"] === true,
-    size: side === undefined ? size["height"] && [size["height"], size["width"]] : [side, side],
-    crop: shortest === undefined ? undefined : (share ?? 1),
-  } as FullPreparation;
 }

@@ -19,7 +19,8 @@ export type { FeedOptions } from "../models/transformer/feed-checks.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
 export type { EmbeddingOptions, EmbedOptions, Pooling, SentenceEncoder } from "./embed.ts";
 export type { FillMaskOptions, FillOptions, MaskedWord, MaskFiller } from "./fill-mask.ts";
-export type { ImageInput, ImagePreparation, Pixels, Region } from "./image/image.ts";
+export type { ImageInput, Pixels, Region } from "./image/image.ts";
+export type { ImagePreparation } from "./image/preparation.ts";
 export type { ImageClassificationOptions, ImageClassifier } from "./image-classification.ts";
 export type { FinishReason, Generation, TextPieces, TokenInfo } from "./language/generation.ts";
 export type { Feed, LanguageModel, TextSequence } from "./language/model.ts";
@@ -72,8 +73,8 @@ export const fillMask = async (model: SourceInput, options?: FillMaskOptions): P
 
 /**
  * Loads a classifier of images: an ONNX file, or a folder with one. `preprocessor_config.json` beside it says how pixels are
- * prepared, as far as the options do not.
- * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or a model that
+ * prepared, as far as the options do not: resized, cut and scaled as image processors of Hugging Face do it.
+ * @throws FormatError, InputError as the files deserve; UnsupportedOpError for operators that are missing, or a model that
  * takes no images
  */
 export const imageClassification = async (

@@ -14,9 +14,9 @@ import {
   type Pixels,
   type Region,
   readImage,
-  resample,
   tensorOf,
 } from "./image/image.ts";
+import { resample } from "./image/resample.ts";
 import { openGraphOf } from "./onnx-model.ts";
 import {
   checkOptions,
@@ -144,7 +144,7 @@ function fitted(image: Pixels, height: number, width: number) {
   const [h, w] = [Math.max(1, Math.round(image.height * scale)), Math.max(1, Math.round(image.width * scale))];
   const [top, left] = [(height - h) >> 1, (width - w) >> 1];
   const inside = resample(image, { x: 0, y: 0, width: image.width, height: image.height }, h, w);
-  const rgb = new Float32Array(height * width * 3).fill(padding);
+  const rgb = new Uint8Array(height * width * 3).fill(padding);
   for (let y = 0; y < h; y++) rgb.set(inside.subarray(y * w * 3, (y + 1) * w * 3), ((top + y) * width + left) * 3);
   return { rgb, scale, left, top };
 }

@@ -1,0 +1,217 @@
+/** What a model wants of its pixels: what users say, and what `preprocessor_config.json` does. */
+import type { Json } from "../../formats/folder.ts";
+import { FormatError, InputError } from "../../tensor/errors.ts";
+import type { Pixels, Region } from "./image.ts";
+import { type Filter, filters } from "./resample.ts";
+
+/** What a model wants of its pixels. */
+export interface ImagePreparation {
+  /** One number a channel, subtracted after the division by 255 (or what the model's files say). Default 0. */
+  mean?: readonly number[];
+  /** One number a channel, divides what is left. Default 1. */
+  std?: readonly number[];
+  /** Height and width, where the model takes any. Default: what the model's files say, else the image's own. */
+  size?: Sides;
+  /** The middle square, this share of the shorter side. Default: what the model's files say, else the whole image, stretched. */
+  crop?: number;
+}
+
+type Sides = readonly [height: number, width: number];
+
+/** With what only files say. */
+export interface FullPreparation extends ImagePreparation {
+  /** What bytes are divided by first. Default 255. */
+  divisor?: number;
+  /** Subtracted next. Default 0. */
+  offset?: number;
+  /** Blue before green and red. */
+  flipped?: boolean;
+  fit?: Fit;
+  /** Default bilinear. */
+  filter?: Filter;
+}
+
+/** How pictures come to the size of a model. */
+interface Fit {
+  /** To these sides, or to this shorter one in proportion; "none": they stay as they are. Default: to the model's sides. */
+  readonly resize?: Sides | number | "none";
+  /** Then the middle of these sides, black beyond the edges. Default: all. */
+  readonly crop?: Sides;
+}
+
+/**
+ * @param channels of the model, where they are known
+ * @throws InputError
+ */
+export function checkPreparation({ mean, std, size, crop }: ImagePreparation, channels?: number): void {
+  const areNumbers = (v: unknown, fits: (n: number) => boolean): boolean =>
+    v === undefined || (Array.isArray(v) && v.every((n) => Number.isFinite(n) && fits(n)));
+  if (!areNumbers(mean, () => true)) throw new InputError("image: mean takes an array of numbers, one a channel");
+  if (!areNumbers(std, (n) => n !== 0))
+    throw new InputError("image: std takes an array of numbers, one a channel, none of them 0");
+  for (const [name, list] of Object.entries({ mean, std }))
+    if (channels !== undefined && list !== undefined && list.length !== channels)
+      throw new InputError(`image: ${name} has ${list.length} numbers for ${channels} channels: pass one a channel`);
+  if (!areNumbers(size, (n) => Number.isInteger(n) && n > 0) || (size !== undefined && size.length !== 2))
+    throw new InputError("image: size takes [height, width] in pixels");
+  if (crop !== undefined && !(crop > 0 && crop <= 1))
+    throw new InputError(`image: crop takes a share above 0, 1 at most, got ${crop}`);
+}
+
+/** What a model sees of a picture: this region at another size, and of that the window. */
+export interface View {
+  readonly region: Region;
+  readonly height: number;
+  readonly width: number;
+  readonly window: Region;
+}
+
+/**
+ * @param fixed sides of the model
+ * @throws InputError where pictures stay as they are and this one does not fit
+ */
+export function viewOf(
+  { width, height }: Pixels,
+  { size, crop, fit = {} }: FullPreparation,
+  fixed: { height?: number; width?: number },
+): View {
+  const [h, w] = resized(fit.resize, height, width);
+  let [middleHeight, middleWidth] = fit.crop ?? [h, w];
+  const toHeight = fixed.height ?? size?.[0] ?? middleHeight;
+  const toWidth = fixed.width ?? size?.[1] ?? middleWidth;
+  if (crop !== undefined) {
+    const side = Math.max(1, Math.floor(crop * Math.min(width, height)));
+    const region = { x: (width - side) >> 1, y: (height - side) >> 1, width: side, height: side };
+    return { region, height: toHeight, width: toWidth, window: { x: 0, y: 0, width: toWidth, height: toHeight } };
+  }
+  const asItIs = toHeight === middleHeight && toWidth === middleWidth;
+  if (fit.resize === "none" && !asItIs && size === undefined)
+    throw new InputError(
+      `image: the model takes ${toWidth} x ${toHeight} pixels, preprocessor_config.json says do_resize: false, and that leaves ${middleWidth} x ${middleHeight}: pass { size }, or an image that fits`,
+    );
+  if (typeof fit.resize === "number" && !fit.crop) {
+    // Sides in proportion and none to cut off: where the model takes others, the largest middle of their form.
+    const share = Math.min(h / toHeight, w / toWidth);
+    [middleHeight, middleWidth] = [toHeight * share, toWidth * share];
+  }
+  const [rows, columns] = [toHeight / middleHeight, toWidth / middleWidth];
+  const [top, left] = [Math.floor((h - middleHeight) / 2) * rows, Math.floor((w - middleWidth) / 2) * columns];
+  return {
+    region: { x: 0, y: 0, width, height },
+    height: h * rows,
+    width: w * columns,
+    window: { x: left, y: top, width: toWidth, height: toHeight },
+  };
+}
+
+function resized(resize: Fit["resize"], height: number, width: number): Sides {
+  if (resize === undefined || resize === "none") return [height, width];
+  if (typeof resize !== "number") return resize;
+  const long = Math.floor((resize * Math.max(height, width)) / Math.min(height, width));
+  return width <= height ? [long, resize] : [resize, long];
+}
+
+const file = "preprocessor_config.json";
+
+/** A square of floats with such sides takes 768 MB. */
+const longest = 8192;
+
+/** Image processors that take one number as the shorter side; the others, and those without a name, as both. */
+const keepProportions = new Set(
+  "bit chineseclip clip convnext levit mobilenetv1 mobilenetv2 mobilevit poolformer textnet vithybrid".split(" "),
+);
+
+/**
+ * What Hugging Face's image processors say. One number stands for all channels.
+ * @throws FormatError for numbers that make no sense
+ */
+export function preparationIn(json: Json | undefined, channels: number): FullPreparation {
+  if (!json) return {};
+  const rescale = json["do_rescale"] !== false;
+  const factor = rescale ? positive(json, "rescale_factor", 1 / 255) : 1;
+  const normalise = json["do_normalize"] !== false;
+  const numbers = (key: string): number[] | undefined => {
+    const v = json[key];
+    if (v === undefined || v === null) return undefined;
+    return typeof v === "number" ? new Array<number>(channels).fill(v) : (v as number[]);
+  };
+  const std = numbers("image_std");
+  // EfficientNet's divides by the deviation once more, also where nothing is normalised.
+  const again = familyOf(json) === "efficientnet" && json["include_top"] !== false;
+  const both = normalise && again && Array.isArray(std) ? std.map((v) => v * v) : std;
+  const kernel = json["resample"] ?? filters.indexOf("bilinear");
+  const filter = typeof kernel === "number" ? filters[kernel] : undefined;
+  if (!filter) throw new FormatError(`${file}: resample is a number from 0 to 5, not ${JSON.stringify(kernel)}`);
+  return {
+    mean: normalise ? numbers("image_mean") : undefined,
+    std: normalise || again ? both : undefined,
+    divisor: 1 / factor,
+    offset: rescale && json["rescale_offset"] === true ? 1 : 0,
+    flipped: json["do_flip_channel_order"] === true,
+    filter,
+    ...fitIn(json),
+  };
+}
+
+/** Of the image processor: "convnext" of `ConvNextImageProcessorFast` or `ConvNextFeatureExtractor`. */
+function familyOf(json: Json): string {
+  const type = json["image_processor_type"] ?? json["feature_extractor_type"] ?? "";
+  return String(type)
+    .replace(/(ImageProcessor|FeatureExtractor).*$/, "")
+    .toLowerCase();
+}
+
+/** @throws FormatError */
+function fitIn(json: Json): Pick<FullPreparation, "fit" | "crop"> {
+  const family = familyOf(json);
+  const resizes = json["do_resize"] !== false;
+  const cut = sidesIn(json, "crop_size", true);
+  const crops = json["do_center_crop"] ?? (cut !== undefined && family !== "efficientnet");
+  const size = sidesIn(json, "size", family ? !keepProportions.has(family) : !crops);
+  const square = (side: number): Sides => [side, side];
+  // ConvNeXT's, also of ResNet and others, knows no crop_size, and cuts nothing off large pictures.
+  if (family === "convnext" && typeof size === "number" && resizes) {
+    if (size >= 384) return { fit: { resize: square(size) } };
+    return { fit: { resize: Math.floor(size / positive(json, "crop_pct", 224 / 256)), crop: square(size) } };
+  }
+  const all = typeof size === "number" ? square(size) : size;
+  let crop = !crops || family === "convnext" ? undefined : typeof cut === "number" ? square(cut) : (cut ?? all);
+  if (!resizes) return { fit: { resize: "none", crop } };
+  // Perceiver's cuts off as much before it resizes.
+  if (family === "perceiver" && all && crop) return { fit: { resize: all }, crop: all[0] / crop[0] };
+  if (all === undefined) return { fit: { resize: crop } };
+  const share = json["crop_pct"] === undefined && family === "poolformer" ? 0.9 : json["crop_pct"];
+  if (share === undefined || share === null)
+    return {
+      fit: { resize: family === "levit" && typeof size === "number" ? Math.floor((256 / 224) * size) : size, crop },
+    };
+  const whole = all.map((side) => Math.floor(side / positive(json, "crop_pct", 0.9))) as [number, number];
+  if (json["do_center_crop"] !== false) crop ??= all;
+  return { fit: { resize: whole[0] === whole[1] ? whole[0] : whole, crop } };
+}
+
+/** @throws FormatError */
+function positive(json: Json, key: string, missing: number): number {
+  const v = json[key] ?? missing;
+  if (typeof v === "number" && Number.isFinite(v) && v > 0) return v;
+  throw new FormatError(`${file}: ${key} is a number above 0, not ${JSON.stringify(v)}`);
+}
+
+/**
+ * A shorter side, or height and width.
+ * @param isSquare what one number alone stands for
+ * @throws FormatError
+ */
+function sidesIn(json: Json, key: string, isSquare: boolean): Sides | number | undefined {
+  const v = json[key];
+  if (v === undefined || v === null) return undefined;
+  const named = typeof v === "object" && !Array.isArray(v) ? (v as Json) : {};
+  const shortest = named["shortest_edge"] ?? (isSquare ? undefined : v);
+  const sides = Array.isArray(v) ? v : typeof v === "number" ? [v, v] : [named["height"], named["width"]];
+  const isSide = (n: unknown): n is number => Number.isInteger(n) && (n as number) > 0 && (n as number) <= longest;
+  if (isSide(shortest)) return shortest;
+  if (sides.length === 2 && sides.every(isSide)) return [sides[0], sides[1]];
+  throw new FormatError(
+    `${file}: ${key} is one or two whole numbers from 1 to ${longest}, or has shortest_edge or height and width; not ${JSON.stringify(v)}`,
+  );
+}
