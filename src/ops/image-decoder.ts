@@ -12,6 +12,8 @@ export interface ImageDecoderAttrs {
 
 /** What is used of the optional peer `sharp`. */
 interface Sharp {
+  /** Without an angle: as EXIF says. */
+  rotate(): Sharp;
   removeAlpha(): Sharp;
   toColourspace(space: string): Sharp;
   raw(): Sharp;
@@ -39,9 +41,12 @@ export const imageDecoder = /* @__PURE__ */ defineOp({
   },
 });
 
-/** Undefined for bytes that can't be decoded. Throws as the operator does. */
-export async function decodeImage(bytes: Uint8Array): Promise<RgbImage | undefined> {
-  return decodeBmp(bytes) ?? decodePnm(bytes) ?? (await decodeWithSharp(bytes));
+/**
+ * Upright, where the operator gives rows as they are stored: cameras store them as the sensor lies and note how they were
+ * held in EXIF's orientation. Undefined for bytes that can't be decoded. Throws as the operator does.
+ */
+export async function decodeUpright(bytes: Uint8Array): Promise<RgbImage | undefined> {
+  return decodeBmp(bytes) ?? decodePnm(bytes) ?? (await decodeWithSharp(bytes, true));
 }
 
 const startsWith = (bytes: Uint8Array, ...head: number[]): boolean => head.every((b, i) => bytes[i] === b);
@@ -49,7 +54,7 @@ const startsWith = (bytes: Uint8Array, ...head: number[]): boolean => head.every
 const isJpeg2000 = (bytes: Uint8Array): boolean =>
   startsWith(bytes, 0, 0, 0, 12, 0x6a, 0x50, 0x20, 0x20) || startsWith(bytes, 0xff, 0x4f, 0xff, 0x51);
 
-async function decodeWithSharp(bytes: Uint8Array): Promise<RgbImage | undefined> {
+async function decodeWithSharp(bytes: Uint8Array, upright = false): Promise<RgbImage | undefined> {
   if (isJpeg2000(bytes))
     throw new UnsupportedOpError("imageDecoder: JPEG 2000 is not supported", {
       op: "imageDecoder",
@@ -57,7 +62,9 @@ async function decodeWithSharp(bytes: Uint8Array): Promise<RgbImage | undefined>
     });
   const { default: sharp } = await loadPeer<{ default: (bytes: Uint8Array) => Sharp }>("sharp", "this image format");
   try {
-    const decoded = await sharp(bytes).removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
+    const stored = sharp(bytes);
+    const pixels = (upright ? stored.rotate() : stored).removeAlpha().toColourspace("srgb").raw();
+    const decoded = await pixels.toBuffer({ resolveWithObject: true });
     const { width, height, channels } = decoded.info;
     if (channels === 3) return { width, height, data: decoded.data };
     const data = new Uint8Array(width * height * 3);

@@ -1,13 +1,17 @@
-/** Pictures on their way to a model: at the size and with the values that image processors give them. */
+/** Pictures on their way to a model: upright, at the size and with the values that image processors give them. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { afterAll, describe, expect, test } from "vitest";
-import { type ImageInput, type ImageLayout, imageTensor, type Pixels } from "../../src/tasks/image/image.ts";
+import { imageDecoder } from "../../src/ops/image-decoder.ts";
+import { type ImageInput, type ImageLayout, imageTensor, type Pixels, readImage } from "../../src/tasks/image/image.ts";
 import { preparationIn } from "../../src/tasks/image/preparation.ts";
 import { resample } from "../../src/tasks/image/resample.ts";
 import { imageClassification } from "../../src/tasks/image-classification.ts";
 import { FormatError, InputError } from "../../src/tensor/errors.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
+import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
 
 const scratch = await mkdtemp(join(tmpdir(), "forwardpass-pictures-"));
@@ -37,6 +41,61 @@ async function seen(preprocessor: object, image: ImageInput, sides: (number | st
   const scores = await model.classify(image);
   return scores.sort((a, b) => a.index - b.index).map((s) => s.logit);
 }
+
+describe("photos as cameras store them", () => {
+  // Red, green and blue blocks on white: no turn and no mirror image of it is the same.
+  const upright = { width: 48, height: 32, data: new Uint8Array(48 * 32 * 3).fill(255) };
+  for (let y = 0; y < 16; y++)
+    for (let x = 0; x < 48; x++)
+      upright.data.set(
+        [
+          [255, 0, 0],
+          [0, 255, 0],
+          [0, 0, 255],
+        ][x >> 4],
+        (y * 48 + x) * 3,
+      );
+  const raw = () => sharp(upright.data, { raw: { width: 48, height: 32, channels: 3 } });
+  const stored = {
+    3: () => raw().rotate(180),
+    6: () => raw().rotate(270),
+    8: () => raw().rotate(90),
+  };
+  const jpeg = async (orientation: 3 | 6 | 8) =>
+    new Uint8Array(
+      await stored[orientation]()
+        .withMetadata({ orientation })
+        .jpeg({ quality: 100, chromaSubsampling: "4:4:4" })
+        .toBuffer(),
+    );
+
+  test.each([3, 6, 8] as const)("orientation %i is undone", async (orientation) => {
+    const { width, height, data } = await readImage(await jpeg(orientation));
+    expect([width, height]).toEqual([48, 32]);
+    data.forEach((v, i) => {
+      expect(Math.abs(v - upright.data[i])).toBeLessThan(8);
+    });
+    const small = await seen({ resample: 4 }, await jpeg(orientation), [2, 3]);
+    const rows = [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+      [1, 1, 1],
+      [1, 1, 1],
+      [1, 1, 1],
+    ].flat();
+    small.forEach((v, i) => {
+      expect(Math.abs(v - rows[i])).toBeLessThan(0.05);
+    });
+  });
+
+  test("the operator of ONNX leaves rows as they are stored", async () => {
+    const work = imageDecoder.op.evaluate!([hostTensor(await jpeg(6))], {}, undefined as never) as Generator<unknown>;
+    const decoded = await (work.next().value as Promise<unknown>);
+    const [{ shape }] = work.next(decoded).value as HostTensor[];
+    expect(shape).toEqual([48, 32, 3]);
+  });
+});
 
 /** Bytes that transformers 4.57.6 with Pillow 12.3.0 makes of noise of 9 x 6, by type and file. */
 const processors: [string, object, [number, number], string][] = [

@@ -1,7 +1,7 @@
 /** Pictures as the tensors that models take. */
 import { type FetchOptions, openSource, type SourceInput } from "../../formats/source.ts";
 import type { Dim, ValueInfo } from "../../graph/ir.ts";
-import { decodeImage } from "../../ops/image-decoder.ts";
+import { decodeUpright } from "../../ops/image-decoder.ts";
 import { fromF64 } from "../../tensor/convert.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
@@ -15,7 +15,10 @@ export interface Pixels {
   readonly data: Uint8Array | Uint8ClampedArray;
 }
 
-/** Pixels, or a file: BMP and PNM are read here, PNG, JPEG, WebP and GIF by the optional peer `sharp`. */
+/**
+ * Pixels, or a file: BMP and PNM are read here, PNG, JPEG, WebP and GIF by the optional peer `sharp`, upright as their EXIF
+ * data say.
+ */
 export type ImageInput = Pixels | SourceInput;
 
 /** A part of an image, in pixels. */
@@ -43,7 +46,7 @@ export async function readImage(input: ImageInput, options: FetchOptions & { sig
     return input;
   }
   const source = await openSource(input, options);
-  const image = await decodeImage(await source.read(0, source.size, options.signal));
+  const image = await decodeUpright(await source.read(0, source.size, options.signal));
   if (!image) throw new FormatError(`${source.name}: not an image that can be read, or a damaged one`, { offset: 0 });
   return image;
 }
