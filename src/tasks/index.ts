@@ -83,8 +83,9 @@ export const imageClassification = async (
 ): Promise<ImageClassifier> => (await import("./image-classification.ts")).imageClassification(model, options);
 
 /**
- * Loads a detector: an ONNX file of YOLO, or a folder with one.
- * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, or other outputs
+ * Loads a detector: an ONNX file of YOLO, or a folder with one. Of models that also outline objects it gives the boxes.
+ * @throws FormatError, InputError as the file deserves; UnsupportedOpError for operators that are missing, models of another
+ * task (poses, turned boxes, classes of whole images) and such that take more than an image
  */
 export const objectDetection = async (model: SourceInput, options?: ObjectDetectionOptions): Promise<ObjectDetector> =>
   (await import("./object-detection.ts")).objectDetection(model, options);

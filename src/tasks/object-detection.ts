@@ -31,12 +31,15 @@ import {
 export interface ObjectDetectionOptions extends TaskOptions {
   /** Names of the classes in order. Default: what the file says, or lies beside it. */
   labels?: readonly string[];
-  /** Side of the square that images are fitted into, where the model takes any, 8192 at most. Default: what the file says, else 640. */
+  /**
+   * Side of the square that images are fitted into, where the model takes any, 8192 at most. Default: the height and width that
+   * the file says, else 640.
+   */
   size?: number;
 }
 
 export interface DetectOptions extends SignalOptions {
-  /** Least score. Default 0.25. */
+  /** Least score, 0 to 1. Default 0.25. */
   threshold?: number;
   /** Of two boxes of a class that share more than this (intersection over union), the surer stays. Default 0.45. */
   overlap?: number;
@@ -48,7 +51,7 @@ export interface DetectedObject {
   readonly label: string;
   /** 0 to 1. */
   readonly score: number;
-  /** In pixels of the image, from the upper left, and within it. */
+  /** In pixels of the upright image, from the upper left, and within it. */
   readonly box: Region;
 }
 
@@ -62,17 +65,42 @@ export async function objectDetection(
 ): Promise<ObjectDetector> {
   checkOptions("objectDetection", options, loadOptions);
   checkClassOptions("objectDetection", options);
-  if (options.size !== undefined) checkSize(options.size);
+  const { size: side } = options;
+  if (side !== undefined) checkSize(side);
   const { session, folder, metadata } = await openGraphOf(model, options);
   try {
+    const task = metadata["task"] ?? "detect";
+    if (!tasks.includes(task))
+      throw new UnsupportedOpError(
+        `a detector's task is ${tasks.join(" or ")}; the file says that this model's is "${task}" (metadata "task")`,
+      );
+    if (session.inputs.length !== 1)
+      throw new UnsupportedOpError(`a detector takes one image, not ${session.inputs.map((p) => p.name).join(", ")}`);
+    const named = options.labels ? undefined : namesIn(metadata["names"]);
     const beside = async () => labelsBeside(folder, await folder.optionalJson("config.json"));
-    const labels = options.labels ?? namesIn(metadata["names"]) ?? (await beside());
-    const size = options.size ?? sizeIn(metadata["imgsz"]) ?? 640;
-    return new ObjectDetector(session, layoutOf(session.inputs[0]), { labels, size });
+    const labels = options.labels ?? named ?? (await beside());
+    const size: Sides = side !== undefined ? [side, side] : (sidesIn(metadata["imgsz"]) ?? [640, 640]);
+    const setup = { labels, isNamed: named !== undefined, size, hasMasks: task === "segment" };
+    return new ObjectDetector(session, layoutOf(session.inputs[0]), setup);
   } catch (e) {
     session.dispose();
     throw e;
   }
+}
+
+/** Of models with boxes. What outlines objects says it behind the classes of each. */
+const tasks = ["detect", "segment"];
+
+type Sides = readonly [height: number, width: number];
+
+interface DetectorSetup {
+  labels?: readonly string[];
+  /** Whether the labels are the file's own. */
+  isNamed?: boolean;
+  /** Of the rectangle that images are fitted into, where the model takes any. */
+  size: Sides;
+  /** Whether there is a second output, of the parts of masks; as many numbers stand behind the classes of a box. */
+  hasMasks?: boolean;
 }
 
 /** Its square of floats takes 768 MB. */
@@ -91,35 +119,43 @@ export class ObjectDetector {
   constructor(
     readonly session: Session,
     private readonly layout: ImageLayout,
-    private readonly setup: { labels?: readonly string[]; size: number },
+    private readonly setup: DetectorSetup,
   ) {}
 
   /**
    * The objects of an image, the surest first.
    * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for options out of
-   * range and pixels that do not fill their size, UnsupportedOpError for outputs that are not YOLO's, the signal's reason when aborted
+   * range and pixels that do not fill their size, UnsupportedOpError for outputs that are not YOLO's or hold more than the
+   * classes that the file names, the signal's reason when aborted
    */
   async detect(image: ImageInput, options: DetectOptions = {}): Promise<DetectedObject[]> {
     checkOptions("detect", options, detectOptions);
     const { session, layout, setup } = this;
     const { threshold = 0.25, overlap = 0.45, limit = 100, signal } = options;
     for (const [name, v] of Object.entries({ threshold, overlap }))
-      if (!(v >= 0 && v <= 1)) throw new InputError(`detect: ${name} takes a number from 0 to 1, got ${v}`);
+      if (!(typeof v === "number" && v >= 0 && v <= 1))
+        throw new InputError(`detect: ${name} takes a number from 0 to 1, got ${typeof v === "string" ? `"${v}"` : v}`);
     checkWhole("detect", { limit });
     const pixels = await readImage(image, { signal });
-    const height = typeof layout.height === "number" ? layout.height : setup.size;
-    const width = typeof layout.width === "number" ? layout.width : setup.size;
+    const height = typeof layout.height === "number" ? layout.height : setup.size[0];
+    const width = typeof layout.width === "number" ? layout.width : setup.size[1];
     const { rgb, scale, left, top } = fitted(pixels, height, width);
     const input = tensorOf(rgb, height, width, layout, {});
     const outputs = await session.run({ [session.inputs[0].name]: input }, { signal });
     const regionOf = (x: number, y: number, w: number, h: number): Region | undefined =>
       clipped((x - w / 2 - left) / scale, (y - h / 2 - top) / scale, w / scale, h / scale, pixels);
-    const { regions, boxes, scores } = split(outputs[session.outputs[0].name], regionOf);
+    const [output, masks] = session.outputs.map(({ name }) => outputs[name]);
+    const behind = setup.hasMasks && masks ? masks.shape[1] : 0;
+    const { regions, boxes, scores } = split(output, behind, threshold, regionOf);
     const classes = scores.shape[1];
     const labels = setup.labels ?? numbered(classes);
+    if (labels.length !== classes && setup.isNamed)
+      throw new UnsupportedOpError(
+        `a detector's output is f32[1, 4 + classes, boxes], not ${output.dtype}[${output.shape}] for the ${labels.length} classes that the file names (metadata "names"): pass { labels } if there are ${classes}`,
+      );
     if (labels.length !== classes)
       throw new InputError(`there are ${labels.length} labels for ${classes} classes: pass { labels }`);
-    const limits = { most: limit, iou: overlap, score: threshold };
+    const limits = { most: limit, iou: overlap, score: -1 };
     const chosen = suppress(boxes, scores, { centerPointBox: true }, limits).data as BigInt64Array;
     const found: DetectedObject[] = [];
     for (let i = 0; i < chosen.length; i += 3) {
@@ -150,14 +186,20 @@ function fitted(image: Pixels, height: number, width: number) {
 }
 
 /**
- * Output [1, 4 + classes, n] as boxes [1, m, 4] of centre and size, and scores [1, classes, m]. Boxes without a region in the
- * image are left out: they would take the places of others.
+ * Output [1, 4 + classes + behind, n] as boxes [1, m, 4] of centre and size, and scores [1, classes, m]. Boxes without a region in
+ * the image are left out: they would take the places of others. Scores below `least` become NaN, which is above nothing.
  * @throws UnsupportedOpError
  */
-function split(output: HostTensor, regionOf: (...box: [number, number, number, number]) => Region | undefined) {
+function split(
+  output: HostTensor,
+  behind: number,
+  least: number,
+  regionOf: (...box: [number, number, number, number]) => Region | undefined,
+) {
   const { dtype, shape } = output;
   const [batch, rows, n] = shape;
-  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || rows <= 4 || rows > n)
+  const classes = rows - 4 - behind;
+  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || classes <= 0 || rows > n)
     throw new UnsupportedOpError(`a detector's output is f32[1, 4 + classes, boxes], not ${dtype}[${shape}]`);
   const all = toF64(output);
   const [regions, columns]: [Region[], number[]] = [[], []];
@@ -169,13 +211,17 @@ function split(output: HostTensor, regionOf: (...box: [number, number, number, n
   }
   const m = columns.length;
   const boxes = new Float64Array(4 * m);
-  const scores = new Float64Array((rows - 4) * m);
+  const scores = new Float64Array(classes * m);
   for (let k = 0; k < 4; k++) for (let i = 0; i < m; i++) boxes[4 * i + k] = all[k * n + columns[i]];
-  for (let c = 0; c < rows - 4; c++) for (let i = 0; i < m; i++) scores[c * m + i] = all[(4 + c) * n + columns[i]];
+  for (let c = 0; c < classes; c++)
+    for (let i = 0; i < m; i++) {
+      const score = all[(4 + c) * n + columns[i]];
+      scores[c * m + i] = score >= least ? score : Number.NaN;
+    }
   return {
     regions,
     boxes: { dtype: "f64", shape: [1, m, 4], data: boxes },
-    scores: { dtype: "f64", shape: [1, rows - 4, m], data: scores },
+    scores: { dtype: "f64", shape: [1, classes, m], data: scores },
   } as const;
 }
 
@@ -207,12 +253,13 @@ function namesIn(text = ""): string[] | undefined {
   return count > 0 ? Array.from({ length: count }, (_, i) => names.get(i) ?? `class ${i}`) : undefined;
 }
 
-/** The first number of `[640, 640]`. Throws FormatError for one that no image has. */
-function sizeIn(text = ""): number | undefined {
-  const digits = /\d+/.exec(text)?.[0];
-  if (digits === undefined) return undefined;
-  const size = Number(digits);
-  if (size < 1 || size > largest)
-    throw new FormatError(`metadata "imgsz" says ${size}; sizes are 1 to ${largest}: pass { size }`);
-  return size;
+/** Of `[480, 640]`; one number is both. Throws FormatError for one that no image has. */
+function sidesIn(text = ""): Sides | undefined {
+  const digits = text.match(/\d+/g);
+  if (!digits) return undefined;
+  const [height, width = height] = digits.map(Number);
+  for (const side of [height, width])
+    if (side < 1 || side > largest)
+      throw new FormatError(`metadata "imgsz" says ${side}; sizes are 1 to ${largest}: pass { size }`);
+  return [height, width];
 }

@@ -92,7 +92,7 @@ test("of labels", async () => {
 
 test("of detection", async () => {
   // Nothing of the model is looked at before.
-  const detector = new ObjectDetector({} as never, {} as never, { size: 640 });
+  const detector = new ObjectDetector({} as never, {} as never, { size: [640, 640] });
   for (const [name, takes, wrong] of [
     ["threshold", "a number from 0 to 1", [-0.1, 1.5, Number.NaN, "x"]],
     ["overlap", "a number from 0 to 1", [-0.1, 45, Number.NaN, "x"]],
@@ -100,7 +100,7 @@ test("of detection", async () => {
   ] as const)
     for (const v of wrong)
       await expect(detector.detect("/no/such/image", { [name]: v })).rejects.toThrow(
-        new InputError(`detect: ${name} takes ${takes}, got ${v}`),
+        new InputError(`detect: ${name} takes ${takes}, got ${v === "x" && name !== "limit" ? '"x"' : v}`),
       );
 });
 

@@ -1,4 +1,4 @@
-/** Classifiers and detectors of images as exporters leave them: small graphs made here. */
+/** Classifiers of images as exporters leave them: small graphs made here. */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -133,107 +133,6 @@ describe("scores of classes", () => {
     const whole = scoresOf(classifier([cast("l", "logits", toI64)], "i64"));
     await expect(whole).rejects.toThrow(UnsupportedOpError);
     await expect(whole).rejects.toThrow(/output "logits" is i64\[1,3\]/);
-  });
-});
-
-describe("detectors", () => {
-  /** Gives these boxes, `x, y, w, h, scores...`, for images of 8 x 8, and empty ones up to eight. */
-  const detector = (list: number[][], { shape = [1, 3, 8, 8], dtype = "f32", metadata = {} }: DetectorSpec = {}) => {
-    const rows = Array.from(list[0], (_, r) => Array.from({ length: 8 }, (_, i) => list[i]?.[r] ?? 0));
-    return encodeModel({
-      metadata,
-      inputs: [{ name: "images", dtype: "f32", shape }],
-      initializers: {
-        k: f32([1, rows.length, 8], ...rows.flat()),
-        zero: f32([1], 0),
-        axes: hostTensor(BigInt64Array.of(1n, 2n, 3n)),
-      },
-      nodes: [
-        node("ReduceSum", ["images", "axes"], ["s"], { keepdims: { int: 0 } }),
-        node("Mul", ["s", "zero"], ["sz"]),
-        node("Add", ["k", "sz"], ["sum"]),
-        cast("sum", "output0", { f32: toF32, f16: toF16, i64: toI64 }[dtype]),
-      ],
-      outputs: [{ name: "output0", dtype }],
-    });
-  };
-  interface DetectorSpec {
-    shape?: Dims;
-    dtype?: "f32" | "f16" | "i64";
-    metadata?: Record<string, string>;
-  }
-  const square = { width: 8, height: 8, data: new Uint8Array(192) };
-  const flat = { width: 16, height: 8, data: new Uint8Array(384) };
-  async function found(model: Uint8Array, pixels = square, given: object = {}) {
-    using opened = await objectDetection(model, options);
-    return await opened.detect(pixels, given);
-  }
-
-  test("boxes end at the image's edges; those beyond it, and what is no number, are left out", async () => {
-    const [whole] = await found(detector([[4, 4, 40, 40, 0.9, 0.1]]), flat);
-    expect(whole.box).toEqual({ x: 0, y: 0, width: 16, height: 8 });
-    // The image is in the middle four rows of eight.
-    const inPadding = [
-      [4, 0.5, 2, 0.6, 0.9, 0.1],
-      [4, 7.5, 2, 0.6, 0.1, 0.9],
-      [-5, 4, 2, 2, 0.9, 0.1],
-      [20, 4, 2, 2, 0.9, 0.1],
-      [4, 4, -2, 2, 0.9, 0.1],
-      [4, 4, 0, 0, 0.9, 0.1],
-    ];
-    expect(await found(detector(inPadding), flat)).toEqual([]);
-    for (const strange of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
-      for (let k = 0; k < 4; k++) {
-        const box = [4, 4, 2, 2, 0.9, 0.1];
-        box[k] = strange;
-        expect(await found(detector([box]))).toEqual([]);
-      }
-  });
-
-  test("what is left out takes no places", async () => {
-    const boxes = [
-      [4, 0.5, 2, 0.6, 0.9, 0.1],
-      [4, 4, 4, 2, 0.1, 0.8],
-      [4, 4, 2, 2, 0.7, 0.1],
-    ];
-    const seen = await found(detector(boxes), flat, { limit: 1 });
-    expect(seen.map((o) => o.label)).toEqual(["class 1", "class 0"]);
-    expect(seen[0].box).toEqual({ x: 4, y: 2, width: 8, height: 4 });
-    expect(seen[0].score).toBeCloseTo(0.8, 6);
-    expect(seen[1].score).toBeCloseTo(0.7, 6);
-  });
-
-  test("half floats are numbers; integers are refused", async () => {
-    const boxes = [[4, 4, 4, 2, 0.75, 0.125]];
-    expect(await found(detector(boxes, { dtype: "f16" }))).toEqual([
-      { label: "class 0", score: 0.75, box: { x: 2, y: 3, width: 4, height: 2 } },
-    ]);
-    await expect(found(detector(boxes, { dtype: "i64" }))).rejects.toThrow(UnsupportedOpError);
-  });
-
-  test("names of classes: gaps are numbered, numbers beyond reason refused", async () => {
-    const boxes = [[4, 4, 4, 2, 0.1, 0.9, 0.1]];
-    const named = (names: string) => found(detector(boxes, { metadata: { names } }));
-    expect((await named(`{0: 'a', 1: "b's", 2: 'c'}`))[0].label).toBe("b's");
-    expect((await named("{0: 'a', 2: 'c'}"))[0].label).toBe("class 1");
-    for (const n of ["65536", "400000000", "9".repeat(400)]) {
-      await expect(named(`{${n}: 'a'}`)).rejects.toThrow(FormatError);
-      await expect(named(`{${n}: 'a'}`)).rejects.toThrow(/pass \{ labels \}/);
-    }
-    // Digits without an end are read once, not from each on.
-    expect(await named("1".repeat(300_000))).toHaveLength(1);
-  });
-
-  test("size is a whole number within reason, of the options and of the file", async () => {
-    const model = detector([[4, 4, 4, 2, 0.9, 0.1]], { shape: [1, 3, "h", "w"] });
-    for (const size of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 8193, "640"])
-      await expect(objectDetection(model, { ...options, size: size as number })).rejects.toThrow(InputError);
-    for (const imgsz of ["[0, 0]", "[1000000000, 640]"]) {
-      const strange = detector([[4, 4, 4, 2, 0.9, 0.1]], { shape: [1, 3, "h", "w"], metadata: { imgsz } });
-      await expect(objectDetection(strange, options)).rejects.toThrow(/"imgsz".*pass \{ size \}/);
-      using sized = await objectDetection(strange, { ...options, size: 16 });
-      expect((await sized.detect(square))[0].box).toEqual({ x: 1, y: 1.5, width: 2, height: 1 });
-    }
   });
 });
 
