@@ -58,12 +58,16 @@ export function scoringOf({ graph }: Session, output: string, classes: number): 
 
 /**
  * What a model gave for its classes, as numbers.
- * @throws UnsupportedOpError for integers and the like: an answer already, without scores
+ * @throws UnsupportedOpError for integers and the like, an answer already, without scores; and for more than one row of classes
  */
 export function logitsOf(output: string, t: HostTensor): Float64Array {
   if (!isFloat(t.dtype))
     throw new UnsupportedOpError(
       `a classifier gives a floating-point score for each class; output "${output}" is ${t.dtype}[${t.shape}]. Export the model up to its logits`,
+    );
+  if (t.shape.filter((d) => d !== 1).length > 1)
+    throw new UnsupportedOpError(
+      `a classifier gives one score for each class, [1, classes]; output "${output}" is ${t.dtype}[${t.shape}]`,
     );
   return toF64(t);
 }
@@ -76,7 +80,7 @@ export function ranked(logits: ArrayLike<number>, labels: readonly string[], sco
   if (labels.length !== logits.length)
     throw new InputError(`there are ${labels.length} labels for ${logits.length} classes: pass { labels }`);
   const values = Array.from(logits);
-  const most = Math.max(...values);
+  const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const total = values.reduce((sum, v) => sum + Math.exp(v - most), 0);
   checkScoring("scoring", scoring);
   const scores: Readonly<Record<Scoring, (v: number) => number>> = {

@@ -46,6 +46,8 @@ describe("scores", () => {
     expect(of("softmax")[0].score).toBeCloseTo(Math.exp(3) / (Math.E + Math.exp(3) + Math.exp(2)), 12);
     expect(of("sigmoid")[0].score).toBeCloseTo(1 / (1 + Math.exp(-3)), 12);
     expect(of("none").map((s) => s.score)).toEqual([3, 2, 1]);
+    const many = new Float32Array(300_000).map((_, i) => i % 7);
+    expect(ranked(many, [...many].map(String), "softmax")[0]).toMatchObject({ label: "6", index: 6 });
     expect(() => ranked([1], ["a", "b"], "none")).toThrow(/2 labels for 1 classes/);
     expect(() => ranked([1], ["a"], "argmax" as never)).toThrow(InputError);
   });

@@ -134,6 +134,24 @@ describe("scores of classes", () => {
     await expect(whole).rejects.toThrow(UnsupportedOpError);
     await expect(whole).rejects.toThrow(/output "logits" is i64\[1,3\]/);
   });
+
+  test("outputs of more than one row are no scores of classes", async () => {
+    const end = (...shape: number[]) => [
+      node("Concat", ["l", "l"], ["ll"], { axis: { int: 0 } }),
+      node("Constant", [], ["shape"], { value: { tensor: hostTensor(BigInt64Array.from(shape, BigInt)) } }),
+      node("Reshape", ["ll", "shape"], ["logits"]),
+    ];
+    for (const shape of [
+      [2, 3],
+      [1, 3, 2],
+      [1, 1, 6, 1],
+    ]) {
+      const scores = scoresOf(classifier(end(...shape)));
+      if (shape.includes(6)) expect(await scores).toHaveLength(6);
+      else await expect(scores).rejects.toThrow(UnsupportedOpError);
+      if (!shape.includes(6)) await expect(scores).rejects.toThrow(`output "logits" is f32[${shape}]`);
+    }
+  });
 });
 
 describe("pixels of models", () => {
