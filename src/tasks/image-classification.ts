@@ -89,8 +89,8 @@ export class ImageClassifier {
   /**
    * All classes, the likeliest first.
    * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for pixels that
-   * do not fill their size or labels that do not fit, UnsupportedOpError for outputs that are no scores, the signal's reason when
-   * aborted
+   * do not fill their size, an image that is not to be resized and does not fit, or labels that do not, UnsupportedOpError for
+   * outputs that are no scores of classes, the signal's reason when aborted
    */
   async classify(image: ImageInput, options: SignalOptions = {}): Promise<LabelScore[]> {
     checkOptions("classify", options, signalOptions);

@@ -116,7 +116,7 @@ const file = "preprocessor_config.json";
 /** A square of floats with such sides takes 768 MB. */
 const longest = 8192;
 
-/** Image processors that take one number as the shorter side; the others, and those without a name, as both. */
+/** Image processors that take one number as the shorter side; others take it as both. */
 const keepProportions = new Set(
   "bit chineseclip clip convnext levit mobilenetv1 mobilenetv2 mobilevit poolformer textnet vithybrid".split(" "),
 );
@@ -138,13 +138,13 @@ export function preparationIn(json: Json | undefined, channels: number): FullPre
   const std = numbers("image_std");
   // EfficientNet's divides by the deviation once more, also where nothing is normalised.
   const again = familyOf(json) === "efficientnet" && json["include_top"] !== false;
-  const both = normalise && again && Array.isArray(std) ? std.map((v) => v * v) : std;
+  const twice = normalise && again && Array.isArray(std);
   const kernel = json["resample"] ?? filters.indexOf("bilinear");
   const filter = typeof kernel === "number" ? filters[kernel] : undefined;
   if (!filter) throw new FormatError(`${file}: resample is a number from 0 to 5, not ${JSON.stringify(kernel)}`);
   return {
     mean: normalise ? numbers("image_mean") : undefined,
-    std: normalise || again ? both : undefined,
+    std: twice ? std.map((v) => v * v) : normalise || again ? std : undefined,
     divisor: 1 / factor,
     offset: rescale && json["rescale_offset"] === true ? 1 : 0,
     flipped: json["do_flip_channel_order"] === true,
@@ -153,7 +153,7 @@ export function preparationIn(json: Json | undefined, channels: number): FullPre
   };
 }
 
-/** Of the image processor: "convnext" of `ConvNextImageProcessorFast` or `ConvNextFeatureExtractor`. */
+/** Of the image processor: "convnext", also ResNet's, of `ConvNextImageProcessorFast` or `ConvNextFeatureExtractor`. */
 function familyOf(json: Json): string {
   const type = json["image_processor_type"] ?? json["feature_extractor_type"] ?? "";
   return String(type)
@@ -164,30 +164,26 @@ function familyOf(json: Json): string {
 /** @throws FormatError */
 function fitIn(json: Json): Pick<FullPreparation, "fit" | "crop"> {
   const family = familyOf(json);
-  const resizes = json["do_resize"] !== false;
-  const cut = sidesIn(json, "crop_size", true);
-  const crops = json["do_center_crop"] ?? (cut !== undefined && family !== "efficientnet");
-  const size = sidesIn(json, "size", family ? !keepProportions.has(family) : !crops);
   const square = (side: number): Sides => [side, side];
-  // ConvNeXT's, also of ResNet and others, knows no crop_size, and cuts nothing off large pictures.
-  if (family === "convnext" && typeof size === "number" && resizes) {
-    if (size >= 384) return { fit: { resize: square(size) } };
-    return { fit: { resize: Math.floor(size / positive(json, "crop_pct", 224 / 256)), crop: square(size) } };
-  }
-  const all = typeof size === "number" ? square(size) : size;
-  let crop = !crops || family === "convnext" ? undefined : typeof cut === "number" ? square(cut) : (cut ?? all);
-  if (!resizes) return { fit: { resize: "none", crop } };
+  const bothOf = (v: Sides | number | undefined): Sides | undefined => (typeof v === "number" ? square(v) : v);
+  const crops = json["do_center_crop"] ?? (family !== "efficientnet" && (json["crop_size"] ?? undefined) !== undefined);
+  const cut = crops && family !== "convnext" ? bothOf(sidesIn(json, "crop_size", true)) : undefined;
+  if (json["do_resize"] === false) return { fit: { resize: "none", crop: cut } };
+  const size = sidesIn(json, "size", family ? !keepProportions.has(family) : !crops);
+  const all = bothOf(size);
+  if (size === undefined || all === undefined) return { fit: { resize: cut } };
+  const enlarged = (side: number): number => Math.max(1, Math.floor(side / positive(json, "crop_pct", 224 / 256)));
+  if (family === "convnext" && typeof size === "number")
+    return { fit: size < 384 ? { resize: enlarged(size), crop: all } : { resize: all } };
+  const crop = crops ? (cut ?? all) : undefined;
   // Perceiver's cuts off as much before it resizes.
-  if (family === "perceiver" && all && crop) return { fit: { resize: all }, crop: all[0] / crop[0] };
-  if (all === undefined) return { fit: { resize: crop } };
-  const share = json["crop_pct"] === undefined && family === "poolformer" ? 0.9 : json["crop_pct"];
-  if (share === undefined || share === null)
-    return {
-      fit: { resize: family === "levit" && typeof size === "number" ? Math.floor((256 / 224) * size) : size, crop },
-    };
-  const whole = all.map((side) => Math.floor(side / positive(json, "crop_pct", 0.9))) as [number, number];
-  if (json["do_center_crop"] !== false) crop ??= all;
-  return { fit: { resize: whole[0] === whole[1] ? whole[0] : whole, crop } };
+  if (family === "perceiver" && crop) return { fit: { resize: all }, crop: all[0] / crop[0] };
+  if (family === "levit" && typeof size === "number") return { fit: { resize: Math.floor((256 / 224) * size), crop } };
+  // PoolFormer's enlarges before it cuts out.
+  if (typeof json["crop_pct"] !== "number") return { fit: { resize: size, crop } };
+  const [height, width] = all.map(enlarged);
+  const resize = height === width ? height : ([height, width] as const);
+  return { fit: { resize, crop: json["do_center_crop"] === false ? undefined : (crop ?? all) } };
 }
 
 /** @throws FormatError */
