@@ -123,6 +123,50 @@ describe("onProgress", () => {
   });
 });
 
+describe("a file that holds tensors kind by kind, read layer by layer", () => {
+  const layers = 3;
+  const each = 400_000;
+
+  /** Reads all of it, and compares what is said to have come with what was sent of it, however often. */
+  const read = async (kinds: number) => {
+    const file = bytesOf(layers * kinds * each);
+    const was = new Uint8Array(file.length);
+    let [sent, different] = [0, 0];
+    server.serve((q, r) => {
+      send(q, r, file);
+      const [, from, to] = /=(\d+)-(\d+)/.exec(q.headers.range!)!.map(Number);
+      const range = was.subarray(from, to + 1);
+      sent += range.length;
+      different += range.length - range.reduce((sum, known) => sum + known, 0);
+      range.fill(1);
+    });
+    let loaded = 0;
+    const onProgress = (l: number, total: number): void => {
+      expect(l).toBeGreaterThanOrEqual(loaded);
+      expect(total).toBe(file.length);
+      loaded = l;
+    };
+    const source = await openSource(`${server.base}/m.bin`, { onProgress });
+    for (let layer = 0; layer < layers; layer++)
+      for (let kind = 0; kind < kinds; kind++) {
+        const at = (kind * layers + layer) * each;
+        expect(same(await source.read(at, each), file.subarray(at, at + each))).toBe(true);
+        expect(loaded).toBe(different);
+      }
+    expect(loaded).toBe(file.length);
+    return sent / file.length;
+  };
+
+  test("is fetched once", async () => {
+    expect(await read(7)).toBe(1);
+    expect(server.requests.length).toBeLessThan(16);
+  });
+
+  test("is loaded when all of it has come, not when as much has come twice", async () => {
+    expect(await read(14)).toBeGreaterThan(1.5);
+  });
+});
+
 describe("what is on no network", () => {
   test("blob and data URLs are read whole", async () => {
     const url = URL.createObjectURL(new Blob([content]));

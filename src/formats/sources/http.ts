@@ -53,6 +53,8 @@ export function checkRequestOptions({ onProgress, fetch: get, retries = 0, retry
 export class Connection {
   loaded = 0;
   total = 0;
+  /** What arrived by ranges: [start, end), none of which touches another. */
+  private ranges: [number, number][] = [];
   /** Of the version of the file that is read: see `validatorOf`. */
   validator: string | undefined;
 
@@ -95,7 +97,23 @@ export class Connection {
 
   progress(bytes: number): void {
     this.loaded += bytes;
-    this.options.onProgress?.(this.total ? Math.min(this.loaded, this.total) : this.loaded, this.total);
+    this.options.onProgress?.(this.loaded, this.total);
+  }
+
+  /** Progress of ranges: what is fetched a second time adds nothing to it. */
+  arrived(start: number, bytes: number): void {
+    this.loaded += bytes;
+    let [from, to] = [start, start + bytes];
+    const apart = this.ranges.filter(([a, b]) => {
+      if (a > to || b < from) return true;
+      [from, to] = [Math.min(a, from), Math.max(b, to)];
+      return false;
+    });
+    this.ranges = [...apart, [from, to]];
+    this.options.onProgress?.(
+      this.ranges.reduce((sum, [a, b]) => sum + b - a, 0),
+      this.total,
+    );
   }
 
   /**

@@ -15,12 +15,20 @@ import {
   validatorOf,
 } from "./http.ts";
 
-/** Reads smaller than this fetch this much and keep it: headers and small tensors lie next to one another. */
+/** Reads of up to this much fetch this much and keep it: headers and small tensors lie next to one another. */
 const windowBytes = 1 << 20;
 
-/** Receives bytes [start, end) by range requests, resuming after breaks. */
-async function readRange(c: Connection, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
-  const out = new Uint8Array(end - start);
+/** The newest are kept: files that hold tensors kind by kind are read at many places in turn, layer by layer. */
+const mostWindows = 12;
+
+interface Window {
+  readonly start: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Fills `out` with the bytes from `start` on by range requests, resuming after breaks. */
+async function readRange(c: Connection, out: Uint8Array, start: number, signal?: AbortSignal): Promise<void> {
+  const end = start + out.length;
   let at = start;
   await c.persist(signal, async () => {
     // The last attempt may have broken after its last byte.
@@ -38,12 +46,11 @@ async function readRange(c: Connection, start: number, end: number, signal?: Abo
       if (at + chunk.length > end)
         throw new InputError(`${c.url}: the server sent more bytes than the range asked for`);
       out.set(chunk, at - start);
+      c.arrived(at, chunk.length);
       at += chunk.length;
-      c.progress(chunk.length);
     });
     return at === end;
   });
-  return out;
 }
 
 /** Downloads everything, starting with a response at hand. Resumes by range where the server turns out to know them. */
@@ -143,8 +150,8 @@ async function firstWindow(
       if (at + chunk.length > bytes.length)
         throw new InputError(`${c.url}: the server sent more bytes than the range asked for`);
       bytes.set(chunk, at);
+      c.arrived(at, chunk.length);
       at += chunk.length;
-      c.progress(chunk.length);
     });
   } catch (error) {
     signal?.throwIfAborted();
@@ -155,22 +162,46 @@ async function firstWindow(
 }
 
 function rangedSource(c: Connection, name: string, first: Uint8Array): ByteSource {
-  let window = { start: 0, bytes: first };
+  let windows: Window[] = [{ start: 0, bytes: first }];
+  const over = (at: number) => windows.find(({ start, bytes }) => start <= at && at < start + bytes.length);
   const source: ByteSource = {
     size: c.total,
     name,
     async read(offset, length, signal) {
       checkRange(source, offset, length);
-      const inside = offset >= window.start && offset + length <= window.start + window.bytes.length;
       const both =
         c.options.signal && signal ? AbortSignal.any([c.options.signal, signal]) : (signal ?? c.options.signal);
       both?.throwIfAborted();
-      if (length === 0) return new Uint8Array(0);
-      if (inside) return window.bytes.subarray(offset - window.start, offset - window.start + length);
-      const end = Math.min(source.size, offset + Math.max(length, windowBytes));
-      const bytes = await readRange(c, offset, end, both);
-      if (length < windowBytes) window = { start: offset, bytes };
-      return bytes.subarray(0, length);
+      const end = offset + length;
+      let window = over(offset);
+      if (window && end <= window.start + window.bytes.length)
+        return window.bytes.subarray(offset - window.start, end - window.start);
+      const out = new Uint8Array(length);
+      const take = ({ start, bytes }: Window): void => {
+        const skipped = Math.max(offset - start, 0);
+        out.set(bytes.subarray(skipped, Math.max(end - start, 0)), start + skipped - offset);
+      };
+      // What is at hand at both ends is not fetched again.
+      let from = offset;
+      let to = end;
+      for (; from < to && window; window = over(from)) {
+        take(window);
+        from = window.start + window.bytes.length;
+      }
+      for (; from < to && (window = over(to - 1)); to = window.start) take(window);
+      if (from >= to) return out;
+      if (to - from > windowBytes) {
+        await readRange(c, out.subarray(from - offset, to - offset), from, both);
+        return out;
+      }
+      const next = windows.map(({ start }) => start).filter((start) => start >= to);
+      const bytes = new Uint8Array(Math.min(source.size, from + windowBytes, ...next) - from);
+      await readRange(c, bytes, from, both);
+      const latest = { start: from, bytes };
+      windows = [latest, ...windows].slice(0, mostWindows);
+      if (bytes.length >= length && from === offset) return bytes.subarray(0, length);
+      take(latest);
+      return out;
     },
   };
   return source;
