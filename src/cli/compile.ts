@@ -1,7 +1,8 @@
 /** `forwardpass compile`: a model as a static module, its weights, and a loader, for runtimes that forbid compiling. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AheadFiles, compileAhead } from "../ahead.ts";
+import { makeFolder } from "../formats/sources/store-files.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { fetchOptions } from "./model.ts";
 import { formatBytes, progressBar } from "./progress.ts";
@@ -33,7 +34,7 @@ export const compile: Command = {
     } finally {
       bar.done();
     }
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     for (const [name, content] of Object.entries(files)) {
       await writeFile(join(folder, name), content);
       io.stdout.write(`${join(folder, name)}  ${formatBytes(content.length)}\n`);

@@ -1,8 +1,9 @@
 /** `forwardpass convert`: a model in another format, or with other weights. */
-import { mkdir, open, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { convert as convertModel, type Quantization, quantizations } from "../formats/convert/index.ts";
+import { makeFolder } from "../formats/sources/store-files.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type CliIO, type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { interruptible } from "./generation.ts";
@@ -51,7 +52,7 @@ export const convert: Command = {
         });
         loading.done();
         await checkBeside(path, model.beside);
-        const made = await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
+        const made = await makeFolder(dirname(path)).catch((cause: Error) => {
           throw new InputError(`${path}: ${cause.message}`, { cause });
         });
         await write(path, model.chunks, (done) => bar.update({ phase: "read", loaded: done, total: model.size }));

@@ -1,7 +1,7 @@
 /** What was typed into chats, kept from session to session beside the downloads. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { usualFolder } from "../formats/sources/store-files.ts";
+import { makeFolder, usualFolder } from "../formats/sources/store-files.ts";
 
 export const historySize = 500;
 
@@ -23,6 +23,6 @@ export async function writeHistory(lines: readonly string[]): Promise<void> {
   const path = historyFile();
   if (!path) return;
   const text = lines.slice(0, historySize).map((line) => `${line}\n`);
-  await mkdir(dirname(path), { recursive: true }).catch(() => {});
+  await makeFolder(dirname(path)).catch(() => {});
   await writeFile(path, text.join(""), { mode: 0o600 }).catch(() => {});
 }

@@ -8,5 +8,6 @@ export const builtin = async <Name extends keyof BuiltIns>(name: Name): Promise<
 interface BuiltIns {
   "node:crypto": typeof import("node:crypto");
   "node:fs": typeof import("node:fs");
+  "node:path": typeof import("node:path");
   "node:worker_threads": typeof import("node:worker_threads");
 }

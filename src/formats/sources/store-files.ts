@@ -1,4 +1,5 @@
 /** Downloads in a folder (Node, Deno, Bun). */
+import { builtin } from "../../tensor/builtin.ts";
 import { InputError } from "../../tensor/errors.ts";
 import { fileSource, loadFs } from "./file.ts";
 import type { Store } from "./store.ts";
@@ -15,6 +16,28 @@ export function usualFolder(): string | undefined {
 }
 
 /**
+ * Makes a folder, and those that it is to be in. Node's `recursive` does the same, but in Node 20 it never ends where one cannot
+ * be made in a folder that is there, as under /proc.
+ * @returns the first that was not there
+ * @throws what `mkdir` throws
+ */
+export async function makeFolder(path: string): Promise<string | undefined> {
+  const fs = await loadFs();
+  const isFolder = async (p: string) => (await fs.stat(p).catch(() => undefined))?.isDirectory();
+  try {
+    await fs.mkdir(path);
+    return path;
+  } catch (e) {
+    if (await isFolder(path)) return undefined;
+    const parent = (await builtin("node:path")).dirname(path);
+    if ((e as NodeJS.ErrnoException).code !== "ENOENT" || parent === path || (await isFolder(parent))) throw e;
+    const first = await makeFolder(parent);
+    const own = await makeFolder(path);
+    return first ?? own;
+  }
+}
+
+/**
  * @throws InputError for a folder that cannot be made or written to
  * @returns undefined where no folder was named and the usual one cannot be used
  */
@@ -26,7 +49,7 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
     throw new InputError(`the cache in ${folder}: ${(cause as Error).message}`, { cause });
   };
   try {
-    await fs.mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await fs.access(folder, 2 /* to write */);
   } catch (cause) {
     if (named === undefined && !globalThis.process.env.FORWARDPASS_CACHE) return undefined;
@@ -42,7 +65,7 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
     },
     async write(name, at) {
       const path = pathOf(name);
-      await fs.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true }).catch(fail);
+      await makeFolder(path.slice(0, path.lastIndexOf("/"))).catch(fail);
       const file = await fs.open(path, at === 0 ? "w" : "r+").catch(fail);
       let position = at;
       return {
