@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { codebook, evenSigns } from "../../src/tensor/blocks/codebooks.ts";
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
 import { type GgufType, ggufTypeOf, ggufTypes } from "../../src/tensor/blocks/types.ts";
-import { FormatError } from "../../src/tensor/errors.ts";
+import { FormatError, InputError } from "../../src/tensor/errors.ts";
 
 const shared = new URL("../../../shared/formats/gguf-blocks/", import.meta.url);
 const present = existsSync(shared);
@@ -112,5 +112,8 @@ describe("dequantize", () => {
     expect(() => dequantize("Q4_0", new Uint8Array(17), 32)).toThrow(FormatError);
     expect(() => dequantize("Q4_K", new Uint8Array(144), 256, new Float32Array(255))).toThrow(FormatError);
     expect(dequantize("Q4_K", new Uint8Array(0), 0).length).toBe(0);
+    for (const n of [-32, 0.5, Number.NaN, "32"])
+      expect(() => dequantize("Q8_0", new Uint8Array(34), n as number)).toThrow(InputError);
+    expect(() => dequantize("Q8_0", new Uint8Array(34), 2 ** 50)).toThrow(FormatError);
   });
 });

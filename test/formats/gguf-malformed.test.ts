@@ -104,6 +104,7 @@ describe("malformed files", () => {
     ],
     ["alignment 0", make(0, 1, (b) => entry(b, "general.alignment", 4, (b) => b.u32(0)))],
     ["alignment 24", make(0, 1, (b) => entry(b, "general.alignment", 4, (b) => b.u32(24)))],
+    ["alignment 2^31", make(0, 1, (b) => entry(b, "general.alignment", 4, (b) => b.u32(2 ** 31)))],
     ["alignment of text", make(0, 1, (b) => entry(b, "general.alignment", 8, (b) => b.text("32")))],
     ["nine dimensions", make(1, 0, (b) => tensor(b, "t", new Array(9).fill(1), 0, 0))],
     ["unknown tensor type", make(1, 0, (b) => tensor(b, "t", [1], 4, 0))],

@@ -125,6 +125,7 @@ describe("reader and writer", () => {
   test("types of metadata and objects that are none are refused", () => {
     const one = { metadata: new Map([["a", 1]]), types: new Map([["a", "int"]]), tensors: new Map() };
     expect(() => writeGguf(one as never)).toThrow(/metadata "a": "int" is no type/);
+    for (const none of [null, undefined, 1]) expect(() => writeGguf(none as never)).toThrow(InputError);
     expect(() => writeGguf({ metadata: {}, tensors: new Map() } as never)).toThrow(/metadata are a Map/);
     expect(() => writeGguf({ metadata: new Map(), tensors: {} } as never)).toThrow(InputError);
     expect(() => writeGguf({ metadata: new Map([["a", null]]), tensors: new Map() } as never)).toThrow(InputError);
@@ -142,7 +143,9 @@ describe("reader and writer", () => {
       expect(t.byteOffset % 64).toBe(0);
       expect(await t.dequantize()).toEqual(Float32Array.of(1, 2, 3));
     }
-    expect(() => writeGguf({ metadata: new Map([["general.alignment", 48]]), tensors: new Map() })).toThrow(InputError);
+    const tensors = new Map([["a", { type: "I8" as const, shape: [1], bytes: new Uint8Array(1) }]]);
+    for (const wrong of [48, 2 ** 21, 2 ** 31, 2 ** 40])
+      expect(() => writeGguf({ metadata: new Map([["general.alignment", wrong]]), tensors })).toThrow(InputError);
     const wrong = new Map([["q", { type: "Q4_0" as const, shape: [2, 16], bytes: new Uint8Array(18) }]]);
     expect(() => writeGguf({ metadata: new Map(), tensors: wrong })).toThrow(ShapeError);
   });

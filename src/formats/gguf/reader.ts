@@ -41,6 +41,8 @@ export interface GgufFile<Value = GgufValue> {
 
 export const ggufMagic = 0x46554747; // "GGUF", little-endian
 export const defaultAlignment = 32;
+/** Each tensor is filled up to a multiple of the alignment: by larger ones files become zeros. */
+export const maxAlignment = 2 ** 20;
 export const maxDimensions = 8;
 const smallestEntry = 8 + 4 + 1; // a key's length, a type, a byte
 const smallestInfo = 8 + 4 + 4 + 8; // a name's length, the number of dimensions, a type, an offset
@@ -70,8 +72,8 @@ export async function readPackedGguf(source: ByteSource): Promise<GgufFile<Packe
     metadata.set(key, value);
   }
   const alignment = metadata.get("general.alignment") ?? defaultAlignment;
-  if (typeof alignment !== "number" || alignment < 1 || !Number.isInteger(Math.log2(alignment)))
-    return c.fail(`general.alignment is ${alignment}, not a power of two`, c.at);
+  if (!isAlignment(alignment))
+    return c.fail(`general.alignment is ${alignment}, not a power of two up to ${maxAlignment}`, c.at);
 
   const infos = new Map<string, TensorInfo>();
   for (let i = 0; i < tensorCount; i++) {
@@ -107,6 +109,9 @@ function tensorOf(source: ByteSource, info: Omit<TensorInfo, "infoAt">): GgufTen
     dequantize: async (signal) => dequantize(type, await bytes(signal), elements),
   };
 }
+
+export const isAlignment = (value: unknown): value is number =>
+  typeof value === "number" && value >= 1 && value <= maxAlignment && Number.isInteger(Math.log2(value));
 
 /** What stands before the metadata. */
 function counts(c: Cursor) {

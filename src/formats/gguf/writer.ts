@@ -1,7 +1,7 @@
 import { type GgufType, ggufBytes, ggufLayout } from "../../tensor/blocks/types.ts";
 import { InputError, ShapeError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import { defaultAlignment, ggufMagic, maxDimensions } from "./reader.ts";
+import { defaultAlignment, ggufMagic, isAlignment, maxAlignment, maxDimensions } from "./reader.ts";
 import { Bytes, type GgufValue, type GgufValueType, writeValue } from "./values.ts";
 
 type TensorTypes = ReadonlyMap<string, { type: GgufType; shape: readonly number[] }>;
@@ -21,8 +21,8 @@ export interface GgufContents extends GgufHeader {
 
 function alignmentOf(metadata: GgufHeader["metadata"]): number {
   const alignment = metadata.get("general.alignment") ?? defaultAlignment;
-  if (typeof alignment !== "number" || alignment < 1 || !Number.isInteger(Math.log2(alignment)))
-    throw new InputError(`gguf: general.alignment is ${String(alignment)}, not a power of two`);
+  if (!isAlignment(alignment))
+    throw new InputError(`gguf: general.alignment is ${String(alignment)}, not a power of two up to ${maxAlignment}`);
   return alignment;
 }
 
@@ -39,7 +39,10 @@ function checkShape(name: string, shape: readonly number[]): void {
  * @throws InputError for metadata that doesn't fit its type, types that are none, and anything but Maps; ShapeError for sizes
  * that are none, and rows that don't fill blocks
  */
-export function ggufHeader({ metadata, types, tensors }: GgufHeader): { bytes: Uint8Array; alignment: number } {
+export function ggufHeader(header: GgufHeader): { bytes: Uint8Array; alignment: number } {
+  if (typeof header !== "object" || header === null)
+    throw new InputError("gguf: what is written is an object { metadata, tensors } of Maps");
+  const { metadata, types, tensors } = header;
   for (const [what, map] of Object.entries({ metadata, types: types ?? new Map(), tensors }))
     if (!(map instanceof Map)) throw new InputError(`gguf: ${what} are a Map, as new Map([["name", ...]])`);
   const alignment = alignmentOf(metadata);

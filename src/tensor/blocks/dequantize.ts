@@ -69,24 +69,21 @@ const blockDecoders: Record<Exclude<GgufType, PlainType>, BlockDecoder> = {
 /**
  * The `n` elements stored in `bytes`, as f32: bit for bit what ggml's conversion gives.
  * @param out where to put them, instead of a new array: at least `n` long
- * @throws FormatError unless `n` fills whole blocks and `bytes` holds exactly these, InputError for a type that is none
+ * @throws FormatError unless `n` fills whole blocks and `bytes` holds exactly these, InputError for a type and a number of elements that are none
  */
-export function dequantize(
-  type: GgufType,
-  bytes: Uint8Array,
-  n: number,
-  out: Float32Array = new Float32Array(n),
-): Float32Array {
+export function dequantize(type: GgufType, bytes: Uint8Array, n: number, out?: Float32Array): Float32Array {
   const { blockSize, blockBytes } = ggufLayout(type);
   if (!(bytes instanceof Uint8Array)) throw new InputError(`${type}: what is decoded are the bytes of a Uint8Array`);
+  if (!Number.isSafeInteger(n) || n < 0) throw new InputError(`${type}: ${n} is no number of elements`);
   const blocks = n / blockSize;
-  if (!Number.isInteger(blocks) || bytes.length !== blocks * blockBytes || out.length < n)
+  if (!Number.isInteger(blocks) || bytes.length !== blocks * blockBytes || (out && out.length < n))
     throw new FormatError(`${type}: ${n} elements in blocks of ${blockSize} do not take ${bytes.length} bytes`);
+  const values = out ?? new Float32Array(n);
   if (isPlain(type)) {
-    plainDecoders[type](new DataView(bytes.buffer, bytes.byteOffset, bytes.length), n, out);
-    return out;
+    plainDecoders[type](new DataView(bytes.buffer, bytes.byteOffset, bytes.length), n, values);
+    return values;
   }
   const decode = blockDecoders[type];
-  for (let b = 0; b < blocks; b++) decode(bytes, b * blockBytes, out, b * blockSize);
-  return out;
+  for (let b = 0; b < blocks; b++) decode(bytes, b * blockBytes, values, b * blockSize);
+  return values;
 }
