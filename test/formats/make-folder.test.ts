@@ -32,7 +32,7 @@ async function run(...argv: string[]): Promise<{ code: number; err: string }> {
 }
 
 describe("a folder", () => {
-  test("is made with those around it, once, by several at the same time", async () => {
+  test("is made with those around it, once", async () => {
     const path = join(root, "a", "b", "d");
     const made = await Promise.all([makeFolder(path), makeFolder(`${path}/`), makeFolder(join(path, "e"))]);
     expect(made).toContain(join(root, "a"));
@@ -41,6 +41,14 @@ describe("a folder", () => {
     expect(await makeFolder(path)).toBeUndefined();
     expect(await makeFolder(".")).toBeUndefined();
     expect(await makeFolder(join(path, "f", "g"))).toBe(join(path, "f"));
+  });
+
+  test("is made whoever makes those around it meanwhile", async () => {
+    for (let n = 0; n < 20; n++) {
+      const path = join(root, `at once ${n}`, "a", "b", "c");
+      await Promise.all(Array.from({ length: 30 }, (_, i) => makeFolder(join(path, `${i % 3}`))));
+      expect(await readdir(path)).toEqual(["0", "1", "2"]);
+    }
   });
 
   test("that cannot be made is an error", async () => {

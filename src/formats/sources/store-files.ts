@@ -23,18 +23,20 @@ export function usualFolder(): string | undefined {
  */
 export async function makeFolder(path: string): Promise<string | undefined> {
   const fs = await loadFs();
+  const { dirname } = await builtin("node:path");
   const isFolder = async (p: string) => (await fs.stat(p).catch(() => undefined))?.isDirectory();
-  try {
-    await fs.mkdir(path);
-    return path;
-  } catch (e) {
-    if (await isFolder(path)) return undefined;
-    const parent = (await builtin("node:path")).dirname(path);
-    if ((e as NodeJS.ErrnoException).code !== "ENOENT" || parent === path || (await isFolder(parent))) throw e;
-    const first = await makeFolder(parent);
-    const own = await makeFolder(path);
-    return first ?? own;
-  }
+  for (let first: string | undefined, tries = 1; ; tries++)
+    try {
+      await fs.mkdir(path);
+      return first ?? path;
+    } catch (e) {
+      if (await isFolder(path)) return first;
+      const parent = dirname(path);
+      if ((e as NodeJS.ErrnoException).code !== "ENOENT" || parent === path) throw e;
+      if (!(await isFolder(parent))) first = await makeFolder(parent);
+      // Others may have made it since.
+      else if (tries > 1) throw e;
+    }
 }
 
 /**
