@@ -19,6 +19,8 @@ const isConfig = (name: string): boolean => name.endsWith("config.json");
 const isWeights = (name: string): boolean => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json");
 /** Addresses of models: a folder is called otherwise. */
 const isFile = (name: string): boolean => /^https?:.*\.(onnx|gguf|safetensors|bin|json)$/i.test(name);
+/** Addresses without a name, or with half of one: what is put behind it would become the other half. */
+const isNameless = (name: string): boolean => /^([a-z]{2,}:\/*(@[^/]*)?|hf:\/*[^/]*)\/?$/i.test(name);
 
 /** Endings of exported graphs, the most exact first. */
 const graphVariants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
@@ -52,9 +54,10 @@ export class ModelFolder {
   static async openConfigured(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     if (typeof input !== "string" && !(input instanceof URL)) return ModelFolder.open(input, options);
     const name = plainName(String(input));
-    const config = isFile(name)
-      ? undefined
-      : await ifThere(openSource(`${name.replace(/\/$/, "")}/config.json`, options));
+    const config =
+      isFile(name) || isNameless(name)
+        ? undefined
+        : await ifThere(openSource(`${name.replace(/\/$/, "")}/config.json`, options));
     const folder = ModelFolder.at(config ?? (await openSource(input, options)));
     const [, outer] = graphInOnnx.exec(name) ?? [];
     if (outer === undefined || (await folder.has("config.json"))) return folder;
@@ -137,7 +140,17 @@ export class ModelFolder {
 
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */
   async json(name: string): Promise<Json> {
-    return jsonOf(await this.sibling(name));
+    const source = await this.sibling(name).catch(async (cause) => {
+      const bare = name === "config.json" && this.name.endsWith(".safetensors");
+      if (!bare || !(cause instanceof InputError && cause.notFound)) throw cause;
+      // What else is wrong with the file comes first.
+      await readSafetensors(this.anchor);
+      throw new InputError(
+        `${this.name}: there is no config.json beside it, which says what model its tensors are of; readSafetensors of "forwardpass/safetensors" reads the tensors alone`,
+        { cause, notFound: true },
+      );
+    });
+    return jsonOf(source);
   }
 
   /** Undefined where there is no such file. @throws FormatError for one that is not JSON, InputError for one that can't be read */

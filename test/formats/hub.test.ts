@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { type FetchOptions, openSource, type SourceOptions } from "../../src/formats/source.ts";
 import { FormatError, InputError, load } from "../../src/index.ts";
+import { embeddings } from "../../src/tasks/index.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 import { bytesOf, received, send, TestServer } from "./server.ts";
 
@@ -133,6 +134,11 @@ test("tokens, and repositories that want one", async () => {
 });
 
 test("specs that are none, and an abort", async () => {
-  for (const spec of ["hf:", "hf:name", "hf:org/na me"]) await expect(read(spec)).rejects.toThrow(InputError);
+  serve({ files: {} });
+  for (const spec of ["hf:", "hf:/", "hf:name", "hf:name/", "hf:/org/tiny", "hf:org/na me"]) {
+    await expect(read(spec)).rejects.toThrow(InputError);
+    await expect(embeddings(spec, options)).rejects.toThrow(/expected hf:org\/name/);
+  }
+  expect(server.requests).toHaveLength(0);
   await expect(read("hf:org/tiny", { signal: AbortSignal.abort(new Error("stop")) })).rejects.toThrow("stop");
 });

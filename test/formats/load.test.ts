@@ -14,6 +14,7 @@ import {
   relu,
   UnsupportedOpError,
 } from "../../src/index.ts";
+import { embeddings, textGeneration } from "../../src/tasks/index.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { NaiveDecoder } from "../goldens/decoder.ts";
 import { build, text, variants } from "../models/tiny.ts";
@@ -102,6 +103,22 @@ describe("load", () => {
     for (const input of [path, join(path, "model.safetensors")]) {
       using model = await load(input, { device });
       expectLogits((await model.run({ tokens: Int32Array.from(tokens) }))["logits"], "mistral");
+    }
+  });
+
+  test("safetensors without config.json: what is wrong with the file, else who reads it alone", async () => {
+    const alone = join(await mkdtemp(join(folder, "alone")), "weights.safetensors");
+    for (const open of [load, embeddings, textGeneration]) {
+      await writeFile(
+        alone,
+        writeSafetensors(new Map([["a", { dtype: "f32", shape: [1], data: new Float32Array(1) }]])),
+      );
+      await expect(open(alone, { device })).rejects.toThrow(
+        /weights\.safetensors: there is no config\.json beside it.*readSafetensors of "forwardpass\/safetensors"/,
+      );
+      const json = '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}';
+      await writeFile(alone, Uint8Array.from([json.length, ...new Array(7).fill(0), ...Buffer.from(json), 0, 0, 0, 0]));
+      await expect(open(alone, { device })).rejects.toThrow(FormatError);
     }
   });
 

@@ -9,6 +9,7 @@ import { type FetchOptions, openSource, type SourceOptions } from "../../src/for
 import { registryOf } from "../../src/formats/sources/npm-registry.ts";
 import { tarFiles } from "../../src/formats/sources/tar.ts";
 import { FormatError, InputError, load } from "../../src/index.ts";
+import { embeddings } from "../../src/tasks/index.ts";
 import { weightsOf } from "../packages.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 import { bytesOf, received, send, TestServer } from "./server.ts";
@@ -290,6 +291,13 @@ describe("a registry", () => {
     await expect(read("npm:@models/tiny@1.2.0/x")).rejects.toThrow(/no file "x"/);
     await expect(read("npm:@models/tiny@^1.0.0/x")).rejects.toThrow(InputError);
     await expect(read("npm:@models/tiny@1.2.0/../x")).rejects.toThrow(FormatError);
+    // Nothing is put behind half a name, which would make it another package's.
+    serve();
+    for (const spec of ["npm:", "npm:/", "npm://", "npm:@models", "npm:@models/", "npm:/@models/tiny@1.2.0"]) {
+      await expect(embeddings(spec, options)).rejects.toThrow(/expected npm:NAME@VERSION/);
+      await expect(read(spec)).rejects.toThrow(InputError);
+    }
+    expect(server.requests).toHaveLength(0);
     await expect(read("npm:@models/tiny@1.2.0/x", { offline: true, cache: join(cache, "new") })).rejects.toThrow(
       /npm:@models\/tiny@1\.2\.0 is not in the cache/,
     );

@@ -27,7 +27,7 @@ interface Hub {
  */
 export async function hubSource(spec: string, options: SourceOptions): Promise<ByteSource> {
   const [, repo, revision = "main", path = ""] =
-    /^hf:\/{0,2}([\w.-]+\/[\w.-]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(spec) ?? [];
+    /^hf:(?:\/\/)?([\w.-]+\/[\w.-]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(spec) ?? [];
   if (repo === undefined)
     throw new InputError(`"${spec}": expected hf:org/name, hf:org/name@revision or hf:org/name/path`);
   const repository = new Repository(repo, decodeURIComponent(revision), await openStore(options.cache), options);

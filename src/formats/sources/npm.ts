@@ -20,7 +20,7 @@ interface Spec {
 
 function parseSpec(spec: string): Spec {
   const [, name, version, path] =
-    /^npm:\/{0,2}((?:@[\w.~-]+\/)?[\w.~-]+)(?:@([\w.+~-]+))?(?:\/(.*))?$/.exec(spec) ?? [];
+    /^npm:(?:\/\/)?((?:@[\w.~-]+\/)?[\w.~-]+)(?:@([\w.+~-]+))?(?:\/(.*))?$/.exec(spec) ?? [];
   if (name === undefined)
     throw new InputError(`"${spec}": expected npm:NAME@VERSION/path, with a version (1.2.3) or a tag (latest)`);
   return { name, version, path: path ?? "" };
