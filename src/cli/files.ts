@@ -1,4 +1,4 @@
-/** Reading inputs from files: .npy, .json, .pb (an ONNX TensorProto), images through the optional peer `sharp`. */
+/** Reading inputs from files: .npy, .json, .pb (an ONNX TensorProto), images (most of them through the optional peer `sharp`). */
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { bytesSource } from "../formats/source.ts";
@@ -11,6 +11,9 @@ import { sizeOf } from "../tensor/shape.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { readNpy } from "./npy.ts";
 
+/** Of images that are read here, and of those that `sharp` reads. */
+const isImage = (extension: string): boolean => /^\.(bmp|p[bgpn]m|png|jpe?g|webp|gif|tiff?|avif)$/.test(extension);
+
 const fileTroubles: Readonly<Record<string, (path: string) => string>> = {
   ENOENT: (path) => `there is no file ${path}`,
   EISDIR: (path) => `${path} is a folder, not a file`,
@@ -22,7 +25,8 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
     const what = fileTroubles[cause.code ?? ""]?.(path) ?? cause.message;
     throw new InputError(`input "${port.name}": ${what}`, { cause });
   });
-  switch (extname(path).toLowerCase()) {
+  const extension = extname(path).toLowerCase();
+  switch (extension) {
     case ".npy":
       return readNpy(bytes, path);
     case ".json":
@@ -31,13 +35,11 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
       const { decodeTensorProto } = await import("../formats/onnx/index.ts");
       return decodeTensorProto(bytes);
     }
-    case ".png":
-    case ".jpg":
-    case ".jpeg":
-    case ".webp":
-      return fromImage(bytes, path, port);
     default:
-      throw new InputError(`input "${port.name}": ${path} is not a .npy, .json, .pb, .png, .jpg or .webp file`);
+      if (isImage(extension)) return fromImage(bytes, path, port);
+      throw new InputError(
+        `input "${port.name}": ${path} is neither .npy, .json, .pb nor an image: .png, .jpg, .webp, .gif, .tiff, .avif, .bmp or .ppm`,
+      );
   }
 }
 

@@ -20,7 +20,7 @@ export const run: Command = {
       short: "i",
       multiple: true,
       value: "NAME=FILE",
-      help: "an input from a .npy, .json, .pb, .png or .jpg file; NAME= may be left out if there is one input",
+      help: "an input from a .npy, .json, .pb or image file; NAME= may be left out if there is one input",
     },
     ...deviceOptions,
     json: { type: "boolean", help: "print the outputs as JSON, every element" },

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import sharp from "sharp";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import type { CliIO } from "../../src/cli/command.ts";
 import { main } from "../../src/cli/main.ts";
@@ -112,12 +113,25 @@ describe("forwardpass", () => {
     expect(text.err).toMatch(/ on cpu\n$/);
   });
 
-  test("run: an image, where sharp is installed", async () => {
+  test("run: an image of any kind, where sharp is installed", async () => {
     const png = fileURLToPath(new URL("../../examples/models/mnist-cnn/samples/mnist-t10k-0-7.png", import.meta.url));
-    const { code, out } = await cli("run", model("mnist-cnn"), "-i", png, "--json");
-    expect(code).toBe(0);
-    const { data } = JSON.parse(out).logits;
-    expect(data.indexOf(Math.max(...data))).toBe(7);
+    const { data: grey } = await sharp(png).greyscale().raw().toBuffer({ resolveWithObject: true });
+    const images = [png, file("seven.pgm", Buffer.concat([Buffer.from("P5 28 28 255\n"), grey]))];
+    for (const kind of ["jpeg", "webp", "gif", "tiff", "avif"] as const)
+      images.push(file(`seven.${kind}`, await sharp(png).toFormat(kind).toBuffer()));
+    images.push(file("seven.TIF", await sharp(png).tiff().toBuffer()));
+    for (const path of images) {
+      const { code, out } = await cli("run", model("mnist-cnn"), "-i", path, "--json");
+      expect(code, path).toBe(0);
+      const { data } = JSON.parse(out).logits;
+      expect(data.indexOf(Math.max(...data)), path).toBe(7);
+    }
+    // Said by who reads it.
+    for (const name of ["x.bmp", "x.pbm", "x.ppm", "x.pnm"])
+      expect(await cli("run", model("mnist-cnn"), "-i", file(name, "x"))).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/not an image that can be read/),
+      });
   });
 
   test("run: what is wrong with an input", async () => {

@@ -16,8 +16,8 @@ export interface Pixels {
 }
 
 /**
- * Pixels, or a file: BMP and PNM are read here, PNG, JPEG, WebP and GIF by the optional peer `sharp`, upright as their EXIF
- * data say.
+ * Pixels, or a file: BMP and PNM are read here, PNG, JPEG, WebP, GIF, TIFF and AVIF by the optional peer `sharp`, upright as
+ * their EXIF data say.
  */
 export type ImageInput = Pixels | SourceInput;
 
