@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { commonOptions, printsHelp } from "./arguments.ts";
+import { commonOptions, enginesOf, fromLine, printsHelp, saysNothing } from "./arguments.ts";
 import { openEngines } from "./engines/index.ts";
 import { describe, machine } from "./machine.ts";
 import { writeMarkdown } from "./markdown.ts";
@@ -39,6 +39,8 @@ const workloads: readonly Workload[] = [
   size,
 ];
 
+const peers = ["ort-web", "ort-node", "tfjs-wasm", "tfjs-cpu", "jax-js", "gpu.js", "llama.cpp", "wllama"];
+
 const help = `npm run bench -- [workload ...] [options]
 
 workloads: ${workloads.map((w) => w.name).join(" ")}; default all
@@ -46,20 +48,32 @@ workloads: ${workloads.map((w) => w.name).join(" ")}; default all
   --turns N        of each engine, instead of 25: less time in proportion
   --threads 1,2    numbers of threads of the wasm device and of onnxruntime; the first is what others compare with
   --case TEXT      only cases whose name has TEXT in it
-  --engine TEXT    only these peers, by commas: ort-web,ort-node,tfjs-wasm,tfjs-cpu,jax-js,gpu.js,llama.cpp,wllama
+  --engine TEXT    only these peers, by commas: ${peers.join(",")}; "none": no peers
   --node24         on Node 24 instead of the Node that runs npm
   --json           results as JSON on standard output, tables nowhere
   --markdown       write the tables into docs/benchmarks.md; without --node24 for both Nodes
 FORWARDPASS_DIST=DIR measures another build than dist/.`;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    ...commonOptions,
-    threads: { type: "string", default: "1,2" },
-    only: { type: "string" },
-  },
-});
+const { values: options, positionals } = fromLine(() =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      ...commonOptions,
+      threads: { type: "string", default: "1,2" },
+      only: { type: "string" },
+    },
+  }),
+);
+const effort = fromLine(() => effortOf(options));
+const threads = fromLine(() => threadsOf(options.threads));
+const wanted = fromLine(() => enginesOf(options.engine, peers));
+
+/** @throws Error for what are no numbers of threads */
+function threadsOf(list: string): number[] {
+  const threads = list.split(",").map(Number);
+  if (!threads.every((n) => Number.isInteger(n) && n > 0)) throw new Error("--threads takes numbers by commas");
+  return threads;
+}
 
 const legend = [
   "forwardpass: median time of a call. Others: their time divided by ours with as many threads, as median (fastest); above 1, forwardpass is faster.",
@@ -69,13 +83,10 @@ const legend = [
 
 /** In the child: one workload, each case sent to the parent as it is done. */
 async function runWorkload(name: string): Promise<void> {
-  const threads = options.threads.split(",").map(Number);
-  if (!threads.every((n) => Number.isInteger(n) && n > 0)) throw new Error("--threads takes numbers by commas");
-  const wanted = options.engine.split(",").filter(Boolean);
   const context: Context = {
     threads,
     cores: threads.includes(2) ? twoCores() : undefined,
-    effort: effortOf(options),
+    effort,
     wants: (c) => c.includes(options.case),
     wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),
     openEngines: (extra) => openEngines(context, extra),
@@ -135,10 +146,11 @@ async function main(): Promise<void> {
       console.error(`bench: ${e.message}`);
       process.exitCode = 1;
     });
-    if (!result?.cases.length) continue;
+    if (!result?.cases.some((c) => c.name.includes(options.case))) continue;
     results.push(result);
     say(["", result.title, plainTable(rowsOf(result)), ...notesOf(result).map((n) => `- ${n}`)].join("\n"));
   }
+  if (!results.length && !process.exitCode) return saysNothing(options.case);
   const wrong = results.some((r) =>
     r.cases.some((c) => c.engines.some((e) => e.wrong !== undefined && e.engine.startsWith("forwardpass"))),
   );

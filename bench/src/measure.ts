@@ -48,9 +48,9 @@ export const quick: Effort = { rounds: 3, budget: 400, warmup: 30, sample: 1 };
 
 /** What the options `--quick` and `--turns` ask for. */
 export function effortOf(options: { quick?: boolean; turns?: string }, hasty = quick): Effort {
-  if (options.quick) return hasty;
   const rounds = Number(options.turns ?? thorough.rounds);
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--turns takes a number from 1");
+  if (options.quick) return hasty;
   return { ...thorough, rounds, budget: (thorough.budget * rounds) / thorough.rounds };
 }
 

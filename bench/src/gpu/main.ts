@@ -3,9 +3,9 @@
  * the machine's GPU; where there is none, on SwiftShader, which computes on the CPU.
  */
 import { parseArgs } from "node:util";
-import { commonOptions, printsHelp } from "../arguments.ts";
+import { commonOptions, enginesOf, fromLine, printsHelp, saysNothing } from "../arguments.ts";
 import { describe, machine } from "../machine.ts";
-import { type CaseResult, compare, type EngineResult } from "../measure.ts";
+import { type CaseResult, compare, type EngineResult, effortOf } from "../measure.ts";
 import { notesOf, plainTable, rowsOf, type WorkloadResult } from "../report.ts";
 import { fileOf, models } from "../workloads/decode-models.ts";
 import { type Ceilinged, complain, openPlaces, type Place } from "./places.ts";
@@ -13,27 +13,33 @@ import type { Request } from "./protocol.ts";
 import { describeCeilings, json, legend, type Saved, save } from "./results.ts";
 import { workloads } from "./workloads.ts";
 
+const peers = ["ort-web", "jax-js", "tfjs", "gpu.js"];
+
 const help = `npm run bench:gpu -- [workload ...] [options]
 
 workloads: ${workloads.map((w) => w.name).join(" ")}; default all
   --quick          few turns, small products: to see that everything works; the numbers are rough
   --turns N        of each engine, instead of 25: less time in proportion
   --case TEXT      only cases whose name has TEXT in it
-  --engine TEXT    only these peers, by commas: ort-web,jax-js,tfjs,gpu.js; "none": no peers
+  --engine TEXT    only these peers, by commas: ${peers.join(",")}; "none": no peers
   --where TEXT     only "node" or only "page"
   --swiftshader    on the driver that computes on the CPU, even where there is a GPU
   --json           results as JSON on standard output, tables nowhere
   --markdown       write tables and JSON into bench/results
 FORWARDPASS_DIST=DIR measures another build than dist/, FORWARDPASS_CHROMIUM=PATH in another Chromium.`;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    ...commonOptions,
-    where: { type: "string", default: "node,page" },
-    swiftshader: { type: "boolean" },
-  },
-});
+const { values: options, positionals } = fromLine(() =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      ...commonOptions,
+      where: { type: "string", default: "node,page" },
+      swiftshader: { type: "boolean" },
+    },
+  }),
+);
+fromLine(() => effortOf(options));
+const chosen = fromLine(() => enginesOf(options.engine, peers));
 
 /** The columns of one case from all places. */
 function joined(name: string, parts: readonly CaseResult[]): CaseResult {
@@ -106,7 +112,7 @@ async function main(): Promise<void> {
     quick: options.quick,
     turns: options.turns,
     case: options.case,
-    engines: options.engine.split(",").filter(Boolean),
+    engines: chosen,
     languageModels: [],
   };
   const { swiftshader, places, found } = await openPlaces(base, options);
@@ -124,11 +130,12 @@ async function main(): Promise<void> {
     if (positionals.length && !positionals.includes(name)) continue;
     const request: Request = { ...base, workload: name, swiftshader };
     const result = await measureWorkload(request, places, found);
-    if (!result.cases.length) continue;
+    if (!result.cases.some((c) => c.name.includes(options.case))) continue;
     results.push({ ...result, machine: here, ceilings: found, effort });
     say(["", result.title, plainTable(rowsOf(result)), ...notesOf(result).map((n) => `- ${n}`)].join("\n"));
   }
   for (const place of places) await place.close();
+  if (!results.length && !process.exitCode) return saysNothing(options.case);
   const wrong = results.some((r) =>
     r.cases.some((c) => c.engines.some((e) => e.wrong !== undefined && e.engine.startsWith("forwardpass"))),
   );
