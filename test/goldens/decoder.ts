@@ -11,7 +11,7 @@ export interface Matrix {
 }
 export type Matrices = ReadonlyMap<string, Matrix>;
 
-/** Feeds tokens one by one; gives the logits after each. */
+/** Feeds tokens one by one; gives the logits after each, as they are in a text of `length` tokens. */
 export class NaiveDecoder {
   private readonly keys: Float64Array[][];
   private readonly values: Float64Array[][];
@@ -20,6 +20,7 @@ export class NaiveDecoder {
   constructor(
     private readonly c: DecoderConfig,
     private readonly w: Matrices,
+    private readonly length = 0,
   ) {
     this.keys = c.layers.map(() => []);
     this.values = c.layers.map(() => []);
@@ -56,11 +57,11 @@ export class NaiveDecoder {
       const scale = this.w.get(`blk.${n}.${name}.weight`);
       if (scale) for (const v of list) rms(v, scale, c.norm.epsilon);
     }
-    if (rope) for (const v of [...q, ...k]) rotate(v, position, rope);
+    if (rope) for (const v of [...q, ...k]) rotate(v, position, rope, this.length);
     this.keys[n].push(concat(k));
     this.values[n].push(this.linear(`blk.${n}.attn_v`, h));
     const first = Math.max(0, position - (c.layers[n].window ?? Number.POSITIVE_INFINITY) + 1);
-    const scale = c.attentionScale ?? 1 / Math.sqrt(c.headDim);
+    const scale = c.layers[n].attentionScale ?? c.attentionScale ?? 1 / Math.sqrt(c.headDim);
     const outputs = q.map((query, head) => {
       const shared = Math.floor((head * c.kvHeads) / c.heads) * c.headDim;
       const scores: number[] = [];
@@ -162,7 +163,8 @@ function rms(x: Float64Array, weight: Matrix, epsilon: number): Float64Array {
   return x;
 }
 
-function rotate(x: Float64Array, position: number, { dim, base, interleaved, scaling }: RopeConfig): void {
+function rotate(x: Float64Array, position: number, rope: RopeConfig, length: number): void {
+  const { dim, base, interleaved, scaling } = rope;
   const half = dim / 2;
   let magnitude = 1;
   for (let i = 0; i < half; i++) {
@@ -174,7 +176,9 @@ function rotate(x: Float64Array, position: number, { dim, base, interleaved, sca
     }
     if (scaling?.kind === "linear") frequency /= scaling.factor;
     if (scaling?.kind === "factors") {
-      frequency /= scaling.factors[i];
+      // LongRoPE: a text longer than the model was trained for has other divisors, from its first token on.
+      const isLong = scaling.longFactors && scaling.originalContext && length > scaling.originalContext;
+      frequency /= (isLong ? scaling.longFactors! : scaling.factors)[i];
       magnitude = scaling.magnitude ?? 1;
     }
     if (scaling?.kind === "llama3") {

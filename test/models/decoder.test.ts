@@ -79,6 +79,87 @@ for (const [device, open] of Object.entries(devices))
     });
   });
 
+describe.each(Object.entries(devices))("LongRoPE on %s", (_, open) => {
+  const short = 20;
+  const factors = [1, 1.1, 1.3, 1.5];
+  const scaling = {
+    kind: "factors",
+    factors,
+    longFactors: [1.2, 3, 7, 20],
+    originalContext: short,
+    magnitude: 1.1,
+  } as const;
+  const { config, weights } = build({ contextLength: 60, rope: { ...base.rope, scaling } });
+  /** All tokens of a text are turned by the factors that its length asks for. */
+  const wanted = (tokens: readonly number[]): Float64Array[] => {
+    const naive = new NaiveDecoder(config, weights, tokens.length);
+    return tokens.map((t) => naive.next(t));
+  };
+
+  test("a text that becomes a long one is computed anew", async () => {
+    using model = await Decoder.open(config, weights, open());
+    const s = model.sequence();
+    const tokens = text(short + 4);
+    for (let n = 1; n <= tokens.length; n++)
+      expectClose(await s.feed([tokens[n - 1]]), wanted(tokens.slice(0, n)).at(-1)!, 2e-4);
+    expect(s.tokens).toEqual(tokens);
+    const forks = [await s.fork(), await s.fork(7)];
+    expectClose(await forks[0].feed([3]), wanted([...tokens, 3]).at(-1)!, 2e-4);
+    // And what became short again.
+    for (const text of [s, forks[1]]) {
+      text.truncate(7);
+      expectClose(await text.feed([5]), wanted([...tokens.slice(0, 7), 5]).at(-1)!, 2e-4);
+      expect(text.tokens).toEqual([...tokens.slice(0, 7), 5]);
+    }
+  });
+
+  test("in one feed, in all logits, and beside short ones", async () => {
+    using model = await Decoder.open(config, weights, open());
+    const tokens = text(45);
+    for (const first of [0, 12, short, 30]) {
+      const s = model.sequence();
+      if (first) await s.feed(tokens.slice(0, first));
+      const want = wanted(tokens).slice(first);
+      expectClose(
+        await s.feedAll(tokens.slice(first)),
+        want.flatMap((l) => [...l]),
+        2e-4,
+      );
+    }
+    const [a, b, c] = [model.sequence(), model.sequence(), model.sequence()];
+    await a.feed(tokens.slice(0, short));
+    await b.feed(tokens.slice(0, 30));
+    const got = await model.feed([
+      { sequence: a, tokens: [9, 8] },
+      { sequence: b, tokens: [7] },
+      { sequence: c, tokens: [1, 2, 3] },
+    ]);
+    expectClose(got[0], wanted([...tokens.slice(0, short), 9, 8]).at(-1)!, 2e-4);
+    expectClose(got[1], wanted([...tokens.slice(0, 30), 7]).at(-1)!, 2e-4);
+    expectClose(got[2], wanted([1, 2, 3]).at(-1)!, 2e-4);
+  });
+
+  test("an abort before it is computed anew leaves it", async () => {
+    using model = await Decoder.open(config, weights, open());
+    const s = model.sequence();
+    await s.feed(text(short));
+    await expect(s.feed([1], { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    expectClose(await s.feed([1]), wanted([...text(short), 1]).at(-1)!, 2e-4);
+  });
+
+  test("without state, and in a context that is short", async () => {
+    using whole = await compile(statelessDecoder(config, weights), { device: open() });
+    using brief = await Decoder.open({ ...config, contextLength: short }, weights, open());
+    for (const n of [5, short, short + 1, 50]) {
+      const tokens = Int32Array.from(text(n));
+      const { logits } = await whole.run({ tokens: { dtype: "i32", shape: [1, n], data: tokens } });
+      const want = wanted(text(n)).flatMap((l) => [...l]);
+      expectClose(logits.data as Float32Array, want, 2e-4);
+      if (n <= short) expectClose(await brief.sequence().feedAll(text(n)), want, 2e-4);
+    }
+  });
+});
+
 describe("sequences", () => {
   const { config, weights } = build({ contextLength: 40 });
   const open = () => Decoder.open(config, weights, wasm({ threads: 1 }));
@@ -215,12 +296,14 @@ describe("sequences", () => {
   });
 
   test("what is no configuration, no weights or no option is told", async () => {
+    const long = { kind: "factors", factors: [1, 1, 1, 1], longFactors: [1, 1, 1, 1], originalContext: 9 };
     for (const [part, change] of [
       ["activation", { activation: "swish" }],
       ["window", { layers: [{ window: 1.5 }] }],
       ["window", { layers: [{ window: 0 }] }],
       ["layers", { layers: undefined }],
       ["rope.dim", { rope: { ...base.rope, dim: 0 } }],
+      ["localRope", { localRope: { ...base.rope, scaling: long } }],
       ["scaling", { rope: { ...base.rope, scaling: { kind: "longrope" } } }],
     ] as const)
       for (const build of [decoder, statelessDecoder]) {

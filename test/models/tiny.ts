@@ -71,6 +71,11 @@ export const variants: Record<string, Variant> = {
       scaling: { kind: "factors", factors: [1, 1.5, 3, 8], magnitude: 1.2 },
     },
   },
+  "gpt2 with scores scaled layer by layer": {
+    rope: undefined,
+    norm: { kind: "layer", epsilon: 1e-5 },
+    layers: [{ attentionScale: 1 }, { attentionScale: 0.5 }],
+  },
   gpt2: {
     norm: { kind: "layer", epsilon: 1e-5 },
     activation: "geluTanh",

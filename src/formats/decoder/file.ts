@@ -79,7 +79,7 @@ export function checkSizes(
     if (!isPositive(rope.base)) fail(`its configuration gives ${rope.base} as the base of rotary positions`);
     for (const [what, value] of Object.entries(rope.scaling ?? {})) {
       if (what === "kind" || value === undefined) continue;
-      if (what === "factors") {
+      if (what === "factors" || what === "longFactors") {
         const factors = value as ArrayLike<number>;
         if (factors.length !== rope.dim / 2) fail(`has ${factors.length} rotary factors for ${rope.dim / 2} pairs`);
         const bad = Array.from(factors).findIndex((f) => !isPositive(f));

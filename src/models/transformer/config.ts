@@ -5,7 +5,7 @@ import { DTypeError, FormatError, InputError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { Weight as Constant, type ElementParts, Elements } from "../../tensor/weight.ts";
-import type { RopeConfig } from "./rope.ts";
+import { longFrom, type RopeConfig } from "./rope.ts";
 
 export interface DecoderConfig {
   /** `llama`, `gemma2`, ...: for people. */
@@ -39,6 +39,8 @@ export interface DecoderConfig {
 export interface DecoderLayer {
   /** Positions that a token sees, itself included. Default: all. */
   readonly window?: number;
+  /** Where it is not that of the other layers. */
+  readonly attentionScale?: number;
 }
 
 /** A matrix in the blocks of GGUF, row-major: [rows, columns]. */
@@ -99,6 +101,8 @@ export function checkDecoder(config: DecoderConfig, weights: DecoderWeights): vo
   for (const r of [rope, localRope])
     if (r && !(Number.isInteger(r.dim / 2) && r.dim > 0))
       throw new InputError(`decoder: rope.dim is an even number from 2, got ${r.dim}`);
+  if (longFrom(localRope, Infinity) < Infinity)
+    throw new InputError("decoder: localRope has no longFactors: windows are short");
 }
 
 /**

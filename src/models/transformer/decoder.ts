@@ -30,7 +30,7 @@ import {
   type StoredWeight,
   type Weight,
 } from "./config.ts";
-import { type RopeConfig, ropeTables } from "./rope.ts";
+import { longFrom, type RopeConfig, ropeTables } from "./rope.ts";
 import { product, rowsOf } from "./stored.ts";
 
 /** What keys and values are kept in. f16 takes half of the memory, and rounds to 11 bits. */
@@ -40,7 +40,7 @@ export type KvCache = "f32" | "f16";
  * Inputs: `tokens` i32 [1, tokens]; `position` i32 [1], that of the first one, and `sequence` i32 [1], 0; or, where a run
  * has tokens of several sequences, both i32 [tokens]: the number of each token's state among the run's, -1 for a token that
  * fills a gap; `rows` i32 [rows], the tokens whose logits are wanted; `positions` i32 [1, tokens] where positions are
- * learned. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N` and `v.N` [contextLength, kvHeads * headDim].
+ * learned; `angles`, like `position`, where long texts are turned otherwise: the rows of `ropeTables`. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N` and `v.N` [contextLength, kvHeads * headDim].
  * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
  */
 export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache: KvCache = "f32"): Graph {
@@ -79,6 +79,8 @@ abstract class Builder {
 
   /** Causal attention of layer n. */
   protected abstract attend(n: number, q: SymbolicValue, k: SymbolicValue, v: SymbolicValue): SymbolicValue;
+  /** Rows of the first token's angles, or of each token's, where texts of more tokens than `short` have their own. */
+  protected abstract angles(short: number): SymbolicValue;
   /** Numbers of the tokens in their texts, where positions are learned. */
   protected abstract positions(): SymbolicValue;
   /** The tokens whose logits are wanted. */
@@ -129,8 +131,8 @@ abstract class Builder {
   }
 
   protected attentionAttrs(n: number) {
-    const { heads, kvHeads, attentionScale: scale, attentionSoftcap: softcap, layers } = this.config;
-    const { window } = layers[n];
+    const { heads, kvHeads, attentionScale, attentionSoftcap: softcap, layers } = this.config;
+    const { window, attentionScale: scale = attentionScale } = layers[n];
     return { heads, kvHeads, scale, softcap, leftWindow: window === undefined ? undefined : window - 1 };
   }
 
@@ -171,10 +173,13 @@ abstract class Builder {
 
   private rotation(rope: RopeConfig | undefined): Rotate {
     if (!rope) return (x) => x;
-    const tables = ropeTables(rope, this.config.contextLength);
+    const { contextLength } = this.config;
+    const tables = ropeTables(rope, contextLength);
+    const short = longFrom(rope, contextLength);
+    const at = short < Infinity ? this.angles(short) : this.position;
     const [cos, sin] = [this.g.weight(tables.cos), this.g.weight(tables.sin)];
     const { interleaved, dim: rotaryDim } = rope;
-    return (x, heads) => rotaryEmbedding(x, cos, sin, this.position, { heads, interleaved, rotaryDim });
+    return (x, heads) => rotaryEmbedding(x, cos, sin, at, { heads, interleaved, rotaryDim });
   }
 
   /** act(x W^T + bias) + residual; at most one of the two options. */
@@ -251,6 +256,10 @@ class CachedBuilder extends Builder {
     return cachedAttention(q, keys, values, position, sequence, this.attentionAttrs(n));
   }
 
+  protected angles(): SymbolicValue {
+    return this.g.input("angles", "i32", ["positions"]);
+  }
+
   protected positions(): SymbolicValue {
     return this.g.input("positions", "i32", [1, "tokens"]);
   }
@@ -268,9 +277,19 @@ class StatelessBuilder extends Builder {
     return attention(q, k, v, undefined, undefined, undefined, undefined, { ...this.attentionAttrs(n), causal: true });
   }
 
+  /** How many tokens texts have, i64 [1]. */
+  private length(): SymbolicValue {
+    return shape(this.tokens, { start: 1, end: 2 });
+  }
+
+  protected angles(short: number): SymbolicValue {
+    const firstRows = Int32Array.from({ length: this.config.contextLength + 1 }, (_, n) => (n > short ? short : 0));
+    return gather(this.g.weight(hostTensor(firstRows)), this.length());
+  }
+
   protected positions(): SymbolicValue {
     const number = (v: bigint) => this.g.weight(hostTensor(BigInt64Array.of(v), { shape: [] }));
-    const count = reshape(shape(this.tokens, { start: 1, end: 2 }), this.g.weight(hostTensor(new BigInt64Array(0))));
+    const count = reshape(this.length(), this.g.weight(hostTensor(new BigInt64Array(0))));
     return range(number(0n), count, number(1n));
   }
 

@@ -11,7 +11,7 @@ export interface FeedOptions {
 }
 
 /** What sequences have to know of a model. */
-export type DecoderSizes = Pick<DecoderConfig, "architecture" | "vocabSize" | "contextLength">;
+export type DecoderSizes = Pick<DecoderConfig, "architecture" | "vocabSize" | "contextLength" | "rope">;
 
 /** @throws InputError */
 export const checkFeedOptions = (options: FeedOptions): void =>

@@ -35,6 +35,8 @@ export type RopeScaling =
       readonly magnitude?: number;
       /** A divisor for each pair, besides. */
       readonly factors?: ArrayLike<number>;
+      /** See below. */
+      readonly longFactors?: ArrayLike<number>;
     }
   /**
    * Dynamic NTK scaling, as Hugging Face has it: the base grows with the text beyond the original context. Position p is
@@ -42,9 +44,22 @@ export type RopeScaling =
    */
   | { readonly kind: "dynamic"; readonly factor: number; readonly originalContext: number }
   /** A divisor for each pair (LongRoPE, and GGUF's `rope_freqs`). */
-  | { readonly kind: "factors"; readonly factors: ArrayLike<number>; readonly magnitude?: number };
+  | {
+      readonly kind: "factors";
+      readonly factors: ArrayLike<number>;
+      readonly magnitude?: number;
+      /**
+       * Those of texts longer than `originalContext`. All tokens of a text are turned by the same ones: between two that are
+       * not, distances would mean nothing.
+       */
+      readonly longFactors?: ArrayLike<number>;
+      readonly originalContext?: number;
+    };
 
-/** Radians per position of each pair, and what cos and sin are multiplied by. The text's `length` matters to `dynamic`. */
+/**
+ * Radians per position of each pair, and what cos and sin are multiplied by. The text's `length` matters to `dynamic` and
+ * `longFactors`.
+ */
 export function ropeFrequencies(
   { dim, base, scaling }: RopeConfig,
   length = 0,
@@ -61,10 +76,8 @@ export function ropeFrequencies(
       const stretch = (factor * Math.max(length, originalContext)) / originalContext - (factor - 1);
       return ropeFrequencies({ dim, base: base * stretch ** (dim / (dim - 2)), interleaved: false });
     }
-    case "factors": {
-      const { factors, magnitude = 1 } = scaling;
-      return { frequencies: divided(plain, factors), magnitude };
-    }
+    case "factors":
+      return { frequencies: divided(plain, scaling, length), magnitude: scaling.magnitude ?? 1 };
     case "yarn": {
       const { factor, originalContext, betaFast = 32, betaSlow = 1 } = scaling;
       /** The pair that turns `rotations` times over the original context. */
@@ -72,7 +85,7 @@ export function ropeFrequencies(
         (dim * Math.log(originalContext / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
       const low = Math.max(Math.floor(pairOf(betaFast)), 0);
       const high = Math.min(Math.ceil(pairOf(betaSlow)), dim - 1);
-      const frequencies = divided(plain, scaling.factors).map((f, i) => {
+      const frequencies = divided(plain, scaling, length).map((f, i) => {
         const stretched = Math.min(1, Math.max(0, (i - low) / Math.max(high - low, 0.001)));
         return (f / factor) * stretched + f * (1 - stretched);
       });
@@ -83,7 +96,12 @@ export function ropeFrequencies(
   }
 }
 
-function divided(frequencies: Float64Array, factors?: ArrayLike<number>): Float64Array {
+function divided(
+  frequencies: Float64Array,
+  { factors: short, longFactors, originalContext = Infinity }: Extract<RopeScaling, { kind: "yarn" | "factors" }>,
+  length: number,
+): Float64Array {
+  const factors = length > originalContext ? (longFactors ?? short) : short;
   if (!factors) return frequencies;
   if (factors.length !== frequencies.length)
     throw new InputError(`rope: ${factors.length} factors for ${frequencies.length} pairs`);
@@ -98,23 +116,38 @@ function llama3(f: number, s: Extract<RopeScaling, { kind: "llama3" }>): number 
   return ((1 - smooth) * f) / s.factor + smooth * f;
 }
 
-/** cos and sin, f32 [positions, dim / 2]. */
+/** The length beyond which texts in a context are turned by other factors. Infinity where none are. */
+export function longFrom(rope: RopeConfig | undefined, contextLength: number): number {
+  const scaling = rope?.scaling;
+  const others = (scaling?.kind === "yarn" || scaling?.kind === "factors") && scaling.longFactors;
+  const from = Math.floor((others && scaling.originalContext) || Infinity);
+  return from < contextLength ? from : Infinity;
+}
+
+/**
+ * cos and sin, f32 [positions, dim / 2]. Where texts of so many positions may be long ones, their rows come
+ * behind `longFrom` rows for short ones.
+ */
 export function ropeTables(config: RopeConfig, positions: number): { cos: HostTensor; sin: HostTensor } {
   const half = config.dim / 2;
   const { scaling } = config;
   const changesFrom = scaling?.kind === "dynamic" ? scaling.originalContext : Infinity;
-  const [cos, sin] = [new Float32Array(positions * half), new Float32Array(positions * half)];
+  const short = longFrom(config, positions);
+  const rows = positions + (short < Infinity ? short : 0);
+  const [cos, sin] = [new Float32Array(rows * half), new Float32Array(rows * half)];
   let { frequencies, magnitude } = ropeFrequencies(config);
-  for (let p = 0; p < positions; p++) {
+  for (let row = 0; row < rows; row++) {
+    const p = row < short ? row : row - short;
     if (p >= changesFrom) ({ frequencies, magnitude } = ropeFrequencies(config, p + 1));
+    if (row === short) ({ frequencies, magnitude } = ropeFrequencies(config, positions));
     for (let i = 0; i < half; i++) {
       const angle = p * frequencies[i];
-      const at = p * half + i;
+      const at = row * half + i;
       // As long as this isn't compiled, each product of doubles is an object.
       cos[at] = magnitude === 1 ? Math.cos(angle) : Math.cos(angle) * magnitude;
       sin[at] = magnitude === 1 ? Math.sin(angle) : Math.sin(angle) * magnitude;
     }
   }
-  const table = (data: Float32Array): HostTensor => ({ dtype: "f32", shape: [positions, half], data });
+  const table = (data: Float32Array): HostTensor => ({ dtype: "f32", shape: [rows, half], data });
   return { cos: table(cos), sin: table(sin) };
 }

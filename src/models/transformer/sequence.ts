@@ -16,20 +16,8 @@ import {
   type FeedOptions,
   type Part,
 } from "./feed-checks.ts";
-
-/**
- * Tokens of one run: few sizes, so that there are few plans. A rest is filled up with tokens that the next run overwrites:
- * a product with 8 rows takes less than three with one. What computes on the CPU does 8 rows nearly as fast a row as 32; on a
- * GPU runs of few tokens take as long as those of more.
- */
-const chunkSizes = { host: [128, 8, 1], gpu: [128, 32, 8, 1] } as const;
-const isHost = ({ device }: Session): boolean => device.name === "cpu" || device.name === "wasm";
-/** The least number of tokens that a run is filled up to. */
-const leastFilled = 8;
-/** Tokens of one run where any number is taken as it is. */
-const mostTokens = 512;
-/** The same for tokens of several sequences. What fills them up is in none, and costs what a token costs. */
-const sharedSizes = [1, 2, 4, 8, 16, 32, 64, 128] as const;
+import { longFrom } from "./rope.ts";
+import { chunkOf, isHost, leastFilled, type RunSizes, sharedSizes } from "./run-sizes.ts";
 
 /** Tokens to append to a sequence. */
 export interface Feed {
@@ -42,15 +30,11 @@ export interface DecoderOptions extends Pick<CompileOptions, "ownsWeights"> {
   kvCache?: KvCache;
 }
 
-/**
- * How many tokens a run takes: a few sizes, the rest filled up; any number, exactly, for models whose results depend on what
- * a run holds beside a token; or one.
- */
-export type RunSizes = "few" | "exact" | "one";
-
 export class Decoder {
   /** Whether a run may have tokens of several sequences. Where kernels turn out to take one only, no more. */
   shares: boolean;
+  /** Texts of more tokens are turned by other factors. */
+  readonly longFrom: number;
 
   private constructor(
     readonly config: DecoderSizes,
@@ -59,6 +43,7 @@ export class Decoder {
   ) {
     const positions = session.inputs.find((p) => p.name === "position")?.shape?.[0];
     this.shares = session.severalStates && typeof positions === "string";
+    this.longFrom = longFrom(config.rope, config.contextLength);
   }
 
   /** Of a session with the inputs, the output and the state that the graph of `decoder` has. */
@@ -131,11 +116,11 @@ export class Decoder {
 /** Whether positions are learned. */
 const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
-const oneToken = { size: 1, used: 1 };
-
 export class Sequence {
   private busy = false;
   private disposed = false;
+  /** Row of the angles of this text's first token. */
+  private firstAngle = 0;
   /** Inputs of runs of one token. */
   private one: Record<string, Int32Array> | undefined;
 
@@ -161,13 +146,14 @@ export class Sequence {
 
   /**
    * Appends tokens, which are read before it returns. Gives the logits [vocabSize] of what comes after the last of them.
+   * Those that were there are computed anew where the text becomes one that is turned by other factors.
    * @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way;
    * DisposedError; the signal's reason when aborted
    */
   async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
     checkFeedOptions(options);
     const own = this.checked(tokens);
-    return this.exclusively(() => this.append(own, options));
+    return this.exclusively(() => this.append(this.toFeed(own, options), options));
   }
 
   /** Gives back logits that nobody reads any more: a later `feed` may write its own into them. */
@@ -182,6 +168,8 @@ export class Sequence {
     return this.exclusively(async () => {
       const { vocabSize } = this.decoder.config;
       const logits = new Float32Array(own.length * vocabSize);
+      const all = this.toFeed(own, options);
+      if (all.length > own.length) await this.append(all.slice(0, -own.length), options);
       for (let at = 0; at < own.length; ) {
         if (at > 0) await nextTurn();
         options.signal?.throwIfAborted();
@@ -213,7 +201,10 @@ export class Sequence {
     this.assertIdle();
     checkTruncate(this.fed.length, length, "fork");
     const tokens = this.fed.slice(0, length);
-    return new Sequence(this.decoder, await this.state.fork(length), tokens);
+    const { firstAngle } = this;
+    const fork = new Sequence(this.decoder, await this.state.fork(length), tokens);
+    fork.firstAngle = firstAngle;
+    return fork;
   }
 
   /** Frees the caches. */
@@ -226,6 +217,16 @@ export class Sequence {
   async plan(size: number): Promise<void> {
     const inputs = this.inputsOf([], size, Int32Array.of(0));
     await this.exclusively(() => this.decoder.session.plan(inputs, { state: this.state }));
+  }
+
+  /** The tokens of a feed. All of the text's, where those that are cached were turned by other factors than its length asks for. */
+  private toFeed(tokens: readonly number[], { signal }: FeedOptions): readonly number[] {
+    const { longFrom } = this.decoder;
+    const firstAngle = this.fed.length + tokens.length > longFrom ? longFrom : 0;
+    if (firstAngle === this.firstAngle) return tokens;
+    signal?.throwIfAborted();
+    this.firstAngle = firstAngle;
+    return [...this.fed.splice(0), ...tokens];
   }
 
   /** Tokens that were checked, run by run. */
@@ -245,17 +246,8 @@ export class Sequence {
 
   /** How many tokens the next run takes, and how many of them are wanted. */
   private chunk(rest: number): { size: number; used: number } {
-    const { runSizes, session } = this.decoder;
-    if (rest === 1 || runSizes === "one") return oneToken;
-    if (runSizes === "exact") return { size: Math.min(rest, mostTokens), used: Math.min(rest, mostTokens) };
-    const room = this.decoder.config.contextLength - this.fed.length;
-    const sizes = isHost(session) ? chunkSizes.host : chunkSizes.gpu;
-    const whole = sizes.find((size) => size <= rest)!;
-    const filled = Math.min(...sizes.filter((size) => size >= rest));
-    // On a GPU 20 tokens run as 32, and 40 as 32 and 8.
-    if (filled <= room && filled < 2 * rest) return { size: filled, used: rest };
-    if (whole === 1 && rest > 2 && leastFilled <= room) return { size: leastFilled, used: rest };
-    return { size: whole, used: whole };
+    const { config, runSizes, session } = this.decoder;
+    return chunkOf(rest, config.contextLength - this.fed.length, runSizes, session);
   }
 
   /** @param rows that logits are wanted of: default that of the only token */
@@ -276,10 +268,11 @@ export class Sequence {
   /** The same arrays for every token: a run has read them when it returns. */
   private inputsOfOne(token: number): Inputs {
     this.one ??= this.inputsOf([], 1, Int32Array.of(0)) as Record<string, Int32Array>;
-    const { tokens, position, positions } = this.one;
+    const { tokens, position, positions, angles } = this.one;
     tokens[0] = token;
     position[0] = this.fed.length;
     if (positions) positions[0] = this.fed.length;
+    if (angles) angles[0] = this.firstAngle + this.fed.length;
     return this.one;
   }
 
@@ -294,6 +287,7 @@ export class Sequence {
       rows,
     };
     if (takesPositions(this.decoder.session)) inputs["positions"] = ids.map((_, i) => position + i);
+    if (this.decoder.longFrom < Infinity) inputs["angles"] = Int32Array.of(this.firstAngle + position);
     return inputs;
   }
 
@@ -314,7 +308,9 @@ export class Sequence {
     for (const { sequence } of parts) sequence.busy = true;
     try {
       // Short ones first: those that go on token by token do not wait for a long prompt.
-      let rest = parts.sort((a, b) => a.tokens.length - b.tokens.length);
+      let rest = parts
+        .map((p) => ({ ...p, tokens: p.sequence.toFeed(p.tokens, options) }))
+        .sort((a, b) => a.tokens.length - b.tokens.length);
       for (let runs = 0; rest.length > 0 && parts.length > 1 && decoder.shares; runs++) {
         if (runs > 0) await nextTurn();
         options.signal?.throwIfAborted();
@@ -335,7 +331,7 @@ export class Sequence {
 
   /** One run, of as many tokens as go into it. Sets the logits of feeds that end in it, and returns the others' rest. */
   private static async runTogether(
-    { session, config }: Decoder,
+    { session, config, longFrom }: Decoder,
     feeds: readonly Part<Sequence>[],
     logits: Float32Array[],
     { signal, profile }: FeedOptions,
@@ -368,12 +364,19 @@ export class Sequence {
       }
       if (ends) inputs.rows[row++] = at - 1;
     });
-    const result = await session.run(takesPositions(session) ? { ...inputs, positions: inputs.position } : inputs, {
-      state: parts.map((p) => p.sequence.state),
-      rows: parts.map((p) => p.sequence.length + p.tokens.length),
-      signal: count > parts.length ? signal : undefined,
-      profile,
-    });
+    const more: Record<string, Int32Array> = {};
+    if (takesPositions(session)) more["positions"] = inputs.position;
+    if (longFrom < Infinity)
+      more["angles"] = inputs.position.map((p, t) => p + (parts[inputs.sequence[t]]?.sequence.firstAngle ?? 0));
+    const result = await session.run(
+      { ...inputs, ...more },
+      {
+        state: parts.map((p) => p.sequence.state),
+        rows: parts.map((p) => p.sequence.length + p.tokens.length),
+        signal: count > parts.length ? signal : undefined,
+        profile,
+      },
+    );
     for (const { sequence, tokens } of parts) sequence.fed.push(...tokens);
     const all = result["logits"].data as Float32Array;
     ending.forEach(({ i }, r) => {
