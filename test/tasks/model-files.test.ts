@@ -11,7 +11,6 @@ import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { bytesSource } from "../../src/formats/source.ts";
 import type { DecoderConfig, Weight } from "../../src/models/transformer/config.ts";
-import type { RopeScaling } from "../../src/models/transformer/rope.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -102,6 +101,20 @@ describe("GGUF", () => {
       const yarn = { "rope.scaling.type": "yarn", "rope.scaling.factor": 4 };
       const both = await read("qwen2", {}, yarn, [1, 2, 3, 8]);
       expect(both.rope?.scaling).toMatchObject({ kind: "yarn", factor: 4, factors: Float32Array.of(1, 2, 3, 8) });
+      const betas = { "rope.scaling.yarn_beta_fast": 3, "rope.scaling.yarn_beta_slow": 0.5 };
+      const { rope: own } = await read("qwen2", {}, { ...yarn, ...betas });
+      expect(own?.scaling).toMatchObject({ kind: "yarn", factor: 4, betaFast: 3, betaSlow: 0.5 });
+      for (const [key, neutral] of [
+        ["yarn_ext_factor", 1],
+        ["yarn_attn_factor", 1],
+        ["yarn_log_multiplier", 0],
+      ] as const) {
+        const other = read("qwen2", {}, { ...yarn, [`rope.scaling.${key}`]: 0.5 });
+        await expect(other).rejects.toThrow(UnsupportedOpError);
+        await expect(other).rejects.toThrow(`rope scaling with ${key} is not supported`);
+        const same = await read("qwen2", {}, { ...yarn, [`rope.scaling.${key}`]: neutral });
+        expect(same.rope).toEqual((await read("qwen2", {}, yarn)).rope);
+      }
       const { rope: kept } = await read("qwen2", {}, { ...yarn, "rope.scaling.factor": 1 }, [1, 2, 3, 8]);
       expect(kept?.scaling).toMatchObject({ kind: "factors", factors: Float32Array.of(1, 2, 3, 8) });
     });
@@ -255,13 +268,28 @@ describe("Hugging Face folders", () => {
     [
       "gemma3_text",
       variants["gemma3"],
-      { rope_local_base_freq: 10000, sliding_window_pattern: 3, rope_scaling: { rope_type: "linear", factor: 8 } },
+      {
+        query_pre_attn_scalar: 8,
+        rope_local_base_freq: 10000,
+        sliding_window_pattern: 3,
+        rope_scaling: { rope_type: "linear", factor: 8 },
+      },
     ],
     [
       "phi3",
       {
         ...variants["phi3 with long factors"],
-        rope: { ...halves, dim: 6, scaling: { kind: "factors", factors: [1, 2, 3], magnitude: 1 } },
+        rope: {
+          ...halves,
+          dim: 6,
+          scaling: {
+            kind: "factors",
+            factors: [1, 2, 3],
+            longFactors: [9, 9, 9],
+            originalContext: 300,
+            magnitude: 1,
+          },
+        },
       },
       {
         partial_rotary_factor: 0.5,
@@ -299,26 +327,6 @@ describe("Hugging Face folders", () => {
     await expect(textGeneration(path, { device: "cpu" })).rejects.toThrow(
       `model type "${type}" is not known; known: llama`,
     );
-  });
-
-  test("LongRoPE's factors are those of the context that is asked for", async () => {
-    const { config, weights } = build({ rope: { ...halves, dim: 6 }, headDim: 12 });
-    const path = await write("longrope", "llama", weights as unknown as Map<string, HostTensor>, {
-      ...common(config),
-      max_position_embeddings: 131072,
-      original_max_position_embeddings: 4096,
-      partial_rotary_factor: 0.5,
-      rope_scaling: { type: "longrope", long_factor: [9, 8, 7], short_factor: [1, 2, 3] },
-    });
-    const scalingFor = async (contextLength: number) => {
-      const file = await readHuggingFaceDecoder(await ModelFolder.open(path), { contextLength });
-      return file.config.rope!.scaling as Extract<RopeScaling, { kind: "factors" }>;
-    };
-    expect((await scalingFor(4096)).factors).toEqual([1, 2, 3]);
-    const { factors, magnitude } = await scalingFor(4097);
-    expect(factors).toEqual([9, 8, 7]);
-    // Phi 3's own figure for these contexts.
-    expect(magnitude).toBeCloseTo(1.1902380714238083, 12);
   });
 
   test("gpt2, whose matrices lie on their side, and the folder as a model", async () => {

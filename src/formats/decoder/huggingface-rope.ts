@@ -8,33 +8,35 @@ import type { Fields } from "./config-fields.ts";
  * fields of the configuration and `rope_scaling`, or one for each type of layer.
  * @throws FormatError for numbers that are missing or make no sense, UnsupportedOpError for a scaling that is not known
  */
-export function ropesOf(
-  config: Fields,
-  headDim: number,
-  contextLength: number,
-): { rope: RopeConfig; localRope?: RopeConfig } {
+export function ropesOf(config: Fields, headDim: number): { rope: RopeConfig; localRope?: RopeConfig } {
   const given = config.object("rope_parameters");
-  const rope = ropeOf(config, config.object("rope_scaling") ?? given?.object("full_attention") ?? given);
+  const rope = ropeOf(config.object("rope_scaling") ?? given?.object("full_attention") ?? given);
   const local = given?.object("sliding_attention");
-  if (local) return { rope, localRope: ropeOf(config, local) };
   const base = config.number("rope_local_base_freq");
+  if (local) {
+    const localRope = ropeOf(local, base);
+    if (localRope.scaling?.kind === "factors")
+      throw new UnsupportedOpError(`${config.file}: longrope in layers with a window is not supported`, {
+        missing: ["rope_parameters.sliding_attention"],
+      });
+    return { rope, localRope };
+  }
   return { rope, localRope: base ? { ...rope, base, scaling: undefined } : undefined };
 
-  function ropeOf(config: Fields, own: Fields | undefined): RopeConfig {
-    const number = (key: string): number | undefined => own?.number(key) ?? given?.number(key) ?? config.number(key);
-    const dim = Math.floor(headDim * (number("partial_rotary_factor") ?? 1));
-    const scaling = own && scalingOf(own, config, contextLength);
-    return { dim, base: number("rope_theta") ?? 10000, interleaved: false, scaling };
+  function ropeOf(own: Fields | undefined, usual = config.number("rope_theta")): RopeConfig {
+    const number = (key: string): number | undefined => own?.number(key) ?? given?.number(key);
+    const part = number("partial_rotary_factor") ?? config.number("partial_rotary_factor") ?? 1;
+    const base = number("rope_theta") ?? usual ?? 10000;
+    return { dim: Math.floor(headDim * part), base, interleaved: false, scaling: own && scalingOf(own, config) };
   }
 }
 
-function scalingOf(s: Fields, config: Fields, contextLength: number): RopeScaling | undefined {
+function scalingOf(s: Fields, config: Fields): RopeScaling | undefined {
   const kind: unknown =
     s.json["rope_type"] ?? s.json["type"] ?? (s.json["factor"] === undefined ? "default" : undefined);
-  const original = (): number =>
-    s.positive("original_max_position_embeddings") ??
-    config.positive("original_max_position_embeddings") ??
-    config.needPositive("max_position_embeddings");
+  const given = (): number | undefined =>
+    s.positive("original_max_position_embeddings") ?? config.positive("original_max_position_embeddings");
+  const original = (): number => given() ?? config.needPositive("max_position_embeddings");
   switch (kind) {
     case "default":
       return undefined;
@@ -63,13 +65,22 @@ function scalingOf(s: Fields, config: Fields, contextLength: number): RopeScalin
       };
     case "longrope":
     case "su": {
-      const trained = original();
-      const stretch = config.needPositive("max_position_embeddings") / trained;
-      const magnitude = stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(trained));
-      const key = contextLength > trained ? "long_factor" : "short_factor";
-      const factors = s.json[key];
-      if (!Array.isArray(factors)) return s.wrong(key, "a list of factors");
-      return { kind: "factors", factors, magnitude: s.positive("attention_factor") ?? magnitude };
+      const originalContext = original();
+      // Of the two, the one that is said: where it is the original context, `factor` does not count.
+      const stretch = given()
+        ? config.needPositive("max_position_embeddings") / originalContext
+        : (s.positive("factor") ?? 1);
+      const list = (key: string): number[] => {
+        const factors = s.json[key];
+        return Array.isArray(factors) ? factors : s.wrong(key, "a list of factors");
+      };
+      return {
+        kind: "factors",
+        factors: list("short_factor"),
+        longFactors: list("long_factor"),
+        originalContext,
+        magnitude: s.positive("attention_factor") ?? longRopeMagnitude(stretch, originalContext),
+      };
     }
     default:
       throw new UnsupportedOpError(`${s.file}: rope scaling ${JSON.stringify(kind)} is not known`, {
@@ -77,6 +88,10 @@ function scalingOf(s: Fields, config: Fields, contextLength: number): RopeScalin
       });
   }
 }
+
+/** What LongRoPE multiplies cos and sin by. */
+export const longRopeMagnitude = (stretch: number, originalContext: number): number =>
+  stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(originalContext));
 
 /**
  * What cos and sin are multiplied by where it is not YaRN's own: said as it is, or by two factors of its logarithm, of which only

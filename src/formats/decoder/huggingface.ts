@@ -25,14 +25,17 @@ export interface ModelType {
   /** GGUF's name of it. */
   readonly architecture: string;
   readonly names: Names;
+  /** Where the configuration names none. Default: silu. */
   readonly activation?: DecoderConfig["activation"];
+  /** Numbers of Hugging Face's class for keys that a configuration lacks. `null` there stands for none. */
+  readonly defaults?: Readonly<Record<string, number>>;
   /** Norms multiply by 1 + weight, and embeddings by the square root of the width. */
   readonly gemma?: boolean;
   /** Queries and keys have a norm of their own. */
   readonly headNorms?: boolean;
   /** Matrices are stored [inputs, outputs], and norms have biases. */
   readonly transposed?: boolean;
-  /** Whether layer n has the window where `layer_types` does not say it. Default: all where there is a window. */
+  /** Whether layer n has the window where `layer_types` does not say it. Without it none has, whatever the configuration says. */
   readonly windowed?: (n: number, config: Fields) => boolean;
   /** There is a window only with `use_sliding_window`. */
   readonly choosesWindow?: boolean;
@@ -42,25 +45,45 @@ const llama: ModelType = { architecture: "llama", names: llamaNames };
 const qwen: Omit<ModelType, "architecture"> = {
   names: llamaNames,
   choosesWindow: true,
+  defaults: { sliding_window: 4096 },
   windowed: (n, config) => n >= (config.number("max_window_layers") ?? 28),
 };
-const gemma: ModelType = { architecture: "gemma", names: llamaNames, activation: "geluTanh", gemma: true };
+const gemma: ModelType = {
+  architecture: "gemma",
+  names: llamaNames,
+  activation: "geluTanh",
+  gemma: true,
+  defaults: { head_dim: 256 },
+};
+const gemma2Defaults = { head_dim: 256, query_pre_attn_scalar: 256, sliding_window: 4096 };
 export const modelTypes: Readonly<Record<string, ModelType>> = {
   llama,
-  mistral: llama,
+  mistral: { ...llama, windowed: () => true, defaults: { sliding_window: 4096 } },
   qwen2: { ...qwen, architecture: "qwen2" },
-  qwen3: { ...qwen, architecture: "qwen3", headNorms: true },
-  phi3: { names: phi3Names, architecture: "phi3" },
+  qwen3: { ...qwen, architecture: "qwen3", headNorms: true, defaults: { ...qwen.defaults, head_dim: 128 } },
+  phi3: {
+    names: phi3Names,
+    architecture: "phi3",
+    windowed: () => true,
+    defaults: { rms_norm_eps: 1e-5, original_max_position_embeddings: 4096 },
+  },
   gemma,
-  gemma2: { ...gemma, architecture: "gemma2", names: gemma2Names, windowed: (n) => n % 2 === 0 },
+  gemma2: {
+    ...gemma,
+    architecture: "gemma2",
+    names: gemma2Names,
+    windowed: (n) => n % 2 === 0,
+    defaults: { ...gemma2Defaults, attn_logit_softcapping: 50, final_logit_softcapping: 30 },
+  },
   gemma3_text: {
     ...gemma,
     architecture: "gemma3",
     headNorms: true,
     names: gemma2Names,
+    defaults: { ...gemma2Defaults, rope_theta: 1e6, rope_local_base_freq: 1e4 },
     windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
   },
-  gpt2: { architecture: "gpt2", names: gpt2Names, transposed: true },
+  gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true },
 };
 
 /**
@@ -80,7 +103,7 @@ export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadO
       { missing: [name] },
     );
   const weights = await weightsOf(folder, type, json);
-  const config = configOf(new Fields(folder.name, json), type, weights.size, options);
+  const config = configOf(new Fields(folder.name, { ...type.defaults, ...json }), type, weights.size, options);
   checkSizes(config, weights, folder.name);
   const count = config.layers.length;
   const beyond = [...weights.keys()].find((key) => Number(/^blk\.(\d+)\./.exec(key)?.[1] ?? -1) >= count);
@@ -96,10 +119,14 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
   const heads = fields.need("num_attention_heads", "n_head");
   const headDim = fields.number("head_dim") ?? width / heads;
   const trained = fields.need("max_position_embeddings", "n_positions");
-  const contextLength = learned ? trained : contextOf(trained, options);
+  const { rope, localRope } = learned ? {} : ropesOf(fields, headDim);
   const layers = layersOf(fields, type, checkLayers(fields.need("num_hidden_layers", "n_layer"), tensors, file));
+  // Gemma's first configurations have a `hidden_act` that was never used.
+  const act = type.gemma ? json["hidden_activation"] : (json["hidden_act"] ?? json["activation_function"]);
   const scalar = fields.positive("query_pre_attn_scalar");
-  const act = json["hidden_activation"] ?? json["hidden_act"] ?? json["activation_function"];
+  const attentionScale = learned && json["scale_attn_weights"] === false ? 1 : scalar && 1 / Math.sqrt(scalar);
+  const byLayer = learned && json["scale_attn_by_inverse_layer_idx"] === true;
+  const scaleOf = (n: number): number => (attentionScale ?? 1 / Math.sqrt(headDim)) / (n + 1);
   return {
     architecture: type.architecture,
     vocabSize: fields.need("vocab_size"),
@@ -107,14 +134,15 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
     heads,
     kvHeads: fields.number("num_key_value_heads") ?? heads,
     headDim,
-    contextLength,
+    contextLength: learned ? trained : contextOf(trained, options),
     norm: learned
       ? { kind: "layer", epsilon: fields.positive("layer_norm_epsilon") ?? 1e-5 }
       : { kind: "rms", epsilon: fields.positive("rms_norm_eps") ?? 1e-6 },
-    activation: type.activation ?? activationOf(file, act ?? (learned ? "gelu_new" : "silu")),
-    layers,
-    ...(learned ? { rope: undefined } : ropesOf(fields, headDim, contextLength)),
-    attentionScale: scalar && 1 / Math.sqrt(scalar),
+    activation: (act ?? undefined) === undefined ? (type.activation ?? "silu") : activationOf(file, act),
+    layers: byLayer ? layers.map((l, n) => ({ ...l, attentionScale: scaleOf(n) })) : layers,
+    rope,
+    localRope,
+    attentionScale,
     attentionSoftcap: fields.number("attn_logit_softcapping"),
     logitSoftcap: fields.number("final_logit_softcapping"),
     embeddingScale: type.gemma ? Math.sqrt(width) : undefined,
@@ -123,14 +151,14 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
 
 function layersOf(fields: Fields, type: ModelType, count: number): DecoderLayer[] {
   const { json, file } = fields;
-  const chosen = !type.choosesWindow || json["use_sliding_window"] === true;
+  const chosen = type.windowed && (!type.choosesWindow || json["use_sliding_window"] === true);
   const window = (chosen && fields.number("sliding_window")) || undefined;
   const types = json["layer_types"] ?? undefined;
   if (types !== undefined && (!Array.isArray(types) || types.length !== count))
     fields.fail(`layer_types in config.json is no list of ${count} types, one for each layer`);
   const isLocal = (n: number): boolean => {
     const kind = (types as unknown[] | undefined)?.[n];
-    if (kind === undefined) return type.windowed?.(n, fields) ?? true;
+    if (kind === undefined) return type.windowed?.(n, fields) ?? false;
     if (kind !== "sliding_attention" && kind !== "full_attention")
       throw new UnsupportedOpError(`${file}: layers of type ${JSON.stringify(kind)} are not known`, {
         missing: [String(kind)],
