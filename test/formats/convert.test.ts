@@ -9,41 +9,21 @@ import { readDecoder } from "../../src/formats/decoder/read.ts";
 import type { ByteLevelVocabulary, SentencePieceVocabulary } from "../../src/formats/decoder/vocabulary.ts";
 import { readGguf } from "../../src/formats/gguf/index.ts";
 import { type ByteSource, bytesSource, openSource } from "../../src/formats/source.ts";
-import { FormatError, InputError, load, UnsupportedOpError } from "../../src/index.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../../src/index.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { build, text, variants } from "../models/tiny.ts";
 import { weightsOf } from "../packages.ts";
 import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
+import { bytesOf, logits as logitsOf, savedIn, worst } from "./converted.ts";
 import { TestServer } from "./server.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-convert-"));
 afterAll(() => rm(folder, { recursive: true }));
 
-async function bytesOf(model: Converted): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  for await (const chunk of model.chunks) parts.push(chunk);
-  const bytes = new Uint8Array(Buffer.concat(parts));
-  expect(bytes.length).toBe(model.size);
-  return bytes;
-}
-
-/** A folder with the safetensors and what belongs beside them. */
-async function saved(model: Converted): Promise<string> {
-  const path = await mkdtemp(join(folder, "st-"));
-  await writeFile(join(path, "model.safetensors"), await bytesOf(model));
-  for (const [name, content] of model.beside) await writeFile(join(path, name), content);
-  return path;
-}
-
-async function logits(model: Uint8Array | string): Promise<Float32Array> {
-  using session = await load(model, { device: "cpu" });
-  return (await session.run({ tokens: Int32Array.from(text(12)) }))["logits"].data as Float32Array;
-}
-
-const worst = (a: Float32Array, b: Float32Array): number =>
-  a.length === b.length ? a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i])), 0) : Number.POSITIVE_INFINITY;
+const saved = (model: Converted) => savedIn(folder, model);
+const logits = (model: Uint8Array | string) => logitsOf(model, text(12));
 
 describe("GGUF to safetensors and back", () => {
   const llama3: (typeof ggufCases)[number] = ["llama", { rope: { dim: 8, base: 500000, interleaved: true } }];

@@ -1,10 +1,10 @@
 /** Models as GGUF files. */
 import type { DecoderConfig, Weight } from "../../models/transformer/config.ts";
-import { ropeFrequencies } from "../../models/transformer/rope.ts";
+import { type RopeConfig, ropeFrequencies } from "../../models/transformer/rope.ts";
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
-import { configOf, type GgufShapes } from "../decoder/gguf.ts";
+import { configOf, type GgufShapes, type RopeFactors } from "../decoder/gguf.ts";
 import { vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "../gguf/index.ts";
 import { type GgufValueType, type PackedValue, plainValue } from "../gguf/values.ts";
@@ -46,11 +46,11 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
   for (const [key, w] of file.weights) {
     // Llama's files pair neighbours: rows of queries and keys that pair halves change places.
     const permuted = interleaved && config.rope?.interleaved === false && /\.attn_[qk]\.(weight|bias)$/.test(key);
-    weights.set(key, permuted ? permuteHeads(w, config.headDim, "neighbours") : w);
+    weights.set(key, permuted ? permuteHeads(w, config.headDim, config.rope!.dim, "neighbours") : w);
   }
   const factors = ropeFactors(config);
-  if (factors) weights.set("rope_freqs.weight", factors);
-  checkConfig(config, metadata, weights, interleaved);
+  for (const [key, w] of factorWeights(factors)) weights.set(key, w);
+  checkConfig(config, { metadata, tensors: weights }, factors, interleaved);
   const up = weights.get("blk.0.ffn_up.weight");
   if (up) {
     // Not in our configuration, which asks the weights; others do. Phi-3's holds the gate too.
@@ -68,6 +68,12 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
 
 function configMetadata(c: DecoderConfig, name: string) {
   const { architecture: arch, rope } = c;
+  const { scaling } = rope ?? {};
+  const yarn = scaling?.kind === "yarn" ? scaling : undefined;
+  const stretched = scaling?.kind === "linear" ? scaling : yarn;
+  const paired = scaling?.kind === "factors" ? scaling : yarn;
+  // Of YaRN's own magnitude readers multiply this in.
+  const magnitude = paired?.magnitude && paired.magnitude / (yarn ? 0.1 * Math.log(yarn.factor) + 1 : 1);
   const integers: [string, number | undefined][] = [
     ["vocab_size", c.vocabSize],
     ["context_length", c.contextLength],
@@ -79,14 +85,15 @@ function configMetadata(c: DecoderConfig, name: string) {
     ["attention.value_length", c.headDim],
     ["rope.dimension_count", rope?.dim],
     ["attention.sliding_window", c.layers.find((l) => l.window)?.window],
-    ["rope.scaling.original_context_length", rope?.scaling?.kind === "yarn" ? rope.scaling.originalContext : undefined],
+    ["rope.scaling.original_context_length", paired?.originalContext],
   ];
-  const { scaling } = rope ?? {};
-  const stretched = scaling?.kind === "linear" || scaling?.kind === "yarn" ? scaling : undefined;
   const floats: [string, number | undefined][] = [
     [`attention.layer_norm_${c.norm.kind === "rms" ? "rms_" : ""}epsilon`, c.norm.epsilon],
     ["rope.freq_base", rope?.base],
     ["rope.scaling.factor", stretched?.factor],
+    ["rope.scaling.attn_factor", magnitude],
+    ["rope.scaling.yarn_beta_fast", yarn?.betaFast],
+    ["rope.scaling.yarn_beta_slow", yarn?.betaSlow],
     ["attn_logit_softcapping", c.attentionSoftcap],
     ["final_logit_softcapping", c.logitSoftcap],
   ];
@@ -104,30 +111,38 @@ function configMetadata(c: DecoderConfig, name: string) {
   };
   put(integers, "u32");
   put(floats, "f32");
-  if (stretched) metadata.set(`${arch}.rope.scaling.type`, stretched.kind);
+  const kind = stretched?.kind ?? (paired?.longFactors && "longrope");
+  if (kind) metadata.set(`${arch}.rope.scaling.type`, kind);
   return { metadata, types };
 }
 
-/** Llama 3's scaling is stored as a divisor for each pair. */
-function ropeFactors({ rope }: DecoderConfig): FileWeight | undefined {
-  if (rope?.scaling?.kind !== "llama3") return undefined;
-  const { frequencies } = ropeFrequencies(rope);
-  const plain = ropeFrequencies({ ...rope, scaling: undefined }).frequencies;
-  const data = Float32Array.from(frequencies, (f, i) => plain[i] / f);
-  return { shape: [data.length], stored: "F32", read: async () => ({ dtype: "f32", shape: [data.length], data }) };
+/** Divisors for each pair are tensors, among them those that Llama 3's scaling comes to. */
+function ropeFactors({ rope }: DecoderConfig): RopeFactors {
+  const scaling = rope?.scaling;
+  if (scaling?.kind === "llama3") {
+    const { frequencies } = ropeFrequencies(rope!);
+    const plain = ropeFrequencies({ ...rope!, scaling: undefined }).frequencies;
+    return { factors: Float32Array.from(frequencies, (f, i) => plain[i] / f) };
+  }
+  if (scaling?.kind !== "factors" && scaling?.kind !== "yarn") return {};
+  const list = (factors?: ArrayLike<number>) => factors && Float32Array.from(factors);
+  return { factors: list(scaling.factors), longFactors: list(scaling.longFactors) };
+}
+
+function factorWeights({ factors, longFactors }: RopeFactors): Map<string, FileWeight> {
+  const named = longFactors ? { factors_short: factors, factors_long: longFactors } : { freqs: factors };
+  const weights = new Map<string, FileWeight>();
+  for (const [name, data] of Object.entries(named))
+    if (data) {
+      const shape = [data.length];
+      weights.set(`rope_${name}.weight`, { shape, stored: "F32", read: async () => ({ dtype: "f32", shape, data }) });
+    }
+  return weights;
 }
 
 /** Reads the metadata back: what it cannot express would be lost without a word. */
-function checkConfig(
-  config: DecoderConfig,
-  metadata: ReadonlyMap<string, GgufValue>,
-  weights: ReadonlyMap<string, { readonly shape: readonly number[] }>,
-  interleaved: boolean,
-): void {
-  const { scaling } = config.rope ?? {};
-  const factors = scaling?.kind === "llama3" ? "llama3" : undefined;
-  const shapes: GgufShapes = { metadata, tensors: weights };
-  const got = configOf(shapes, "", factors ? undefined : scaling, { contextLength: config.contextLength });
+function checkConfig(config: DecoderConfig, shapes: GgufShapes, factors: RopeFactors, interleaved: boolean): void {
+  const got = configOf(shapes, "", factors, { contextLength: config.contextLength });
   const comparable = (c: DecoderConfig): Record<string, unknown> => ({
     ...c,
     attentionScale: (c.attentionScale ?? 1 / Math.sqrt(c.headDim)).toFixed(9),
@@ -135,10 +150,19 @@ function checkConfig(
   });
   const [want, have] = [comparable(config), comparable(got)];
   const lost = Object.keys({ ...want, ...have }).filter((k) => JSON.stringify(want[k]) !== JSON.stringify(have[k]));
-  if (scaling?.kind === "factors" || scaling?.kind === "dynamic") lost.push("rope.scaling");
+  if (config.rope && got.rope && !turnAlike(config.rope, got.rope)) lost.push("rope.scaling");
   if (lost.length > 0)
     throw new UnsupportedOpError(
       `GGUF files of architecture "${config.architecture}" cannot say this of the model: ${lost.join(", ")}`,
       { missing: lost },
     );
+}
+
+/** Whether texts of any length are turned by the same angles, as far as f32 says them. */
+function turnAlike(a: RopeConfig, b: RopeConfig): boolean {
+  const near = (x: number, y: number): boolean => Math.abs(x - y) <= 1e-6 * Math.abs(x);
+  return [1, Infinity].every((length) => {
+    const [x, y] = [ropeFrequencies(a, length), ropeFrequencies(b, length)];
+    return near(x.magnitude, y.magnitude) && x.frequencies.every((f, i) => near(f, y.frequencies[i]));
+  });
 }

@@ -5,6 +5,7 @@ import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { type ModelType, modelTypes, transposed } from "../decoder/huggingface.ts";
 import { huggingFaceName } from "../decoder/huggingface-names.ts";
+import { longRopeMagnitude } from "../decoder/huggingface-rope.ts";
 import type { ModelFolder } from "../folder.ts";
 import { floats, permuteHeads } from "./permute.ts";
 import { tokenizerJsonOf } from "./tokenizer-json.ts";
@@ -87,7 +88,7 @@ export async function besideOfFolder(
 /** The weight as Hugging Face's models have it. */
 function asTheirs(key: string, stored: FileWeight, config: DecoderConfig, type: ModelType): FileWeight {
   if (config.rope?.interleaved && /\.attn_[qk]\.(weight|bias)$/.test(key))
-    return permuteHeads(stored, config.headDim, "halves");
+    return permuteHeads(stored, config.headDim, config.rope.dim, "halves");
   const { shape } = stored;
   if (type.transposed && shape.length === 2 && key.startsWith("blk."))
     return {
@@ -123,8 +124,15 @@ function configJson(name: string, c: DecoderConfig, weights: DecoderFile["weight
       activation_function: c.activation === "geluTanh" ? "gelu_new" : c.activation,
       tie_word_embeddings: tied,
     };
+  const biased = (parts: RegExp): true | undefined => [...weights.keys()].some((key) => parts.test(key)) || undefined;
   const windows = c.layers.map((l) => l.window);
   const window = windows.find((w) => w !== undefined);
+  if (window && !modelTypes[name].windowed)
+    throw new UnsupportedOpError(`layers of "${name}" have no windows in config.json`, { missing: ["sliding_window"] });
+  const isGemma = name.startsWith("gemma");
+  // What Gemma's configurations do not say, some have anyway.
+  const none = isGemma ? null : undefined;
+  const { scaling } = c.rope ?? {};
   return {
     model_type: name,
     vocab_size: c.vocabSize,
@@ -136,22 +144,27 @@ function configJson(name: string, c: DecoderConfig, weights: DecoderFile["weight
     num_hidden_layers: c.layers.length,
     max_position_embeddings: c.contextLength,
     rms_norm_eps: c.norm.epsilon,
-    hidden_act: c.activation === "geluTanh" ? "gelu_pytorch_tanh" : c.activation,
+    [isGemma ? "hidden_activation" : "hidden_act"]: c.activation === "geluTanh" ? "gelu_pytorch_tanh" : c.activation,
+    // Qwen 2 always has them, and no word for it.
+    attention_bias: name === "qwen2" ? undefined : biased(/\.attn_(q|k|v|qkv|output)\.bias$/),
+    mlp_bias: biased(/\.ffn_(gate|up|down)\.bias$/),
     tie_word_embeddings: tied,
     rope_theta: c.rope?.base,
     partial_rotary_factor: c.rope && c.rope.dim !== c.headDim ? c.rope.dim / c.headDim : undefined,
     rope_local_base_freq: c.localRope?.base,
-    rope_scaling: scalingJson(c.rope?.scaling),
+    rope_scaling: scalingJson(scaling, c.contextLength),
+    // Where Phi 3 has it. Those of other scalings are beside their factors.
+    original_max_position_embeddings: scaling?.kind === "factors" ? scaling.originalContext : undefined,
     sliding_window: window ?? null,
     layer_types: window && windows.map((w) => (w === undefined ? "full_attention" : "sliding_attention")),
     use_sliding_window: name.startsWith("qwen") ? window !== undefined : undefined,
     query_pre_attn_scalar: c.attentionScale && 1 / c.attentionScale ** 2,
-    attn_logit_softcapping: c.attentionSoftcap,
-    final_logit_softcapping: c.logitSoftcap,
+    attn_logit_softcapping: c.attentionSoftcap || none,
+    final_logit_softcapping: c.logitSoftcap || none,
   };
 }
 
-function scalingJson(s: RopeScaling | undefined): object | null {
+function scalingJson(s: RopeScaling | undefined, contextLength: number): object | null {
   switch (s?.kind) {
     case undefined:
       return null;
@@ -168,6 +181,7 @@ function scalingJson(s: RopeScaling | undefined): object | null {
         original_max_position_embeddings: s.originalContext,
       };
     case "yarn":
+      if (s.factors) refuseFactors();
       return {
         rope_type: "yarn",
         factor: s.factor,
@@ -176,9 +190,22 @@ function scalingJson(s: RopeScaling | undefined): object | null {
         beta_slow: s.betaSlow,
         attention_factor: s.magnitude,
       };
-    case "factors":
-      throw new UnsupportedOpError("rotary positions with a factor for each pair cannot be written to config.json", {
-        missing: ["rope.scaling"],
-      });
+    case "factors": {
+      const { factors, longFactors = refuseFactors(), originalContext = refuseFactors(), magnitude = 1 } = s;
+      // Phi 3 takes no other keys than three.
+      const usual = Math.abs(magnitude - longRopeMagnitude(contextLength / originalContext, originalContext)) < 1e-6;
+      return {
+        rope_type: "longrope",
+        short_factor: Array.from(factors),
+        long_factor: Array.from(longFactors),
+        attention_factor: usual ? undefined : magnitude,
+      };
+    }
   }
+}
+
+function refuseFactors(): never {
+  throw new UnsupportedOpError("rotary positions with a factor for each pair cannot be written to config.json", {
+    missing: ["rope.scaling"],
+  });
 }

@@ -4,11 +4,16 @@ import { ggufTypeNamed } from "../../tensor/blocks/types.ts";
 import type { FileWeight } from "../decoder/file.ts";
 import { dequantize } from "../gguf/index.ts";
 
-/** @param to how the pairs are to lie; they lie the other way */
-export function permuteHeads(w: FileWeight, headDim: number, to: "neighbours" | "halves"): FileWeight {
-  const half = headDim / 2;
-  const placeOf = (i: number): number =>
-    to === "neighbours" ? (i % half) * 2 + Math.floor(i / half) : (i % 2) * half + (i >> 1);
+/**
+ * @param rotated rows of a head that have pairs, the first ones; the others stay
+ * @param to how the pairs are to lie; they lie the other way
+ */
+export function permuteHeads(w: FileWeight, headDim: number, rotated: number, to: "neighbours" | "halves"): FileWeight {
+  const half = rotated / 2;
+  const placeOf = (i: number): number => {
+    if (i >= rotated) return i;
+    return to === "neighbours" ? (i % half) * 2 + Math.floor(i / half) : (i % 2) * half + (i >> 1);
+  };
   return {
     ...w,
     type: undefined,

@@ -62,7 +62,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
 export async function readGgufDecoder(source: ByteSource, options: ReadOptions = {}): Promise<DecoderFile> {
   const file = await readGgufParts(source);
   const meta = new Metadata(file, source.name);
-  const config = configOf(file, source.name, await ropeScaling(file, meta, options), options);
+  const config = configOf(file, source.name, await ropeFactors(file, options.signal), options);
   return {
     format: "gguf",
     config,
@@ -92,7 +92,7 @@ export interface GgufShapes {
 export function configOf(
   file: GgufShapes,
   name: string,
-  scaling: RopeScaling | undefined,
+  factors: RopeFactors,
   options: ReadOptions = {},
 ): DecoderConfig {
   const meta = new Metadata(file, name);
@@ -114,6 +114,7 @@ export function configOf(
   const trained = meta.need("context_length");
   const base = meta.number("rope.freq_base") ?? 10000;
   const dim = meta.number("rope.dimension_count") ?? headDim;
+  const scaling = known.rope === "none" ? undefined : ropeScaling(meta, factors);
   const rope: RopeConfig = { dim, base, interleaved: known.rope === "neighbours", scaling };
   const count = checkLayers(meta.need("block_count"), file.tensors.size, name);
   const layers = layersOf(meta, optional, count);
@@ -162,28 +163,50 @@ function layersOf(meta: Metadata, optional: (key: string) => number | undefined,
   });
 }
 
-async function ropeScaling(
-  file: GgufFile<PackedValue>,
-  meta: Metadata,
-  options: ReadOptions,
-): Promise<RopeScaling | undefined> {
-  const originalContext = meta.number("rope.scaling.original_context_length") ?? meta.need("context_length");
-  const context = contextOf(meta.need("context_length"), options);
-  const magnitude = meta.number("rope.scaling.attn_factor");
-  const stretched = context > originalContext ? "rope_factors_long.weight" : "rope_factors_short.weight";
-  const tensor = file.tensors.get("rope_freqs.weight") ?? file.tensors.get(stretched);
-  const factors = await tensor?.dequantize(options.signal);
-  const factor = meta.number("rope.scaling.factor") ?? meta.number("rope.scale_linear");
+/** Divisors of rotary pairs, and those of long texts where they are others. */
+export interface RopeFactors {
+  readonly factors?: Float32Array;
+  readonly longFactors?: Float32Array;
+}
+
+async function ropeFactors({ tensors }: GgufFile<PackedValue>, signal?: AbortSignal): Promise<RopeFactors> {
+  const read = (name: string) => tensors.get(`rope_${name}.weight`)?.dequantize(signal);
+  const factors = await read("freqs");
+  return factors ? { factors } : { factors: await read("factors_short"), longFactors: await read("factors_long") };
+}
+
+/** What llama.cpp knows besides for YaRN: not what it means in every version. The number that changes nothing. */
+const unknownYarn = { yarn_ext_factor: 1, yarn_attn_factor: 1, yarn_log_multiplier: 0 };
+
+function ropeScaling(meta: Metadata, { factors, longFactors }: RopeFactors): RopeScaling | undefined {
+  const number = (key: string) => meta.number(`rope.scaling.${key}`);
+  const originalContext = number("original_context_length") ?? meta.need("context_length");
+  const magnitude = number("attn_factor");
+  const factor = number("factor") ?? meta.number("rope.scale_linear") ?? 1;
   const kind = meta.text("rope.scaling.type");
-  const isStretched = factor !== undefined && factor !== 1;
-  if (kind === "yarn" && isStretched)
-    return { kind, factor, originalContext, magnitude: (magnitude ?? 1) * (0.1 * Math.log(factor) + 1), factors };
+  if (longFactors && !factors) meta.missing("rope_factors_short.weight");
+  if (kind === "yarn" && factor !== 1) {
+    for (const [key, neutral] of Object.entries(unknownYarn))
+      if ((number(key) ?? neutral) !== neutral)
+        throw new UnsupportedOpError(`rope scaling with ${key} is not supported`, { missing: [key] });
+    return {
+      kind,
+      factor,
+      originalContext,
+      betaFast: number("yarn_beta_fast"),
+      betaSlow: number("yarn_beta_slow"),
+      magnitude: (magnitude ?? 1) * (0.1 * Math.log(factor) + 1),
+      factors,
+      longFactors,
+    };
+  }
   if (factors) {
     // Positions may be divided besides.
-    const all = kind === "none" ? 1 : (factor ?? 1);
-    return { kind: "factors", factors: factors.map((f) => f * all), magnitude };
+    const divided = (list: Float32Array) => (kind === "none" ? list : list.map((f) => f * factor));
+    const long = longFactors && { longFactors: divided(longFactors), originalContext };
+    return { kind: "factors", factors: divided(factors), magnitude, ...long };
   }
-  if (!isStretched || kind === "none" || kind === "yarn") return undefined;
+  if (factor === 1 || kind === "none" || kind === "yarn") return undefined;
   if (kind === undefined || kind === "linear") return { kind: "linear", factor };
   throw new UnsupportedOpError(`rope scaling "${kind}" is not known`, { missing: [kind] });
 }
