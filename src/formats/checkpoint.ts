@@ -2,20 +2,25 @@
  * What is asked of the tensors of Hugging Face checkpoints before they are weights: one that is left out, or taken for something
  * else, changes what a model says.
  */
-import type { DType } from "../tensor/dtype.ts";
+import { type DType, isFloat, isHalf } from "../tensor/dtype.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
 import type { Json } from "./folder.ts";
 import type { SafetensorsTensor } from "./safetensors.ts";
 
 /** Types whose elements are the weights themselves, whatever else is said of them. */
-const isPlain = (dtype: DType | undefined): boolean =>
-  dtype === "f64" || dtype === "f32" || dtype === "f16" || dtype === "bf16";
+const isPlain = (dtype: DType): boolean => dtype === "f64" || dtype === "f32" || isHalf(dtype);
 
-/** @throws UnsupportedOpError for elements that are weights only together with scales */
+const methodOf = (json: Json): unknown => json["quantization_config"] ?? json["compression_config"] ?? undefined;
+
+export const saysQuantised = (json: Json): boolean => methodOf(json) !== undefined;
+
+/**
+ * @throws UnsupportedOpError for elements that are weights only together with scales: all small ones where that is said,
+ * integers where nothing is said
+ */
 export function refuseQuantised(file: string, { name, dtype, storage }: SafetensorsTensor, json: Json): void {
-  if (isPlain(dtype)) return;
-  const how = (json["quantization_config"] ?? json["compression_config"] ?? {}) as Json;
-  const method = String(how["quant_method"] ?? "a method without a name");
+  if (dtype && (saysQuantised(json) ? isPlain : isFloat)(dtype)) return;
+  const method = String((methodOf(json) as Json | undefined)?.["quant_method"] ?? "a method without a name");
   throw new UnsupportedOpError(
     `${file}: its weights are quantised with ${method} ("${name}" is ${storage}), which is not supported: take a GGUF file of the model, or the repository that is not quantised`,
     { missing: [method] },

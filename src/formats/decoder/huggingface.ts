@@ -1,8 +1,8 @@
 /** Hugging Face folders as decoders: what `config.json` and tensor names mean, model type by model type. */
 import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
-import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { activationOf } from "../activation.ts";
+import { refuseQuantised, refuseUnknown, saysQuantised } from "../checkpoint.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
 import { isObject } from "../is-object.ts";
 import type { SafetensorsTensor } from "../safetensors.ts";
@@ -191,10 +191,6 @@ async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Prom
   return weights;
 }
 
-/** Types whose elements are the weights themselves, whatever else is said of them. */
-const isPlain = (dtype: DType | undefined): boolean =>
-  dtype === "f64" || dtype === "f32" || dtype === "f16" || dtype === "bf16";
-
 /** GGUF's name of a weight that models of the type have. */
 function nameOf(tensor: string, type: ModelType): string | undefined {
   const name = ggufName(tensor, type.names);
@@ -208,25 +204,13 @@ function nameOf(tensor: string, type: ModelType): string | undefined {
  * @throws UnsupportedOpError naming what is not known
  */
 function checkTensors(file: string, tensors: Iterable<SafetensorsTensor>, type: ModelType, json: Json): void {
-  const quantised = json["quantization_config"] ?? json["compression_config"] ?? undefined;
-  const unknown: string[] = [];
-  for (const { name, dtype, storage } of tensors) {
-    if (hasNoEffect(name)) continue;
-    if (quantised !== undefined && !isPlain(dtype)) {
-      const method = String((quantised as Json)["quant_method"] ?? "a method without a name");
-      throw new UnsupportedOpError(
-        `${file}: its weights are quantised with ${method} ("${name}" is ${storage}), which is not supported: take a GGUF file of the model, or the repository that is not quantised`,
-        { missing: [method] },
-      );
-    }
-    if (nameOf(name, type) === undefined || !dtype) unknown.push(name);
-  }
-  const [first] = unknown;
-  if (first !== undefined)
-    throw new UnsupportedOpError(
-      `${file}: tensor "${first}"${unknown.length > 1 ? ` and ${unknown.length - 1} more` : ""} of a model of type "${String(json["model_type"])}" would be left out: it is not known. Adapters have to be merged into the weights; of quantised weights take a GGUF file`,
-      { missing: unknown },
-    );
+  const counting = [...tensors].filter((t) => !hasNoEffect(t.name));
+  const isKnown = (t: SafetensorsTensor): boolean => nameOf(t.name, type) !== undefined && t.dtype !== undefined;
+  // Some methods have names of their own for integers.
+  if (saysQuantised(json)) for (const t of counting) refuseQuantised(file, t, json);
+  const unknown = counting.filter((t) => !isKnown(t)).map((t) => t.name);
+  refuseUnknown(file, unknown, json);
+  for (const t of counting) refuseQuantised(file, t, json);
 }
 
 /**
