@@ -2,12 +2,14 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
+import { compile } from "../../src/graph/session.ts";
 import type { DecoderConfig, DecoderWeights, Weight } from "../../src/models/transformer/config.ts";
+import { statelessDecoder } from "../../src/models/transformer/decoder.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
 import { UnsupportedOpError } from "../../src/tensor/errors.ts";
 import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
-import { base, build, text, variants } from "../models/tiny.ts";
+import { base, build, longRope, text, variants } from "../models/tiny.ts";
 
 const device = await openWebgpu();
 afterAll(() => device.dispose());
@@ -50,6 +52,28 @@ describe("decoders on webgpu", () => {
       const { config, weights } = build(variant);
       using _ = await expectEqual(config, weights, new NaiveDecoder(config, weights));
     }, 300_000);
+
+  test("LongRoPE: a text that becomes a long one, and whole texts", async () => {
+    const { config, weights } = build(longRope);
+    const wanted = (length: number): Float64Array[] => {
+      const naive = new NaiveDecoder(config, weights, length);
+      return tokens.slice(0, length).map((t) => naive.next(t));
+    };
+    using model = await Decoder.open(config, weights, device);
+    const sequence = model.sequence();
+    using whole = await compile(statelessDecoder(config, weights), { device });
+    for (const n of [19, 20, 21, 22]) {
+      const got = await sequence.feed(tokens.slice(sequence.length, n));
+      const { logits } = await whole.run({ tokens: Int32Array.from(tokens.slice(0, n)) });
+      const last = (logits.data as Float32Array).slice(-got.length);
+      const want = wanted(n).at(-1)!;
+      for (const all of [got, last])
+        expect(
+          all.reduce((m, v, i) => Math.max(m, Math.abs(v - want[i])), 0),
+          `after ${n} tokens`,
+        ).toBeLessThan(2e-4);
+    }
+  }, 300_000);
 
   test("a layer of a Llama takes seven dispatches at most, and all around them four", async () => {
     const { config, weights } = build({

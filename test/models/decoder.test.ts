@@ -10,7 +10,7 @@ import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts
 import { dequantize } from "../../src/tensor/blocks/dequantize.ts";
 import { DisposedError, DTypeError, FormatError, InputError } from "../../src/tensor/errors.ts";
 import { type Matrix, NaiveDecoder } from "../goldens/decoder.ts";
-import { base, build, text, variants } from "./tiny.ts";
+import { base, build, longRope, text, variants } from "./tiny.ts";
 
 function expectClose(got: ArrayLike<number>, want: ArrayLike<number>, bound: number): void {
   expect(got.length).toBe(want.length);
@@ -81,15 +81,7 @@ for (const [device, open] of Object.entries(devices))
 
 describe.each(Object.entries(devices))("LongRoPE on %s", (_, open) => {
   const short = 20;
-  const factors = [1, 1.1, 1.3, 1.5];
-  const scaling = {
-    kind: "factors",
-    factors,
-    longFactors: [1.2, 3, 7, 20],
-    originalContext: short,
-    magnitude: 1.1,
-  } as const;
-  const { config, weights } = build({ contextLength: 60, rope: { ...base.rope, scaling } });
+  const { config, weights } = build(longRope);
   /** All tokens of a text are turned by the factors that its length asks for. */
   const wanted = (tokens: readonly number[]): Float64Array[] => {
     const naive = new NaiveDecoder(config, weights, tokens.length);

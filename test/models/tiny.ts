@@ -125,6 +125,21 @@ export function build(v: Variant): { config: DecoderConfig; weights: Map<string,
   return { config, weights };
 }
 
+/** Texts of more than 20 tokens are turned by other factors. */
+export const longRope: Variant = {
+  contextLength: 60,
+  rope: {
+    ...base.rope,
+    scaling: {
+      kind: "factors",
+      factors: [1, 1.1, 1.3, 1.5],
+      longFactors: [1.2, 3, 7, 20],
+      originalContext: 20,
+      magnitude: 1.1,
+    },
+  },
+};
+
 /** Any tokens. */
 export const text = (n: number): number[] =>
   Array.from({ length: n }, (_, i) => (i * i * 7 + i * 3 + 1) % base.vocabSize);
