@@ -116,7 +116,7 @@ describe("LongRoPE", () => {
     const path = await toFolder(bytes);
     // Phi 3's class takes these three, and the context beside them.
     expect(await jsonOf(path)).toMatchObject({
-      rope_scaling: { rope_type: "longrope", short_factor: scaling.factors, long_factor: scaling.longFactors },
+      rope_scaling: { type: "longrope", short_factor: scaling.factors, long_factor: scaling.longFactors },
       original_max_position_embeddings: 20,
     });
     expect(Object.keys((await jsonOf(path))["rope_scaling"] as object)).toHaveLength(3);

@@ -192,10 +192,10 @@ function scalingJson(s: RopeScaling | undefined, contextLength: number): object 
       };
     case "factors": {
       const { factors, longFactors = refuseFactors(), originalContext = refuseFactors(), magnitude = 1 } = s;
-      // Phi 3 takes no other keys than three.
+      // Phi 3's class takes no other keys than three, and calls the first by its older name.
       const usual = Math.abs(magnitude - longRopeMagnitude(contextLength / originalContext, originalContext)) < 1e-6;
       return {
-        rope_type: "longrope",
+        type: "longrope",
         short_factor: Array.from(factors),
         long_factor: Array.from(longFactors),
         attention_factor: usual ? undefined : magnitude,
