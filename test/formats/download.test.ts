@@ -398,6 +398,8 @@ describe("stores", () => {
       expect(same(await (await store.open("a/b@1:c"))!.read(999, 1200), content.subarray(999, 2199))).toBe(true);
       await put(0, changed.subarray(0, 100));
       expect(same(await get(), changed.subarray(0, 100))).toBe(true);
+      expect(await store.endings("a/b@1:")).toEqual(["c"]);
+      expect(await store.endings("a/c")).toEqual([]);
       await store.remove("a/b@1:c");
       expect(await store.open("a/b@1:c")).toBeUndefined();
     });

@@ -13,6 +13,10 @@ export class MemoryFolder {
     return this.get(name, create, () => new MemoryFile()) as MemoryFile;
   }
 
+  async *keys(): AsyncIterable<string> {
+    yield* this.entries.keys();
+  }
+
   async removeEntry(name: string): Promise<void> {
     if (!this.entries.delete(name)) throw notFound(name);
   }

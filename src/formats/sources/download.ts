@@ -7,7 +7,7 @@ import { FormatError, InputError } from "../../tensor/errors.ts";
 import type { ByteSource, SourceOptions } from "../source.ts";
 import { checkIntegrity, checkSha256, shortHash } from "./checksum.ts";
 import { checkRequestOptions } from "./http.ts";
-import { openStore, readJson, type Store, unique, writeJson } from "./store.ts";
+import { isUnique, openStore, readJson, type Store, unique, writeJson } from "./store.ts";
 import { type Part, Transfer } from "./transfer.ts";
 import { inTurn } from "./turns.ts";
 
@@ -99,6 +99,7 @@ async function fetchKept(
   const { key, version } = what;
   const entryName = `${name}.json`;
   const entry = await readJson<Entry>(store, entryName);
+  if (!entry) await clear(name, store);
   // A copy with another checksum is as good as none: it may have been another version.
   const kept = await keptCopy(entry, what, store, options).catch((e) => {
     if (e instanceof FormatError) return undefined;
@@ -124,6 +125,15 @@ async function fetchKept(
   } finally {
     transfer.end();
   }
+}
+
+/**
+ * Removes what an entry stood for that is damaged. Where files can't be renamed it may also be gone, when a page ended while it
+ * wrote it; elsewhere one that is not there may be about to come, by another program.
+ */
+async function clear(name: string, store: Store): Promise<void> {
+  if (store.rename && !(await store.open(`${name}.json`))) return;
+  for (const end of await store.endings(`${name}.`)) if (isUnique(end)) await store.remove(`${name}.${end}`);
 }
 
 interface Place {

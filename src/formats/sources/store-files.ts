@@ -81,6 +81,12 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
         close: () => file.close(),
       };
     },
+    async endings(start) {
+      const path = pathOf(start);
+      const begins = path.slice(path.lastIndexOf("/") + 1);
+      const files = await fs.readdir(path.slice(0, -begins.length)).catch(() => []);
+      return files.filter((f) => f.startsWith(begins)).map((f) => f.slice(begins.length));
+    },
     async remove(name) {
       await fs.rm(pathOf(name), { force: true }).catch(fail);
     },

@@ -54,6 +54,14 @@ export async function openOpfsStore(root: FileSystemDirectoryHandle, piece = pie
         close,
       };
     },
+    async endings(start) {
+      const begins = encodeURIComponent(start);
+      const found: string[] = [];
+      // TypeScript's DOM has iterators in a library of its own.
+      const listed = all as unknown as { keys(): AsyncIterable<string> };
+      for await (const key of listed.keys()) if (key.startsWith(begins)) found.push(key.slice(begins.length));
+      return found;
+    },
     remove,
   };
 }

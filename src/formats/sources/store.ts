@@ -8,6 +8,8 @@ export interface Store {
   open(name: string): Promise<ByteSource | undefined>;
   /** Writes on from byte `at`, where the file ends; 0 begins it anew. */
   write(name: string, at: number): Promise<StoreWriter>;
+  /** How the names of files end that begin so. */
+  endings(start: string): Promise<readonly string[]>;
   /** Nothing happens where there is no such file. */
   remove(name: string): Promise<void>;
   /**
@@ -74,3 +76,4 @@ export async function replaceFile(
 
 /** An end for the name of a file that nobody else writes to. */
 export const unique = (): string => Math.random().toString(36).slice(2, 12).padEnd(10, "0");
+export const isUnique = (end: string): boolean => /^[0-9a-z]{10}$/.test(end);
