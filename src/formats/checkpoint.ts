@@ -10,29 +10,37 @@ import type { SafetensorsTensor } from "./safetensors.ts";
 /** Types whose elements are the weights themselves, whatever else is said of them. */
 const isPlain = (dtype: DType): boolean => dtype === "f64" || dtype === "f32" || isHalf(dtype);
 
-const methodOf = (json: Json): unknown => json["quantization_config"] ?? json["compression_config"] ?? undefined;
-
-export const saysQuantised = (json: Json): boolean => methodOf(json) !== undefined;
-
 /**
- * @throws UnsupportedOpError for elements that are weights only together with scales: all small ones where that is said,
- * integers where nothing is said
+ * @param tensors those that count for what the model says
+ * @param isKnown whether a graph takes it
+ * @param json the configuration
+ * @throws UnsupportedOpError for elements that are weights only together with scales: all small ones where the configuration says so,
+ * else integers; and for tensors that would be left out
  */
-export function refuseQuantised(file: string, { name, dtype, storage }: SafetensorsTensor, json: Json): void {
-  if (dtype && (saysQuantised(json) ? isPlain : isFloat)(dtype)) return;
-  const method = String((methodOf(json) as Json | undefined)?.["quant_method"] ?? "a method without a name");
-  throw new UnsupportedOpError(
-    `${file}: its weights are quantised with ${method} ("${name}" is ${storage}), which is not supported: take a GGUF file of the model, or the repository that is not quantised`,
-    { missing: [method] },
-  );
-}
-
-/** @throws UnsupportedOpError where there are some */
-export function refuseUnknown(file: string, unknown: readonly string[], json: Json): void {
-  const [first] = unknown;
-  if (first === undefined) return;
-  throw new UnsupportedOpError(
-    `${file}: tensor "${first}"${unknown.length > 1 ? ` and ${unknown.length - 1} more` : ""} of a model of type "${String(json["model_type"])}" would be left out: it is not known. Adapters have to be merged into the weights; of quantised weights take a GGUF file`,
-    { missing: [...unknown] },
-  );
+export function checkTensors(
+  file: string,
+  tensors: readonly SafetensorsTensor[],
+  isKnown: (t: SafetensorsTensor) => boolean,
+  json: Json,
+): void {
+  const quantised = json["quantization_config"] ?? json["compression_config"] ?? undefined;
+  const isWeight = quantised === undefined ? isFloat : isPlain;
+  const refuseQuantised = (): void => {
+    const other = tensors.find(({ dtype }) => !dtype || !isWeight(dtype));
+    if (!other) return;
+    const method = String((quantised as Json | undefined)?.["quant_method"] ?? "a method without a name");
+    throw new UnsupportedOpError(
+      `${file}: its weights are quantised with ${method} ("${other.name}" is ${other.storage}), which is not supported: take a GGUF file of the model, or the repository that is not quantised`,
+      { missing: [method] },
+    );
+  };
+  // Methods have names of their own for integers and scales, which are not known either.
+  if (quantised !== undefined) refuseQuantised();
+  const unknown = tensors.filter((t) => !t.dtype || !isKnown(t)).map((t) => t.name);
+  if (unknown.length > 0)
+    throw new UnsupportedOpError(
+      `${file}: tensor "${unknown[0]}"${unknown.length > 1 ? ` and ${unknown.length - 1} more` : ""} of a model of type "${String(json["model_type"])}" would be left out: it is not known. Adapters have to be merged into the weights; of quantised weights take a GGUF file`,
+      { missing: unknown },
+    );
+  refuseQuantised();
 }

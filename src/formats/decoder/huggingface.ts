@@ -2,7 +2,7 @@
 import type { DecoderConfig, DecoderLayer } from "../../models/transformer/config.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { activationOf } from "../activation.ts";
-import { refuseQuantised, refuseUnknown, saysQuantised } from "../checkpoint.ts";
+import { checkTensors } from "../checkpoint.ts";
 import { asF32, type Json, type ModelFolder } from "../folder.ts";
 import { isObject } from "../is-object.ts";
 import type { SafetensorsTensor } from "../safetensors.ts";
@@ -171,7 +171,8 @@ function layersOf(fields: Fields, type: ModelType, count: number): DecoderLayer[
 async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Promise<Map<string, FileWeight>> {
   const weights = new Map<string, FileWeight>();
   const { tensors } = await folder.weights();
-  checkTensors(folder.name, tensors.values(), type, json);
+  const counting = [...tensors.values()].filter((t) => !hasNoEffect(t.name));
+  checkTensors(folder.name, counting, (t) => nameOf(t.name, type) !== undefined, json);
   const isTied = await checkHead(folder.name, [...tensors.values()], type, json);
   for (const t of tensors.values()) {
     const name = nameOf(t.name, type);
@@ -197,20 +198,6 @@ function nameOf(tensor: string, type: ModelType): string | undefined {
   if (name === undefined || /^(token|position)_embd\.bias$/.test(name)) return undefined;
   if (!type.transposed && name.endsWith("norm.bias")) return undefined;
   return !type.headNorms && /\.attn_[qk]_norm\./.test(name) ? undefined : name;
-}
-
-/**
- * A tensor that is left out changes what the model says: scales of integers, biases, adapters.
- * @throws UnsupportedOpError naming what is not known
- */
-function checkTensors(file: string, tensors: Iterable<SafetensorsTensor>, type: ModelType, json: Json): void {
-  const counting = [...tensors].filter((t) => !hasNoEffect(t.name));
-  const isKnown = (t: SafetensorsTensor): boolean => nameOf(t.name, type) !== undefined && t.dtype !== undefined;
-  // Some methods have names of their own for integers.
-  if (saysQuantised(json)) for (const t of counting) refuseQuantised(file, t, json);
-  const unknown = counting.filter((t) => !isKnown(t)).map((t) => t.name);
-  refuseUnknown(file, unknown, json);
-  for (const t of counting) refuseQuantised(file, t, json);
 }
 
 /**

@@ -1,10 +1,11 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
-import { refuseQuantised, refuseUnknown } from "../../formats/checkpoint.ts";
+import { checkTensors } from "../../formats/checkpoint.ts";
 import { largeWeight } from "../../formats/decoder/weights.ts";
 import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { headerBytes, isLlama2c } from "../../formats/llama2c-config.ts";
 import { isGguf } from "../../formats/recognize.ts";
+import type { SafetensorsTensor } from "../../formats/safetensors.ts";
 import type { BlockWeights } from "../../models/transformer/blocks.ts";
 import { type EncoderConfig, wordProjection } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
@@ -178,21 +179,21 @@ async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal
   const weights = new Map<string, HostTensor>();
   // The projection to words is the embedding again, and often in the file, too.
   const isTied = json["tie_word_embeddings"] !== false;
-  const unknown: string[] = [];
   const { tensors } = await folder.weights(true);
   const ownDense = [...tensors.keys()].some((name) => classifierDense.test(name));
+  const nameOf = (t: SafetensorsTensor): string => bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
+  const counting = [...tensors.values()].filter((t) => {
+    if (ownDense && encoderPooler.test(t.name)) return false;
+    const name = nameOf(t);
+    return used.test(name) && !isBuffer(name) && !(isTied && name === wordProjection);
+  });
+  const isKnown = (name: string): boolean => inside.test(name) || !/^(embeddings|encoder)\./.test(name);
+  checkTensors(folder.name, counting, (t) => isKnown(nameOf(t)), json);
   /** What each is called in the file. */
   const origins = new Map<string, string>();
-  for (const t of tensors.values()) {
+  for (const t of counting) {
     signal?.throwIfAborted();
-    if (ownDense && encoderPooler.test(t.name)) continue;
-    const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
-    if (!used.test(name) || isBuffer(name) || (isTied && name === wordProjection)) continue;
-    if (/^(embeddings|encoder)\./.test(name) && !inside.test(name)) {
-      unknown.push(t.name);
-      continue;
-    }
-    refuseQuantised(folder.name, t, json);
+    const name = nameOf(t);
     const other = origins.get(name);
     if (other !== undefined)
       throw new FormatError(`${folder.name}: "${other}" and "${t.name}" are both "${name}": leave one out of the file`);
@@ -201,7 +202,6 @@ async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal
     const tensor = stored ? new Weight(t.dtype!, t.shape, Elements.stored(stored)) : await t.read(signal);
     weights.set(name, f32Weight(tensor, folder.local === true));
   }
-  refuseUnknown(folder.name, unknown, json);
   return weights;
 }
 

@@ -1,8 +1,9 @@
 /** Whisper from its weights. */
 import type { Backend } from "../../backends/backend.ts";
 import { activationOf } from "../../formats/activation.ts";
-import { refuseQuantised, refuseUnknown } from "../../formats/checkpoint.ts";
+import { checkTensors } from "../../formats/checkpoint.ts";
 import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
+import type { SafetensorsTensor } from "../../formats/safetensors.ts";
 import { compile } from "../../graph/session.ts";
 import {
   type WhisperConfig,
@@ -31,21 +32,17 @@ export async function openWeights(
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
   const weights = new Map<string, HostTensor>();
-  const unknown: string[] = [];
   // The projection to words is the embedding again, and in some files, too.
   const isTied = json["tie_word_embeddings"] !== false;
-  for (const t of (await folder.weights()).tensors.values()) {
+  const nameOf = (t: SafetensorsTensor): string => t.name.replace(/^model\./, "");
+  const counting = [...(await folder.weights()).tensors.values()].filter(
+    (t) => /^(encoder|decoder)\./.test(nameOf(t)) || (!isTied && nameOf(t) === wordProjection),
+  );
+  checkTensors(folder.name, counting, (t) => known.test(nameOf(t)), json);
+  for (const t of counting) {
     signal?.throwIfAborted();
-    const name = t.name.replace(/^model\./, "");
-    if (isTied && name === wordProjection) continue;
-    if (!known.test(name)) {
-      if (/^(encoder|decoder)\./.test(name)) unknown.push(t.name);
-      continue;
-    }
-    refuseQuantised(folder.name, t, json);
-    weights.set(name, f32Weight(await t.read(signal), folder.local === true));
+    weights.set(nameOf(t), f32Weight(await t.read(signal), folder.local === true));
   }
-  refuseUnknown(folder.name, unknown, json);
   const { encoder, decoder } = configsOf(folder.name, json);
   const part = (names: RegExp) => new Map([...weights].filter(([key]) => names.test(key)));
   const options = { device, ownsWeights: folder.local };
