@@ -12,7 +12,12 @@ export const embed: Command = {
   usage: 'MODEL "TEXT" ["TEXT" ...] [options]',
   positionals: Infinity,
   options: {
-    query: { type: "string", short: "q", value: "TEXT", help: "rank the texts by nearness to this one" },
+    query: {
+      type: "string",
+      short: "q",
+      value: "TEXT",
+      help: "rank the texts by nearness to this one; the model's own prompts for queries and documents are used",
+    },
     pooling: {
       type: "string",
       value: "HOW",
