@@ -1,6 +1,6 @@
 /**
  * What the walks over keys and over values of a cache have in common: the buffers they work in, how they load four elements, go
- * over the heads of a position, and read ahead. See cached-attention.ts.
+ * over the heads of a position, and which positions go together. See cached-attention.ts.
  */
 import { type Expr, type FunctionBuilder, f32x4, i32, type Local, v128 } from "../assembler.ts";
 import { alignUp } from "../memory.ts";
@@ -39,15 +39,9 @@ export function partialLayout({ heads, valueDim }: CachedAttentionShape) {
   return { largest, sum: largest + 4 * heads, bytes: alignUp(largest + 8 * heads) };
 }
 
-/** The code of a walk over rows of a cache, each of `dim` elements for every key head, of which `end` is behind the last. */
-export function cacheWalk(
-  f: FunctionBuilder,
-  { heads, kvHeads, dtype }: CachedAttentionShape,
-  dim: number,
-  end: Local<"i32">,
-) {
-  const [head, set, ahead] = f.locals("i32", 3);
-  const touched = f.local("v128");
+/** The code of a walk over rows of a cache, each of `dim` elements for every key head. */
+export function cacheWalk(f: FunctionBuilder, { heads, kvHeads, dtype }: CachedAttentionShape, dim: number) {
+  const [head, set] = f.locals("i32", 2);
   const size = dtype === "f16" ? 2 : 4;
   const group = heads / kvHeads;
   const rowBytes = kvHeads * dim * size;
@@ -68,20 +62,13 @@ export function cacheWalk(
       });
     },
     /**
-     * Four rows from `next`, if there are as many, are to be read in small pieces while those before are worked on; if not, as much
-     * from the beginning of memory, which is larger than that: the cache may lie at its end.
+     * Sets `runs`, four of them, to where quarters of so many rows begin: one row of each goes together, and they are read as
+     * four runs at once (docs/decisions/022). Returns the number of rows in all four, which leaves up to three behind them.
      */
-    startAhead(next: Local<"i32">): void {
-      f.set(ahead, next);
-      f.if(i32.gt_u(i32.add(ahead, 4 * rowBytes), end), () => f.set(ahead, 0));
+    startRuns(runs: readonly Local<"i32">[], first: Local<"i32">, rows: Local<"i32">): Local<"i32"> {
+      const apart = f.let(i32.mul(i32.shr_u(rows, 2), rowBytes));
+      for (const [x, run] of runs.entries()) f.set(run, x === 0 ? first : i32.add(runs[x - 1], apart));
+      return f.let(i32.and(rows, -4));
     },
-    /** Reads ahead what four rows hold of one head. */
-    touchAhead(): void {
-      const bytes = 4 * dim * size;
-      for (let b = 0; b < bytes; b += 64) f.set(touched, v128.or(touched, v128.load(ahead, b)));
-      f.increment(ahead, bytes);
-    },
-    /** What might be a use of what was read ahead, or it would not be read: addresses are never odd. */
-    useTouched: (): void => f.if(i32.eq(ahead, 1), () => f.v128.store(ahead, touched)),
   };
 }

@@ -6,27 +6,17 @@
  * Caches of long texts come from memory, in which the heads of a position lie side by side. So positions are walked before
  * heads: for four keys the scores of every head, up to four query heads at a time on keys that are loaded once; after 256 keys
  * their exponentials relative to the largest score so far, with what was summed before scaled down where that has grown
- * (online softmax, Milakov and Gimelshein, https://arxiv.org/abs/1805.02867); then their values, four keys at a time.
- *
- * What was tried on 9 query and 3 key heads of 64, 30 layers of 1024 positions in turn, one core of an AMD EPYC, Node 24, in
- * GB/s of f32 caches (reading them and nothing else: 14 to 16), over a few runs on a shared machine:
- *
- *   heads before keys, blocks of 64 keys                     6 to 8
- *   four keys before heads, values by columns in registers   4 to 6
- *   the same, all of a block read line by line before        9 to 10    blocks of 16 to 256 keys alike
- *   four keys ahead read line by line, blocks of 64          10
- *   four or eight ahead, blocks of 256                       10.5 to 12
- *   three rows on two keys at a time instead of 2 + 1 on 4   11 to 13   f16: 10 GMAC/s instead of 9
- *   sixteen ahead                                            6          beyond the first cache
+ * (online softmax, Milakov and Gimelshein, https://arxiv.org/abs/1805.02867); then their values, four keys at a time. The four
+ * are not neighbours, but one of each quarter of the 256: the cache is then read as four runs at once (docs/decisions/022,
+ * which has what was measured and tried).
  *
  * What V8 up to that of Node 22 makes of it, 9 and 3 heads of 64, 1000 positions in the caches of one core (Zen 4), GB/s of f32
  * without relaxed SIMD | with it: all of a head in one piece 11 | 15, in pieces that end in branches 18 | 22; Node 24 19 | 22.
  *
- * Reading ahead is what prefetching would be: a load that waits holds up those behind it, but not all of them.
  * Caches of f16 become f32 in registers by a shift and a mask, 2^112 times too small: half of that is made up for in the
  * queries and in the weights, half in the sums, and nothing overflows. Infinities would count as 65536: `kvAppend` refuses them.
  */
-import { type Expr, type Func, f32, f32x4, i32, v128 } from "../assembler.ts";
+import { type Func, f32, f32x4, i32, v128 } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 import { blockKeys, type CachedAttentionShape, half, partialLayout } from "./cache-walk.ts";
 import { emitScores, emitWeights } from "./cached-scores.ts";
@@ -53,14 +43,12 @@ export function emitCachedAttention(e: StepEmitter, shape: CachedAttentionShape)
       });
       f.memory.fill(partial, 0, at.bytes);
       f.forRange(i, 0, 4 * heads, 4, () => f.f32.store(i32.add(partial, i), Number.NEGATIVE_INFINITY, at.largest));
-      const kEnd = f.let(i32.add(k, i32.mul(n, kRow)));
-      const vEnd = f.let(i32.add(v, i32.mul(n, vRow)));
       f.while(i32.gt_s(n, 0), () => {
         f.set(some, n);
         f.if(i32.gt_s(some, blockKeys), () => f.set(some, blockKeys));
-        f.call(scores, { k, some, end: kEnd, scratch });
+        f.call(scores, { k, some, scratch });
         f.call(weights, { some, partial, scratch });
-        f.call(values, { v, some, end: vEnd, partial, scratch });
+        f.call(values, { v, some, partial, scratch });
         f.increment(k, i32.mul(some, kRow));
         f.increment(v, i32.mul(some, vRow));
         f.set(n, i32.sub(n, some));
@@ -80,7 +68,6 @@ export function emitMerge(e: StepEmitter, shape: CachedAttentionShape): Func<typ
     module.func({ name, params: mergeParams }, (f, { y, partial, parts, step }) => {
       const [h, i, from, end] = f.locals("i32", 4);
       const [largest, sum] = f.locals("f32", 2);
-      const weight = f.local("v128");
       const total = f.local("v128");
       f.set(end, i32.add(partial, i32.mul(parts, step)));
       const forParts = (body: () => void) => {
@@ -90,22 +77,24 @@ export function emitMerge(e: StepEmitter, shape: CachedAttentionShape): Func<typ
           f.increment(from, step);
         });
       };
-      const state = (offset: number): Expr<"f32"> => f32.load(i32.add(from, i32.shl(h, 2)), offset);
-      const weigh = () => f.set(weight, exp(f, f32x4.splat(f32.sub(state(at.largest), largest))));
       f.forRange(h, 0, heads, 1, () => {
+        const state = () => i32.add(from, i32.shl(h, 2));
         f.set(largest, Number.NEGATIVE_INFINITY);
-        forParts(() => f.set(largest, f32.max(largest, state(at.largest))));
+        forParts(() => f.set(largest, f32.max(largest, f32.load(state(), at.largest))));
         f.set(sum, 0);
+        // What a part counts for takes the place of its largest score.
         forParts(() => {
-          weigh();
-          f.set(sum, f32.add(sum, f32.mul(f32x4.extract_lane(weight, 0), state(at.sum))));
+          const of = f.let(state());
+          const weight = f.let(exp(f, f32x4.splat(f32.sub(f32.load(of, at.largest), largest))));
+          f.v128.store32_lane(i32.add(of, at.largest), weight, 0);
+          f.set(sum, f32.add(sum, f32.mul(f32x4.extract_lane(weight, 0), f32.load(of, at.sum))));
         });
         const share = f.let(f32x4.splat(f32.div(dtype === "f16" ? half : 1, sum)));
         const head = f.let(i32.mul(h, 4 * valueDim));
         f.forRange(i, 0, 4 * valueDim, 16, () => {
           f.set(total, constant(f, 0));
           forParts(() => {
-            weigh();
+            const weight = v128.load32_splat(state(), at.largest);
             f.set(total, f32x4.add(total, f32x4.mul(weight, v128.load(i32.add(from, i32.add(head, i))))));
           });
           f.v128.store(i32.add(i32.add(y, head), i), f32x4.mul(total, share));

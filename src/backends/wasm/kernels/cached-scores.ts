@@ -7,20 +7,20 @@ import { multiplyAdd } from "./gemm-tile.ts";
 import { constant, exp, expNonPositive, tanh } from "./math.ts";
 import { acrossLanes } from "./vector-rows.ts";
 
-const scoreParams = { k: "i32", some: "i32", end: "i32", scratch: "i32" } as const;
+const scoreParams = { k: "i32", some: "i32", scratch: "i32" } as const;
 
-/** Scores of `some` keys, and -Infinity up to a number of fours. */
+/** Scores of `some` keys, one of each run side by side, then of those that are left, and -Infinity up to a number of fours. */
 export function emitScores(e: StepEmitter, shape: CachedAttentionShape): Func<typeof scoreParams, undefined> {
   const { heads, kvHeads, dim, dtype, softcap } = shape;
   const { fma } = e.target.features;
   const at = scratchLayout(shape);
   const name = `cachedAttention/scores/${heads}/${kvHeads}/${dim}/${dtype}/${softcap}`;
   return e.shared(name, (module) =>
-    module.func({ name, params: scoreParams }, (f, { k, some, end, scratch }) => {
-      const walk = cacheWalk(f, shape, dim, end);
-      const [i, query, scores, next] = f.locals("i32", 4);
+    module.func({ name, params: scoreParams }, (f, { k, some, scratch }) => {
+      const walk = cacheWalk(f, shape, dim);
+      const [i, query, scores] = f.locals("i32", 3);
       const key = f.local("v128");
-      const keys = [k, ...f.locals("i32", 3)];
+      const keys = f.locals("i32", 4);
       const visible = f.local("v128");
       const last = f.let(i32.add(k, i32.mul(i32.sub(some, 1), walk.rowBytes)));
       const queries = f.locals("v128", mostRows);
@@ -52,27 +52,25 @@ export function emitScores(e: StepEmitter, shape: CachedAttentionShape): Func<ty
         f.increment(query, 4 * rows * dim);
         f.increment(scores, rows * at.row);
       };
+      const left = walk.startRuns(keys, k, some);
       f.forRange(i, 0, some, 4, () => {
-        f.set(next, i32.add(k, 4 * walk.rowBytes));
-        keys.slice(1).forEach((address, x) => {
-          f.set(address, i32.add(keys[x], walk.rowBytes));
-          f.if(i32.gt_u(address, last), () => f.set(address, last));
-        });
+        f.if(i32.eq(i, left), () =>
+          keys.forEach((address, x) => {
+            f.set(address, i32.add(k, i32.mul(i32.add(left, x), walk.rowBytes)));
+            f.if(i32.gt_u(address, last), () => f.set(address, last));
+          }),
+        );
         const numbers = f32x4.add(f32x4.splat(f32.convert_i32_s(i)), f.hoist(v128.const(new Uint8Array(lanes.buffer))));
         f.set(visible, f32x4.lt(numbers, f32x4.splat(f32.convert_i32_s(some))));
         f.set(query, scratch);
         f.set(scores, i32.add(i32.add(scratch, i32.shl(i, 2)), at.scores));
-        walk.startAhead(next);
         fenced(f, query, { fma }, (ends) => {
           fence = ends;
           walk.forHeads(fourScores, () => {
-            walk.touchAhead();
             for (const address of keys) f.increment(address, walk.headBytes);
           });
         });
-        f.set(k, next);
       });
-      walk.useTouched();
     }),
   );
 }

@@ -4,19 +4,19 @@ import type { StepEmitter } from "../step.ts";
 import { type CachedAttentionShape, cacheWalk, scratchLayout } from "./cache-walk.ts";
 import { multiplyAdd } from "./gemm-tile.ts";
 
-const params = { v: "i32", some: "i32", end: "i32", partial: "i32", scratch: "i32" } as const;
+const params = { v: "i32", some: "i32", partial: "i32", scratch: "i32" } as const;
 
-/** Adds `some` values by the weights in `scratch` to the sums in `partial`. */
+/** Adds `some` values by the weights in `scratch`, which are in the order of emitScores, to the sums in `partial`. */
 export function emitValues(e: StepEmitter, shape: CachedAttentionShape): Func<typeof params, undefined> {
   const { heads, kvHeads, dim, valueDim, dtype } = shape;
   const { fma } = e.target.features;
   const at = scratchLayout(shape);
   const name = `cachedAttention/values/${heads}/${kvHeads}/${dim}/${valueDim}/${dtype}`;
   return e.shared(name, (module) =>
-    module.func({ name, params }, (f, { v, some, end, partial, scratch }) => {
-      const walk = cacheWalk(f, shape, valueDim, end);
-      const [i, scores, sums, next] = f.locals("i32", 4);
-      const values = [v, ...f.locals("i32", 3)];
+    module.func({ name, params }, (f, { v, some, partial, scratch }) => {
+      const walk = cacheWalk(f, shape, valueDim);
+      const [i, scores, sums] = f.locals("i32", 3);
+      const values = f.locals("i32", 4);
       const weights = f.locals("v128", 8);
       const fours = f.locals("v128", 4);
       const sum = f.local("v128");
@@ -39,25 +39,20 @@ export function emitValues(e: StepEmitter, shape: CachedAttentionShape): Func<ty
         f.increment(sums, 4 * rows * valueDim);
         f.increment(scores, rows * at.row);
       };
-      const addKeys = (keys: number, ahead: boolean) => {
-        f.set(next, i32.add(v, keys * walk.rowBytes));
-        for (let x = 1; x < keys; x++) f.set(values[x], i32.add(values[x - 1], walk.rowBytes));
+      const addKeys = (keys: number) => {
         f.set(sums, partial);
         f.set(scores, i32.add(i32.add(scratch, i32.shl(i, 2)), at.scores));
-        if (ahead) walk.startAhead(next);
         walk.forHeads(
           (rows) => add(rows, keys),
           () => {
-            if (ahead) walk.touchAhead();
             for (const address of values.slice(0, keys)) f.increment(address, walk.headBytes);
           },
         );
-        f.set(v, next);
       };
-      const fourTimes = f.let(i32.and(some, -4));
-      f.forRange(i, 0, fourTimes, 4, () => addKeys(4, true));
-      f.forRange(i, fourTimes, some, 1, () => addKeys(1, false));
-      walk.useTouched();
+      const left = walk.startRuns(values, v, some);
+      f.forRange(i, 0, left, 4, () => addKeys(4));
+      f.set(values[0], i32.add(v, i32.mul(left, walk.rowBytes)));
+      f.forRange(i, left, some, 1, () => addKeys(1));
     }),
   );
 }
