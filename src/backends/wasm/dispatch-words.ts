@@ -1,33 +1,34 @@
 /** The words by which threads share steps (see dispatch.ts), and what the host sees of them. */
 
-// Words by byte offset from the block's address: a cache line that workers poll, one that thread 0 polls, the rest.
+// Words by byte offset from the block's address: a cache line that workers poll, one that thread 0 polls, its own.
+/** What is open, in 64 bits: how many parts are claimed from either end, parts, number of the step, sequence number. */
 export const ticket = 0;
-/** What is open: its index, and in the low bits its parts. */
-export const step = 4;
 export const program = 8;
 /** Workers that sleep until the ticket changes. */
 export const sleepers = 12;
+/** Parts that workers have done, ever. */
 export const done = 64;
 /** Whether thread 0 sleeps until parts are done. */
 export const waiting = 68;
 export const failed = 128;
-/** Whether thread 0 is inside a part. */
-export const own = 132;
+/** Whether a step is open. */
+export const open = 132;
 /** The step that thread 0 is at, whether or not it is shared: who catches what it throws looks here. */
 export const currentStep = 136;
+/** `done` before the step was opened. */
+export const doneBefore = 140;
 export const dispatchBytes = 192;
 
-/** Bits of a count of parts. A ticket holds those claimed by thread 0, above them those claimed by workers. */
+/** Bits of a count of parts: those claimed by thread 0, above them those claimed by workers, then all of the step. */
 export const countBits = 6;
 export const countMask = (1 << countBits) - 1;
-/** The most parts of a step: below what the counts of a ticket without a step add up to. */
+/** The most parts of a step: below what the counts of a closed ticket add up to. */
 export const maxParts = countMask;
-export const counts = (1 << (2 * countBits)) - 1;
-/** The counts of a ticket while no step is open: workers wait for one, or leave. */
-export const closed = counts;
-export const between = counts - 1;
-
-const claimedOf = (ticket: number): number => (ticket & countMask) + ((ticket & counts) >> countBits);
+/** Bits of the number of a step, which follow. */
+export const stepBits = 22;
+/** The claims of a ticket that sends workers away. While they are to wait for a step, there are none, and no parts. */
+export const closed = (1 << (2 * countBits)) - 1;
+const claimsAndParts = (1 << (3 * countBits)) - 1;
 
 /** Why everybody leaves. */
 export enum Failure {
@@ -48,7 +49,7 @@ export class DispatchState {
   begin(id: number): void {
     const { words } = this;
     words[program / 4] = id;
-    Atomics.store(words, ticket / 4, (Atomics.load(words, ticket / 4) & ~counts) | between);
+    Atomics.and(words, ticket / 4, ~claimsAndParts);
   }
 
   /** Undefined while nothing has failed. */
@@ -66,9 +67,11 @@ export class DispatchState {
     const { words } = this;
     const seen = Atomics.or(words, ticket / 4, closed);
     Atomics.notify(words, ticket / 4);
-    const inside = (seen & counts) >= between ? 0 : claimedOf(seen) - words[own / 4];
-    while (Atomics.load(words, done / 4) < inside) if (performance.now() > deadline) return false;
-    words[own / 4] = 0;
+    const claimed = words[open / 4] ? (seen >> countBits) & countMask : 0;
+    const all = (words[doneBefore / 4] + claimed) | 0;
+    while (Atomics.load(words, done / 4) !== all) if (performance.now() > deadline) return false;
+    words[doneBefore / 4] = all;
+    words[open / 4] = 0;
     Atomics.store(words, failed / 4, 0);
     return true;
   }

@@ -4,9 +4,10 @@
  * milliseconds, and its parts are done by the others meanwhile. Thread 0 claims the first parts and workers the last: what
  * a step reads is then, mostly, what the same thread wrote a step before, and still in its cache.
  *
- * The ticket is one word: a sequence number that every opening advances, and how many parts are claimed from either end.
- * What is open is written while the ticket says that nothing is, and stays until all parts are done, so that a claim,
- * which compares and exchanges the whole word, is always of the step that was read.
+ * The ticket is one word of 64 bits: which step it is, its parts, how many are claimed from either end, and a number that every
+ * opening advances. A claim compares and exchanges the whole word, so it is always of the step that was read. What a thread
+ * writes and another one reads passes from core to core, a quarter of a microsecond on some machines, and a step of a
+ * language model takes some twenty: opening is one store, which claims thread 0's first part, and only workers count what they did.
  *
  * Loaded with the first worker: many pages have none.
  */
@@ -15,23 +16,24 @@ import {
   type Func,
   type FunctionBuilder,
   i32,
+  i64,
+  type Local,
   type ModuleBuilder,
   memory,
   type Operand,
 } from "./assembler.ts";
 import {
-  between,
   closed,
   countBits,
   countMask,
-  counts,
   done,
+  doneBefore,
   Failure,
   failed,
-  own,
+  open,
   program,
   sleepers,
-  step,
+  stepBits,
   ticket,
   waiting,
 } from "./dispatch-words.ts";
@@ -44,6 +46,9 @@ const spins = 4_000;
 /** Sleeps of a millisecond after which a missing part counts as lost; rounds of spinning where thread 0 may not sleep. */
 const patience = 60_000;
 const patienceAwake = 1_000_000;
+
+/** Where the parts, the step and the number of an opening are in a ticket. */
+const [partsAt, stepAt, numberAt] = [2 * countBits, 3 * countBits, 3 * countBits + stepBits].map(BigInt);
 
 export interface DispatchOptions {
   /** Of the words. */
@@ -75,54 +80,48 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions, ca
   const { address, threads } = options;
   const load = (word: number) => i32["atomic.load"](address, word);
   const wake = (f: FunctionBuilder, word: number) => f.drop(memory["atomic.notify"](address, threads, word));
-  const byThread0 = (ticket: Expr<"i32">) => i32.and(ticket, countMask);
-  const byWorkers = (ticket: Expr<"i32">) => i32.and(i32.shr_u(ticket, countBits), countMask);
-  const isLeft = (ticket: Expr<"i32">, parts: Operand<"i32">) =>
-    i32.lt_u(i32.add(byThread0(ticket), byWorkers(ticket)), parts);
+  const loadTicket = () => i64["atomic.load"](address, ticket);
+  const count = (ticket: Local<"i64">, which: number) =>
+    i32.and(i32.shr_u(i32.wrap_i64(ticket), which * countBits), countMask);
+  const byThread0 = (ticket: Local<"i64">) => count(ticket, 0);
+  const byWorkers = (ticket: Local<"i64">) => count(ticket, 1);
+  const partsOf = (ticket: Local<"i64">) => count(ticket, 2);
+  const isLeft = (ticket: Local<"i64">) => i32.lt_u(i32.add(byThread0(ticket), byWorkers(ticket)), partsOf(ticket));
   /** Whether the ticket was no longer as `seen`. */
-  const claimFailed = (seen: Expr<"i32">, one: number) =>
-    i32.ne(i32["atomic.rmw.cmpxchg"](address, seen, i32.add(seen, one), ticket), seen);
+  const claimFailed = (seen: Local<"i64">, one: number) =>
+    i64.ne(i64["atomic.rmw.cmpxchg"](address, seen, i64.add(seen, BigInt(one)), ticket), seen);
 
   const runPart = module.func(
     { name: "dispatch/part", params: { index: "i32", thread: "i32", part: "i32" } },
     (f, { index, thread, part }) => select(f, index, calls, 0, (call) => call(f, thread, part)),
   );
-
-  const open = module.func({ name: "dispatch/open", params: { what: "i32" } }, (f, { what }) => {
-    const last = f.let(i32.or(load(ticket), closed));
-    // No claim of the step before by the parts of this one, which may be more.
-    f.i32["atomic.store"](address, i32.sub(last, closed - between), ticket);
-    f.i32.store(address, what, step);
-    f.i32["atomic.store"](address, 0, done);
-    f.i32["atomic.store"](address, i32.add(last, 1), ticket);
-  });
-
-  const finish = module.func({ name: "dispatch/finish", params: { parts: "i32" } }, (f, { parts }) => {
-    f.if(i32.eq(i32["atomic.rmw.add"](address, 1, done), i32.sub(parts, 1)), () =>
-      f.if(load(waiting), () => wake(f, done)),
-    );
-  });
-
   const settle = emitSettle(module, options);
 
   const share = module.func(
     { name: "dispatch/share", params: { index: "i32", parts: "i32", wakes: "i32" } },
     (f, { index, parts, wakes }) => {
-      const seen = f.local("i32");
-      f.call(open, { what: i32.or(i32.shl(index, countBits), parts) });
+      const seen = f.local("i64");
+      const what = i64.extend_i32_u(i32.or(i32.shl(index, countBits), parts));
+      const number = i64.add(i64.shr_u(loadTicket(), numberAt), 1n);
+      f.i32.store(address, 1, open);
+      f.set(seen, i64.or(i64.shl(number, numberAt), i64.shl(what, partsAt)));
+      f.i64["atomic.store"](address, i64.or(seen, 1n), ticket);
       f.if(wakes, () => f.if(load(sleepers), () => wake(f, ticket)));
       f.loop((again) => {
-        f.set(seen, load(ticket));
-        f.if(isLeft(seen, parts), () => {
-          f.brIf(again, claimFailed(seen, 1));
-          f.i32.store(address, 1, own);
-          f.call(runPart, { index, thread: 0, part: byThread0(seen) });
-          f.i32.store(address, 0, own);
-          f.call(finish, { parts });
-          f.br(again);
+        f.call(runPart, { index, thread: 0, part: byThread0(seen) });
+        f.loop((claim) => {
+          f.set(seen, loadTicket());
+          f.if(isLeft(seen), () => {
+            f.brIf(claim, claimFailed(seen, 1));
+            f.br(again);
+          });
         });
       });
-      f.call(settle, { parts });
+      const all = f.let(i32.add(i32.load(address, doneBefore), byWorkers(seen)));
+      f.call(settle, { all });
+      f.if(load(failed), () => f.return());
+      f.i32.store(address, all, doneBefore);
+      f.i32.store(address, 0, open);
     },
   );
 
@@ -132,34 +131,35 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions, ca
       f.if(load(failed), leave);
     },
     close(f) {
-      f.i32["atomic.store"](address, i32.or(load(ticket), closed), ticket);
+      f.drop(i64["atomic.rmw.or"](address, BigInt(closed), ticket));
       f.if(load(sleepers), () => wake(f, ticket));
     },
     serve(f, thread) {
-      const [seen, what, parts, left] = f.locals("i32", 4);
+      const seen = f.local("i64");
+      const left = f.local("i32");
       f.block((leave) => {
         f.loop((again) => {
-          f.set(seen, load(ticket));
-          f.brIf(leave, i32.eq(i32.and(seen, counts), closed));
+          f.set(seen, loadTicket());
+          f.brIf(leave, i32.eq(i32.and(i32.wrap_i64(seen), closed), closed));
           f.brIf(leave, i32.ne(load(program), options.program));
-          f.set(what, load(step));
-          f.set(parts, i32.and(what, countMask));
-          f.if(isLeft(seen, parts), () => {
+          f.if(isLeft(seen), () => {
             f.brIf(again, claimFailed(seen, 1 << countBits));
-            const part = i32.sub(i32.sub(parts, 1), byWorkers(seen));
-            f.call(runPart, { index: i32.shr_u(what, countBits), thread, part });
-            f.call(finish, { parts });
+            const index = i32.and(i32.wrap_i64(i64.shr_u(seen, stepAt)), (1 << stepBits) - 1);
+            const part = i32.sub(i32.sub(partsOf(seen), 1), byWorkers(seen));
+            f.call(runPart, { index, thread, part });
+            f.drop(i32["atomic.rmw.add"](address, 1, done));
+            f.if(load(waiting), () => wake(f, done));
             f.br(again);
           });
           f.set(left, spins);
           f.loop((spin) => {
-            f.brIf(again, i32.ne(load(ticket), seen));
+            f.brIf(again, i64.ne(loadTicket(), seen));
             f.atomic.fence();
             f.increment(left, -1);
             f.brIf(spin, left);
           });
           f.drop(i32["atomic.rmw.add"](address, 1, sleepers));
-          f.drop(memory["atomic.wait32"](address, seen, -1n, ticket));
+          f.drop(memory["atomic.wait64"](address, seen, -1n, ticket));
           f.drop(i32["atomic.rmw.sub"](address, 1, sleepers));
           f.br(again);
         });
@@ -168,18 +168,18 @@ export function emitDispatch(module: ModuleBuilder, options: DispatchOptions, ca
   };
 }
 
-/** Thread 0 waits until all parts are done, or one has failed. */
+/** Thread 0 waits until workers have done as many parts as they had claimed, `all` with those before, or one has failed. */
 function emitSettle(
   module: ModuleBuilder,
   { address, mainMayWait }: DispatchOptions,
-): Func<{ readonly parts: "i32" }, undefined> {
+): Func<{ readonly all: "i32" }, undefined> {
   const load = (word: number) => i32["atomic.load"](address, word);
-  return module.func({ name: "dispatch/settle", params: { parts: "i32" } }, (f, { parts }) => {
+  return module.func({ name: "dispatch/settle", params: { all: "i32" } }, (f, { all }) => {
     const [left, rounds, seen] = f.locals("i32", 3);
     f.set(left, spins);
     f.loop((again) => {
       f.set(seen, load(done));
-      f.if(i32.or(i32.eq(seen, parts), load(failed)), () => f.return());
+      f.if(i32.or(i32.eq(seen, all), load(failed)), () => f.return());
       f.atomic.fence();
       f.increment(left, -1);
       f.brIf(again, left);
