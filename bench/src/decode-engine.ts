@@ -1,20 +1,25 @@
 /**
  * One engine in a process of its own: `decode-engine.mjs ENGINE THREADS FILE` loads a GGUF file, reads a prompt, goes on
  * from it token by token, and prints what that took as JSON: see `Decoded`. `gemm` in place of the file's name measures
- * the product that prefill is made of. With several numbers of threads, as in `1,2`, decoders of this project take turns.
+ * the product that prefill is made of. With several numbers of threads, as in `1,2`, decoders of this project take turns, and
+ * at last two of one thread at once: what two cores give engines that need not wait for each other.
  */
+import { once } from "node:events";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import type * as Root from "../../src/index.ts";
 import type * as Tasks from "../../src/tasks/index.ts";
 import type { LanguageModel } from "../../src/tasks/language/model.ts";
 import { llama } from "../models/llama-shape.ts";
 import {
   type Decoded,
-  type DecodedInTurn,
   decodeAndPrefill,
-  decodeInTurn,
   measured,
   prefillTokens,
+  type Turns,
+  takeTurns,
+  together,
   tokens,
+  turnOf,
   warmup,
 } from "./decoded.ts";
 import { distEntry } from "./paths.ts";
@@ -34,10 +39,24 @@ async function open(threads: number, file: string): Promise<LanguageModel> {
   return (await textGeneration(file, { device: "wasm", threads })).decoder;
 }
 
-async function inTurn(threads: readonly number[], file: string): Promise<DecodedInTurn> {
-  const decoders: LanguageModel[] = [];
-  for (const n of threads) decoders.push(await open(n, file));
-  return decodeInTurn(decoders, 8000);
+async function inTurn(threads: readonly number[], file: string): Promise<Turns> {
+  const turns = [];
+  for (const n of threads) turns.push(turnOf(await open(n, file)));
+  const other = new Worker(new URL(import.meta.url), { workerData: { file } });
+  const answer = async () => (await once(other, "message"))[0] as number;
+  await answer();
+  const otherTurn = () => {
+    other.postMessage("turn");
+    return answer();
+  };
+  return takeTurns([...turns, together(turnOf(await open(1, file)), otherTurn)], 8000);
+}
+
+/** What runs beside a decoder of one thread. */
+async function beside(file: string): Promise<void> {
+  const take = turnOf(await open(1, file));
+  parentPort!.on("message", async () => parentPort!.postMessage(await take()));
+  parentPort!.postMessage(0);
 }
 
 async function forwardpass(threads: number, file: string): Promise<Decoded> {
@@ -107,9 +126,13 @@ async function gemm(threads: number): Promise<number> {
   return best;
 }
 
-const [engine, list, file] = process.argv.slice(2);
-const [threads, ...others] = list.split(",").map(Number);
-const measure = file === "gemm" ? gemm : engine === "forwardpass" ? forwardpass : llamaCpp;
-const result = await (others.length ? inTurn([threads, ...others], file) : measure(threads, file));
-console.log(JSON.stringify(result));
-process.exit(0);
+async function main(): Promise<void> {
+  const [engine, list, file] = process.argv.slice(2);
+  const [threads, ...others] = list.split(",").map(Number);
+  const measure = file === "gemm" ? gemm : engine === "forwardpass" ? forwardpass : llamaCpp;
+  const result = await (others.length ? inTurn([threads, ...others], file) : measure(threads, file));
+  console.log(JSON.stringify(result));
+  process.exit(0);
+}
+
+await (isMainThread ? main() : beside(workerData.file));

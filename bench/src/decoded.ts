@@ -13,8 +13,11 @@ export interface Decoded {
   readonly peak: number;
 }
 
-/** Milliseconds of a token by each decoder, the median of every turn. */
-export type DecodedInTurn = readonly (readonly number[])[];
+/** Some tokens: the median of their milliseconds. */
+export type Turn = () => Promise<number>;
+
+/** What every turn of each gave. */
+export type Turns = readonly (readonly number[])[];
 
 export const prefillTokens = 512;
 export const warmup = 16;
@@ -70,15 +73,9 @@ export async function decodeAndPrefill(
 /** Tokens of a turn, and how many of them are not timed: threads that slept have to come back. */
 const turn = { tokens: 24, warmup: 6 };
 
-/**
- * Decoders in turns of some tokens, for so many milliseconds and five turns at least. Cores are not equally fast, and one
- * thread is as fast as the core that it is put on: what a second thread is worth is seen side by side only.
- */
-export async function decodeInTurn(decoders: readonly LanguageModel[], milliseconds: number): Promise<DecodedInTurn> {
-  const sequences = decoders.map((d) => d.sequence());
-  const times: number[][] = decoders.map(() => []);
-  const takeTurn = async (i: number): Promise<number> => {
-    const sequence = sequences[i];
+export function turnOf(decoder: LanguageModel): Turn {
+  const sequence = decoder.sequence();
+  return async () => {
     sequence.truncate(0);
     let next = argMax(await sequence.feed(tokens(warmup)));
     const all: number[] = [];
@@ -89,14 +86,29 @@ export async function decodeInTurn(decoders: readonly LanguageModel[], milliseco
     }
     return median(all);
   };
+}
+
+/** Two at once, as fast as both are together. */
+export const together =
+  (a: Turn, b: Turn): Turn =>
+  async () => {
+    const [x, y] = await Promise.all([a(), b()]);
+    return (x * y) / (x + y);
+  };
+
+/**
+ * In turn for so many milliseconds, and five times at least. Cores are not equally fast, and one thread is as fast as the core
+ * that it is put on: what a second thread is worth is seen side by side only.
+ */
+export async function takeTurns(turns: readonly Turn[], milliseconds: number): Promise<Turns> {
+  const times: number[][] = turns.map(() => []);
   // Threads start after the first.
-  for (const i of decoders.keys()) await takeTurn(i);
+  for (const take of turns) await take();
   await new Promise((done) => setTimeout(done, 200));
   const end = performance.now() + milliseconds;
   for (let round = 0; round < 5 || performance.now() < end; round++) {
-    const order = [...decoders.keys()];
-    for (const i of round % 2 ? order.reverse() : order) times[i].push(await takeTurn(i));
+    const order = [...turns.keys()];
+    for (const i of round % 2 ? order.reverse() : order) times[i].push(await turns[i]());
   }
-  for (const s of sequences) s.dispose();
   return times;
 }

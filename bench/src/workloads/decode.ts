@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { llama } from "../../models/llama-shape.ts";
 import { readBandwidth } from "../bandwidth.ts";
-import { type Decoded, type DecodedInTurn, prefillTokens } from "../decoded.ts";
+import { type Decoded, prefillTokens, type Turns } from "../decoded.ts";
 import { type CaseResult, type EngineResult, median, quick } from "../measure.ts";
 import { benchFolder, rootFolder } from "../paths.ts";
 import { fileOf, type Model, models } from "./decode-models.ts";
@@ -51,22 +51,25 @@ async function bandwidthOf(threads: number): Promise<Bandwidth> {
 
 /** What more threads are worth: decoders of one process in turn, so that all have the same cores at the same moments. */
 async function inTurnCase({ name }: Model, file: string, { threads, report }: Context, { gain }: Bandwidth) {
-  const times = await json<DecodedInTurn>(join(cache, "decode-engine.mjs"), "forwardpass", threads.join(","), file);
-  const [one, ...others] = times;
-  const last = others.at(-1)!;
-  const ratios = last.map((t, i) => one[i] / t).sort((a, b) => a - b);
-  const [low, middle, high] = [0.1, 0.5, 0.9].map((p) => ratios[Math.round(p * (ratios.length - 1))].toFixed(2));
+  const times = await json<Turns>(join(cache, "decode-engine.mjs"), "forwardpass", threads.join(","), file);
+  const pair = times.at(-1)!;
+  const all = times.slice(0, -1);
+  const ratiosOf = (other: readonly number[]) => {
+    const ratios = other.map((t, i) => all[0][i] / t).sort((a, b) => a - b);
+    return [0.1, 0.5, 0.9].map((p) => ratios[Math.round(p * (ratios.length - 1))].toFixed(2));
+  };
+  const [low, middle, high] = ratiosOf(all.at(-1)!);
   report({
     name: `${name}: decode, threads in turn`,
     unit: "ms/token",
     flop: 0,
-    remark: `${threads.at(-1)} threads make ${middle} times the tokens of ${threads[0]} (${low} to ${high} in eight of ten turns), and read ${gain.toFixed(2)} times as fast`,
-    engines: times.map((all, i) => ({
-      engine: ours(threads[i]),
+    remark: `${threads.at(-1)} threads make ${middle} times the tokens of ${threads[0]} (${low} to ${high} in eight of ten turns), and read ${gain.toFixed(2)} times as fast; two decoders of one thread at once make ${ratiosOf(pair)[1]} times`,
+    engines: [...all, pair].map((times, i) => ({
+      engine: i < all.length ? ours(threads[i]) : "two of forwardpass x1",
       baseline: i > 0 ? ours(threads[0]) : undefined,
-      median: median(all),
-      min: Math.min(...all),
-      samples: all.length,
+      median: median(times),
+      min: Math.min(...times),
+      samples: times.length,
     })),
   });
 }
