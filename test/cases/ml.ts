@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import * as ops from "../../src/ops/index.ts";
 import type { PostTransform } from "../../src/ops/ml/common.ts";
-import { type Branch, type Forest, forestOf } from "../../src/ops/ml/forest.ts";
+import type { Forest } from "../../src/ops/ml/forest.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { type OpCase, opCase, tensorOf } from "./case.ts";
+import { type Branch, forestFrom } from "./forest.ts";
 
 const int = (min: number, max: number): fc.Arbitrary<number> => fc.integer({ min, max });
 const float = fc.float({ min: -2, max: 2, noNaN: true });
@@ -58,7 +59,7 @@ const forest = (features: number, targets: number): fc.Arbitrary<Forest> =>
           branches[at].no = grow(depth - 1);
           return at;
         };
-        return forestOf("treeEnsemble", depths.map(grow), branches, leaves, targets);
+        return forestFrom("treeEnsemble", depths.map(grow), branches, leaves, targets);
       });
   });
 

@@ -23,7 +23,7 @@ export const node = (
 
 export type AttributeSpec =
   | { int: number }
-  | { ints: number[] }
+  | { ints: (number | bigint)[] }
   | { float: number }
   | { floats: number[] }
   | { string: string }
@@ -110,6 +110,15 @@ function writeNode(n: NodeSpec, w: PbfWriter): void {
   if (n.domain) w.writeStringField(7, n.domain);
 }
 
+/** What writers of numbers can't: more than 53 bits. */
+function writeInt64(field: number, value: bigint, w: PbfWriter): void {
+  w.writeTag(field, 0);
+  w.realloc(10);
+  let rest = BigInt.asUintN(64, value);
+  for (; rest > 127n; rest >>= 7n) w.buf[w.pos++] = Number(rest & 127n) | 128;
+  w.buf[w.pos++] = Number(rest);
+}
+
 function writeAttribute([name, a]: [string, AttributeSpec], w: PbfWriter): void {
   w.writeStringField(1, name);
   const type = (n: number): void => w.writeVarintField(20, n);
@@ -118,7 +127,7 @@ function writeAttribute([name, a]: [string, AttributeSpec], w: PbfWriter): void 
     w.writeVarintField(3, a.int);
   } else if ("ints" in a) {
     type(7);
-    for (const i of a.ints) w.writeVarintField(8, i);
+    for (const i of a.ints) writeInt64(8, BigInt(i), w);
   } else if ("float" in a) {
     type(1);
     w.writeFloatField(2, a.float);

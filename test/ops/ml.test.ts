@@ -1,10 +1,10 @@
 /** Strings and ai.onnx.ml: hand-checked values, what runtimes agree on where the specification is open, and errors. */
 import { describe, expect, test } from "vitest";
 import * as ops from "../../src/ops/index.ts";
-import { type Branch, forestOf } from "../../src/ops/ml/forest.ts";
 import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 import { InputError, ShapeError, UnsupportedOpError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
+import { type Branch, forestFrom } from "../cases/forest.ts";
 import { randomFrom } from "../random.ts";
 import { elements, evaluate, evaluateAll, tensor } from "./evaluate.ts";
 
@@ -179,7 +179,7 @@ describe("linear models and support vectors", () => {
 describe("trees", () => {
   const branch = { feature: 0, mode: 0, threshold: 0.5, yes: -1, no: -2, missingYes: false };
   const stump = (weights: [number, number][], extra = {}, targets = 1) =>
-    forestOf(
+    forestFrom(
       "treeEnsemble",
       [0],
       [{ ...branch, ...extra }],
@@ -210,7 +210,7 @@ describe("trees", () => {
 
   test("how votes are put together", () => {
     const leaves = [[[0, 1]], [[0, 5]], [[0, 3]]] as const;
-    const forest = forestOf("treeEnsemble", [0, -3], [branch], leaves, 1);
+    const forest = forestFrom("treeEnsemble", [0, -3], [branch], leaves, 1);
     const run = (aggregate: "SUM" | "AVERAGE" | "MIN" | "MAX"): unknown[] =>
       elements(evaluate(ops.treeEnsemble, [x], { forest, aggregate, base: [10] }));
     expect(run("SUM")).toEqual([14, 18, 18]);
@@ -270,11 +270,11 @@ describe("trees", () => {
       return at;
     };
     const roots = Array.from({ length: 20 }, () => grow(6));
-    const plain = forestOf("treeEnsemble", roots, branches, leaves, 2);
+    const plain = forestFrom("treeEnsemble", roots, branches, leaves, 2);
     expect(plain.plain).toBe(true);
     // The same comparisons, and one that no tree asks.
     const unused: Branch = { feature: 0, mode: 1, threshold: 0, yes: -1, no: -1, missingYes: false };
-    const mixed = forestOf("treeEnsemble", roots, [...branches, unused], leaves, 2);
+    const mixed = forestFrom("treeEnsemble", roots, [...branches, unused], leaves, 2);
     const data = Float32Array.from({ length: 3 * 150 }, (_, i) => (i % 11 === 0 ? Number.NaN : 2 * random() - 1));
     const x: HostTensor = { dtype: "f32", shape: [150, 3], data };
     for (const aggregate of ["SUM", "MAX"] as const)

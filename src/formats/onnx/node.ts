@@ -6,6 +6,8 @@ import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { dtypeOfOnnx } from "./tensor-proto.ts";
 
+const exact = (value: bigint): number | bigint => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
+
 /** A decoded AttributeProto. Sparse tensors are dense here. */
 export type OnnxAttribute =
   | { type: "int"; value: bigint }
@@ -108,8 +110,24 @@ export class OnnxNode {
     return this.attribute(name, "string")?.value ?? fallback;
   }
 
+  /** A string attribute that is one of these, by default the first of them. */
+  oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T = choices[0]): T {
+    const value = this.string(name, fallback);
+    return choices.find((c) => c === value) ?? this.wrong(`${name} "${value}" is none of ${choices.join(", ")}`);
+  }
+
   ints(name: string): number[] | undefined {
     return this.attribute(name, "ints")?.value.map(Number);
+  }
+
+  /** What no number is exactly stays a bigint: ids may be hashes. */
+  int64s(name: string): (number | bigint)[] | undefined {
+    return this.attribute(name, "ints")?.value.map(exact);
+  }
+
+  int64(name: string, fallback: number): number | bigint {
+    const a = this.attribute(name, "int");
+    return a === undefined ? fallback : exact(a.value);
   }
 
   floats(name: string): number[] | undefined {

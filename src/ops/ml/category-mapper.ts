@@ -4,10 +4,10 @@ import { defineOp } from "../op.ts";
 export interface CategoryMapperAttrs {
   /** names[i] and numbers[i] stand for each other. */
   names: readonly string[];
-  numbers: readonly number[];
+  numbers: readonly (number | bigint)[];
   /** For what is in no pair. */
   defaultName: string;
-  defaultNumber: number;
+  defaultNumber: number | bigint;
 }
 
 /** Strings to i64 numbers, or i64 numbers to strings. (ai.onnx.ml CategoryMapper, LabelEncoder of version 1.) */

@@ -5,7 +5,7 @@ import { expectDType, expectRank } from "../check.ts";
 export type PostTransform = "NONE" | "SOFTMAX" | "LOGISTIC" | "SOFTMAX_ZERO" | "PROBIT";
 
 /** Class labels are all integers or all strings. */
-export type Labels = readonly number[] | readonly string[];
+export type Labels = readonly (number | bigint)[] | readonly string[];
 
 export const expectFeatures = (op: string, x: TensorType): void => expectDType(op, x, "f32", "f64", "i64", "i32");
 
@@ -22,7 +22,7 @@ export const labelType = (labels: Labels, shape: readonly number[]): TensorType 
   shape,
 });
 
-export function writeLabel(y: HostTensor, i: number, label: string | number): void {
+export function writeLabel(y: HostTensor, i: number, label: string | number | bigint): void {
   if (typeof label === "string") (y.data as string[])[i] = label;
   else (y.data as BigInt64Array)[i] = BigInt(label);
 }

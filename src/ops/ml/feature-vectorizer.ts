@@ -18,6 +18,7 @@ export const featureVectorizer = /* @__PURE__ */ defineOp({
       shapeError("featureVectorizer", "inputs differ in their number of rows", ...xs);
     if (widths && widths.length !== xs.length)
       shapeError("featureVectorizer", `${widths.length} widths for ${xs.length} inputs`);
+    if (widths?.some((w) => w < 0)) shapeError("featureVectorizer", `widths ${widths}`);
     const total = sizes.reduce((n, s, i) => n + (widths?.[i] ?? s.features), 0);
     return { dtype: "f32", shape: [sizes[0].rows, total] };
   },

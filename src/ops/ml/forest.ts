@@ -4,35 +4,36 @@ import { ShapeError } from "../../tensor/errors.ts";
 /** Comparisons of a feature (left) with a node's threshold (right), by number. `member`: is it in the node's set. */
 export const branchModes = ["leq", "lt", "gte", "gt", "eq", "neq", "member"] as const;
 
-/** An inner node. A child is the index of a branch, or -1 - i for leaf i. */
-export interface Branch {
-  feature: number;
-  /** Index of `branchModes`. */
-  mode: number;
-  threshold: number;
-  /** Where to go when the comparison holds, and when not. */
-  yes: number;
-  no: number;
-  /** Whether a missing value (NaN) goes the way of `yes`. */
-  missingYes: boolean;
-  members?: ReadonlySet<number>;
-}
-
-export interface Forest {
-  /** As children. */
-  readonly roots: Int32Array;
+/** Inner nodes. A child is the index of a branch, or -1 - i for leaf i. */
+export interface Branches {
   readonly feature: Int32Array;
+  /** Indices of `branchModes`. */
   readonly mode: Uint8Array;
   readonly threshold: Float64Array;
+  /** Where to go when the comparison holds, and when not. */
   readonly yes: Int32Array;
   readonly no: Int32Array;
+  /** 1 where a missing value (NaN) goes the way of `yes`. */
   readonly missingYes: Uint8Array;
+  /** The sets of those that have one. */
+  readonly members?: readonly (ReadonlySet<number> | undefined)[];
+}
+
+/** Votes of leaf i: [start[i], start[i + 1]) of target and weight. */
+export interface Leaves {
+  readonly start: Int32Array;
+  readonly target: Int32Array;
+  readonly weight: Float64Array;
+}
+
+export interface Forest extends Required<Branches> {
+  /** As children. */
+  readonly roots: Int32Array;
   /** `no` and `yes` of every branch, next to each other. */
   readonly children: Int32Array;
   /** Every branch asks `leq`, and missing values go the way of `no`: `children` and `threshold` say all. */
   readonly plain: boolean;
-  readonly members: readonly (ReadonlySet<number> | undefined)[];
-  /** Votes of leaf i: [leafStart[i], leafStart[i + 1]) of target and weight. */
+  /** See Leaves. */
   readonly leafStart: Int32Array;
   readonly target: Int32Array;
   readonly weight: Float64Array;
@@ -44,55 +45,44 @@ export interface Forest {
 }
 
 /** @throws ShapeError for children or targets that don't exist, and for trees with cycles */
-export function forestOf(
-  op: string,
-  roots: readonly number[],
-  branches: readonly Branch[],
-  leaves: readonly (readonly (readonly [target: number, weight: number])[])[],
-  targets: number,
-): Forest {
+export function forestOf(op: string, roots: Int32Array, branches: Branches, leaves: Leaves, targets: number): Forest {
   const fail = (what: string): never => {
     throw new ShapeError(`${op}: ${what}`, { op });
   };
-  const exists = (child: number): boolean => child >= -leaves.length && child < branches.length;
+  const { feature, mode, yes, no, missingYes } = branches;
+  const [count, leafCount] = [feature.length, leaves.start.length - 1];
+  const exists = (child: number): boolean => child >= -leafCount && child < count;
   for (const r of roots) if (!exists(r)) fail(`root ${r} is no node`);
-  branches.forEach((b, i) => {
-    if (!exists(b.yes) || !exists(b.no)) fail(`a child of node ${i} is no node`);
-    if (!(b.mode in branchModes)) fail(`node ${i} has unknown mode ${b.mode}`);
-    if (!(b.feature >= 0)) fail(`node ${i} looks at feature ${b.feature}`);
-  });
-  const votes = leaves.flat();
-  for (const [t] of votes) if (!(t >= 0 && t < targets)) fail(`target ${t} of ${targets}`);
-  rejectCycles(roots, branches, fail);
-  const leafStart = new Int32Array(leaves.length + 1);
-  leaves.forEach((l, i) => {
-    leafStart[i + 1] = leafStart[i] + l.length;
-  });
+  const children = new Int32Array(2 * count);
+  for (let i = 0; i < count; i++) {
+    if (!exists(yes[i]) || !exists(no[i])) fail(`a child of node ${i} is no node`);
+    if (!(mode[i] in branchModes)) fail(`node ${i} has unknown mode ${mode[i]}`);
+    if (!(feature[i] >= 0)) fail(`node ${i} looks at feature ${feature[i]}`);
+    children[2 * i] = no[i];
+    children[2 * i + 1] = yes[i];
+  }
+  for (const t of leaves.target) if (!(t >= 0 && t < targets)) fail(`target ${t} of ${targets}`);
+  rejectCycles(roots, children, fail);
   return {
-    roots: Int32Array.from(roots),
-    feature: Int32Array.from(branches, (b) => b.feature),
-    mode: Uint8Array.from(branches, (b) => b.mode),
-    threshold: Float64Array.from(branches, (b) => b.threshold),
-    yes: Int32Array.from(branches, (b) => b.yes),
-    no: Int32Array.from(branches, (b) => b.no),
-    missingYes: Uint8Array.from(branches, (b) => Number(b.missingYes)),
-    children: Int32Array.from(branches.flatMap((b) => [b.no, b.yes])),
-    plain: branches.every((b) => b.mode === 0 && !b.missingYes),
-    members: branches.map((b) => b.members),
-    leafStart,
-    target: Int32Array.from(votes, (v) => v[0]),
-    weight: Float64Array.from(votes, (v) => v[1]),
+    members: [],
+    ...branches,
+    roots,
+    children,
+    plain: mode.every((m) => m === 0) && missingYes.every((m) => m === 0),
+    leafStart: leaves.start,
+    target: leaves.target,
+    weight: leaves.weight,
     targets,
-    voted: new Set(votes.map((v) => v[0])),
-    negative: votes.some((v) => v[1] < 0),
+    voted: new Set(leaves.target),
+    negative: leaves.weight.some((w) => w < 0),
   };
 }
 
 /** Depth-first from every root; a branch met again while it is still open closes a cycle. Subtrees may be shared. */
-function rejectCycles(roots: readonly number[], branches: readonly Branch[], fail: (what: string) => never): void {
+function rejectCycles(roots: Int32Array, children: Int32Array, fail: (what: string) => never): void {
   const [unseen, open, done] = [0, 1, 2];
-  const state = new Uint8Array(branches.length).fill(unseen);
-  const stack = roots.filter((r) => r >= 0);
+  const state = new Uint8Array(children.length / 2).fill(unseen);
+  const stack = [...roots].filter((r) => r >= 0);
   while (stack.length > 0) {
     const node = stack[stack.length - 1];
     if (state[node] !== unseen) {
@@ -101,7 +91,7 @@ function rejectCycles(roots: readonly number[], branches: readonly Branch[], fai
       continue;
     }
     state[node] = open;
-    for (const child of [branches[node].yes, branches[node].no]) {
+    for (const child of [children[2 * node + 1], children[2 * node]]) {
       if (child < 0 || state[child] === done) continue;
       if (state[child] === open) fail(`node ${child} is its own descendant`);
       stack.push(child);

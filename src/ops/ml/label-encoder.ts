@@ -4,6 +4,7 @@ import { InputError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { dtypeError, shapeError } from "../check.ts";
 import { defineOp } from "../op.ts";
+import type { Labels } from "./common.ts";
 
 export interface LabelEncoderAttrs {
   keys: HostTensor;
@@ -38,7 +39,7 @@ export const labelEncoder = /* @__PURE__ */ defineOp({
 
 export interface OneHotEncoderAttrs {
   /** The categories, integers or strings. */
-  categories: readonly number[] | readonly string[];
+  categories: Labels;
   /** What is no category gives zeros (default), or else throws. */
   zeros?: boolean;
 }
@@ -57,12 +58,14 @@ export const oneHotEncoder = /* @__PURE__ */ defineOp({
     return { dtype: "f32", shape: [...x.shape, categories.length] };
   },
   reference([x], { categories, zeros = true }, [y]) {
-    const position = new Map<string | number, number>([...categories].map((c, i) => [c, i]));
-    const elements = x.dtype === "string" ? (x.data as string[]) : Array.from(toF64(x), Math.trunc);
-    elements.forEach((v, i) => {
-      const at = position.get(v);
+    const keyOf = isBig(x.dtype) ? BigInt : (c: string | number | bigint) => (typeof c === "bigint" ? Number(c) : c);
+    const position = new Map([...categories].map((c, i) => [keyOf(c), i]));
+    const exact = x.dtype === "string" || isBig(x.dtype);
+    const elements: ArrayLike<string | number | bigint> = exact ? (x.data as string[]) : toF64(x).map(Math.trunc);
+    for (let i = 0; i < elements.length; i++) {
+      const at = position.get(elements[i]);
       if (at !== undefined) (y.data as Float32Array)[i * categories.length + at] = 1;
-      else if (!zeros) throw new InputError(`oneHotEncoder: ${v} is no category`, { op: "oneHotEncoder" });
-    });
+      else if (!zeros) throw new InputError(`oneHotEncoder: ${elements[i]} is no category`, { op: "oneHotEncoder" });
+    }
   },
 });

@@ -1,6 +1,7 @@
 import { fromF64, toF64 } from "../../tensor/convert.ts";
+import { isBig } from "../../tensor/dtype.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import { shapeError } from "../check.ts";
+import { dtypeError, shapeError } from "../check.ts";
 import { defineOp } from "../op.ts";
 import { expectFeatures } from "./common.ts";
 
@@ -11,7 +12,7 @@ export interface ScalerAttrs {
   scale?: readonly number[];
 }
 
-function perFeature(op: string, x: TensorType, name: string, values: readonly number[]): void {
+function perFeature(op: string, x: TensorType, name: string, values: readonly unknown[]): void {
   if (values.length !== 1 && values.length !== (x.shape.at(-1) ?? 1))
     shapeError(op, `${values.length} values of "${name}" do not fit the last dimension`, x);
 }
@@ -36,9 +37,9 @@ export const scaler = /* @__PURE__ */ defineOp({
 
 export interface ImputerAttrs {
   /** What to replace; NaN finds NaNs. */
-  replaced: number;
-  /** What comes in its place: one for all features, or one each. */
-  imputed: readonly number[];
+  replaced: number | bigint;
+  /** What comes in its place: one for all features, or one each. Whole numbers for i64. */
+  imputed: readonly (number | bigint)[];
 }
 
 /** `x` with one value replaced by another. (ai.onnx.ml Imputer.) */
@@ -48,20 +49,23 @@ export const imputer = /* @__PURE__ */ defineOp({
   infer([x], { imputed }: ImputerAttrs) {
     expectFeatures("imputer", x);
     perFeature("imputer", x, "imputed", imputed);
+    if (x.dtype === "i64" && imputed.some((v) => typeof v === "number" && !Number.isInteger(v)))
+      dtypeError("imputer", `${imputed} are not whole, as x is`, x);
     return { dtype: x.dtype, shape: x.shape };
   },
   reference([x], { replaced, imputed }, [y]) {
     const nan = Number.isNaN(replaced);
-    const into = (i: number): number => imputed[i % imputed.length];
-    if (x.data instanceof BigInt64Array) {
+    const into = (i: number): number | bigint => imputed[i % imputed.length];
+    if (isBig(x.dtype)) {
       const out = y.data as BigInt64Array;
-      x.data.forEach((v, i) => {
-        out[i] = Number(v) === replaced ? BigInt(into(i)) : v;
+      (x.data as BigInt64Array).forEach((v, i) => {
+        // biome-ignore lint/suspicious/noDoubleEquals: a bigint and a number are equal where their values are
+        out[i] = v == replaced ? BigInt(into(i)) : v;
       });
       return;
     }
     fromF64(
-      toF64(x).map((v, i) => ((nan ? Number.isNaN(v) : v === replaced) ? into(i) : v)),
+      toF64(x).map((v, i) => ((nan ? Number.isNaN(v) : v === Number(replaced)) ? Number(into(i)) : v)),
       y,
     );
   },
@@ -84,7 +88,7 @@ export const binarizer = /* @__PURE__ */ defineOp({
 });
 
 export interface NormalizerAttrs {
-  /** What each row is divided by: its largest magnitude, the sum of magnitudes, or the Euclidean norm. Default "MAX". */
+  /** What each row is divided by: its largest value, the sum of magnitudes, or the Euclidean norm. Default "MAX". */
   norm?: "MAX" | "L1" | "L2";
 }
 

@@ -4,9 +4,11 @@ import { shapeError } from "../check.ts";
 import { defineOp } from "../op.ts";
 import { argmax, type Labels, labelType, type PostTransform, postTransform, rowsOf, writeLabel } from "./common.ts";
 
+export const svmKernels = ["LINEAR", "POLY", "RBF", "SIGMOID"] as const;
+
 interface SvmAttrs {
-  /** Default "LINEAR". */
-  kernel?: "LINEAR" | "POLY" | "RBF" | "SIGMOID";
+  /** Default "LINEAR", which it is without support vectors. */
+  kernel?: (typeof svmKernels)[number];
   /** gamma, coef0, degree. Default zeros. */
   kernelParams?: readonly number[];
   /** [vectors, features], row-major. Empty: the coefficients are a linear model's. */
@@ -59,15 +61,20 @@ function kernelOf({
   }
 }
 
+const linearOf = (attrs: SvmAttrs): SvmAttrs => ({ ...attrs, kernel: "LINEAR", supportVectors: [] });
+
 /** Rows of `values`, each `width` long. */
 const rowsOfArray = (values: readonly number[], width: number): readonly number[][] =>
   Array.from({ length: width > 0 ? values.length / width : 0 }, (_, i) => values.slice(i * width, (i + 1) * width));
 
-function checkVectors(op: string, x: TensorType, { supportVectors, coefficients }: SvmAttrs): number {
+/** @param each how many coefficients there are for each support vector, or linear models without them */
+function checkVectors(op: string, x: TensorType, { supportVectors, coefficients }: SvmAttrs, each: number) {
   const { rows, features } = rowsOf(op, x);
-  const width = supportVectors.length > 0 ? supportVectors.length : coefficients.length;
-  if (width % features !== 0) shapeError(op, "support vectors or coefficients do not fit the features", x);
-  return rows;
+  const vectors = supportVectors.length / features;
+  if (!Number.isInteger(vectors)) shapeError(op, "the support vectors do not fit the features", x);
+  const wanted = each * (vectors || features);
+  if (coefficients.length !== wanted) shapeError(op, `${coefficients.length} coefficients, not ${wanted}`, x);
+  return { rows, vectors };
 }
 
 /** sum of coefficients[i] k(row, vector i) + rho for rows [N, F], as f32 [N, 1]. (ai.onnx.ml SVMRegressor.) */
@@ -75,7 +82,7 @@ export const svmRegressor = /* @__PURE__ */ defineOp({
   name: "svmRegressor",
   inputs: ["x"],
   infer([x], attrs: SvmRegressorAttrs) {
-    return { dtype: "f32", shape: [checkVectors("svmRegressor", x, attrs), 1] };
+    return { dtype: "f32", shape: [checkVectors("svmRegressor", x, attrs, 1).rows, 1] };
   },
   reference([x], attrs, [y]) {
     const { rows, features } = rowsOf("svmRegressor", x);
@@ -83,7 +90,7 @@ export const svmRegressor = /* @__PURE__ */ defineOp({
     const src = toF64(x);
     const vectors = supportVectors.length > 0 ? rowsOfArray(supportVectors, features) : [coefficients];
     const weights = supportVectors.length > 0 ? coefficients : [1];
-    const k = kernelOf(attrs);
+    const k = kernelOf(supportVectors.length > 0 ? attrs : linearOf(attrs));
     const out = Float64Array.from({ length: rows }, (_, r) => {
       const row = src.subarray(r * features, (r + 1) * features);
       const sum = vectors.reduce((s, v, i) => s + weights[i] * k(row, v), rho[0] ?? 0);
@@ -105,10 +112,25 @@ export const svmClassifier = /* @__PURE__ */ defineOp({
   inputs: ["x"],
   outputs: ["labels", "scores"],
   infer([x], attrs: SvmClassifierAttrs) {
-    const rows = checkVectors("svmClassifier", x, attrs);
+    const { vectorsPerClass, rho, probA = [], probB = [] } = attrs;
     const classes = attrs.labels.length;
-    const voted = attrs.vectorsPerClass.length > 0 && !attrs.probA?.length;
-    const width = voted && classes > 2 ? (classes * (classes - 1)) / 2 : classes;
+    const voted = vectorsPerClass.length > 0;
+    const { rows, vectors } = checkVectors(
+      "svmClassifier",
+      x,
+      voted ? attrs : linearOf(attrs),
+      voted ? classes - 1 : classes,
+    );
+    const pairs = (classes * (classes - 1)) / 2;
+    const sum = vectorsPerClass.reduce((s, count) => s + count, 0);
+    if (voted && (vectorsPerClass.length !== classes || sum !== vectors))
+      shapeError("svmClassifier", `${vectors} support vectors of ${classes} classes are counted as ${vectorsPerClass}`);
+    for (const [name, list] of Object.entries({ rho, probA, probB }))
+      if (voted && list.length > 0 && list.length < pairs)
+        shapeError("svmClassifier", `${list.length} of "${name}" for ${pairs} pairs of classes`);
+    if (probA.length !== probB.length)
+      shapeError("svmClassifier", `${probA.length} of "probA", ${probB.length} of "probB"`);
+    const width = voted && !probA.length && classes > 2 ? pairs : classes;
     return [labelType(attrs.labels, [rows]), { dtype: "f32", shape: [rows, width] }];
   },
   reference([x], attrs, [y, z]: readonly HostTensor[]) {
@@ -117,8 +139,8 @@ export const svmClassifier = /* @__PURE__ */ defineOp({
     const src = toF64(x);
     const width = z.shape[1];
     const out = new Float64Array(rows * width);
-    const k = kernelOf(attrs);
     const linear = vectorsPerClass.length === 0;
+    const k = kernelOf(linear ? linearOf(attrs) : attrs);
     const vectors = rowsOfArray(linear ? coefficients : supportVectors, features);
     for (let r = 0; r < rows; r++) {
       const row = src.subarray(r * features, (r + 1) * features);

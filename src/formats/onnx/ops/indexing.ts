@@ -8,13 +8,13 @@ import { reverseSequence } from "../../../ops/reverse-sequence.ts";
 import type { ScatterAttrs } from "../../../ops/scatter.ts";
 import { scatterElements } from "../../../ops/scatter-elements.ts";
 import { scatterNd } from "../../../ops/scatter-nd.ts";
-import { type TensorScatterAttrs, tensorScatter } from "../../../ops/tensor-scatter.ts";
+import { tensorScatter } from "../../../ops/tensor-scatter.ts";
 import { topk } from "../../../ops/topk.ts";
 import { unique } from "../../../ops/unique.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
 
 const reduction = (n: OnnxNode): ScatterAttrs["reduction"] =>
-  n.string("reduction", "none") as ScatterAttrs["reduction"];
+  n.oneOf("reduction", ["none", "add", "mul", "max", "min"]);
 
 const scatter: Lowering = (n) =>
   scatterElements(n.input(0), n.input(1), n.input(2), { axis: n.int("axis", 0), reduction: reduction(n) });
@@ -28,7 +28,7 @@ export const indexingLowerings: LoweringTable = {
   TensorScatter: (n) =>
     tensorScatter(n.input(0), n.input(1), n.optional(2), {
       axis: n.int("axis", -2),
-      mode: n.string("mode", "linear") as TensorScatterAttrs["mode"],
+      mode: n.oneOf("mode", ["linear", "circular"]),
     }),
   NonZero: (n) => nonZero(n.input(0)),
   Compress: (n) => compress(n.input(0), n.input(1), { axis: n.int("axis") }),

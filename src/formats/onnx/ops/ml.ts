@@ -6,18 +6,24 @@ import type { Labels, PostTransform } from "../../../ops/ml/common.ts";
 import { featureVectorizer } from "../../../ops/ml/feature-vectorizer.ts";
 import { labelEncoder, oneHotEncoder } from "../../../ops/ml/label-encoder.ts";
 import { linearClassifier, linearRegressor } from "../../../ops/ml/linear.ts";
-import { binarizer, imputer, type NormalizerAttrs, normalizer, scaler } from "../../../ops/ml/scaler.ts";
-import { type SvmRegressorAttrs, svmClassifier, svmRegressor } from "../../../ops/ml/svm.ts";
-import { type TreeEnsembleAttrs, treeEnsemble, treeEnsembleClassifier } from "../../../ops/ml/tree-ensemble.ts";
+import { binarizer, imputer, normalizer, scaler } from "../../../ops/ml/scaler.ts";
+import { svmClassifier, svmKernels, svmRegressor } from "../../../ops/ml/svm.ts";
+import { treeEnsemble, treeEnsembleClassifier } from "../../../ops/ml/tree-ensemble.ts";
 import type { HostTensor } from "../../../tensor/tensor.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
-import { forestByIds, forestByIndex, numbers } from "./trees.ts";
+import { countOf, forestByIds, forestByIndex, numbers } from "./trees.ts";
 
-const post = (n: OnnxNode): PostTransform => n.string("post_transform", "NONE") as PostTransform;
+const transforms: readonly PostTransform[] = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"];
+const aggregates = ["AVERAGE", "SUM", "MIN", "MAX"] as const;
 
-/** The class labels, under the name that this operator gives the integers. */
-const labels = (n: OnnxNode, ints: string): Labels =>
-  n.strings("classlabels_strings") ?? n.ints(ints) ?? n.missing("classlabels_strings");
+const post = (n: OnnxNode): PostTransform => n.oneOf("post_transform", transforms);
+
+/** An attribute of a list that has something in it: exporters write both of two alternatives, and leave one empty. */
+const filled = <T>(values: readonly T[] | undefined): readonly T[] | undefined => (values?.length ? values : undefined);
+
+/** Strings, or the integers under the name that this operator gives them. */
+const labels = (n: OnnxNode, ints: string, strings = "classlabels_strings"): Labels =>
+  filled(n.strings(strings)) ?? filled(n.int64s(ints)) ?? n.missing(strings);
 
 /** `keys_*` or `values_*`, whichever is there, as a tensor. */
 function list(n: OnnxNode, prefix: string): HostTensor {
@@ -25,6 +31,7 @@ function list(n: OnnxNode, prefix: string): HostTensor {
   if (tensor) return tensor;
   for (const kind of ["strings", "int64s", "floats"]) {
     const a = n.attributes.get(`${prefix}_${kind}`);
+    if (Array.isArray(a?.value) && a.value.length === 0) continue;
     if (a?.type === "strings") return { dtype: "string", shape: [a.value.length], data: a.value };
     if (a?.type === "ints") return { dtype: "i64", shape: [a.value.length], data: BigInt64Array.from(a.value) };
     if (a?.type === "floats") return { dtype: "f32", shape: [a.value.length], data: Float32Array.from(a.value) };
@@ -37,25 +44,25 @@ function fallback(n: OnnxNode, { dtype }: HostTensor): HostTensor {
   const tensor = n.tensor("default_tensor");
   if (tensor) return tensor;
   if (dtype === "string") return { dtype, shape: [], data: [n.string("default_string", "_Unused")] };
-  if (dtype === "i64") return { dtype, shape: [], data: BigInt64Array.of(BigInt(n.int("default_int64", -1))) };
+  if (dtype === "i64") return { dtype, shape: [], data: BigInt64Array.of(BigInt(n.int64("default_int64", -1))) };
   if (dtype === "f32") return { dtype, shape: [], data: Float32Array.of(n.float("default_float", -0)) };
   if (dtype === "f64") return { dtype, shape: [], data: Float64Array.of(-0) };
   if (dtype === "i32") return { dtype, shape: [], data: Int32Array.of(-1) };
   return dtype === "i16" ? { dtype, shape: [], data: Int16Array.of(-1) } : n.unsupported(`values of ${dtype}`);
 }
 
-const mapper = (names: string, n: OnnxNode, ints?: number[]): ReturnType<Lowering> => {
+const mapper = (names: string, n: OnnxNode, ints?: readonly (number | bigint)[]): ReturnType<Lowering> => {
   const list = n.strings(names) ?? n.missing(names);
   return categoryMapper(n.input(0), {
     names: list,
     numbers: ints ?? list.map((_, i) => i),
     defaultName: n.string("default_string", "_Unused"),
-    defaultNumber: n.int("default_int64", -1),
+    defaultNumber: n.int64("default_int64", -1),
   });
 };
 
 const svm = (n: OnnxNode) => ({
-  kernel: n.string("kernel_type", "LINEAR") as SvmRegressorAttrs["kernel"],
+  kernel: n.oneOf("kernel_type", svmKernels),
   kernelParams: n.floats("kernel_params"),
   supportVectors: n.floats("support_vectors") ?? [],
   coefficients: n.floats("coefficients") ?? n.missing("coefficients"),
@@ -63,19 +70,20 @@ const svm = (n: OnnxNode) => ({
   post: post(n),
 });
 
-const aggregates = ["AVERAGE", "SUM", "MIN", "MAX"] as const;
-const transforms = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"] as const;
+/** What an enumeration of numbers says. */
+const at = <T>(n: OnnxNode, choices: readonly T[], name: string, fallback: number): T =>
+  choices[n.int(name, fallback)] ?? n.wrong(`${name} ${n.int(name)} is none of 0 to ${choices.length - 1}`);
 
 const operators: Record<string, Lowering> = {
   ArrayFeatureExtractor: (n) => arrayFeatureExtractor(n.input(0), n.input(1)),
   Binarizer: (n) => binarizer(n.input(0), { threshold: n.float("threshold", 0) }),
-  CategoryMapper: (n) => mapper("cats_strings", n, n.ints("cats_int64s") ?? n.missing("cats_int64s")),
+  CategoryMapper: (n) => mapper("cats_strings", n, n.int64s("cats_int64s") ?? n.missing("cats_int64s")),
   FeatureVectorizer: (n) => featureVectorizer<SymbolicValue>(...n.rest(), { widths: n.ints("inputdimensions") }),
   Imputer: (n) => {
-    const floats = n.floats("imputed_value_floats");
+    const floats = filled(n.floats("imputed_value_floats"));
     return imputer(n.input(0), {
-      imputed: floats ?? n.ints("imputed_value_int64s") ?? n.missing("imputed_value_floats"),
-      replaced: floats ? n.float("replaced_value_float", 0) : n.int("replaced_value_int64", 0),
+      imputed: floats ?? filled(n.int64s("imputed_value_int64s")) ?? n.missing("imputed_value_floats"),
+      replaced: floats ? n.float("replaced_value_float", 0) : n.int64("replaced_value_int64", 0),
     });
   },
   LabelEncoder: (n) => {
@@ -97,10 +105,10 @@ const operators: Record<string, Lowering> = {
       targets: n.int("targets", 1),
       post: post(n),
     }),
-  Normalizer: (n) => normalizer(n.input(0), { norm: n.string("norm", "MAX") as NormalizerAttrs["norm"] }),
+  Normalizer: (n) => normalizer(n.input(0), { norm: n.oneOf("norm", ["MAX", "L1", "L2"]) }),
   OneHotEncoder: (n) =>
     oneHotEncoder(n.input(0), {
-      categories: n.strings("cats_strings") ?? n.ints("cats_int64s") ?? n.missing("cats_int64s"),
+      categories: labels(n, "cats_int64s", "cats_strings"),
       zeros: n.flag("zeros", true),
     }),
   Scaler: (n) => scaler(n.input(0), { offset: n.floats("offset"), scale: n.floats("scale") }),
@@ -116,8 +124,8 @@ const operators: Record<string, Lowering> = {
   TreeEnsemble: (n) =>
     treeEnsemble(n.input(0), {
       forest: forestByIndex(n),
-      aggregate: aggregates[n.int("aggregate_function", 1)],
-      post: transforms[n.int("post_transform", 0)],
+      aggregate: at(n, aggregates, "aggregate_function", 1),
+      post: at(n, transforms, "post_transform", 0),
     }),
   TreeEnsembleClassifier: (n) => {
     const names = labels(n, "classlabels_int64s");
@@ -129,11 +137,11 @@ const operators: Record<string, Lowering> = {
     });
   },
   TreeEnsembleRegressor: (n) => {
-    const targets = n.int("n_targets") ?? Math.max(0, ...(n.ints("target_ids") ?? [])) + 1;
+    const targets = n.int("n_targets") ?? countOf(n.ints("target_ids") ?? []);
     return treeEnsemble(n.input(0), {
       forest: forestByIds(n, "target", targets),
       base: numbers(n, "base_values"),
-      aggregate: n.string("aggregate_function", "SUM") as TreeEnsembleAttrs["aggregate"],
+      aggregate: n.oneOf("aggregate_function", aggregates, "SUM"),
       post: post(n),
       dtype: "f32",
     });

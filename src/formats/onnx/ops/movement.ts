@@ -3,7 +3,7 @@ import { castLike } from "../../../ops/cast.ts";
 import { centerCropPad } from "../../../ops/center-crop-pad.ts";
 import { type BlockAttrs, depthToSpace, spaceToDepth } from "../../../ops/depth-to-space.ts";
 import { eyeLike } from "../../../ops/eye-like.ts";
-import { type PadAttrs, pad } from "../../../ops/pad.ts";
+import { pad } from "../../../ops/pad.ts";
 import { tile } from "../../../ops/tile.ts";
 import { trilu } from "../../../ops/trilu.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
@@ -12,13 +12,13 @@ import { listInput, required } from "./list-input.ts";
 function blocks(n: OnnxNode): BlockAttrs {
   return {
     blockSize: n.int("blocksize") ?? n.missing("blocksize"),
-    mode: n.string("mode", "DCR") as BlockAttrs["mode"],
+    mode: n.oneOf("mode", ["DCR", "CRD"]),
   };
 }
 
 export const movementLowerings: LoweringTable = {
   Pad: (n) => {
-    const attrs = { mode: n.string("mode", "constant") as PadAttrs["mode"] };
+    const attrs = { mode: n.oneOf("mode", ["constant", "reflect", "edge", "wrap"]) };
     if (n.opset >= 11) return pad(n.input(0), n.input(1), n.optional(2), n.optional(3), attrs);
     const x = n.input(0);
     const pads = required(n, listInput(n, 1, "pads", 11), "pads");

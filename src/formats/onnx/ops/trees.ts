@@ -1,5 +1,5 @@
 /** The tree ensembles of ai.onnx.ml as forests: trees of nodes by id (before v5), or of nodes and leaves by index. */
-import { type Branch, branchModes, type Forest, forestOf } from "../../../ops/ml/forest.ts";
+import { type Branches, branchModes, type Forest, forestOf } from "../../../ops/ml/forest.ts";
 import { toNumbers } from "../../../tensor/convert.ts";
 import type { OnnxNode } from "../node.ts";
 
@@ -9,56 +9,96 @@ export function numbers(n: OnnxNode, name: string): number[] | undefined {
   return tensor ? toNumbers(tensor) : n.floats(name);
 }
 
+/** How many targets there are where only their numbers are given. */
+export const countOf = (targets: readonly number[]): number => targets.reduce((most, t) => Math.max(most, t + 1), 1);
+
 /** TreeEnsembleRegressor and Classifier. `votes`: "target" or "class", the prefix of what the leaves say. */
 export function forestByIds(n: OnnxNode, votes: "target" | "class", targets: number): Forest {
-  const ints = (name: string): number[] => n.ints(name) ?? n.missing(name);
-  const [trees, ids] = [ints("nodes_treeids"), ints("nodes_nodeids")];
-  const modes = n.strings("nodes_modes") ?? n.missing("nodes_modes");
-  const [yes, no, features] = [ints("nodes_truenodeids"), ints("nodes_falsenodeids"), ints("nodes_featureids")];
-  const thresholds = numbers(n, "nodes_values") ?? n.missing("nodes_values");
-  const missing = n.ints("nodes_missing_value_tracks_true") ?? [];
-  const key = (tree: number, id: number): string => `${tree}/${id}`;
-  const position = new Map(ids.map((id, i) => [key(trees[i], id), i]));
-  const at = (tree: number, id: number): number =>
-    position.get(key(tree, id)) ?? n.unsupported(`node ${id} of tree ${tree}`);
-
-  const [voteTrees, voteNodes, voteTargets] = ["treeids", "nodeids", "ids"].map((s) => ints(`${votes}_${s}`));
-  const weights = numbers(n, `${votes}_weights`) ?? n.missing(`${votes}_weights`);
-  const leaves = new Map<number, [number, number][]>();
-  voteNodes.forEach((id, v) => {
-    const node = at(voteTrees[v], id);
-    const list = leaves.get(node);
-    if (list) list.push([voteTargets[v], weights[v]]);
-    else leaves.set(node, [[voteTargets[v], weights[v]]]);
-  });
+  const ids = n.ints("nodes_nodeids") ?? n.missing("nodes_nodeids");
+  const trees = sized(n, "nodes_treeids", n.ints("nodes_treeids"), ids.length);
+  const modes = sized(n, "nodes_modes", n.strings("nodes_modes"), ids.length);
+  const [yes, no, feature] = ["nodes_truenodeids", "nodes_falsenodeids", "nodes_featureids"].map((name) =>
+    sized(n, name, n.ints(name), ids.length),
+  );
+  const thresholds = sized(n, "nodes_values", numbers(n, "nodes_values"), ids.length);
+  const missing = sized(n, tracksTrue, n.ints(tracksTrue) ?? [], ids.length, true);
+  const at = positions(n, trees, ids);
 
   // Leaves and branches get numbers of their own.
-  const isLeaf = modes.map((m) => m === "LEAF");
-  const number = new Int32Array(modes.length);
-  let [branchCount, leafCount] = [0, 0];
-  isLeaf.forEach((leaf, i) => {
-    number[i] = leaf ? -1 - leafCount++ : branchCount++;
-  });
-  const branches: Branch[] = [];
-  const leafVotes: [number, number][][] = [];
-  const roots: number[] = [];
+  const number = new Int32Array(ids.length);
+  const branchNodes: number[] = [];
+  let leafCount = 0;
   modes.forEach((mode, i) => {
-    // A tree's first node is its root.
-    if (i === 0 || trees[i] !== trees[i - 1]) roots.push(number[i]);
-    if (isLeaf[i]) {
-      leafVotes.push(leaves.get(i) ?? []);
-      return;
-    }
-    branches.push({
-      feature: features[i],
-      mode: modeNumber(n, mode.replace("BRANCH_", "").toLowerCase()),
-      threshold: thresholds[i],
-      yes: number[at(trees[i], yes[i])],
-      no: number[at(trees[i], no[i])],
-      missingYes: missing[i] === 1,
-    });
+    number[i] = mode === "LEAF" ? -1 - leafCount++ : branchNodes.push(i) - 1;
   });
-  return forestOf(n.type, roots, branches, leafVotes, targets);
+  const roots: number[] = [];
+  const seen = new Set<number>();
+  trees.forEach((tree, i) => {
+    // A tree's first node is its root.
+    if (i > 0 && tree === trees[i - 1]) return;
+    if (!seen.has(tree)) roots.push(number[i]);
+    seen.add(tree);
+  });
+  const branches: Branches = {
+    feature: Int32Array.from(branchNodes, (i) => feature[i]),
+    mode: Uint8Array.from(branchNodes, (i) => modeNumber(n, modes[i].replace("BRANCH_", "").toLowerCase())),
+    threshold: Float64Array.from(branchNodes, (i) => thresholds[i]),
+    yes: Int32Array.from(branchNodes, (i) => number[at(trees[i], yes[i])]),
+    no: Int32Array.from(branchNodes, (i) => number[at(trees[i], no[i])]),
+    missingYes: Uint8Array.from(branchNodes, (i) => Number(missing[i] === 1)),
+  };
+
+  const voteNodes = n.ints(`${votes}_nodeids`) ?? n.missing(`${votes}_nodeids`);
+  const [voteTrees, voteTargets] = [`${votes}_treeids`, `${votes}_ids`].map((name) =>
+    sized(n, name, n.ints(name), voteNodes.length),
+  );
+  const weights = sized(n, `${votes}_weights`, numbers(n, `${votes}_weights`), voteNodes.length);
+  // Of a branch they count nothing.
+  const leafOf = voteNodes.map((id, v) => -1 - number[at(voteTrees[v], id)]);
+  const start = new Int32Array(leafCount + 1);
+  for (const leaf of leafOf) if (leaf >= 0) start[leaf + 1]++;
+  for (let i = 0; i < leafCount; i++) start[i + 1] += start[i];
+  const [target, weight] = [new Int32Array(start[leafCount]), new Float64Array(start[leafCount])];
+  const next = start.slice();
+  leafOf.forEach((leaf, v) => {
+    if (leaf < 0) return;
+    target[next[leaf]] = voteTargets[v];
+    weight[next[leaf]++] = weights[v];
+  });
+  return forestOf(n.type, Int32Array.from(roots), branches, { start, target, weight }, targets);
+}
+
+const tracksTrue = "nodes_missing_value_tracks_true";
+
+/** An attribute that says something of each node or vote. */
+function sized<T>(n: OnnxNode, name: string, values: readonly T[] | undefined, length: number, may = false) {
+  if (!values) return n.missing(name);
+  if (values.length !== length && !(may && values.length === 0))
+    n.wrong(`${name} has ${values.length} elements, not ${length}`);
+  return values;
+}
+
+/** Where the node of an id in a tree is. Most files number the nodes of a tree from 0 on, one behind the other. */
+function positions(n: OnnxNode, trees: readonly number[], ids: readonly number[]) {
+  const first = new Map<number, number>();
+  const last = new Map<number, Map<number, number>>();
+  let [tree, nodes] = [Number.NaN, new Map<number, number>()];
+  trees.forEach((t, i) => {
+    if (!first.has(t)) first.set(t, i);
+    if (ids[i] === i - first.get(t)!) return;
+    if (t !== tree) {
+      tree = t;
+      nodes = last.get(t) ?? new Map();
+      last.set(t, nodes);
+    }
+    nodes.set(ids[i], i);
+  });
+  return (tree: number, id: number): number => {
+    const found = last.get(tree)?.get(id);
+    if (found !== undefined) return found;
+    const at = (first.get(tree) ?? Number.NaN) + id;
+    return trees[at] === tree && ids[at] === id ? at : n.unsupported(`node ${id} of tree ${tree}`);
+  };
 }
 
 function modeNumber(n: OnnxNode, name: string): number {
@@ -68,34 +108,39 @@ function modeNumber(n: OnnxNode, name: string): number {
 
 /** TreeEnsemble, version 5. */
 export function forestByIndex(n: OnnxNode): Forest {
-  const ints = (name: string): number[] => n.ints(name) ?? n.missing(name);
+  const feature = n.ints("nodes_featureids") ?? n.missing("nodes_featureids");
   const tensor = (name: string): number[] => toNumbers(n.tensor(name) ?? n.missing(name));
-  const [features, modes, splits] = [ints("nodes_featureids"), tensor("nodes_modes"), tensor("nodes_splits")];
-  const [yes, no] = [ints("nodes_truenodeids"), ints("nodes_falsenodeids")];
-  const [yesLeaf, noLeaf] = [ints("nodes_trueleafs"), ints("nodes_falseleafs")];
-  const missing = n.ints("nodes_missing_value_tracks_true") ?? [];
+  const ofNodes = <T>(name: string, values: readonly T[] | undefined) => sized(n, name, values, feature.length);
+  const mode = ofNodes("nodes_modes", tensor("nodes_modes"));
+  const [yes, no, yesLeaf, noLeaf] = [
+    "nodes_truenodeids",
+    "nodes_falsenodeids",
+    "nodes_trueleafs",
+    "nodes_falseleafs",
+  ].map((name) => ofNodes(name, n.ints(name)));
+  const missing = sized(n, tracksTrue, n.ints(tracksTrue) ?? [], feature.length, true);
   const sets = membership(n.tensor("membership_values") && tensor("membership_values"));
-  const child = (leaf: number, i: number): number => (leaf ? -1 - i : i);
-  const branches = features.map(
-    (feature, i): Branch => ({
-      feature,
-      mode: modes[i],
-      threshold: splits[i],
-      yes: child(yesLeaf[i], yes[i]),
-      no: child(noLeaf[i], no[i]),
-      missingYes: missing[i] === 1,
-      members: branchModes[modes[i]] === "member" ? (sets.shift() ?? n.missing("membership_values")) : undefined,
-    }),
-  );
-  const [targets, weights] = [ints("leaf_targetids"), tensor("leaf_weights")];
-  const count = n.int("n_targets") ?? Math.max(...targets) + 1;
-  return forestOf(
-    n.type,
-    ints("tree_roots"),
-    branches,
-    targets.map((t, i) => [[t, weights[i]]]),
-    count,
-  );
+  const children = (nodes: readonly number[], leaves: readonly number[]) =>
+    Int32Array.from(nodes, (i, b) => (leaves[b] ? -1 - i : i));
+  const branches: Branches = {
+    feature: Int32Array.from(feature),
+    mode: Uint8Array.from(mode),
+    threshold: Float64Array.from(ofNodes("nodes_splits", tensor("nodes_splits"))),
+    yes: children(yes, yesLeaf),
+    no: children(no, noLeaf),
+    missingYes: Uint8Array.from(feature, (_, i) => Number(missing[i] === 1)),
+    members: mode.map((m) =>
+      branchModes[m] === "member" ? (sets.shift() ?? n.missing("membership_values")) : undefined,
+    ),
+  };
+  const targets = n.ints("leaf_targetids") ?? n.missing("leaf_targetids");
+  const leaves = {
+    start: Int32Array.from({ length: targets.length + 1 }, (_, i) => i),
+    target: Int32Array.from(targets),
+    weight: Float64Array.from(sized(n, "leaf_weights", tensor("leaf_weights"), targets.length)),
+  };
+  const roots = Int32Array.from(n.ints("tree_roots") ?? n.missing("tree_roots"));
+  return forestOf(n.type, roots, branches, leaves, n.int("n_targets") ?? countOf(targets));
 }
 
 /** Sets of numbers, each ended by a NaN. */
