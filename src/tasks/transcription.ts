@@ -18,6 +18,7 @@ import {
   taskOptions,
 } from "./options.ts";
 import { readSpeechModel } from "./speech/files.ts";
+import { languageNamed } from "./speech/languages.ts";
 import type { SpeechModel, SpeechModelFile } from "./speech/model.ts";
 import { type Heard, transcribeWindow } from "./speech/window.ts";
 
@@ -26,7 +27,7 @@ export type { Sound } from "./audio/wav.ts";
 export type TranscriptionOptions = TaskOptions;
 
 export interface TranscribeOptions extends SignalOptions {
-  /** ISO code or English name: `de`, `German`. Default: what the model hears. */
+  /** ISO code or English name: `de`, `German`, also as Whisper has it (`Myanmar`). Default: what the model hears. */
   language?: string;
   /** `translate` gives English whatever is spoken. Default `transcribe`. */
   task?: "transcribe" | "translate";
@@ -194,10 +195,8 @@ export class Transcriber {
     const { languages } = this.file.tokens;
     if (name === undefined) return undefined;
     if (typeof name !== "string") throw new InputError('transcribe: language takes a name or a code, as "en"');
-    const asked = name.toLowerCase();
-    if (languages.size === 0 && /^en(glish)?$/.test(asked)) return undefined;
-    const names = new Intl.DisplayNames("en", { type: "language" });
-    const found = [...languages.keys()].find((code) => code === asked || names.of(code)?.toLowerCase() === asked);
+    if (languages.size === 0 && /^en(glish)?$/i.test(name)) return undefined;
+    const found = languageNamed(name, languages.keys());
     if (found === undefined)
       throw new InputError(
         languages.size === 0
