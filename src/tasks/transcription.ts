@@ -19,7 +19,7 @@ import {
 } from "./options.ts";
 import { readSpeechModel } from "./speech/files.ts";
 import { languageNamed } from "./speech/languages.ts";
-import type { SpeechModel, SpeechModelFile } from "./speech/model.ts";
+import type { SpeechModel, SpeechModelFile, SpeechTask } from "./speech/model.ts";
 import { type Heard, transcribeWindow } from "./speech/window.ts";
 
 export type { Sound } from "./audio/wav.ts";
@@ -27,9 +27,12 @@ export type { Sound } from "./audio/wav.ts";
 export type TranscriptionOptions = TaskOptions;
 
 export interface TranscribeOptions extends SignalOptions {
-  /** ISO code or English name: `de`, `German`, also as Whisper has it (`Myanmar`). Default: what the model hears. */
+  /**
+   * ISO code or English name: `de`, `German`, also as Whisper has it (`Myanmar`). Default: that of `generation_config.json`,
+   * else what the model hears. Its older `forced_decoder_ids` hold where neither here nor there a language or a task is given.
+   */
   language?: string;
-  /** `translate` gives English whatever is spoken. Default `transcribe`. */
+  /** `translate` gives English whatever is spoken. Default: that of the files, as for `language`, else `transcribe`. */
   task?: "transcribe" | "translate";
   /** Called with the text of each window of 30 seconds, once it is sure. */
   onText?: (piece: string) => void;
@@ -121,8 +124,11 @@ export class Transcriber {
       throw new InputError("transcribe: onText takes a function, as (piece) => console.log(piece)");
     if (isSound(sound)) checkSound(sound);
     const started = performance.now();
-    const wanted = this.languageOf(options.language);
-    const { task = "transcribe" } = options;
+    const { language } = options;
+    const named = language === undefined ? undefined : this.languageOf(language);
+    const { defaults } = this.file;
+    const said = defaults.onlyTogether && (language ?? options.task) !== undefined ? {} : defaults;
+    const { task = said.task ?? "transcribe" } = options;
     if (task !== "transcribe" && task !== "translate")
       throw new InputError(`transcribe: the task is transcribe or translate, got ${JSON.stringify(task)}`);
     if (task === "translate" && this.file.tokens.translate === undefined)
@@ -131,7 +137,7 @@ export class Transcriber {
     const { rate } = this.file.mel;
     const result: Transcript = {
       text: "",
-      language: wanted,
+      language: named ?? said.language,
       segments: [],
       tokens: [],
       seconds: samples.length / rate,
@@ -141,7 +147,7 @@ export class Transcriber {
     for (let at = 0; at < samples.length; ) {
       const end = this.cut(samples, at);
       const window = samples.subarray(at, end);
-      const heard = this.isSilent(window) ? undefined : await this.wordsOf(window, result.language, options);
+      const heard = this.isSilent(window) ? undefined : await this.wordsOf(window, result.language, task, signal);
       if (heard) {
         // The first window with words decides for the others.
         result.language ??= heard.language;
@@ -173,7 +179,8 @@ export class Transcriber {
   private async wordsOf(
     samples: Float32Array,
     language: string | undefined,
-    { task, signal }: TranscribeOptions,
+    task: SpeechTask,
+    signal?: AbortSignal,
   ): Promise<Heard | undefined> {
     const listening = await this.model.listen(await this.hear(samples, signal), signal);
     try {
@@ -191,9 +198,8 @@ export class Transcriber {
     return true;
   }
 
-  private languageOf(name: string | undefined): string | undefined {
+  private languageOf(name: string): string | undefined {
     const { languages } = this.file.tokens;
-    if (name === undefined) return undefined;
     if (typeof name !== "string") throw new InputError('transcribe: language takes a name or a code, as "en"');
     if (languages.size === 0 && /^en(glish)?$/i.test(name)) return undefined;
     const found = languageNamed(name, languages.keys());

@@ -24,7 +24,7 @@ const scratch = await mkdtemp(join(tmpdir(), "forwardpass-speech-"));
 afterAll(() => rm(scratch, { recursive: true }));
 
 test("what is no sound, and no function for its text, is refused before anything is heard", async () => {
-  const file = { tokens: { languages: new Map() }, mel: { rate: 16000 }, windowSamples: 480_000 };
+  const file = { tokens: { languages: new Map() }, defaults: {}, mel: { rate: 16000 }, windowSamples: 480_000 };
   const model = new Transcriber(file as never, undefined as never, undefined as never);
   const samples = new Float32Array(16000);
   for (const rate of [0, -1, 1e-9, 1e300, Number.NaN, Infinity, "8000", undefined])
@@ -40,7 +40,7 @@ test("what is no sound, and no function for its text, is refused before anything
 });
 
 test("a sound is read and resampled bit by bit: other tasks have their turns, and an abort is seen", async () => {
-  const file = { tokens: { languages: new Map() }, mel: { rate: 16000 }, windowSamples: 480_000 };
+  const file = { tokens: { languages: new Map() }, defaults: {}, mel: { rate: 16000 }, windowSamples: 480_000 };
   const model = new Transcriber(file as never, undefined as never, undefined as never);
   const minute = new Float32Array(44100 * 60);
   const recorded = writeWav([minute], { format: 1, bits: 16, rate: 44100 });

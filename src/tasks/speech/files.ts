@@ -3,6 +3,7 @@
 import type { Json, ModelFolder } from "../../formats/folder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
+import { defaultsOf } from "./defaults.ts";
 import type { SpeechModelFile, SpeechTokens } from "./model.ts";
 
 /**
@@ -22,7 +23,9 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
   const rate = number(sound, "sampling_rate", 16000);
   const tokenizer = await HuggingFaceTokenizer.open(await folder.json("tokenizer.json"));
   const positions = number(config, "max_target_positions", 448);
-  const generation = (await folder.optionalJson("generation_config.json")) ?? config;
+  const said = await folder.optionalJson("generation_config.json");
+  const tokens = tokensOf(folder.name, tokenizer.specials, said ?? config);
+  const older = { name: "config.json", json: config };
   return {
     mel: {
       rate,
@@ -33,7 +36,8 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
     windowSamples: rate * number(sound, "chunk_length", 30),
     positions,
     tokenizer,
-    tokens: tokensOf(folder.name, tokenizer.specials, generation),
+    tokens,
+    defaults: defaultsOf(folder.name, tokens, said ? [{ name: "generation_config.json", json: said }, older] : [older]),
     async open(device, signal) {
       const encoder = await folder.graph("encoder_model");
       const decoder = encoder && (await folder.graph("decoder_model_merged"));

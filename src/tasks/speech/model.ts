@@ -30,7 +30,19 @@ export interface SpeechModelFile {
   readonly positions: number;
   readonly tokenizer: Tokenizer;
   readonly tokens: SpeechTokens;
+  readonly defaults: SpeechDefaults;
   open(device: Backend, signal?: AbortSignal): Promise<SpeechModel>;
+}
+
+export type SpeechTask = "transcribe" | "translate";
+
+/** Where the caller does not say: what the file says, and what is heard where it does not either. */
+export interface SpeechDefaults {
+  /** ISO code. */
+  readonly language?: string;
+  readonly task?: SpeechTask;
+  /** They hold where the caller says neither of them. */
+  readonly onlyTogether?: boolean;
 }
 
 export interface SpeechTokens {

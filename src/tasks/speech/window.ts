@@ -6,12 +6,12 @@
 import { nextTurn } from "../../graph/drive.ts";
 import { argMax, logProbabilities, Sampler } from "../language/sampling.ts";
 import { decode } from "../tokenizers/tokenizer.ts";
-import type { Listening, SpeechModelFile } from "./model.ts";
+import type { Listening, SpeechModelFile, SpeechTask } from "./model.ts";
 
 export interface WindowOptions {
   /** ISO code. Default: what the model hears. */
   readonly language?: string;
-  readonly task?: "transcribe" | "translate";
+  readonly task?: SpeechTask;
   readonly signal?: AbortSignal;
 }
 
