@@ -132,10 +132,19 @@ export class ModelFolder {
     return isConfig(this.name) && !(await this.hasWeights()) ? this.graph("model") : undefined;
   }
 
-  /** The graph "model", whatever else there is of the model, or the file that was opened. */
+  /**
+   * The graph "model", whatever else there is of the model, or the file that was opened.
+   * @throws InputError for a folder without it
+   */
   async graphOrFile(): Promise<ByteSource> {
-    const isFolder = isConfig(this.name) || isWeights(this.name);
-    return (isFolder ? await this.graph("model") : undefined) ?? this.anchor;
+    if (!isConfig(this.name) && !isWeights(this.name)) return this.anchor;
+    const graph = await this.graph("model");
+    if (!graph)
+      throw new InputError(
+        `${this.name}: there is no ONNX graph beside it, model.onnx or onnx/model.onnx, and this task runs nothing else; ` +
+          "make one, as with `optimum-cli export onnx`, or pass the path of one that is named otherwise",
+      );
+    return graph;
   }
 
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */

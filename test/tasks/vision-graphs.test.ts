@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { imageTensor, layoutOf } from "../../src/tasks/image/image.ts";
 import { imageClassification } from "../../src/tasks/image-classification.ts";
 import { objectDetection } from "../../src/tasks/object-detection.ts";
@@ -83,6 +84,23 @@ test("a graph in onnx/ is prepared for and labelled as the files around it say, 
   // Weights for another library are no reason to look elsewhere.
   await writeFile(join(folder, "model.safetensors"), "");
   await check();
+});
+
+test("folders without a graph are told so, and how to get one", async () => {
+  const folder = await mkdtemp(join(scratch, "weights-"));
+  await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: "vit" }));
+  const weights = join(folder, "model.safetensors");
+  await writeFile(weights, writeSafetensors(new Map([["vit.layernorm.bias", f32([2], 1, 2)]])));
+  for (const open of [imageClassification, objectDetection])
+    for (const path of [folder, weights, join(folder, "config.json")]) {
+      const opened = open(path, options);
+      await expect(opened).rejects.toThrow(InputError);
+      await expect(opened).rejects.toThrow(/no ONNX graph beside it.*`optimum-cli export onnx`/);
+    }
+  // One that is named otherwise is found by its path.
+  await writeFile(join(folder, "vit.onnx"), classifier([node("Identity", ["l"], ["logits"])]));
+  using model = await imageClassification(join(folder, "vit.onnx"), options);
+  expect(await model.classify(image)).toHaveLength(3);
 });
 
 test("labels that are no list of names, and scorings that there are not, are refused", async () => {
