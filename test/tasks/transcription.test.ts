@@ -62,6 +62,23 @@ test("a sound is read and resampled bit by bit: other tasks have their turns, an
   expect(turns).toBeGreaterThan(0);
 });
 
+test("of ONNX graphs, the merged decoder is named where it is missing", async () => {
+  const folder = await mkdtemp(join(scratch, "unmerged-"));
+  const put = (name: string, json: object): Promise<void> => writeFile(join(folder, name), JSON.stringify(json));
+  await put("config.json", { model_type: "whisper" });
+  const steps = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+  const added_tokens = ["startoftranscript", "endoftext", "notimestamps"].map((n, id) => ({ id, content: `<|${n}|>` }));
+  const special = added_tokens.map((t) => ({ ...t, special: true }));
+  await put("tokenizer.json", { ...steps, added_tokens: special, model: { type: "BPE", vocab: {}, merges: [] } });
+  const opened = () => transcription(folder, options);
+  await expect(opened()).rejects.toThrow(/neither model\.safetensors/);
+  await mkdir(join(folder, "onnx"));
+  for (const name of ["encoder_model", "decoder_model", "decoder_with_past_model"])
+    await writeFile(join(folder, `onnx/${name}.onnx`), "");
+  await expect(opened()).rejects.toThrow(InputError);
+  await expect(opened()).rejects.toThrow(/encoder_model\.onnx there is no decoder_model_merged\.onnx.*`optimum-cli/);
+});
+
 describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {
   describe("from ONNX graphs", () => {
     test("transcribes, and hears the language", async () => {

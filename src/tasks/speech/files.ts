@@ -1,7 +1,8 @@
 /** Folders of Whisper: Hugging Face's safetensors, or ONNX graphs as Optimum exports them. */
 
 import type { Json, ModelFolder } from "../../formats/folder.ts";
-import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { plainName } from "../../formats/source.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import { defaultsOf } from "./defaults.ts";
 import type { SpeechModelFile, SpeechTokens } from "./model.ts";
@@ -45,6 +46,12 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
         const sizes = { contextLength: positions, frames: number(config, "max_source_positions", 1500) };
         return (await import("./onnx.ts")).openGraphs(encoder, decoder, sizes, device, signal);
       }
+      // Decoders for the first word and for those after it, each alone, are not read.
+      if (encoder && !(await folder.hasWeights()))
+        throw new InputError(
+          `${folder.name}: beside ${plainName(encoder.name)} there is no decoder_model_merged.onnx; ` +
+            "`optimum-cli export onnx --task automatic-speech-recognition-with-past` makes both",
+        );
       return (await import("./native.ts")).openWeights(folder, config, device, signal);
     },
   };
