@@ -1,19 +1,23 @@
 /** Tokenizers from `tokenizer.json`, through the optional peer `@huggingface/tokenizers`. */
 
-import { gpt2Expression } from "../../formats/decoder/word-cuts.ts";
 import type { Json } from "../../formats/folder.ts";
 import { FormatError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
 import { encodeUtf8 } from "../../tensor/utf8.ts";
 import { byteOf } from "./byte-level.ts";
 import { CharsMap, mapped } from "./charsmap.ts";
+import { keepWordsWhole, type PeerParts, stepsOf, withOwnSteps } from "./peer-steps.ts";
 import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
-interface PeerTokenizer {
+interface PeerTokenizer extends PeerParts {
   encode(text: string, options?: object): { ids: number[]; token_type_ids?: number[] };
   id_to_token(id: number): string | undefined;
   token_to_id(token: string): number | undefined;
-  get_added_tokens_decoder(): Map<number, { content: string; special: boolean }>;
+  get_added_tokens_decoder(): Map<number, AddedToken>;
+}
+interface AddedToken {
+  readonly content: string;
+  readonly special: boolean;
 }
 interface Peer {
   Tokenizer: new (tokenizer: object, config: object) => PeerTokenizer;
@@ -23,7 +27,7 @@ const none = new Uint8Array(0);
 
 export class HuggingFaceTokenizer implements Tokenizer {
   readonly leadingSpace: boolean;
-  private readonly added: ReadonlyMap<number, { content: string; special: boolean }>;
+  private readonly added: ReadonlyMap<number, AddedToken>;
   private readonly byteLevel: boolean;
 
   private constructor(
@@ -53,13 +57,15 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
     try {
       const { rules, rest } = charsMapOf(source);
-      const peer = new Tokenizer({ ...rest, pre_tokenizer: withOwnWords(rest["pre_tokenizer"]) }, config);
+      const peer = new Tokenizer(withOwnSteps(rest), config);
       const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
+      const begin = idOf(names.begin);
       const ends = [...(names.end ?? [])].map((end) => (typeof end === "number" ? end : idOf(end)));
       const end = new Set(ends.filter((id) => id !== undefined));
       const vocabulary = (source["model"] as { vocab?: object })?.vocab ?? {};
+      keepWordsWhole(peer, vocabulary);
       const normal = (text: string): string => (rules ? mapped(text, rules) : text);
-      return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, idOf(names.begin), end, normal);
+      return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, begin, end, normal);
     } catch (cause) {
       throw new FormatError(`tokenizer.json is not a tokenizer: ${(cause as Error).message}`, { cause });
     }
@@ -107,35 +113,11 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 }
 
-/** One step, or those of a sequence of sequences. */
-function stepsOf(step: unknown, list: string): Json[] {
-  const { [list]: inner } = (step ?? {}) as Json;
-  if (Array.isArray(inner)) return inner.flatMap((s) => stepsOf(s, list));
-  return step ? [step as Json] : [];
-}
-
 /** Decoders that leave out the space before a text. */
 const takesFirstSpace = (d: Json): boolean =>
   d["type"] === "Metaspace"
     ? d["prepend_scheme"] !== "never" && d["add_prefix_space"] !== false
     : d["type"] === "Strip" && Number(d["start"]) > 0;
-
-/**
- * Bytes of words, where the peer cuts the words inside of that step and takes what JavaScript does for spaces: cut in a step
- * of its own. Not with a space before each word, which would come before each piece.
- */
-const withOwnWords = (step: unknown): unknown =>
-  step && {
-    type: "Sequence",
-    pretokenizers: stepsOf(step, "pretokenizers").flatMap((s) =>
-      s["type"] === "ByteLevel" && s["use_regex"] !== false && s["add_prefix_space"] !== true
-        ? [
-            { type: "Split", pattern: { Regex: gpt2Expression }, behavior: "Isolated", invert: false },
-            { ...s, use_regex: false },
-          ]
-        : [s],
-    ),
-  };
 
 /** SentencePiece's normalisation comes first where there is one: the peer only does something like it. */
 function charsMapOf(source: Json): { rules?: CharsMap; rest: Json } {
