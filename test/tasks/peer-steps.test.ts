@@ -119,3 +119,25 @@ describe("added tokens that are words of their own", () => {
     expect(await wordsOf("anewb", { added_tokens, pre_tokenizer })).toEqual(["a", "<new>", "b"]);
   });
 });
+
+describe("types of pairs", () => {
+  const added_tokens = [
+    { content: "<s>", normalized: false },
+    { content: "</s>", normalized: false },
+  ];
+  const roberta = { type: "RobertaProcessing", sep: ["</s>", 8], cls: ["<s>", 7], trim_offsets: true };
+  const typesOf = async (post_processor: object) => {
+    const { tokenizer } = await tokenizerOf(["ab"], { added_tokens, post_processor });
+    return tokenizer.pair("a", "b");
+  };
+
+  test("RobertaProcessing has one", async () => {
+    const ids = [7, 1, 8, 8, 2, 8];
+    for (const steps of [roberta, { type: "Sequence", processors: [roberta] }])
+      expect(await typesOf(steps)).toEqual({ ids, types: [0, 0, 0, 0, 0, 0] });
+  });
+
+  test("BertProcessing has two", async () => {
+    expect((await typesOf({ ...roberta, type: "BertProcessing" })).types).toEqual([0, 0, 0, 1, 1]);
+  });
+});

@@ -29,6 +29,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly leadingSpace: boolean;
   private readonly added: ReadonlyMap<number, AddedToken>;
   private readonly byteLevel: boolean;
+  /** RoBERTa tells texts of a pair apart by the marks between them alone: the peer counts them as BERT does. */
+  private readonly oneType: boolean;
 
   private constructor(
     private readonly peer: PeerTokenizer,
@@ -42,6 +44,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.byteLevel = decoders.some((d) => d["type"] === "ByteLevel");
     this.leadingSpace = decoders.some(takesFirstSpace);
     this.added = peer.get_added_tokens_decoder();
+    const processors = stepsOf(source["post_processor"], "processors");
+    this.oneType = processors.some((p) => p["type"] === "RobertaProcessing");
   }
 
   /**
@@ -91,7 +95,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
       return_token_type_ids: true,
     });
     if (ids.length === 0) throw new FormatError("tokenizer.json does not say how two texts go together");
-    const types = given ?? ids.map(() => 0);
+    const types = (!this.oneType && given) || ids.map(() => 0);
     const extra = filler && this.encode(filler, { begin: false }).length;
     if (extra) for (const list of [ids, types]) list.splice(list.length - 1 - extra, extra);
     return { ids, types };
