@@ -50,6 +50,23 @@ test.each([
   }
 });
 
+test.each([
+  ["Metaspace", { type: "Metaspace", replacement: "▁", prepend_scheme: "never" }, "a  b"],
+  ["Replace", { type: "Replace", pattern: { String: "▁" }, content: " " }, "a  b"],
+  ["ByteLevel", { type: "ByteLevel" }, "a▁▁b"],
+])("added tokens of a %s decoder have spaces where pieces have them", async (_, step, want) => {
+  const model = { type: "BPE", vocab: { a: 0, b: 1, "▁▁": 2, "s▁": 3 }, merges: [] };
+  const added = (id: number, content: string, special: boolean) => ({ id, content, special, normalized: false });
+  const added_tokens = [added(2, "▁▁", false), added(3, "s▁", true)];
+  const source = { added_tokens, normalizer: null, pre_tokenizer: null, post_processor: null, model };
+  const tokenizer = await HuggingFaceTokenizer.open({
+    ...source,
+    decoder: { type: "Sequence", decoders: [step, { type: "Fuse" }] },
+  });
+  expect(decode(tokenizer, [0, 2, 1, 3])).toBe(want);
+  expect(tokenizer.specialName(3)).toBe("s▁");
+});
+
 describe("merging", () => {
   test("is what repeated merging of the best pair gives", () => {
     const naive = (symbols: string[], rank: (a: string, b: string) => number | undefined): string[] => {

@@ -31,6 +31,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   private readonly byteLevel: boolean;
   /** RoBERTa tells texts of a pair apart by the marks between them alone: the peer counts them as BERT does. */
   private readonly oneType: boolean;
+  /** Whether "▁" is a space in added tokens, as it is in pieces. */
+  private readonly marksSpaces: boolean;
 
   private constructor(
     private readonly peer: PeerTokenizer,
@@ -43,6 +45,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const decoders = stepsOf(source["decoder"], "decoders");
     this.byteLevel = decoders.some((d) => d["type"] === "ByteLevel");
     this.leadingSpace = decoders.some(takesFirstSpace);
+    this.marksSpaces = decoders.some(givesSpaces);
     this.added = peer.get_added_tokens_decoder();
     const processors = stepsOf(source["post_processor"], "processors");
     this.oneType = processors.some((p) => p["type"] === "RobertaProcessing");
@@ -103,7 +106,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   bytes(token: number): Uint8Array {
     const added = this.added.get(token);
-    if (added) return added.special ? none : encodeUtf8(added.content);
+    if (added?.special) return none;
+    if (added && !this.marksSpaces) return encodeUtf8(added.content);
     const piece = this.peer.id_to_token(token);
     if (piece === undefined) return none;
     if (this.byteLevel) return Uint8Array.from(Array.from(piece), (c) => byteOf.get(c) ?? 0x3f);
@@ -116,6 +120,11 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return added?.special ? added.content : undefined;
   }
 }
+
+/** Decoders that put spaces for "▁". */
+const givesSpaces = (d: Json): boolean =>
+  d["type"] === "Metaspace" ||
+  (d["type"] === "Replace" && d["content"] === " " && (d["pattern"] as Json | undefined)?.["String"] === "▁");
 
 /** Decoders that leave out the space before a text. */
 const takesFirstSpace = (d: Json): boolean =>
