@@ -7,9 +7,12 @@ import { convert } from "../../src/formats/convert/index.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
 import { readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { bytesSource, openSource } from "../../src/formats/source.ts";
-import { FormatError, type HostTensor, UnsupportedOpError } from "../../src/index.ts";
+import { FormatError, type HostTensor, InputError, UnsupportedOpError } from "../../src/index.ts";
+import { renderChat } from "../../src/tasks/language/chat.ts";
+import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { build, variants } from "../models/tiny.ts";
 import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
+import { tinyGguf } from "../tasks/tiny-gguf.ts";
 
 const root = await mkdtemp(join(tmpdir(), "forwardpass-huggingface-"));
 afterAll(() => rm(root, { recursive: true }));
@@ -239,6 +242,35 @@ describe("configurations that say nothing", () => {
       await expect(openSource(path).then((s) => readDecoder(s))).rejects.toThrow(`${name} is no object`);
     },
   );
+});
+
+describe("the chat template", () => {
+  const templateOf = async (inside: unknown, file?: string) => {
+    const path = await saved(llama, {});
+    await writeFile(join(path, "tokenizer.json"), "{}");
+    await writeFile(join(path, "tokenizer_config.json"), JSON.stringify({ chat_template: inside }));
+    if (file !== undefined) await writeFile(join(path, "chat_template.jinja"), file);
+    return (await readDecoder(await openSource(path))).chatTemplate;
+  };
+  const named = (...names: string[]) => names.map((name) => ({ name, template: `of ${name}` }));
+
+  test("in a file of its own comes before that of tokenizer_config.json", async () => {
+    expect(await templateOf("inside")).toBe("inside");
+    expect(await templateOf("inside", "beside")).toBe("beside");
+    expect(await templateOf(named("default"), "beside")).toBe("beside");
+    expect(await templateOf(undefined, "beside")).toBe("beside");
+    expect(await templateOf(null)).toBeUndefined();
+  });
+
+  test("of several is the default; where none is, the names are told once it is used", async () => {
+    expect(await templateOf(named("tool_use", "default", "rag"))).toBe("of default");
+    const template = await templateOf(named("tool_use", "rag"));
+    const messages = [{ role: "user", content: "hello" }];
+    const tokenizer = await openTokenizer((await readDecoder(await openSource(tinyGguf()))).vocabulary!);
+    const used = renderChat(template!, messages, tokenizer);
+    await expect(used).rejects.toThrow(InputError);
+    await expect(used).rejects.toThrow(/has templates named tool_use, rag and none named default.*{ chatTemplate }/);
+  });
 });
 
 test("GPT-2's activation is the one that is named", async () => {

@@ -263,10 +263,18 @@ export async function readVocabulary(
     typeof v === "string" ? v : ((v as { content?: string } | null | undefined)?.content ?? undefined);
   const ends = [nameOf(config["eos_token"]), generation["eos_token_id"] ?? model["eos_token_id"]].flat();
   const end = ends.filter((v) => typeof v === "string" || typeof v === "number");
-  const inside = config["chat_template"];
-  const chatTemplate = typeof inside === "string" ? inside : await folder.optionalText("chat_template.jinja");
   return {
     vocabulary: { kind: "tokenizer.json", source, config, begin: nameOf(config["bos_token"]), end },
-    chatTemplate,
+    chatTemplate: (await folder.optionalText("chat_template.jinja")) ?? templateOf(config["chat_template"]),
   };
+}
+
+/** A template, or the default of a list of them by their names. Where there is none, one that says so when it is used. */
+function templateOf(given: unknown): string | undefined {
+  if (!Array.isArray(given)) return typeof given === "string" ? given : undefined;
+  const named = new Map<unknown, unknown>(given.map((t) => [t?.name, t?.template]));
+  const template = named.get("default");
+  if (typeof template === "string") return template;
+  const message = `tokenizer_config.json has templates named ${[...named.keys()].join(", ")} and none named default`;
+  return `{{ raise_exception(${JSON.stringify(message)}) }}`;
 }
