@@ -226,6 +226,45 @@ describe("byte-level BPE", () => {
     warn.mockRestore();
   });
 
+  describe("answers end with", () => {
+    const end = (names: Record<string, number>) => {
+      const tokens = Object.keys(names);
+      const entries = {
+        "general.architecture": "llama",
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": Int32Array.from(Object.values(names)),
+        "tokenizer.ggml.merges": ["a b"],
+        "tokenizer.ggml.eos_token_id": 0,
+      };
+      const metadata = new Map<string, GgufValue>(Object.entries(entries));
+      const v = ggufVocabulary(new Metadata({ metadata }, "test")) as ByteLevelVocabulary;
+      return Array.from(v.end, (id) => tokens[id]);
+    };
+    const [normal, control, user] = [1, 3, 4];
+
+    test("the ends of turns by their names", () => {
+      const names = "<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|eom_id|> <|end_of_text|>".split(" ");
+      for (const kind of [control, user])
+        for (const name of [...names, "<end_of_utterance>", "<|return|>", "<|call|>"])
+          expect(end({ "<eos>": control, [name]: kind })).toEqual(["<eos>", name]);
+      expect(end({ "<eos>": control, "<|im_end|>": normal })).toEqual(["<eos>"]);
+    });
+
+    test.each(["</s>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]"])("%s, but not where it is a tag in texts", (name) => {
+      expect(end({ "<eos>": control, [name]: control })).toEqual(["<eos>", name]);
+      expect(end({ "<eos>": control, [name]: user })).toEqual(["<eos>"]);
+      expect(end({ [name]: user })).toEqual([name]);
+    });
+
+    test("the end of all messages where there are several", () => {
+      const harmony = { "<|return|>": control, "<|call|>": control, "<|end|>": control };
+      expect(end(harmony)).toEqual(["<|return|>", "<|call|>"]);
+      expect(end({ "<|end|>": control, ...harmony })).toEqual(["<|end|>", "<|return|>", "<|call|>"]);
+    });
+  });
+
   test("gives back any text", () => {
     const t = byteLevel("gpt-2");
     for (const text of texts) expect(decode(t, t.encode(text))).toBe(text);

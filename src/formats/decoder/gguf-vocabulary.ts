@@ -14,16 +14,14 @@ import type {
 /** By their numbers in `tokenizer.ggml.token_type`. */
 const kinds: readonly (PieceKind | undefined)[] = [undefined, "normal", "unknown", "control", "user", "unused", "byte"];
 
-/** Names of tokens that end an answer, besides the one that the metadata names: the end of a turn in chats. */
-const endNames = new Set([
-  "<|eot_id|>",
-  "<|im_end|>",
-  "<|end|>",
-  "<end_of_turn>",
-  "<|endoftext|>",
-  "<|eom_id|>",
-  "</s>",
-]);
+/** Names of tokens that end an answer, besides those that the metadata names: mostly the end of a turn in chats. */
+const endNames = new Set(
+  "<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|eom_id|> <|end_of_text|> <end_of_utterance> <|return|> <|call|>".split(
+    " ",
+  ),
+);
+/** Those that texts may hold as well, as Gemma's do the HTML tag: they end an answer just as control tokens. */
+const controlEndNames = new Set("</s> <EOT> _<EOT> [EOT] [EOS]".split(" "));
 
 /** Where texts get the first token, unless the file says otherwise. */
 const beginning = new Set(
@@ -46,8 +44,8 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   if (model === undefined || model === "none" || !pieces) return undefined;
   const kindOf = kindsOf(meta.numbers("tokenizer.ggml.token_type"));
   const named = (key: string): number | undefined => meta.number(`tokenizer.ggml.${key}_token_id`);
-  const end = new Set([named("eos"), named("eot"), named("eom")].filter((id) => id !== undefined));
-  for (let id = 0; id < pieces.length; id++) if (kindOf(id) !== "normal" && endNames.has(pieces.at(id)!)) end.add(id);
+  const ends = [named("eos"), named("eot"), named("eom"), ...endsByName(pieces, kindOf)];
+  const end = new Set(ends.filter((id) => id !== undefined));
   const common = { pieces, kinds: { length: pieces.length, at: kindOf }, begin: named("bos"), end };
   if (model === "llama" || model === "t5") {
     const scores = meta.numbers("tokenizer.ggml.scores");
@@ -91,6 +89,19 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
   throw new UnsupportedOpError(`vocabularies of kind "${model}" are not supported (llama, t5, bert, gpt2 are)`, {
     missing: [model],
   });
+}
+
+function endsByName(pieces: Strings, kindOf: (id: number) => PieceKind): Iterable<number> {
+  const ends = new Map<string, number>();
+  for (let id = 0; id < pieces.length; id++) {
+    const kind = kindOf(id);
+    if (kind === "normal") continue;
+    const name = pieces.at(id)!;
+    if (endNames.has(name) || (kind === "control" && controlEndNames.has(name))) ends.set(name, id);
+  }
+  // Where an answer has several messages, as in OpenAI's Harmony, this one only ends a message.
+  if (ends.has("<|return|>") && ends.has("<|call|>")) ends.delete("<|end|>");
+  return ends.values();
 }
 
 /** Files from before there was a name for how words are cut. */
