@@ -349,6 +349,34 @@ describe("grammars of schemas", () => {
       })),
     },
   );
+
+  describe("with much that may be left out", () => {
+    test.each<[string, string[], string[]]>([
+      ["^(?:[a-z]*|[0-9]*){23}$", ["", "ab12cd", "a1".repeat(11)], ["a1".repeat(12), "-"]],
+      ["^(?:a?|b?){23}$", ["", "aaa", "ba".repeat(11)], ["ba".repeat(12), "c"]],
+      ["^(a?){1000}$", ["", "aaa"], ["b", "ab"]],
+      ["^((a?){200}x?){2}$", ["", "ax", "a".repeat(400), "axax"], ["axaxa", "a".repeat(401)]],
+    ])("%s: a place is gone from once, however many ways lead to it", (pattern, good, bad) => {
+      const takes = accepting({ type: "string", pattern });
+      for (const text of good) expect([text, takes(JSON.stringify(text))]).toEqual([text, true]);
+      for (const text of bad) expect([text, takes(JSON.stringify(text))]).toEqual([text, false]);
+    });
+
+    test("any number of properties", () => {
+      const names = Array.from({ length: 2100 }, (_, i) => `p${i}`);
+      const properties = Object.fromEntries(names.map((name) => [name, { const: 1 }]));
+      const takes = accepting({ type: "object", properties, additionalProperties: false });
+      for (const text of ["{}", '{"p2099":1}', '{"p3":1,"p2098":1}']) expect([text, takes(text)]).toEqual([text, true]);
+      for (const text of ['{"p2100":1}', '{"p4":1,"p3":1}']) expect([text, takes(text)]).toEqual([text, false]);
+    });
+
+    test("more than a state can hold is told", () => {
+      const takes = accepting({ type: "string", pattern: "^(((a?){1000}){1000}){1000}$" });
+      expect(() => takes('"a"')).toThrow(InputError);
+      expect(() => takes('"a"')).toThrow("schema: too much may be left out in one place");
+    });
+  });
+
   test("whole numbers are accepted just between their bounds", () => {
     const bounds = fc.tuple(fc.integer({ min: -3000, max: 3000 }), fc.nat(4000), fc.boolean());
     fc.assert(

@@ -22,23 +22,27 @@ export function bytesFrom(...ranges: readonly (readonly [number, number])[]): By
 export const literal = (text: string): Sequence => Array.from(encodeUtf8(text), (b) => bytesFrom([b, b]));
 
 /** What has to come: the rest of a sequence, then what `below` says. */
-interface Stack {
-  readonly id: number;
+interface Place {
   readonly sequence: Sequence;
   readonly at: number;
   readonly below: Stack | undefined;
+}
+interface Stack extends Place {
+  readonly id: number;
 }
 
 /** Stacks that begin with a byte; undefined among them: the text may end. */
 export type GrammarState = ReadonlySet<Stack | undefined>;
 
-/** Rules opened one inside the other before a byte comes. */
-const deepest = 2000;
+/** Rules opened before a byte comes, with what comes behind them: as many take a second. */
+const mostOpened = 2 ** 18;
 
 export class Grammar {
   private readonly rules: (Sequence[] | (() => Sequence[]))[] = [];
   private readonly stacks = new Map<string, Stack>();
   private readonly sequenceIds = new Map<Sequence, number>();
+  /** The rules, with what comes behind them, that the state in the making has already. */
+  private readonly opened = new Set<number>();
   /** Of lazy rules. */
   private readonly ends = new Map<number, (fits: (s: Sequence) => boolean) => boolean>();
 
@@ -62,17 +66,15 @@ export class Grammar {
   }
 
   start(rule: number): GrammarState {
-    const state = new Set<Stack | undefined>();
-    for (const sequence of this.alternatives(rule)) this.push(state, sequence, 0, undefined);
-    return state;
+    return this.closed(this.alternatives(rule).map((sequence) => ({ sequence, at: 0, below: undefined })));
   }
 
   /** The state after a byte: empty where it may not come. */
   next(state: GrammarState, byte: number): GrammarState {
-    const after = new Set<Stack | undefined>();
+    const after: Place[] = [];
     for (const s of state)
-      if (s && (s.sequence[s.at] as ByteSet)[byte]) this.push(after, s.sequence, s.at + 1, s.below);
-    return after;
+      if (s && (s.sequence[s.at] as ByteSet)[byte]) after.push({ sequence: s.sequence, at: s.at + 1, below: s.below });
+    return this.closed(after);
   }
 
   /** Rules that no text comes to the end of: they need themselves, or have no alternative. Each with one that it needs. */
@@ -100,28 +102,36 @@ export class Grammar {
     return typeof known === "function" ? (this.rules[rule] = known()) : known;
   }
 
-  /** Adds what begins at `at`, with rules opened until a byte is on top. */
-  private push(
-    state: Set<Stack | undefined>,
-    sequence: Sequence,
-    at: number,
-    below: Stack | undefined,
-    depth = 0,
-  ): void {
-    if (depth > deepest) throw new InputError("schema: refers to itself without end");
-    if (at === sequence.length) {
-      if (!below) state.add(undefined);
-      else this.push(state, below.sequence, below.at, below.below, depth + 1);
-      return;
+  /**
+   * The state of all these places, with rules opened until a byte is on top. There are many ways to one place where rules may
+   * be empty: each is gone from once.
+   */
+  private closed(places: Place[]): GrammarState {
+    const state = new Set<Stack | undefined>();
+    if (this.opened.size > 0) this.opened.clear();
+    for (let place = places.pop(); place; place = places.pop()) {
+      const { sequence, at, below } = place;
+      if (at === sequence.length) {
+        if (below) places.push(below);
+        else state.add(undefined);
+        continue;
+      }
+      const symbol = sequence[at];
+      if (typeof symbol !== "number") {
+        state.add(this.stack(sequence, at, below));
+        continue;
+      }
+      // Nothing is left of the sequence after a last rule: what is below stays on top.
+      const rest = at + 1 === sequence.length ? below : this.stack(sequence, at + 1, below);
+      const known = this.opened.size;
+      if (this.opened.add(symbol * 2 ** 27 + (rest ? rest.id + 1 : 0)).size === known) continue;
+      if (known > mostOpened)
+        throw new InputError(
+          "schema: too much may be left out in one place, or repeated in patterns: allow less there",
+        );
+      for (const alternative of this.alternatives(symbol)) places.push({ sequence: alternative, at: 0, below: rest });
     }
-    const symbol = sequence[at];
-    if (typeof symbol !== "number") {
-      state.add(this.stack(sequence, at, below));
-      return;
-    }
-    // Nothing is left of the sequence after a last rule: what is below stays on top.
-    const rest = at + 1 === sequence.length ? below : this.stack(sequence, at + 1, below);
-    for (const alternative of this.alternatives(symbol)) this.push(state, alternative, 0, rest, depth + 1);
+    return state;
   }
 
   private stack(sequence: Sequence, at: number, below: Stack | undefined): Stack {
