@@ -69,7 +69,9 @@ test("what is no prompt, and messages that lack something", async () => {
     [{ content: "x" }, "the role of message 1 is a text, got undefined"],
     [{ role: "user" }, "the content of message 1 is a text, got undefined"],
     [{ role: "user", content: [{ type: "text", text: "x" }] }, "the content of message 1 is a text, got an array"],
-    [{ role: "assistant", content: null }, "the content of message 1 is a text, got object"],
+    [{ role: "assistant", content: null }, "the content of message 1 is a text, got null"],
+    [{ role: "assistant", tool_calls: [{}] }, "the content of message 1 is a text, got undefined"],
+    [{ role: null, content: null, tool_calls: [{}] }, "the role of message 1 is a text, got null"],
   ] as const)
     expect(await refused(model.generate([good, wrong as never]))).toBe(`generate: ${message}`);
 });

@@ -259,9 +259,10 @@ describe("byte-level BPE", () => {
     });
 
     test("the end of all messages where there are several", () => {
-      const harmony = { "<|return|>": control, "<|call|>": control, "<|end|>": control };
-      expect(end(harmony)).toEqual(["<|return|>", "<|call|>"]);
-      expect(end({ "<|end|>": control, ...harmony })).toEqual(["<|end|>", "<|return|>", "<|call|>"]);
+      const calls = { "<|return|>": control, "<|call|>": control };
+      expect(end({ ...calls, "<|end|>": control })).toEqual(["<|return|>", "<|call|>"]);
+      // Unless the file names it.
+      expect(end({ "<|end|>": control, ...calls })).toEqual(["<|end|>", "<|return|>", "<|call|>"]);
     });
   });
 
