@@ -12,7 +12,7 @@ const help = `  /help          this text
   /retry         answer the last message again
   /history       what was said so far
   /stats         speed and size of the latest answer
-  /system TEXT   begin anew with instructions for the model
+  /system TEXT   begin anew with instructions for the model, and without TEXT with none
   /quit          leave (or Ctrl-D)
 What you paste is one message, sent with Enter. A line that ends with \\ goes on in the next one; """ begins and ends a
 text of several lines.

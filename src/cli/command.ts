@@ -100,5 +100,14 @@ export function positional(args: Arguments, i: number, what: string): string {
   return value;
 }
 
-/** A message of the library, which names options as it calls them, as the command line does. */
-export const onCommandLine = (message: string): string => message.replace("{ contextLength }", "--context");
+/**
+ * A message of the library, which names options as it calls them, as the command line does.
+ * @param instead what helps there where the model has no chat template for the messages
+ */
+export const onCommandLine = (
+  message: string,
+  instead = "without --chat, the prompt is a text that the model continues",
+): string =>
+  message
+    .replace("{ contextLength }", "--context")
+    .replace(/[.;] pass [a-z, ]+, or \{ chatTemplate \} when loading/i, `; ${instead}`);

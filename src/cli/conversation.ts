@@ -87,7 +87,7 @@ export class Conversation {
     } catch (e) {
       // An answer that was stopped is still part of the conversation; other errors leave it as it was.
       if (!signal.aborted) {
-        this.note(onCommandLine((e as Error).message));
+        this.note(onCommandLine((e as Error).message, this.instead(before)));
         if (/context of/.test((e as Error).message) && before.messages.length + before.text.length > 0)
           this.note("/reset begins anew");
         return;
@@ -100,6 +100,12 @@ export class Conversation {
     else this.text = text + stream.generation.text;
     this.latest = { message, before };
     this.note(this.remark(stream.generation, signal.aborted));
+  }
+
+  /** What helps where the template does not take the messages: often it has no place for instructions. */
+  private instead({ messages }: Said): string {
+    if (this.system !== undefined) return "/system without a text begins anew without instructions";
+    return messages.length > 0 ? "/reset begins anew" : "forwardpass generate continues texts without it";
   }
 
   private async show(stream: AsyncIterable<string>): Promise<void> {

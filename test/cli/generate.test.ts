@@ -13,6 +13,13 @@ const model = join(folder, "model.gguf");
 await writeFile(model, tinyGguf());
 const story = join(folder, "plain.gguf");
 await writeFile(story, tinyGguf({ chat: false }));
+/** Its template takes neither instructions nor the message "stop". */
+const particular = join(folder, "particular.gguf");
+const refusing = ["m.role == 'system'", "m.content == 'stop'"].map(
+  (what, i) => `{% if ${what} %}{{ raise_exception('no ${["system", "stop"][i]}') }}{% endif %}`,
+);
+const chatTemplate = `{% for m in messages %}${refusing.join("")}{{ m.content }};{% endfor %}`;
+await writeFile(particular, tinyGguf({ chatTemplate }));
 
 async function run(argv: string[], input: string | Buffer = ""): Promise<{ code: number; out: string; err: string }> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
@@ -41,7 +48,12 @@ describe("generate", () => {
   test("takes a prompt as a message", async () => {
     const { code, out } = await run(["generate", model, "hello", "--chat", "-n", "4", ...common]);
     expect([code, out.startsWith("hello")]).toEqual([0, false]);
-    expect((await run(["generate", story, "hello", "--chat", ...common])).err).toMatch(/no chat template/);
+    expect((await run(["generate", story, "hello", "--chat", ...common])).err).toBe(
+      "InputError: generate: this model has no chat template; without --chat, the prompt is a text that the model continues\n",
+    );
+    expect((await run(["generate", particular, "stop", "--chat", ...common])).err).toBe(
+      "InputError: the model's chat template fails on these messages: no stop; without --chat, the prompt is a text that the model continues\n",
+    );
   });
 
   test("reads a prompt from the standard input, for - and where there is none", async () => {
@@ -194,6 +206,22 @@ describe("chat", () => {
     expect(err).toMatch(/--system does nothing here: the model has no chat template/);
     const later = await run(["chat", story, "-n", "3", ...common], "hello\n/system Be brief.\n/history\n");
     expect(later.err).toMatch(/nothing has changed: the model has no chat template.*\nhello/);
+  });
+
+  test("what a template does not take is told, with what helps", async () => {
+    const told = async (input: string, ...more: string[]) =>
+      (await run(["chat", particular, "-n", "2", ...more, ...common], input)).err.split("\n").slice(2, -1);
+    const fails = "(the model's chat template fails on these messages: ";
+    expect(await told("hello\n/system\nhello\n", "--system", "Be brief.")).toEqual([
+      `${fails}no system; /system without a text begins anew without instructions)`,
+      "a new conversation",
+      "(cut off by --max-tokens)",
+    ]);
+    expect(await told("stop\nhello\nstop\n")).toEqual([
+      `${fails}no stop; forwardpass generate continues texts without it)`,
+      "(cut off by --max-tokens)",
+      `${fails}no stop; /reset begins anew)`,
+    ]);
   });
 
   test("a context that is full is told, and the program goes on", async () => {
