@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
+import { tokenizerJsonOf } from "../../src/formats/convert/tokenizer-json.ts";
 import { ggufVocabulary } from "../../src/formats/decoder/gguf-vocabulary.ts";
 import { Metadata } from "../../src/formats/decoder/metadata.ts";
-import type { ByteLevelVocabulary, PieceKind } from "../../src/formats/decoder/vocabulary.ts";
+import type { ByteLevelVocabulary, PieceKind, SentencePieceVocabulary } from "../../src/formats/decoder/vocabulary.ts";
 import type { GgufValue } from "../../src/formats/gguf/index.ts";
 import { StopStrings } from "../../src/tasks/language/stop.ts";
 import { ByteLevelTokenizer } from "../../src/tasks/tokenizers/byte-level.ts";
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { MergeQueue } from "../../src/tasks/tokenizers/merge.ts";
+import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { SentencePieceTokenizer } from "../../src/tasks/tokenizers/sentencepiece.ts";
 import { decode, TextStream } from "../../src/tasks/tokenizers/tokenizer.ts";
 import { splitWords } from "../../src/tasks/tokenizers/words.ts";
@@ -137,6 +139,39 @@ describe("SentencePiece", () => {
     });
     expect(spaces.encode("a   a")).toEqual([1, 3, 2]);
     expect(decode(spaces, [1, 3, 2])).toBe("a   a");
+  });
+
+  test("Phi-3's special tokens take the white space behind them, as in its tokenizer.json", async () => {
+    const bytes = Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`);
+    const marks = ["<unk>", "<s>", "</s>", "<|user|>", "<|end|>", "<|endoftext|>"];
+    const tokens = [...marks, ...bytes, "▁", "a", "▁a"];
+    const kind = [2, 3, 4, 3, 3, 3];
+    const read = (entries: Record<string, GgufValue>) => {
+      const metadata = new Map<string, GgufValue>([
+        ...Object.entries(entries),
+        ["tokenizer.ggml.model", "llama"],
+        ["tokenizer.ggml.tokens", tokens],
+        ["tokenizer.ggml.token_type", Int32Array.from(tokens, (t, i) => kind[i] ?? (t.startsWith("<") ? 6 : 1))],
+        ["tokenizer.ggml.scores", Float32Array.from(tokens, (_, i) => -i)],
+        ["tokenizer.ggml.unknown_token_id", 0],
+      ]);
+      return ggufVocabulary(new Metadata({ metadata }, "test")) as SentencePieceVocabulary;
+    };
+    const pieces = (v: SentencePieceVocabulary, text: string): string[] =>
+      new SentencePieceTokenizer(v).encode(text, { special: true }).map((id) => tokens[id]);
+    const [phi3, named, other] = [
+      read({ "general.architecture": "phi3" }),
+      read({ "general.architecture": "llama", "general.name": "Phi-3-mini" }),
+      read({ "general.architecture": "llama", "general.name": "Llama" }),
+    ];
+    const chat = "<|user|>\n a<|end|> \n<|user|>";
+    for (const v of [phi3, named]) expect(pieces(v, chat)).toEqual(["<|user|>", "▁a", "<|end|>", "<|user|>"]);
+    expect(pieces(other, chat)).toHaveLength(9);
+    const json = await openTokenizer(tokenizerJsonOf(phi3));
+    for (const text of [chat, "a</s>  a", ...marks.map((mark) => `a${mark} \na${mark}\t`)])
+      expect(pieces(phi3, text)).toEqual(json.encode(text).map((id) => tokens[id]));
+    // Also where the caller asks for no special tokens.
+    expect(new SentencePieceTokenizer(phi3).encode("</s> a").map((id) => tokens[id])).toEqual(["</s>", "▁a"]);
   });
 
   test("an unknown kind of piece has no text", () => {

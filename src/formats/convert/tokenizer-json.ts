@@ -177,7 +177,7 @@ export function tokenizerJsonOf(v: GgufVocabulary): TokenizerJson {
             special: special(v.kinds.at(id)),
             single_word: false,
             lstrip: false,
-            rstrip: false,
+            rstrip: v.kind === "sentencepiece" && v.trimsBut?.includes(content) === false,
             normalized: false,
           },
         ]

@@ -23,6 +23,9 @@ const endNames = new Set(
 /** Those that texts may hold as well, as Gemma's do the HTML tag: they end an answer just as control tokens. */
 const controlEndNames = new Set("</s> <EOT> _<EOT> [EOT] [EOS]".split(" "));
 
+/** The only special tokens of Phi-3 that leave white space behind them. No metadata says it: llama.cpp goes by the name, too. */
+const phi3Keeps = ["<unk>", "<s>", "<|endoftext|>"];
+
 /** Where texts get the first token, unless the file says otherwise. */
 const beginning = new Set(
   "llama-bpe llama-v3 llama3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 tekken chameleon".split(" "),
@@ -57,7 +60,8 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
       addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? model === "llama",
       addSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
     };
-    if (model === "llama") return { kind: "sentencepiece", ...scored };
+    const isPhi3 = meta.architecture === "phi3" || /phi-?3/i.test(meta.text("general.name") ?? "");
+    if (model === "llama") return { kind: "sentencepiece", ...scored, trimsBut: isPhi3 ? phi3Keeps : undefined };
     const rules = meta.numbers("tokenizer.ggml.precompiled_charsmap") as Uint8Array | Int8Array | undefined;
     return {
       kind: "unigram",

@@ -23,10 +23,12 @@ export interface SentencePieceVocabulary {
   readonly addBegin?: boolean;
   /** Put a space in front of the text. Default true. */
   readonly addSpace?: boolean;
+  /** Special tokens take the white space behind them, but for these. Default: none does. */
+  readonly trimsBut?: readonly string[];
 }
 
 /** SentencePiece's other model: the likeliest way to cut a text into pieces. */
-export interface UnigramVocabulary extends Omit<SentencePieceVocabulary, "kind" | "pieces" | "kinds"> {
+export interface UnigramVocabulary extends Omit<SentencePieceVocabulary, "kind" | "pieces" | "kinds" | "trimsBut"> {
   readonly kind: "unigram";
   readonly pieces: readonly string[];
   readonly kinds: readonly PieceKind[];

@@ -52,7 +52,11 @@ export class SentencePieceTokenizer implements Tokenizer {
     const hasSpaces = pieces.bytes.includes(0x20);
     this.ids = new StringIndex(hasSpaces ? Array.from(pieces, marked) : pieces, (id) => v.kinds.at(id) === "normal");
     // What users define is matched in any text, control tokens only where the caller asks.
-    this.specials = new SpecialTokens(specials, (id) => v.kinds.at(id) === "user");
+    this.specials = new SpecialTokens(
+      specials,
+      (id) => v.kinds.at(id) === "user",
+      (name) => v.trimsBut?.includes(name) === false,
+    );
   }
 
   bytes(token: number): Uint8Array {

@@ -2,13 +2,13 @@
 
 const escapePattern = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
 
-const patternOf = (names: readonly string[]): RegExp | undefined =>
+const patternOf = (names: readonly string[], trims: (name: string) => boolean): RegExp | undefined =>
   names.length === 0
     ? undefined
     : new RegExp(
         [...names]
           .sort((a, b) => b.length - a.length)
-          .map(escapePattern)
+          .map((name) => escapePattern(name) + (trims(name) ? "\\s*" : ""))
           .join("|"),
         "gu",
       );
@@ -18,12 +18,25 @@ export class SpecialTokens {
   private readonly all: RegExp | undefined;
   private readonly open: RegExp | undefined;
 
-  /** @param isOpen whether a token is taken out of any text, also where the caller allows no special tokens */
-  constructor(entries: readonly (readonly [string, number])[], isOpen: (id: number) => boolean) {
+  /**
+   * @param isOpen whether a token is taken out of any text, also where the caller allows no special tokens
+   * @param trims whether one takes the white space behind it
+   */
+  constructor(
+    entries: readonly (readonly [string, number])[],
+    isOpen: (id: number) => boolean,
+    trims: (name: string) => boolean = () => false,
+  ) {
     const named = entries.filter(([name]) => name !== "");
     this.ids = new Map(named);
-    this.all = patternOf(named.map(([name]) => name));
-    this.open = patternOf(named.filter(([, id]) => isOpen(id)).map(([name]) => name));
+    this.all = patternOf(
+      named.map(([name]) => name),
+      trims,
+    );
+    this.open = patternOf(
+      named.filter(([, id]) => isOpen(id)).map(([name]) => name),
+      trims,
+    );
   }
 
   /** Runs of plain text, and the tokens between them. No empty runs. */
@@ -35,7 +48,7 @@ export class SpecialTokens {
     let at = 0;
     for (const match of text.matchAll(pattern)) {
       if (match.index > at) out.push(text.slice(at, match.index));
-      out.push(this.ids.get(match[0])!);
+      out.push(this.ids.get(match[0]) ?? this.ids.get(match[0].trimEnd())!);
       at = match.index + match[0].length;
     }
     if (at < text.length) out.push(text.slice(at));
