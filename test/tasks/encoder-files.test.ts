@@ -1,5 +1,5 @@
 /** Folders of BERT, DistilBERT and RoBERTa with small random weights: vectors, gaps, and what is told of broken ones. */
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
@@ -17,12 +17,14 @@ import {
   bertJson,
   cls,
   config,
+  exportedFolder,
   folderOf,
   kinds,
   mask,
   naiveOf,
   separator,
   shape,
+  tableGraph,
   tokenizer,
   weights,
   weightsOf,
@@ -225,25 +227,6 @@ test("folders that lack something, or hold something else, are told", async () =
   await expect(textClassification(path, options)).rejects.toThrow(/no classifier/);
 });
 
-/** A folder with this graph in place of safetensors. */
-async function exportedFolder(onnx: Uint8Array, more: Record<string, object> = {}): Promise<string> {
-  const path = await folderOf("bert", more);
-  await rm(join(path, "model.safetensors"));
-  await mkdir(join(path, "onnx"));
-  await writeFile(join(path, "onnx/model.onnx"), onnx);
-  return path;
-}
-
-/** Each token's row of a table. */
-const tableGraph = (data: Float32Array, width: number, output: string): Uint8Array =>
-  encodeModel({
-    opset: 17,
-    inputs: ["input_ids", "attention_mask"].map((name) => ({ name, dtype: "i64", shape: ["batch", "tokens"] })),
-    nodes: [node("Gather", ["w", "input_ids"], [output])],
-    outputs: [{ name: output, dtype: "f32", shape: ["batch", "tokens", width] }],
-    initializers: { w: { dtype: "f32", shape: [data.length / width, width], data } },
-  });
-
 test("words for gaps of an exported graph", async () => {
   const w = Float32Array.from({ length: 13 * 13 }, (_, i) => Math.sin(i * i));
   const path = await exportedFolder(tableGraph(w, 13, "logits"));
@@ -333,18 +316,6 @@ test("graphs that say nothing of each token's word are told by what they look li
   const vectors = await table(13, "last_hidden_state");
   await expect(fillMask(vectors, options)).rejects.toThrow(/gives last_hidden_state \[.*makes vectors \(embeddings\)/);
   (await tokenClassification(await table(5, "logits"), options)).dispose();
-});
-
-test("texts are cut where sentence_bert_config.json says, also those of an exported graph", async () => {
-  const more = { "sentence_bert_config.json": { max_seq_length: 4, do_lower_case: false } };
-  const w = Float32Array.from({ length: 13 * 4 }, (_, i) => Math.sin(i * i));
-  const graph = await exportedFolder(tableGraph(w, 4, "last_hidden_state"), more);
-  for (const path of [graph, await folderOf("bert", more)]) {
-    using model = await embeddings(path, options);
-    const [long, cut, short] = await model.embed(["The cat sat on the mat.", "The cat", "The"]);
-    expect(long).toEqual(cut);
-    expect(short).not.toEqual(cut);
-  }
 });
 
 test("vectors of an exported graph are pooled as the folder says", async () => {

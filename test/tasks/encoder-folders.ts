@@ -8,6 +8,7 @@ import type { HostTensor } from "../../src/tensor/tensor.ts";
 import type { Matrices } from "../goldens/decoder.ts";
 import { NaiveEncoder } from "../goldens/encoder.ts";
 import { bertWeights, randomWeights } from "../models/tiny-encoders.ts";
+import { encodeModel, node } from "../onnx/encode.ts";
 
 const root = await mkdtemp(join(tmpdir(), "forwardpass-encoders-"));
 afterAll(() => rm(root, { recursive: true }));
@@ -186,3 +187,22 @@ export async function folderOf(
   }
   return path;
 }
+
+/** A folder with this graph in place of safetensors. */
+export async function exportedFolder(onnx: Uint8Array, more: Record<string, object> = {}): Promise<string> {
+  const path = await folderOf("bert", more);
+  await rm(join(path, "model.safetensors"));
+  await mkdir(join(path, "onnx"));
+  await writeFile(join(path, "onnx/model.onnx"), onnx);
+  return path;
+}
+
+/** Each token's row of a table. */
+export const tableGraph = (data: Float32Array, width: number, output: string): Uint8Array =>
+  encodeModel({
+    opset: 17,
+    inputs: ["input_ids", "attention_mask"].map((name) => ({ name, dtype: "i64", shape: ["batch", "tokens"] })),
+    nodes: [node("Gather", ["w", "input_ids"], [output])],
+    outputs: [{ name: output, dtype: "f32", shape: ["batch", "tokens", width] }],
+    initializers: { w: { dtype: "f32", shape: [data.length / width, width], data } },
+  });

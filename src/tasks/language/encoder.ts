@@ -113,8 +113,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
       { missing: [String(places)] },
     );
   const positions = number("max_position_embeddings");
-  // RoBERTa's tables begin after the padding token's number.
-  const firstPosition = kind.includes("roberta") || kind === "camembert" ? number("pad_token_id") + 1 : 0;
+  const firstPosition = firstPositionIn(json);
   const config: EncoderConfig = {
     vocabSize: number("vocab_size"),
     width: number("hidden_size", "dim"),
@@ -138,6 +137,15 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     classActivation: kind === "distilbert" ? "relu" : "tanh",
     architectures: Array.isArray(json["architectures"]) ? json["architectures"].map(String) : [],
   };
+}
+
+/** Those that count positions from behind the padding token's number, which is 1 where none is said: RoBERTa and its relatives. */
+const countsFromPadding = /roberta|^(camembert|data2vec-text|esm|ibert|longformer|luke|mpnet|xmod)$/;
+
+/** Row of the position table for the first token, by `config.json`. */
+export function firstPositionIn({ model_type: kind, pad_token_id: padding }: Partial<Json>): number {
+  if (!countsFromPadding.test(String(kind))) return 0;
+  return typeof padding === "number" ? padding + 1 : 2;
 }
 
 /** How many tokens `sentence_bert_config.json` leaves of a text, where there is one. */

@@ -14,7 +14,15 @@ import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
 import { openGraph } from "../onnx-model.ts";
 import { type OptionNames, type TaskOptions, taskOptions } from "../options.ts";
 import { checkTokenizer, type Tokenizer } from "../tokenizers/tokenizer.ts";
-import { batchesOf, type EncoderFile, encoderInputs, longestBeside, readEncoder, tokenizerOf } from "./encoder.ts";
+import {
+  batchesOf,
+  type EncoderFile,
+  encoderInputs,
+  firstPositionIn,
+  longestBeside,
+  readEncoder,
+  tokenizerOf,
+} from "./encoder.ts";
 
 /** A text, or a pair of texts with what tells them apart (0 and 1). */
 export interface TokenizedText {
@@ -195,13 +203,11 @@ export async function openExported(
   }
   if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
   const positions = typeof config["max_position_embeddings"] === "number" ? config["max_position_embeddings"] : 512;
-  // RoBERTa's tables begin after the padding token's number.
-  const places = /roberta|camembert/.test(String(config["model_type"])) ? positions - 2 : positions;
   const several = config["problem_type"] === "multi_label_classification";
   return {
     session,
     tokenizer,
-    maxTokens: Math.min(longest, places),
+    maxTokens: Math.min(longest, positions - firstPositionIn(config)),
     labels: labelsIn(config),
     output,
     scoring: (classes) => (several ? "sigmoid" : scoringOf(session, output, classes)),
