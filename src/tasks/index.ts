@@ -55,7 +55,7 @@ export type { ZeroShotClassifier, ZeroShotClassifyOptions, ZeroShotOptions } fro
  * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa,
  * XLM-RoBERTa), an ONNX graph from `input_ids` to `last_hidden_state` or `sentence_embedding` with its tokenizer beside it, or a
  * GGUF file of architecture "bert". What sentence-transformers keeps beside an encoder counts: pooling, Dense and Normalize
- * modules, the longest text, and the prompt put in front of texts.
+ * modules, the longest text, small letters, and the prompt put in front of texts.
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures and modules; MissingPeerError
  * without `@huggingface/tokenizers`, which word pieces in GGUF need too
  */

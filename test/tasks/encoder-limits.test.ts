@@ -2,20 +2,55 @@
 import { expect, test } from "vitest";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
-import { bertJson, exportedFolder, folderOf, shape, tableGraph } from "./encoder-folders.ts";
+import { bertJson, exportedFolder, folderOf, shape, tableGraph, tokenizer } from "./encoder-folders.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
 
-test("texts are cut where sentence_bert_config.json says, also those of an exported graph", async () => {
-  const more = { "sentence_bert_config.json": { max_seq_length: 4, do_lower_case: false } };
+/** The same folder with safetensors and as a graph. */
+async function bothWith(more: Record<string, object>): Promise<string[]> {
   const w = Float32Array.from({ length: 13 * 4 }, (_, i) => Math.sin(i * i));
-  const graph = await exportedFolder(tableGraph(w, 4, "last_hidden_state"), more);
-  for (const path of [graph, await folderOf("bert", more)]) {
+  return [await folderOf("bert", more), await exportedFolder(tableGraph(w, 4, "last_hidden_state"), more)];
+}
+
+test.each([
+  ["sentence_bert_config.json", 4, { max_seq_length: 4, do_lower_case: false }, {}],
+  ["tokenizer_config.json", 4, undefined, { model_max_length: 4 }],
+  ["the former of both", 4, { max_seq_length: 4 }, { model_max_length: 3 }],
+  ["the latter where the former says nothing", 4, { max_seq_length: null }, { model_max_length: 4 }],
+  ["config.json of positions", shape.positions, undefined, { model_max_length: 1e30 }],
+  ["config.json where more is said", shape.positions, { max_seq_length: 512 }, { model_max_length: 512 }],
+])("texts are cut where they are said to be too long, by %s", async (_, room, sentences, tokenizing) => {
+  const more = {
+    "tokenizer_config.json": tokenizing,
+    ...(sentences && { "sentence_bert_config.json": sentences }),
+  };
+  for (const path of await bothWith(more)) {
     using model = await embeddings(path, options);
-    const [long, cut, short] = await model.embed(["The cat sat on the mat.", "The cat", "The"]);
+    // Besides two marks.
+    const [long, cut, shorter] = await model.embed([40, room - 2, room - 3].map((n) => `cat ${"the ".repeat(n - 1)}`));
     expect(long).toEqual(cut);
-    expect(short).not.toEqual(cut);
+    expect(shorter).not.toEqual(cut);
   }
+});
+
+test("texts are made small where sentence_bert_config.json says so, special tokens are not", async () => {
+  const cased = { ...tokenizer, normalizer: { ...tokenizer.normalizer, lowercase: false } };
+  for (const [normalizer, says] of [
+    [cased.normalizer, true],
+    [null, true],
+    [{ type: "Sequence", normalizers: [{ type: "NFC" }] }, true],
+    [cased.normalizer, false],
+  ] as const)
+    for (const path of await bothWith({
+      "tokenizer.json": { ...cased, normalizer },
+      "sentence_bert_config.json": { max_seq_length: null, do_lower_case: says },
+    })) {
+      using model = await embeddings(path, options);
+      const [small, capital, masked, gap] = await model.embed(["the cat", "THE Cat", "[MASK] cat", "[mask] cat"]);
+      if (says) expect(capital).toEqual(small);
+      else expect(capital).not.toEqual(small);
+      expect(masked).not.toEqual(gap);
+    }
 });
 
 /** A graph that fails where a position is not in the table: positions count from `first` on. */

@@ -7,7 +7,7 @@ import { ggufVocabulary } from "../../src/formats/decoder/gguf-vocabulary.ts";
 import { Metadata } from "../../src/formats/decoder/metadata.ts";
 import { ModelFolder } from "../../src/formats/folder.ts";
 import type { GgufValue } from "../../src/formats/gguf/index.ts";
-import { tokenizerOf } from "../../src/tasks/language/encoder.ts";
+import { textRules } from "../../src/tasks/language/encoder.ts";
 import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { wordPieceJson } from "../../src/tasks/tokenizers/word-piece.ts";
@@ -51,7 +51,7 @@ test("a folder's vocab.txt is read by the rules of its tokenizer_config.json", a
   await writeFile(join(folder, "vocab.txt"), `${words.join("\n")}\n`);
   const read = async (rules: object): Promise<string[]> => {
     await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(rules));
-    const tokenizer = await tokenizerOf(await ModelFolder.open(join(folder, "vocab.txt")));
+    const { tokenizer } = await textRules(await ModelFolder.open(join(folder, "vocab.txt")));
     return tokenizer.encode("É 東京", { begin: false }).map((id) => words[id]);
   };
   expect(await read({})).toEqual(["e", "東", "京"]);

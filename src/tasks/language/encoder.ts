@@ -124,12 +124,12 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     epsilon: typeof json["layer_norm_eps"] === "number" ? json["layer_norm_eps"] : 1e-12,
     activation: activationOf(folder.name, json["hidden_act"] ?? json["activation"] ?? "gelu"),
   };
-  const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
+  const { tokenizer, longest } = await textRules(folder, options.tokenizer);
   return {
     config,
     weights: await readWeights(folder, json, options.signal),
     tokenizer,
-    maxTokens: Math.min(await longestBeside(folder), positions - firstPosition),
+    maxTokens: Math.min(longest, positions - firstPosition),
     firstPosition,
     maskToken: maskTokenOf(tokenizer),
     labels: labelsIn(json),
@@ -148,23 +148,36 @@ export function firstPositionIn({ model_type: kind, pad_token_id: padding }: Par
   return typeof padding === "number" ? padding + 1 : 2;
 }
 
-/** How many tokens `sentence_bert_config.json` leaves of a text, where there is one. */
-export async function longestBeside(folder: ModelFolder): Promise<number> {
-  const longest = (await folder.optionalJson("sentence_bert_config.json"))?.["max_seq_length"];
-  return typeof longest === "number" ? longest : Infinity;
-}
-
 export const maskTokenOf = (tokenizer: Tokenizer): number | undefined =>
   tokenizer instanceof HuggingFaceTokenizer
     ? (tokenizer.specials.get("[MASK]") ?? tokenizer.specials.get("<mask>"))
     : undefined;
 
+/** What a folder says of texts. */
+export interface TextRules {
+  readonly tokenizer: Tokenizer;
+  /** Tokens that are read of one, as far as it is said. */
+  readonly longest: number;
+}
+
 /**
- * From `tokenizer.json`, or BERT's older `vocab.txt`. Padding and truncation are ours.
- * @throws InputError where there is neither
+ * The tokenizer is that of `tokenizer.json`, or of BERT's older `vocab.txt`; padding and truncation are ours. What
+ * sentence-transformers says (`sentence_bert_config.json`) comes before `tokenizer_config.json`.
+ * @param given in place of the tokenizer
+ * @throws InputError where there is none
  */
-export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceTokenizer> {
+export async function textRules(folder: ModelFolder, given?: Tokenizer): Promise<TextRules> {
   const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
+  const sentences = (await folder.optionalJson("sentence_bert_config.json")) ?? {};
+  const lengths = [sentences["max_seq_length"], config["model_max_length"]].filter((n) => typeof n === "number");
+  return {
+    tokenizer: given ?? (await tokenizerOf(folder, config, sentences["do_lower_case"] === true)),
+    // Where nothing is known, tokenizers are saved with a number of 31 digits.
+    longest: lengths.find((n) => n > 0) ?? Infinity,
+  };
+}
+
+async function tokenizerOf(folder: ModelFolder, config: Json, lowercase: boolean): Promise<HuggingFaceTokenizer> {
   const words = (await folder.has("tokenizer.json")) ? undefined : await folder.optionalText("vocab.txt");
   const { strip_accents: stripAccents } = config;
   const source =
@@ -176,7 +189,10 @@ export async function tokenizerOf(folder: ModelFolder): Promise<HuggingFaceToken
           stripAccents: typeof stripAccents === "boolean" ? stripAccents : undefined,
           cutChinese: config["tokenize_chinese_chars"] !== false,
         });
-  return HuggingFaceTokenizer.open({ ...source, padding: null, truncation: null }, config);
+  // In the normalizer, which leaves special tokens as they are.
+  const normalizers = [source["normalizer"], lowercase && { type: "Lowercase" }].filter(Boolean);
+  const normalizer = { type: "Sequence", normalizers };
+  return HuggingFaceTokenizer.open({ ...source, normalizer, padding: null, truncation: null }, config);
 }
 
 /**

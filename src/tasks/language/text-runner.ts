@@ -19,9 +19,8 @@ import {
   type EncoderFile,
   encoderInputs,
   firstPositionIn,
-  longestBeside,
   readEncoder,
-  tokenizerOf,
+  textRules,
 } from "./encoder.ts";
 
 /** A text, or a pair of texts with what tells them apart (0 and 1). */
@@ -174,8 +173,7 @@ export async function openExported(
 ): Promise<TextRunner> {
   const config = (await folder.optionalJson("config.json")) ?? {};
   if (kind !== "states" && kind !== "vectors") checkKind(source.name, config["architectures"], kind);
-  const tokenizer = options.tokenizer ?? (await tokenizerOf(folder));
-  const longest = await longestBeside(folder);
+  const { tokenizer, longest } = await textRules(folder, options.tokenizer);
   const { session } = await openGraph(source, options);
   const fail = (message: string): never => {
     session.dispose();

@@ -134,8 +134,7 @@ const takesFirstSpace = (d: Json): boolean =>
 
 /** SentencePiece's normalisation comes first where there is one: the peer only does something like it. */
 function charsMapOf(source: Json): { rules?: CharsMap; rest: Json } {
-  const normalizer = source["normalizer"] as Json | null | undefined;
-  const list = (normalizer?.["type"] === "Sequence" ? normalizer["normalizers"] : [normalizer]) as Json[];
+  const list = stepsOf(source["normalizer"], "normalizers");
   const blob = list[0]?.["type"] === "Precompiled" ? list[0]["precompiled_charsmap"] : undefined;
   if (typeof blob !== "string" || blob === "") return { rest: source };
   const rules = new CharsMap(Uint8Array.from(atob(blob), (c) => c.charCodeAt(0)));
