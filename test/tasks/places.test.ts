@@ -132,6 +132,15 @@ describe("tokens of a text with its spaces", async () => {
     );
   });
 
+  test("a long run of spaces takes no longer than it is long", () => {
+    const [, tokenizer] = tokenizers[3];
+    const spaces = " ".repeat(100_000);
+    const begun = performance.now();
+    const placed = piecesOf(tokenizer, `${spaces}the he${spaces}`).filter((p) => p.start < p.end);
+    expect(performance.now() - begun).toBeLessThan(5_000);
+    expect([placed[0].start, placed.at(-1)!.end]).toEqual([100_000, 100_006]);
+  });
+
   test("space is read, and is no word and no answer", async () => {
     const tokenizer = Object.assign(byteLevel("gpt-2"), {
       pair: (a: string, b: string) => ({ ids: tokenizer.encode(`${a}\0${b}\0`), types: [] }),

@@ -16,11 +16,13 @@ export function piecesOf(tokenizer: Tokenizer, text: string): Piece[] {
   };
   let from = 0;
   // Word by word, with the space before each: an unknown one leads no further than to its end.
-  for (const { 0: word, index } of text.matchAll(/\s*\S+/g)) {
-    const own = tokenizer.encode(word, { begin: false });
+  for (const { 0: word, index } of text.matchAll(/\S+/g)) {
+    const end = index + word.length;
+    const own = tokenizer.encode(text.slice(from, end), { begin: false });
     // Tokens of the whole text may reach across words.
     if (own.some((id, i) => id !== ids[pieces.length + i])) break;
-    place(index, (from = index + word.length), own);
+    place(from, end, own);
+    from = end;
   }
   place(from, text.length, ids.slice(pieces.length));
   return pieces;
