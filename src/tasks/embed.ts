@@ -7,7 +7,8 @@ import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
-import { batchesOf, type EncoderFile, encoderInputs, encodeText, readEncoder } from "./language/encoder.ts";
+import { batchesOf, type EncoderFile, encoderInputs, readEncoder } from "./language/encoder.ts";
+import { encodeText } from "./language/pieces.ts";
 import { checkPooling, type Pooling, pool, sharesOf } from "./language/pooling.ts";
 import {
   type GivenRules,

@@ -2,7 +2,7 @@
 import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { checkClassOptions, type LabelScore, numbered, ranked, type Scoring } from "./classes.ts";
-import { encodeText } from "./language/encoder.ts";
+import { encodeText } from "./language/pieces.ts";
 import {
   openTextRunner,
   type RunnerOptions,

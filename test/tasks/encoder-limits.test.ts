@@ -33,24 +33,21 @@ test.each([
   }
 });
 
-test("texts are made small where sentence_bert_config.json says so, special tokens are not", async () => {
-  const cased = { ...tokenizer, normalizer: { ...tokenizer.normalizer, lowercase: false } };
-  for (const [normalizer, says] of [
-    [cased.normalizer, true],
-    [null, true],
-    [{ type: "Sequence", normalizers: [{ type: "NFC" }] }, true],
-    [cased.normalizer, false],
-  ] as const)
-    for (const path of await bothWith({
-      "tokenizer.json": { ...cased, normalizer },
-      "sentence_bert_config.json": { max_seq_length: null, do_lower_case: says },
-    })) {
-      using model = await embeddings(path, options);
-      const [small, capital, masked, gap] = await model.embed(["the cat", "THE Cat", "[MASK] cat", "[mask] cat"]);
-      if (says) expect(capital).toEqual(small);
-      else expect(capital).not.toEqual(small);
-      expect(masked).not.toEqual(gap);
-    }
+const mark = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+const itself = { Sequence: { id: "A", type_id: 0 } };
+test.each([
+  ["none", 0, null],
+  ["one before it", 1, [mark("[CLS]"), itself]],
+  ["one behind it", 1, [itself, mark("[SEP]")]],
+  ["two and three", 5, [mark("[CLS]"), mark("[SEP]"), itself, mark("[SEP]"), mark("[CLS]"), mark("[SEP]")]],
+])("a text that is too long keeps its beginning and its marks: %s", async (_, marks, single) => {
+  const post_processor = single && { ...tokenizer.post_processor, single };
+  for (const path of await bothWith({ "tokenizer.json": { ...tokenizer, post_processor } })) {
+    const room = shape.positions - marks;
+    using model = await embeddings(path, options);
+    const [whole, cut] = await model.embed(["the ".repeat(room), `${"the ".repeat(room)} dog sat on mat.`]);
+    expect(cut).toEqual(whole);
+  }
 });
 
 /** A graph that fails where a position is not in the table: positions count from `first` on. */

@@ -229,17 +229,6 @@ async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal
   return weights;
 }
 
-/** A text's tokens, at most as many as the model takes. */
-export function encodeText(
-  { tokenizer, maxTokens }: Pick<EncoderFile, "tokenizer" | "maxTokens">,
-  text: string,
-): number[] {
-  const ids = tokenizer.encode(text);
-  // The last token ends the text, also one that was cut.
-  if (ids.length > maxTokens) ids.splice(maxTokens - 1, ids.length - maxTokens);
-  return ids.length ? ids : [0];
-}
-
 /** Inputs for texts of at most `length` tokens, padded to it. */
 export function encoderInputs(
   { firstPosition, config }: EncoderFile,

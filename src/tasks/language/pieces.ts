@@ -44,6 +44,20 @@ export function marksOf(tokenizer: Tokenizer): { before: number[]; behind: numbe
 }
 
 /**
+ * A text's tokens, at most as many as the model takes: the text's end is left out, not the marks behind it.
+ * @throws InputError for a text too long where marks change the text's own tokens
+ */
+export function encodeText(
+  { tokenizer, maxTokens }: Pick<TextRunner, "tokenizer" | "maxTokens">,
+  text: string,
+): number[] {
+  const ids = tokenizer.encode(text);
+  const excess = ids.length - maxTokens;
+  if (excess > 0) ids.splice(ids.length - marksOf(tokenizer).behind.length - excess, excess);
+  return ids.length ? ids : [0];
+}
+
+/**
  * Two texts as one input. Where they are too long, the end of one is left out.
  * @throws InputError for a tokenizer that knows no pairs, and where the other text alone is too long
  */

@@ -14,14 +14,7 @@ import { labelsIn, type Scoring, scoringOf } from "../classes.ts";
 import { openGraph } from "../onnx-model.ts";
 import { type OptionNames, type TaskOptions, taskOptions } from "../options.ts";
 import { checkTokenizer, type Tokenizer } from "../tokenizers/tokenizer.ts";
-import {
-  batchesOf,
-  type EncoderFile,
-  encoderInputs,
-  firstPositionIn,
-  readEncoder,
-  textRules,
-} from "./encoder.ts";
+import { batchesOf, type EncoderFile, encoderInputs, firstPositionIn, readEncoder, textRules } from "./encoder.ts";
 
 /** A text, or a pair of texts with what tells them apart (0 and 1). */
 export interface TokenizedText {
