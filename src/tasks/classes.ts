@@ -12,13 +12,13 @@ export interface LabelScore {
   readonly label: string;
   /** Number of the class. */
   readonly index: number;
-  /** 0 to 1. */
+  /** 0 to 1, but where `scoring` is "none". */
   readonly score: number;
   /** What the model gave. */
   readonly logit: number;
 }
 
-/** How outputs become scores: classes exclude each other (they add up to 1), each stands alone, or they are scores already. */
+/** How outputs become scores: classes exclude each other (they add up to 1), each stands alone, or they are what is asked for already. */
 export type Scoring = "softmax" | "sigmoid" | "none";
 const scorings: readonly unknown[] = ["softmax", "sigmoid", "none"] satisfies Scoring[];
 
@@ -43,17 +43,26 @@ const carriers = new Set(
 );
 
 /**
- * What a graph's output needs: nothing where it comes from a softmax or sigmoid, if in another shape or dtype; one class alone
- * is a yes or no.
+ * By `problem_type` of `config.json`: numbers are as they are, several labels stand alone. Where nothing is said, classes
+ * exclude each other; one alone is a yes or no.
  */
-export function scoringOf({ graph }: Session, output: string, classes: number): Scoring {
+export function scoringIn(config: Json | undefined, classes: number): Scoring {
+  const problem = config?.["problem_type"];
+  if (problem === "regression") return "none";
+  return problem === "multi_label_classification" || classes === 1 ? "sigmoid" : "softmax";
+}
+
+/**
+ * What a graph's output needs: nothing where it comes from a softmax or sigmoid, if in another shape or dtype, else what
+ * `config.json` says.
+ */
+export function scoringOf({ graph }: Session, output: string, classes: number, config: Json | undefined): Scoring {
   const id = graph.outputs.find((p) => p.name === output)?.id;
   const makerOf = (value: ValueId | undefined): Node | undefined =>
     graph.nodes.find((n) => n.outputs.some((o) => o === value));
   let last = makerOf(id);
   while (last && carriers.has(last.op.name)) last = makerOf(last.inputs[0]);
-  if (last?.op.name === "softmax" || last?.op.name === "sigmoid") return "none";
-  return classes === 1 ? "sigmoid" : "softmax";
+  return last?.op.name === "softmax" || last?.op.name === "sigmoid" ? "none" : scoringIn(config, classes);
 }
 
 /**

@@ -27,7 +27,7 @@ import {
 export interface ImageClassificationOptions extends TaskOptions, ImagePreparation {
   /** Names of the classes in order. Default: `id2label` of `config.json`, or `labels.json`, beside the model. */
   labels?: readonly string[];
-  /** Default: what the end of the graph asks for. */
+  /** Default: what the end of the graph asks for, and `problem_type` of `config.json`. */
   scoring?: Scoring;
 }
 
@@ -62,7 +62,7 @@ export async function imageClassification(
     return new ImageClassifier(session, layout, {
       preparation,
       labels: options.labels ?? (await labelsBeside(folder, config)),
-      scoring: options.scoring,
+      scoring: (output, classes) => options.scoring ?? scoringOf(session, output, classes, config),
     });
   } catch (e) {
     session.dispose();
@@ -73,7 +73,7 @@ export async function imageClassification(
 interface ClassifierSetup {
   preparation: FullPreparation;
   labels?: readonly string[];
-  scoring?: Scoring;
+  scoring(output: string, classes: number): Scoring;
 }
 
 export class ImageClassifier {
@@ -100,8 +100,7 @@ export class ImageClassifier {
     const outputs = await session.run({ [session.inputs[0].name]: input }, options);
     const { name } = session.outputs[0];
     const logits = logitsOf(name, outputs[name]);
-    const scoring = setup.scoring ?? scoringOf(session, name, logits.length);
-    return ranked(logits, setup.labels ?? numbered(logits.length), scoring);
+    return ranked(logits, setup.labels ?? numbered(logits.length), setup.scoring(name, logits.length));
   }
 
   dispose(): void {

@@ -15,7 +15,7 @@ import { checkOptions, type OptionNames, type SignalOptions, signalOptions } fro
 export interface TextClassificationOptions extends RunnerOptions {
   /** Names of the classes in order. Default: `id2label` of `config.json`. */
   labels?: readonly string[];
-  /** Default: `sigmoid` where `config.json` says that a text may have several labels, else what the end of the graph asks for. */
+  /** Default: what the end of the graph asks for, and `problem_type` of `config.json`. */
   scoring?: Scoring;
 }
 

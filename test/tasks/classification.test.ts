@@ -12,6 +12,7 @@ import { imageClassification } from "../../src/tasks/image-classification.ts";
 import { objectDetection } from "../../src/tasks/object-detection.ts";
 import { textClassification } from "../../src/tasks/text-classification.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../src/tensor/errors.ts";
+import { encodeModel, node } from "../onnx/encode.ts";
 import { weightsOf } from "../packages.ts";
 
 const models = fileURLToPath(new URL("../../examples/models/", import.meta.url));
@@ -163,6 +164,51 @@ describe("images", () => {
     expect(await logitsWith({})).toEqual(shifted);
     expect(await logitsWith({ mean: [0, 0, 0], std: [1, 1, 1] })).toEqual(plain);
   });
+});
+
+/** By `problem_type`, of one logit among others. */
+const problems: [string, (v: number, all: readonly number[]) => number][] = [
+  ["regression", (v) => v],
+  ["multi_label_classification", (v) => 1 / (1 + Math.exp(-v))],
+  ["single_label_classification", (v, all) => Math.exp(v) / all.reduce((sum, x) => sum + Math.exp(x), 0)],
+];
+
+test.each(problems)("graphs of %s beside a config.json: what their numbers become", async (problem_type, score) => {
+  const folder = await mkdtemp(join(scratch, "problem-"));
+  const open = async (name: string) => {
+    await copyFile(join(models, name, "model.onnx"), join(folder, "model.onnx"));
+    await writeFile(join(folder, "config.json"), JSON.stringify({ problem_type }));
+  };
+  const check = (scores: readonly LabelScore[]): void => {
+    const logits = scores.map((s) => s.logit);
+    close(
+      scores.map((s) => s.score),
+      logits.map((v) => score(v, logits)),
+      1e-6,
+    );
+  };
+  await open("cifar10-cnn");
+  using images = await imageClassification(folder, options);
+  check(await images.classify({ width: 32, height: 32, data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251) }));
+  await open("spam-transformer");
+  await copyFile(join(models, "spam-transformer/tokenizer.json"), join(folder, "tokenizer.json"));
+  using texts = await textClassification(folder, options);
+  check(await texts.classify("free prize"));
+});
+
+test("a graph that ends in a sigmoid has its scores, whatever config.json says", async () => {
+  const folder = await mkdtemp(join(scratch, "sigmoid-"));
+  const graph = encodeModel({
+    opset: 17,
+    inputs: [{ name: "x", dtype: "f32", shape: [1, 3, 1, 1] }],
+    nodes: [node("Flatten", ["x"], ["flat"]), node("Sigmoid", ["flat"], ["y"])],
+    outputs: [{ name: "y", dtype: "f32", shape: [1, 3] }],
+  });
+  await writeFile(join(folder, "model.onnx"), graph);
+  await writeFile(join(folder, "config.json"), JSON.stringify({ problem_type: "multi_label_classification" }));
+  using model = await imageClassification(folder, options);
+  const scores = await model.classify({ width: 1, height: 1, data: Uint8Array.of(0, 128, 255) });
+  for (const { score, logit } of scores) expect(score).toBe(logit);
 });
 
 describe("pixels", () => {

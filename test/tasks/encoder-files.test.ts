@@ -102,10 +102,14 @@ for (const [kind, { first }] of Object.entries(kinds))
         }
         expect(results[i][0].score).toBe(Math.max(...results[i].map((r) => r.score)));
       }
-      const several = { ...named, problem_type: "multi_label_classification" };
-      using apart = await textClassification(await folderOf(kind, { "config.json": several }), options);
-      const [best] = await apart.classify("dog");
-      expect(best.score).toBeCloseTo(1 / (1 + Math.exp(-best.logit)), 6);
+      for (const [problem_type, score] of [
+        ["multi_label_classification", (v: number) => 1 / (1 + Math.exp(-v))],
+        ["regression", (v: number) => v],
+      ] as const) {
+        const said = { "config.json": { ...named, problem_type } };
+        using apart = await textClassification(await folderOf(kind, said), options);
+        for (const given of await apart.classify("dog")) expect(given.score).toBeCloseTo(score(given.logit), 6);
+      }
     });
   });
 

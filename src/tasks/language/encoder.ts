@@ -12,7 +12,7 @@ import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { Elements, Weight } from "../../tensor/weight.ts";
-import { labelsIn } from "../classes.ts";
+import { labelsIn, type Scoring, scoringIn } from "../classes.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import { wordPieceJson } from "../tokenizers/word-piece.ts";
@@ -32,8 +32,8 @@ export interface EncoderFile {
   readonly maskToken?: number;
   /** Names of the classes, and what comes before the classifier, where the model has one. */
   readonly labels?: readonly string[];
-  /** Whether a text may have several. */
-  readonly severalLabels: boolean;
+  /** How so many classes become scores. */
+  scoring(classes: number): Scoring;
   readonly classActivation: "tanh" | "relu";
   /** What the weights were saved as, `BertForTokenClassification`. */
   readonly architectures: readonly string[];
@@ -133,7 +133,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     firstPosition,
     maskToken: maskTokenOf(tokenizer),
     labels: labelsIn(json),
-    severalLabels: json["problem_type"] === "multi_label_classification",
+    scoring: (classes) => scoringIn(json, classes),
     classActivation: kind === "distilbert" ? "relu" : "tanh",
     architectures: Array.isArray(json["architectures"]) ? json["architectures"].map(String) : [],
   };

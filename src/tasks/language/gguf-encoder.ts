@@ -7,6 +7,7 @@ import { readPackedGguf } from "../../formats/gguf/reader.ts";
 import type { ByteSource } from "../../formats/source.ts";
 import type { AnyWeight } from "../../models/transformer/config.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
+import { scoringIn } from "../classes.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import type { EncoderFile, EncoderOptions } from "./encoder.ts";
@@ -80,7 +81,7 @@ export async function readGgufEncoder(source: ByteSource, options: EncoderOption
     // The rows before RoBERTa's first position are left out of the file.
     firstPosition: 0,
     maskToken: meta.number("tokenizer.ggml.mask_token_id"),
-    severalLabels: false,
+    scoring: (classes) => scoringIn(undefined, classes),
     classActivation: "tanh",
     architectures: [],
   };

@@ -115,7 +115,7 @@ async function openNative(folder: ModelFolder, kind: HeadKind, options: RunnerOp
     tokenizer: file.tokenizer,
     maxTokens: file.maxTokens,
     labels: file.labels,
-    scoring: () => (file.severalLabels || classes === 1 ? "sigmoid" : "softmax"),
+    scoring: file.scoring,
     run: (texts, signal) => runBatches(session, file, kind === "classes" ? undefined : classes, texts, signal),
   };
 }
@@ -194,14 +194,13 @@ export async function openExported(
   }
   if (kind === "span" && outputs.length !== 2) fail(`gives ${outputs.join(", ")}; answers have a beginning and an end`);
   const positions = typeof config["max_position_embeddings"] === "number" ? config["max_position_embeddings"] : 512;
-  const several = config["problem_type"] === "multi_label_classification";
   return {
     session,
     tokenizer,
     maxTokens: Math.min(longest, positions - firstPositionIn(config)),
     labels: labelsIn(config),
     output,
-    scoring: (classes) => (several ? "sigmoid" : scoringOf(session, output, classes)),
+    scoring: (classes) => scoringOf(session, output, classes, config),
     async run(texts, signal) {
       const results: Float32Array[] = [];
       // One by one, as long as they are: padding would change what dynamic quantisation rounds.
