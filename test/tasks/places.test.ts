@@ -58,6 +58,34 @@ describe("places of tokens", () => {
     expect((await places("###", vocabulary)).map((p) => p[1])).toEqual(["#", "#", "#"]);
   });
 
+  test("neighbours that are unknown have a word or a character each, where they are as many", async () => {
+    const spans = async (text: string) => {
+      const t = await HuggingFaceTokenizer.open(wordPieceJson({ pieces: vocabulary, lowercase: true }));
+      return piecesOf(t, text).map((p) => [p.start, p.end]);
+    };
+    // Offsets of tokenizers 0.23.2 for BERT's steps and this vocabulary, in UTF-16 units.
+    expect(await spans("龘靐齉")).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+    ]);
+    expect(await spans("日龘靐本 𠮷齉.")).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+      [3, 4],
+      [5, 7],
+      [7, 8],
+      [8, 9],
+    ]);
+    expect(await spans("  !?paris")).toEqual([
+      [2, 3],
+      [3, 4],
+      [4, 9],
+    ]);
+    expect((await places("龘xy靐", vocabulary)).map((p) => p[1])).toEqual(["龘", "xy", "靐"]);
+  });
+
   test("vowel signs that are pieces, and letters that are several", async () => {
     const special = vocabulary.slice(0, 5);
     const hindi = [...special, "दि", "##ल", "##्", "##ली", "में", "र", "##ा", "##म"];

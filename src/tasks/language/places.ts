@@ -17,6 +17,9 @@ interface Place {
   readonly end: number;
 }
 
+/** One whose place may be found later. */
+type PlacedPiece = { -readonly [K in keyof Piece]: Piece[K] };
+
 /** Letters and digits of scripts that write spaces: where they stand side by side, a word goes on. */
 const joining = /^(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}\p{M}]/u;
 
@@ -52,9 +55,9 @@ function byBytes(tokenizer: Tokenizer, text: string, ids: readonly number[]): Pi
 /** By what the tokens say. What tokenizers change (case, accents, compatible forms) does not matter. */
 function byLetters(tokenizer: Tokenizer, text: string, ids: readonly number[]): Piece[] {
   const letters = new Letters(text);
-  const out: { id: number; start: number; end: number; continues: boolean }[] = [];
+  const out: PlacedPiece[] = [];
   /** Pieces that are not in the text, as for unknown characters: they reach to the next one that is. */
-  let lost: typeof out = [];
+  let lost: PlacedPiece[] = [];
   let at = 0;
   for (const id of ids) {
     const said = decodeUtf8(tokenizer.bytes(id));
@@ -64,18 +67,34 @@ function byLetters(tokenizer: Tokenizer, text: string, ids: readonly number[]): 
     if (found) {
       at = found.to;
       const place = trimmed(text, letters.placeAt(found.from).start, letters.placeAt(at - 1).end);
-      for (const piece of lost) piece.end = Math.max(piece.start, place.start);
+      share(text, lost, place.start);
       lost = [];
       out.push({ id, ...place, continues: continued || goesOn(text, out.at(-1), place.start) });
     } else {
       const { start } = letters.placeAt(at);
       const isSpace = said !== "" && whole === "";
-      const piece = { id, start, end: isSpace ? start : text.length, continues: continued };
+      const piece = { id, start, end: start, continues: continued };
       if (!isSpace) lost.push(piece);
       out.push(piece);
     }
   }
+  share(text, lost, text.length);
   return out.map((piece) => ({ ...piece, ...trimmed(text, piece.start, piece.end) }));
+}
+
+/** Words as BERT cuts them, Han characters and punctuation each alone; and characters. */
+const parts = [/[\p{Script=Han}\p{P}]|[^\p{Script=Han}\p{P}\s]+/gu, /\S/gu];
+
+/** The text up to `end` is that of these pieces, which begin where it does: a part of each where there are as many, else all. */
+function share(text: string, pieces: readonly PlacedPiece[], end: number): void {
+  if (pieces.length === 0) return;
+  const { start } = pieces[0];
+  const own = text.slice(start, end);
+  const found = parts.map((part) => [...own.matchAll(part)]).find((list) => list.length === pieces.length);
+  for (const [i, piece] of pieces.entries()) {
+    if (found) piece.start += found[i].index;
+    piece.end = found ? piece.start + found[i][0].length : Math.max(start, end);
+  }
 }
 
 /** In compatible forms, taken apart into letters and marks, and small. */
