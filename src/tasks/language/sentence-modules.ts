@@ -118,10 +118,8 @@ async function poolingBeside(folder: ModelFolder, modules: readonly Module[] | u
 function waysIn(name: string, json: Json): readonly Pooling[] {
   const flags = Object.keys(json).filter((key) => key.startsWith("pooling_mode_") && json[key] === true);
   const listed = json["pooling_mode"];
-  const names =
-    listed === undefined || listed === null
-      ? flags.map((flag) => flag.replace(/^pooling_mode_|_tokens?$/g, ""))
-      : [listed].flat().map(String);
+  const given = listed === undefined || listed === null ? flags : [listed].flat().map(String);
+  const names = given.map((name) => name.replace(/^pooling_mode_|_tokens?$/g, ""));
   const ways = poolingsWhere((way) => names.includes(way));
   if (ways.length < new Set(names).size)
     throw new UnsupportedOpError(`${name}: pooling by ${names.join(", ")} is not supported; pass { pooling }`, {
