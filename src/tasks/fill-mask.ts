@@ -10,7 +10,7 @@ import { type EncoderFile, encoderInputs, maskTokenOf, paddedLength, readEncoder
 import { checkPerToken, widthOf } from "./language/per-token.ts";
 import { marksOf } from "./language/pieces.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
-import { openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
+import { checkKind, openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
 import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
 import { checkTokenizer, decode } from "./tokenizers/tokenizer.ts";
 
@@ -49,7 +49,8 @@ export async function fillMask(model: SourceInput, options: FillMaskOptions = {}
 
 async function native(folder: ModelFolder, options: FillMaskOptions): Promise<WordModel> {
   const file = await readEncoder(folder, options);
-  const graph = transformerEncoder(file.config, file.weights, { kind: "words" });
+  checkKind(folder.name, file.architectures, "words");
+  const graph = transformerEncoder(file.config, file.weights, { kind: "words", activation: file.wordActivation });
   const device = await deviceFor(options.device, options);
   const session = await compile(graph, { device, ownsWeights: folder.local });
   return {

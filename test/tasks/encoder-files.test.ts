@@ -159,6 +159,20 @@ test.each(["bert", "distilbert", "roberta"])(
   },
 );
 
+test.each(["bert", "distilbert", "roberta", "xlm-roberta"])("%s: what is before words, by hidden_act", async (kind) => {
+  const { json, first } = kinds[kind];
+  const act = { hidden_act: "relu", activation: "relu" };
+  using model = await fillMask(await folderOf(kind, { "config.json": { ...json, ...act } }), options);
+  const naive = (activation: "relu" | "gelu") =>
+    new NaiveEncoder({ ...config, activation }, weightsOf(kind) as unknown as Matrices);
+  const states = naive("relu").bert([cls, 5, mask, 7, separator], first);
+  // RoBERTa's head has gelu, whatever its layers have.
+  const logits = naive(first ? "gelu" : "relu").word(states[2]);
+  const total = logits.reduce((sum, v) => sum + Math.exp(v), 0);
+  const [gap] = await model.fill("The [MASK] sat", { count: shape.vocabSize });
+  for (const { token, probability } of gap) expect(probability).toBeCloseTo(Math.exp(logits[token]) / total, 5);
+});
+
 test("quantised weights, and tensors of layers that nothing uses, are refused", async () => {
   const query = "encoder.layer.0.attention.self.query";
   const integers = (n: string): HostTensor => {
@@ -246,8 +260,13 @@ test("words for gaps of an exported graph", async () => {
     expect(filler.mask).toBe("[MASK]");
   }
   const judge = { ...bertJson, architectures: ["BertForSequenceClassification"] };
-  const other = await exportedFolder(tableGraph(w, 13, "logits"), { "config.json": judge });
-  await expect(fillMask(other, options)).rejects.toThrow(/this task takes one "ForMaskedLM"/);
+  const config = { "config.json": judge };
+  for (const other of [await exportedFolder(tableGraph(w, 13, "logits"), config), await folderOf("bert", config)]) {
+    await expect(fillMask(other, options)).rejects.toThrow(InputError);
+    await expect(fillMask(other, options)).rejects.toThrow(
+      /is a BertForSequenceClassification; this task takes one "ForMaskedLM"/,
+    );
+  }
 });
 
 test("classes of an exported graph are its logits, whatever else it gives", async () => {

@@ -20,8 +20,11 @@ export interface EncoderConfig extends BlockConfig {
 export type EncoderHead =
   /** `pooled` f32 [batch, 1, width] by the input `pool` f32 [batch, 1, tokens], the share of each token in its text's vector. */
   | { readonly kind: "pool" }
-  /** `logits` f32 [batch, rows, vocabSize]: what words could stand at the tokens that the input `rows` i32 [rows] names. */
-  | { readonly kind: "words" }
+  /**
+   * `logits` f32 [batch, rows, vocabSize]: what words could stand at the tokens that the input `rows` i32 [rows] names. With the
+   * layers' activation unless it has its own.
+   */
+  | { readonly kind: "words"; readonly activation?: Activation["kind"] }
   /** `logits` f32 [batch, 1, classes] of each text, from its first token. */
   | {
       readonly kind: "classes";
@@ -86,7 +89,7 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
         case "words": {
           const rows = gather(x, input("rows", "i32", ["rows"]), { axis: 1 });
           const name = "cls.predictions.transform";
-          const activation = { kind: config.activation } as Activation;
+          const activation = { kind: head.activation ?? config.activation } as Activation;
           const y = b.norm(`${name}.LayerNorm`, b.linear(`${name}.dense`, rows, [width, width], { activation }));
           const bias = b.named("cls.predictions.bias", [vocabSize]);
           const projection = weights.has(wordProjection) ? wordProjection : words;

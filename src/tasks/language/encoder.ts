@@ -35,6 +35,8 @@ export interface EncoderFile {
   /** How so many classes become scores. */
   scoring(classes: number): Scoring;
   readonly classActivation: "tanh" | "relu";
+  /** Of the layer before words, where it is not the other layers'. */
+  readonly wordActivation?: "gelu";
   /** What the weights were saved as, `BertForTokenClassification`. */
   readonly architectures: readonly string[];
 }
@@ -135,6 +137,8 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     labels: labelsIn(json),
     scoring: (classes) => scoringIn(json, classes),
     classActivation: kind === "distilbert" ? "relu" : "tanh",
+    // RoBERTa's is its own, whatever config.json says.
+    wordActivation: countsFromPadding.test(kind) ? "gelu" : undefined,
     architectures: Array.isArray(json["architectures"]) ? json["architectures"].map(String) : [],
   };
 }

@@ -88,7 +88,8 @@ export async function openTextRunner(model: SourceInput, kind: HeadKind, options
   });
 }
 
-function checkKind(name: string, architectures: unknown, kind: HeadKind | "words"): void {
+/** @throws InputError for a model that was saved for another task, as far as its `architectures` say */
+export function checkKind(name: string, architectures: unknown, kind: HeadKind | "words"): void {
   const list = Array.isArray(architectures) ? architectures.map(String) : [];
   const other = Object.values(savedAs).filter((end) => end !== savedAs[kind]);
   if (list.some((a) => a.endsWith(savedAs[kind])) || !list.some((a) => other.some((end) => a.endsWith(end)))) return;
