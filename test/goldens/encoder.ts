@@ -20,11 +20,16 @@ export class NaiveEncoder {
     private readonly w: Matrices,
   ) {}
 
-  /** BertModel: the states after the last layer. Positions beginning with `first`; types 0 unless given. */
+  /**
+   * BertModel: the states after the last layer. Positions beginning with `first`, of tokens but that of padding, which is the
+   * number before and stays there (RoBERTa's create_position_ids_from_input_ids); types 0 unless given.
+   */
   bert(tokens: readonly number[], first = 0, types?: readonly number[]): Rows {
+    const isText = tokens.map((t) => Number(t !== first - 1));
     let x: Rows = tokens.map((t, i) => {
       const word = this.row("embeddings.word_embeddings.weight", t);
-      const place = this.row("embeddings.position_embeddings.weight", first + i);
+      const counted = isText.slice(0, i + 1).reduce((a, b) => a + b, 0);
+      const place = this.row("embeddings.position_embeddings.weight", first - 1 + counted * isText[i]);
       const type = this.w.has("embeddings.token_type_embeddings.weight")
         ? this.row("embeddings.token_type_embeddings.weight", types?.[i] ?? 0)
         : new Float64Array(word.length);

@@ -40,7 +40,7 @@ for (const [device, open] of Object.entries(devices)) {
     const long = [9, 2, 6, 5, 3, 5];
     const feeds = {
       tokens: i32([2, 6], [...short, 0, 0, 0, ...long]),
-      positions: i32([1, 6], [0, 1, 2, 3, 4, 5]),
+      positions: i32([2, 6], [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]),
       mask: { dtype: "bool", shape: [2, 1, 1, 6], data: Uint8Array.of(1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1) },
     } satisfies Record<string, HostTensor>;
     const run = async (head: EncoderHead, more: Record<string, HostTensor>) => {

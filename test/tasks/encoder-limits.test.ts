@@ -1,8 +1,19 @@
-/** How much of a text encoders read. */
+/** How much of a text encoders read, in which letters, and at which positions. */
 import { expect, test } from "vitest";
 import { embeddings } from "../../src/tasks/embed.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
-import { bertJson, exportedFolder, folderOf, shape, tableGraph, tokenizer } from "./encoder-folders.ts";
+import {
+  bertJson,
+  cls,
+  exportedFolder,
+  folderOf,
+  kinds,
+  naiveOf,
+  separator,
+  shape,
+  tableGraph,
+  tokenizer,
+} from "./encoder-folders.ts";
 
 const options = { device: "wasm", threads: 1 } as const;
 
@@ -90,4 +101,24 @@ test.each([
   const [long, cut, shorter] = await model.embed([40, room, room - 1].map((n) => `cat ${"the ".repeat(n - 1)}`));
   expect(long).toEqual(cut);
   expect(shorter).not.toEqual(cut);
+});
+
+test.each(["bert", "roberta", "xlm-roberta"])("%s: padding that stands in a text", async (kind) => {
+  const { json, first } = kinds[kind];
+  // Of RoBERTa's kind the padding token is at its own position, and not counted.
+  const padded = { ...json, pad_token_id: 0 };
+  const start = first && 1;
+  const texts = ["the [PAD] cat", "sat on the mat", "[PAD] [PAD] dog"];
+  const given = [
+    [cls, 5, 0, 6, separator],
+    [cls, 7, 8, 5, 9, separator],
+    [cls, 0, 0, 11, separator],
+  ];
+  using model = await embeddings(await folderOf(kind, { "config.json": padded }), { ...options, normalize: false });
+  const got = await model.embed(texts);
+  for (const [i, ids] of given.entries()) {
+    const states = naiveOf(kind).bert(ids, start);
+    const mean = Array.from({ length: shape.width }, (_, j) => states.reduce((sum, s) => sum + s[j] / ids.length, 0));
+    expect(Math.max(...got[i].map((v, j) => Math.abs(v - mean[j])))).toBeLessThan(1e-4);
+  }
 });

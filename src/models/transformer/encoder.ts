@@ -46,7 +46,7 @@ export const wordProjection = "cls.predictions.decoder.weight";
 /**
  * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM and BertForSequenceClassification.
  * Matrices of layers and heads, and the words', may be in the blocks of GGUF files. Inputs: `tokens` i32 [batch, tokens];
- * `positions` i32 [1, tokens], rows of the position table; `mask` bool [batch, 1, 1, tokens], false for padding. Where the
+ * `positions` i32 [batch, tokens], rows of the position table; `mask` bool [batch, 1, 1, tokens], false for padding. Where the
  * head takes `pairs` and the model tells their texts apart, `types` i32 [batch, tokens], 0 for the first text and 1 for the
  * second. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
  * @throws InputError for a weight that is missing, ShapeError for one of another shape, DTypeError for blocks elsewhere
@@ -61,7 +61,10 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
       const mask = input("mask", "bool", ["batch", 1, 1, "tokens"]);
       const words = "embeddings.word_embeddings.weight";
       const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
-      let x = add(b.rows(words, tokens, [vocabSize, width]), gather(table, input("positions", "i32", [1, "tokens"])));
+      let x = add(
+        b.rows(words, tokens, [vocabSize, width]),
+        gather(table, input("positions", "i32", ["batch", "tokens"])),
+      );
       const typeCount = weights.get("embeddings.token_type_embeddings.weight")?.shape[0] ?? 0;
       if (typeCount > 1 && "pairs" in head && head.pairs) {
         const types = b.named("embeddings.token_type_embeddings.weight", [typeCount, width]);

@@ -234,23 +234,23 @@ async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal
 }
 
 /** Inputs for texts of at most `length` tokens, padded to it. */
-export function encoderInputs(
-  { firstPosition, config }: EncoderFile,
-  texts: readonly (readonly number[])[],
-  length: number,
-) {
+export function encoderInputs({ firstPosition }: EncoderFile, texts: readonly (readonly number[])[], length: number) {
   const batch = texts.length;
   const tokens = new Int32Array(batch * length);
   const mask = new Uint8Array(batch * length);
+  const positions = new Int32Array(batch * length);
+  // Behind the texts it does not matter. A padding token that stands in one is not counted.
+  const padding = firstPosition - 1;
   texts.forEach((ids, b) => {
+    let next = firstPosition;
+    const own = ids.map((id) => (id === padding ? padding : next++));
     tokens.set(ids, b * length);
+    positions.set(own, b * length);
     mask.fill(1, b * length, b * length + ids.length);
   });
-  // Padding may go beyond the table: what stands there does not matter.
-  const positions = Int32Array.from({ length }, (_, i) => Math.min(firstPosition + i, config.positions - 1));
   return {
     tokens: { dtype: "i32", shape: [batch, length], data: tokens },
-    positions: { dtype: "i32", shape: [1, length], data: positions },
+    positions: { dtype: "i32", shape: [batch, length], data: positions },
     mask: { dtype: "bool", shape: [batch, 1, 1, length], data: mask },
   } satisfies Record<string, HostTensor>;
 }
