@@ -11,7 +11,12 @@ export const transcribe: Command = {
   usage: "FILE.wav --model FOLDER [options]",
   options: {
     model: { type: "string", short: "m", value: "FOLDER", help: "a folder of Whisper: safetensors or ONNX" },
-    language: { type: "string", short: "l", value: "NAME", help: "de, German, ...; default: what the model hears" },
+    language: {
+      type: "string",
+      short: "l",
+      value: "NAME",
+      help: "de, German, ...; default: what its files say or it hears",
+    },
     translate: { type: "boolean", help: "into English" },
     ...deviceOptions,
     json: { type: "boolean", help: "print text, segments and statistics as JSON" },
@@ -32,7 +37,7 @@ export const transcribe: Command = {
     return await interruptible(async (signal) => {
       const result = await model.transcribe(path, {
         language: args.options["language"] as string | undefined,
-        task: args.options["translate"] ? "translate" : "transcribe",
+        task: args.options["translate"] ? "translate" : undefined,
         signal,
         onText: json ? undefined : (piece) => io.stdout.write(piece),
       });
