@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { type Converted, convert, type Quantization } from "../../src/formats/convert/index.ts";
 import { tokenizerJsonOf, vocabularyOf } from "../../src/formats/convert/tokenizer-json.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
@@ -311,6 +311,36 @@ describe("vocabularies", () => {
     const broken = () => vocabularyOf({ kind: "tokenizer.json", source, config: {}, begin: "a", end: [] });
     expect(broken).toThrow(FormatError);
     expect(broken).toThrow(message);
+  });
+
+  test("tokens that take white space are told, but Phi-3's, of which readers know it", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const pieces = ["<unk>", "<s>", "<|user|>", "\u2581", "a", "\u2581a"];
+    const more = {
+      "tokenizer.ggml.model": "llama",
+      "tokenizer.ggml.tokens": pieces,
+      "tokenizer.ggml.token_type": Int32Array.of(2, 3, 3, 1, 1, 1),
+      "tokenizer.ggml.scores": Float32Array.from(pieces, (_, i) => -i),
+      "tokenizer.ggml.unknown_token_id": 0,
+    };
+    const [, variant, extra] = ggufCases.find(([arch]) => arch === "phi3")!;
+    const { config, weights } = build({ ...variant, vocabSize: pieces.length });
+    const phi3 = await saved(
+      await convert(ggufFile("phi3", config, weights, { ...extra, ...more }), { to: "safetensors" }),
+    );
+    const again = await readDecoder(bytesSource(await bytesOf(await convert(phi3, { to: "gguf" }))));
+    const tokenizer = await openTokenizer(again.vocabulary!);
+    expect(tokenizer.encode("<|user|> a", { begin: false, special: true })).toEqual([2, 5]);
+    expect(warn).not.toHaveBeenCalled();
+
+    const other = await saved(await convert(tinyGguf(), { to: "safetensors" }));
+    const source = await readFile(join(other, "tokenizer.json"), "utf8");
+    await writeFile(join(other, "tokenizer.json"), source.replace('"rstrip": false', '"rstrip": true'));
+    await convert(other, { to: "gguf" });
+    expect(warn).toHaveBeenCalledWith(
+      expect.stringContaining("cannot say of <|begin|> that they take the white space"),
+    );
+    warn.mockRestore();
   });
 
   test("chat templates and the ends of answers go along", async () => {

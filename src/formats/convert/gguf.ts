@@ -5,11 +5,12 @@ import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { configOf, type GgufShapes, type RopeFactors } from "../decoder/gguf.ts";
-import { vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
+import { ggufVocabulary, vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
+import { Metadata } from "../decoder/metadata.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "../gguf/index.ts";
 import { type GgufValueType, type PackedValue, plainValue } from "../gguf/values.ts";
 import { permuteHeads } from "./permute.ts";
-import { vocabularyOf } from "./tokenizer-json.ts";
+import { trimming, vocabularyOf } from "./tokenizer-json.ts";
 
 /** A model on its way into a file. */
 export interface Contents {
@@ -61,9 +62,21 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
     const { vocabulary } = file;
     const plain = vocabulary.kind === "tokenizer.json" ? vocabularyOf(vocabulary) : vocabulary;
     for (const [key, value] of vocabularyMetadata(plain)) metadata.set(key, value);
+    if (vocabulary.kind === "tokenizer.json") warnOfTrimming(trimming(vocabulary), new Metadata({ metadata }, name));
     if (file.chatTemplate !== undefined) metadata.set("tokenizer.chat_template", file.chatTemplate);
   }
   return { metadata, types, weights };
+}
+
+/** Readers know it of Phi-3 alone. */
+function warnOfTrimming(tokens: readonly string[], written: Metadata): void {
+  if (tokens.length === 0) return;
+  const v = ggufVocabulary(written);
+  if (v?.kind === "sentencepiece" && v.trimsBut) return;
+  const named = [...tokens.slice(0, 3), ...(tokens.length > 3 ? [`${tokens.length - 3} others`] : [])].join(", ");
+  console.warn(
+    `GGUF files cannot say of ${named} that they take the white space around them: there, tokens will differ.`,
+  );
 }
 
 function configMetadata(c: DecoderConfig, name: string) {

@@ -23,6 +23,8 @@ interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
+  readonly lstrip?: boolean;
+  readonly rstrip?: boolean;
 }
 
 const cuts: Readonly<Record<string, WordCut>> = wordCuts;
@@ -108,6 +110,12 @@ export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | Byt
     addSpace: normalizer.includes('"Prepend"') || /"prepend_scheme":"(first|always)"/.test(cut),
   };
 }
+
+/** Names of tokens that take the white space around them. */
+export const trimming = ({ source }: TokenizerJson): string[] =>
+  addedTokens(source)
+    .filter((t) => t.lstrip || t.rstrip)
+    .map((t) => t.content);
 
 /** SentencePiece merges to the piece with the best score first, which is the order of the merges. */
 function scoresOf(pieces: readonly string[], merges: readonly string[]): Float32Array {
