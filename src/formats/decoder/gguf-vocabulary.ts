@@ -60,7 +60,7 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
       addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? model === "llama",
       addSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
     };
-    const isPhi3 = meta.architecture === "phi3" || /phi-?3/i.test(meta.text("general.name") ?? "");
+    const isPhi3 = meta.architecture === "phi3" || /phi[- ]?3/i.test(meta.text("general.name") ?? "");
     if (model === "llama") return { kind: "sentencepiece", ...scored, trimsBut: isPhi3 ? phi3Keeps : undefined };
     const rules = meta.numbers("tokenizer.ggml.precompiled_charsmap") as Uint8Array | Int8Array | undefined;
     return {
