@@ -110,12 +110,6 @@ export class OnnxNode {
     return this.attribute(name, "string")?.value ?? fallback;
   }
 
-  /** A string attribute that is one of these, by default the first of them. */
-  oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T = choices[0]): T {
-    const value = this.string(name, fallback);
-    return choices.find((c) => c === value) ?? this.wrong(`${name} "${value}" is none of ${choices.join(", ")}`);
-  }
-
   ints(name: string): number[] | undefined {
     return this.attribute(name, "ints")?.value.map(Number);
   }

@@ -12,6 +12,7 @@ import { shape } from "../../../ops/shape.ts";
 import { softmax } from "../../../ops/softmax.ts";
 import { transpose } from "../../../ops/transpose.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 
 /** [batch, seq, heads * dim] -> [batch, heads, seq, dim]. */
 const splitHeads = (x: SymbolicValue, heads: number): SymbolicValue =>
@@ -77,13 +78,10 @@ function flexAttention(n: OnnxNode): SymbolicValue {
 }
 
 function linearAttentionNode(n: OnnxNode): readonly SymbolicValue[] {
-  const updateRule = n.string("update_rule", "gated_delta");
-  if (updateRule !== "linear" && updateRule !== "gated" && updateRule !== "delta" && updateRule !== "gated_delta")
-    n.unsupported(`update_rule "${updateRule}"`);
   return linearAttention(n.input(0), n.input(1), n.input(2), n.optional(3), n.optional(4), n.optional(5), {
     heads: n.int("q_num_heads", 0),
     kvHeads: n.int("kv_num_heads", 0),
-    updateRule,
+    updateRule: choice(n, "update_rule", ["linear", "gated", "delta", "gated_delta"]) ?? "gated_delta",
     scale: n.float("scale", 0),
   });
 }
@@ -99,8 +97,7 @@ export const attentionLowerings: LoweringTable = {
     }),
   LinearAttention: linearAttentionNode,
   CausalConvWithState: (n) => {
-    const activation = n.string("activation", "none");
-    if (!["none", "silu", "swish"].includes(activation)) n.unsupported(`activation "${activation}"`);
+    const activation = choice(n, "activation", ["none", "silu", "swish"]) ?? "none";
     return causalConv(n.input(0), n.input(1), n.optional(2), n.optional(3), {
       activation: activation === "none" ? "none" : "silu",
     });

@@ -12,9 +12,10 @@ import { tensorScatter } from "../../../ops/tensor-scatter.ts";
 import { topk } from "../../../ops/topk.ts";
 import { unique } from "../../../ops/unique.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 
 const reduction = (n: OnnxNode): ScatterAttrs["reduction"] =>
-  n.oneOf("reduction", ["none", "add", "mul", "max", "min"]);
+  choice(n, "reduction", ["none", "add", "mul", "max", "min"]);
 
 const scatter: Lowering = (n) =>
   scatterElements(n.input(0), n.input(1), n.input(2), { axis: n.int("axis", 0), reduction: reduction(n) });
@@ -28,7 +29,7 @@ export const indexingLowerings: LoweringTable = {
   TensorScatter: (n) =>
     tensorScatter(n.input(0), n.input(1), n.optional(2), {
       axis: n.int("axis", -2),
-      mode: n.oneOf("mode", ["linear", "circular"]),
+      mode: choice(n, "mode", ["linear", "circular"]),
     }),
   NonZero: (n) => nonZero(n.input(0)),
   Compress: (n) => compress(n.input(0), n.input(1), { axis: n.int("axis") }),

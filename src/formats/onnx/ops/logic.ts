@@ -5,13 +5,12 @@ import { and, not, or, xor } from "../../../ops/logical.ts";
 import { where } from "../../../ops/where.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
 import { binary } from "./aligned.ts";
+import { choice } from "./choice.ts";
 
-const castRules = (n: OnnxNode) => {
-  const roundMode = n.string("round_mode", "up");
-  if (roundMode !== "up" && roundMode !== "down" && roundMode !== "nearest")
-    n.unsupported(`round_mode ${JSON.stringify(roundMode)}`);
-  return { saturate: n.flag("saturate", true), roundMode } as const;
-};
+const castRules = (n: OnnxNode) => ({
+  saturate: n.flag("saturate", true),
+  roundMode: choice(n, "round_mode", ["up", "down", "nearest"]) ?? "up",
+});
 
 export const logicLowerings: LoweringTable = {
   Equal: binary((a, b) => equal(a, b)),

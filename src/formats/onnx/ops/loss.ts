@@ -8,10 +8,10 @@ import { logSoftmax } from "../../../ops/softmax.ts";
 import { sqrt } from "../../../ops/unary.ts";
 import { where } from "../../../ops/where.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 
 function lossAttributes(n: OnnxNode): NllLossAttrs {
-  const reduction = n.string("reduction", "mean");
-  if (reduction !== "none" && reduction !== "sum" && reduction !== "mean") n.unsupported(`reduction "${reduction}"`);
+  const reduction = choice(n, "reduction", ["none", "sum", "mean"]) ?? "mean";
   return { reduction, ignoreIndex: n.int("ignore_index") };
 }
 

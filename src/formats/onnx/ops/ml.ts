@@ -11,12 +11,13 @@ import { svmClassifier, svmKernels, svmRegressor } from "../../../ops/ml/svm.ts"
 import { treeEnsemble, treeEnsembleClassifier } from "../../../ops/ml/tree-ensemble.ts";
 import type { HostTensor } from "../../../tensor/tensor.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 import { countOf, forestByIds, forestByIndex, numbers } from "./trees.ts";
 
 const transforms: readonly PostTransform[] = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"];
 const aggregates = ["AVERAGE", "SUM", "MIN", "MAX"] as const;
 
-const post = (n: OnnxNode): PostTransform => n.oneOf("post_transform", transforms);
+const post = (n: OnnxNode): PostTransform => choice(n, "post_transform", transforms) ?? "NONE";
 
 /** An attribute of a list that has something in it: exporters write both of two alternatives, and leave one empty. */
 const filled = <T>(values: readonly T[] | undefined): readonly T[] | undefined => (values?.length ? values : undefined);
@@ -62,7 +63,7 @@ const mapper = (names: string, n: OnnxNode, ints?: readonly (number | bigint)[])
 };
 
 const svm = (n: OnnxNode) => ({
-  kernel: n.oneOf("kernel_type", svmKernels),
+  kernel: choice(n, "kernel_type", svmKernels),
   kernelParams: n.floats("kernel_params"),
   supportVectors: n.floats("support_vectors") ?? [],
   coefficients: n.floats("coefficients") ?? n.missing("coefficients"),
@@ -105,7 +106,7 @@ const operators: Record<string, Lowering> = {
       targets: n.int("targets", 1),
       post: post(n),
     }),
-  Normalizer: (n) => normalizer(n.input(0), { norm: n.oneOf("norm", ["MAX", "L1", "L2"]) }),
+  Normalizer: (n) => normalizer(n.input(0), { norm: choice(n, "norm", ["MAX", "L1", "L2"]) }),
   OneHotEncoder: (n) =>
     oneHotEncoder(n.input(0), {
       categories: labels(n, "cats_int64s", "cats_strings"),
@@ -141,7 +142,7 @@ const operators: Record<string, Lowering> = {
     return treeEnsemble(n.input(0), {
       forest: forestByIds(n, "target", targets),
       base: numbers(n, "base_values"),
-      aggregate: n.oneOf("aggregate_function", aggregates, "SUM"),
+      aggregate: choice(n, "aggregate_function", aggregates),
       post: post(n),
       dtype: "f32",
     });

@@ -7,18 +7,19 @@ import { pad } from "../../../ops/pad.ts";
 import { tile } from "../../../ops/tile.ts";
 import { trilu } from "../../../ops/trilu.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 import { listInput, required } from "./list-input.ts";
 
 function blocks(n: OnnxNode): BlockAttrs {
   return {
     blockSize: n.int("blocksize") ?? n.missing("blocksize"),
-    mode: n.oneOf("mode", ["DCR", "CRD"]),
+    mode: choice(n, "mode", ["DCR", "CRD"]),
   };
 }
 
 export const movementLowerings: LoweringTable = {
   Pad: (n) => {
-    const attrs = { mode: n.oneOf("mode", ["constant", "reflect", "edge", "wrap"]) };
+    const attrs = { mode: choice(n, "mode", ["constant", "reflect", "edge", "wrap"]) };
     if (n.opset >= 11) return pad(n.input(0), n.input(1), n.optional(2), n.optional(3), attrs);
     const x = n.input(0);
     const pads = required(n, listInput(n, 1, "pads", 11), "pads");

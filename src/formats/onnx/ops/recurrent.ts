@@ -4,6 +4,7 @@ import { lstm } from "../../../ops/lstm.ts";
 import type { CellActivation, RecurrentAttrs } from "../../../ops/recurrent.ts";
 import { rnn } from "../../../ops/rnn.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 
 type Parameter = (fallback: number) => number;
 
@@ -24,9 +25,7 @@ const activations: Record<string, (alpha: Parameter, beta: Parameter) => CellAct
 
 /** The attributes that all cells have. */
 export function recurrentAttributes(n: OnnxNode): RecurrentAttrs {
-  const direction = n.string("direction", "forward");
-  if (direction !== "forward" && direction !== "reverse" && direction !== "bidirectional")
-    n.unsupported(`direction "${direction}"`);
+  const direction = choice(n, "direction", ["forward", "reverse", "bidirectional"]) ?? "forward";
   // Values are consumed in the order of the functions that take them.
   const alphas = [...(n.floats("activation_alpha") ?? [])];
   const betas = [...(n.floats("activation_beta") ?? [])];
