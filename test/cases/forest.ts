@@ -25,17 +25,17 @@ export function forestFrom(
   const votes = leaves.flat();
   return forestOf(
     op,
-    Int32Array.from(roots),
+    roots,
     {
-      feature: Int32Array.from(branches, (b) => b.feature),
-      mode: Uint8Array.from(branches, (b) => b.mode),
-      threshold: Float64Array.from(branches, (b) => b.threshold),
-      yes: Int32Array.from(branches, (b) => b.yes),
-      no: Int32Array.from(branches, (b) => b.no),
-      missingYes: Uint8Array.from(branches, (b) => Number(b.missingYes)),
+      feature: branches.map((b) => b.feature),
+      mode: branches.map((b) => b.mode),
+      threshold: branches.map((b) => b.threshold),
+      yes: branches.map((b) => b.yes),
+      no: branches.map((b) => b.no),
+      missingYes: branches.map((b) => Number(b.missingYes)),
       members: branches.map((b) => b.members),
     },
-    { start, target: Int32Array.from(votes, (v) => v[0]), weight: Float64Array.from(votes, (v) => v[1]) },
+    { start, target: votes.map((v) => v[0]), weight: Float64Array.from(votes, (v) => v[1]) },
     targets,
   );
 }

@@ -180,6 +180,12 @@ describe("trees", () => {
       tree_roots: { ints: [0] },
     };
     expect(await run("TreeEnsemble", rows, five)).toEqual([[1, 2]]);
+    // What 32 bits would take for 0.
+    const large = { ints: [2 ** 32] };
+    for (const name of ["nodes_truenodeids", "nodes_featureids", "tree_roots"])
+      await expect(run("TreeEnsemble", rows, { ...five, [name]: large }), name).rejects.toThrow(ShapeError);
+    const targets = { leaf_targetids: { ints: [0, 2 ** 32] }, n_targets: { int: 1 } };
+    await expect(run("TreeEnsemble", rows, { ...five, ...targets })).rejects.toThrow(ShapeError);
     await expect(run("TreeEnsemble", rows, { ...five, post_transform: { int: 9 } })).rejects.toThrow(
       /is none of 0 to 4/,
     );

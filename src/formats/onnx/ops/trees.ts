@@ -40,12 +40,12 @@ export function forestByIds(n: OnnxNode, votes: "target" | "class", targets: num
     seen.add(tree);
   });
   const branches: Branches = {
-    feature: Int32Array.from(branchNodes, (i) => feature[i]),
-    mode: Uint8Array.from(branchNodes, (i) => modeNumber(n, modes[i].replace("BRANCH_", "").toLowerCase())),
-    threshold: Float64Array.from(branchNodes, (i) => thresholds[i]),
-    yes: Int32Array.from(branchNodes, (i) => number[at(trees[i], yes[i])]),
-    no: Int32Array.from(branchNodes, (i) => number[at(trees[i], no[i])]),
-    missingYes: Uint8Array.from(branchNodes, (i) => Number(missing[i] === 1)),
+    feature: branchNodes.map((i) => feature[i]),
+    mode: branchNodes.map((i) => modeNumber(n, modes[i].replace("BRANCH_", "").toLowerCase())),
+    threshold: branchNodes.map((i) => thresholds[i]),
+    yes: branchNodes.map((i) => number[at(trees[i], yes[i])]),
+    no: branchNodes.map((i) => number[at(trees[i], no[i])]),
+    missingYes: branchNodes.map((i) => Number(missing[i] === 1)),
   };
 
   const voteNodes = n.ints(`${votes}_nodeids`) ?? n.missing(`${votes}_nodeids`);
@@ -58,14 +58,14 @@ export function forestByIds(n: OnnxNode, votes: "target" | "class", targets: num
   const start = new Int32Array(leafCount + 1);
   for (const leaf of leafOf) if (leaf >= 0) start[leaf + 1]++;
   for (let i = 0; i < leafCount; i++) start[i + 1] += start[i];
-  const [target, weight] = [new Int32Array(start[leafCount]), new Float64Array(start[leafCount])];
+  const [target, weight] = [new Float64Array(start[leafCount]), new Float64Array(start[leafCount])];
   const next = start.slice();
   leafOf.forEach((leaf, v) => {
     if (leaf < 0) return;
     target[next[leaf]] = voteTargets[v];
     weight[next[leaf]++] = weights[v];
   });
-  return forestOf(n.type, Int32Array.from(roots), branches, { start, target, weight }, targets);
+  return forestOf(n.type, roots, branches, { start, target, weight }, targets);
 }
 
 const tracksTrue = "nodes_missing_value_tracks_true";
@@ -121,14 +121,14 @@ export function forestByIndex(n: OnnxNode): Forest {
   const missing = sized(n, tracksTrue, n.ints(tracksTrue) ?? [], feature.length, true);
   const sets = membership(n.tensor("membership_values") && tensor("membership_values"));
   const children = (nodes: readonly number[], leaves: readonly number[]) =>
-    Int32Array.from(nodes, (i, b) => (leaves[b] ? -1 - i : i));
+    nodes.map((i, b) => (leaves[b] ? -1 - i : i));
   const branches: Branches = {
-    feature: Int32Array.from(feature),
-    mode: Uint8Array.from(mode),
-    threshold: Float64Array.from(ofNodes("nodes_splits", tensor("nodes_splits"))),
+    feature,
+    mode,
+    threshold: ofNodes("nodes_splits", tensor("nodes_splits")),
     yes: children(yes, yesLeaf),
     no: children(no, noLeaf),
-    missingYes: Uint8Array.from(feature, (_, i) => Number(missing[i] === 1)),
+    missingYes: feature.map((_, i) => Number(missing[i] === 1)),
     members: mode.map((m) =>
       branchModes[m] === "member" ? (sets.shift() ?? n.missing("membership_values")) : undefined,
     ),
@@ -136,10 +136,10 @@ export function forestByIndex(n: OnnxNode): Forest {
   const targets = n.ints("leaf_targetids") ?? n.missing("leaf_targetids");
   const leaves = {
     start: Int32Array.from({ length: targets.length + 1 }, (_, i) => i),
-    target: Int32Array.from(targets),
+    target: targets,
     weight: Float64Array.from(sized(n, "leaf_weights", tensor("leaf_weights"), targets.length)),
   };
-  const roots = Int32Array.from(n.ints("tree_roots") ?? n.missing("tree_roots"));
+  const roots = n.ints("tree_roots") ?? n.missing("tree_roots");
   return forestOf(n.type, roots, branches, leaves, n.int("n_targets") ?? countOf(targets));
 }
 
