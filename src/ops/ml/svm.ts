@@ -37,6 +37,7 @@ export interface SvmClassifierAttrs extends SvmAttrs {
 function kernelOf({
   kernel = "LINEAR",
   kernelParams = [],
+  supportVectors,
 }: SvmAttrs): (u: ArrayLike<number>, v: ArrayLike<number>) => number {
   const [gamma = 0, coef0 = 0, degree = 0] = kernelParams;
   const dot = (u: ArrayLike<number>, v: ArrayLike<number>): number => {
@@ -49,7 +50,7 @@ function kernelOf({
     for (let i = 0; i < u.length; i++) sum += (u[i] - v[i]) ** 2;
     return sum;
   };
-  switch (kernel) {
+  switch (supportVectors.length > 0 ? kernel : "LINEAR") {
     case "POLY":
       return (u, v) => (gamma * dot(u, v) + coef0) ** degree;
     case "RBF":
@@ -61,7 +62,9 @@ function kernelOf({
   }
 }
 
-const linearOf = (attrs: SvmAttrs): SvmAttrs => ({ ...attrs, kernel: "LINEAR", supportVectors: [] });
+/** Without the support vectors where none is counted to a class. */
+const counted = (attrs: SvmClassifierAttrs): SvmAttrs =>
+  attrs.vectorsPerClass.length > 0 ? attrs : { ...attrs, supportVectors: [] };
 
 /** Rows of `values`, each `width` long. */
 const rowsOfArray = (values: readonly number[], width: number): readonly number[][] =>
@@ -90,7 +93,7 @@ export const svmRegressor = /* @__PURE__ */ defineOp({
     const src = toF64(x);
     const vectors = supportVectors.length > 0 ? rowsOfArray(supportVectors, features) : [coefficients];
     const weights = supportVectors.length > 0 ? coefficients : [1];
-    const k = kernelOf(supportVectors.length > 0 ? attrs : linearOf(attrs));
+    const k = kernelOf(attrs);
     const out = Float64Array.from({ length: rows }, (_, r) => {
       const row = src.subarray(r * features, (r + 1) * features);
       const sum = vectors.reduce((s, v, i) => s + weights[i] * k(row, v), rho[0] ?? 0);
@@ -115,12 +118,7 @@ export const svmClassifier = /* @__PURE__ */ defineOp({
     const { vectorsPerClass, rho, probA = [], probB = [] } = attrs;
     const classes = attrs.labels.length;
     const voted = vectorsPerClass.length > 0;
-    const { rows, vectors } = checkVectors(
-      "svmClassifier",
-      x,
-      voted ? attrs : linearOf(attrs),
-      voted ? classes - 1 : classes,
-    );
+    const { rows, vectors } = checkVectors("svmClassifier", x, counted(attrs), voted ? classes - 1 : classes);
     const pairs = (classes * (classes - 1)) / 2;
     const sum = vectorsPerClass.reduce((s, count) => s + count, 0);
     if (voted && (vectorsPerClass.length !== classes || sum !== vectors))
@@ -140,7 +138,7 @@ export const svmClassifier = /* @__PURE__ */ defineOp({
     const width = z.shape[1];
     const out = new Float64Array(rows * width);
     const linear = vectorsPerClass.length === 0;
-    const k = kernelOf(linear ? linearOf(attrs) : attrs);
+    const k = kernelOf(counted(attrs));
     const vectors = rowsOfArray(linear ? coefficients : supportVectors, features);
     for (let r = 0; r < rows; r++) {
       const row = src.subarray(r * features, (r + 1) * features);
