@@ -4,8 +4,6 @@
  * the product that prefill is made of. With several numbers of threads, as in `1,2`, decoders of this project take turns, and
  * at last two of one thread at once: what two cores give engines that need not wait for each other.
  */
-import { once } from "node:events";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import type * as Root from "../../src/index.ts";
 import type * as Tasks from "../../src/tasks/index.ts";
 import type { LanguageModel } from "../../src/tasks/language/model.ts";
@@ -39,11 +37,15 @@ async function open(threads: number, file: string): Promise<LanguageModel> {
   return (await textGeneration(file, { device: "wasm", threads })).decoder;
 }
 
+// Imported where it is needed: the memory of the other runs is measured.
+const threading = () => import("node:worker_threads");
+
 async function inTurn(threads: readonly number[], file: string): Promise<Turns> {
+  const { Worker } = await threading();
   const turns = [];
   for (const n of threads) turns.push(turnOf(await open(n, file)));
-  const other = new Worker(new URL(import.meta.url), { workerData: { file } });
-  const answer = async () => (await once(other, "message"))[0] as number;
+  const other = new Worker(new URL(import.meta.url), { argv: [besideOthers, "1", file] });
+  const answer = () => new Promise<number>((done) => other.once("message", done));
   await answer();
   const otherTurn = () => {
     other.postMessage("turn");
@@ -52,8 +54,11 @@ async function inTurn(threads: readonly number[], file: string): Promise<Turns> 
   return takeTurns([...turns, together(turnOf(await open(1, file)), otherTurn)], 8000);
 }
 
-/** What runs beside a decoder of one thread. */
+/** In place of an engine: what runs beside a decoder of one thread. */
+const besideOthers = "beside";
+
 async function beside(file: string): Promise<void> {
+  const { parentPort } = await threading();
   const take = turnOf(await open(1, file));
   parentPort!.on("message", async () => parentPort!.postMessage(await take()));
   parentPort!.postMessage(0);
@@ -126,13 +131,12 @@ async function gemm(threads: number): Promise<number> {
   return best;
 }
 
-async function main(): Promise<void> {
-  const [engine, list, file] = process.argv.slice(2);
+const [engine, list, file] = process.argv.slice(2);
+if (engine === besideOthers) await beside(file);
+else {
   const [threads, ...others] = list.split(",").map(Number);
   const measure = file === "gemm" ? gemm : engine === "forwardpass" ? forwardpass : llamaCpp;
   const result = await (others.length ? inTurn([threads, ...others], file) : measure(threads, file));
   console.log(JSON.stringify(result));
   process.exit(0);
 }
-
-await (isMainThread ? main() : beside(workerData.file));
