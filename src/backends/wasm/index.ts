@@ -70,9 +70,10 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
     "f64 i16 u16 u32 u64".replace(/\w+/g, "cast:$& castLike:$&"),
     async () => (await import("./cast-numbers.ts")).castNumberKernels(target),
   ],
+  ["transpose slice expand concat split", async () => (await import("./movement.ts")).movementKernels(target)],
   [
-    "transpose slice expand tile depthToSpace spaceToDepth concat split pad",
-    async () => (await import("./movement.ts")).movementKernels(target),
+    "tile depthToSpace spaceToDepth pad",
+    async () => (await import("./movement-other.ts")).otherMovementKernels(target),
   ],
   ["kvAppend rotaryEmbedding cachedAttention", async () => (await import("./decoder.ts")).decoderKernels(target)],
   ["quantizedMatmul quantizedGather", async () => (await import("./quantized.ts")).quantizedKernels(target)],
@@ -100,10 +101,10 @@ export const familiesFor = (target: WasmTarget): readonly KernelFamily<WasmStep>
     async () => (await import("./channel-norm.ts")).channelNormKernels(target),
   ],
   [
-    "reduceSum reduceMean reduceLogSum reduceL1 reduceSumSquare reduceL2 reduceProd reduceMax reduceMin " +
-      "argMax argMin",
+    "reduceSum reduceMean reduceLogSum reduceL1 reduceSumSquare reduceL2 reduceProd reduceMax reduceMin",
     async () => (await import("./reduce.ts")).reduceKernels(target),
   ],
+  ["argMax argMin", async () => (await import("./arg-reduce.ts")).argReduceKernels(target)],
   ["cumSum cumProd", async () => (await import("./cumulative.ts")).cumulativeKernels(target)],
   ["lstm gru rnn", async () => (await import("./recurrent.ts")).recurrentKernels(target)],
   ["col2im maxUnpool", async () => (await import("./scatter-windows.ts")).scatterWindowKernels(target)],

@@ -3,26 +3,23 @@
  * kernels/vector-copy.ts along the last axis, or of transposed planes.
  */
 import { concat } from "../../ops/concat.ts";
-import { depthToSpace, depthToSpaceWalk, spaceToDepth, spaceToDepthWalk } from "../../ops/depth-to-space.ts";
 import { expand, expandWalk } from "../../ops/expand.ts";
-import { pad, readPads } from "../../ops/pad.ts";
 import { slice, sliceWalk } from "../../ops/slice.ts";
 import { split } from "../../ops/split.ts";
 import type { StridedWalk } from "../../ops/strided.ts";
-import { tile, tileWalk } from "../../ops/tile.ts";
 import { transpose, transposeWalk } from "../../ops/transpose.ts";
 import { toNumbers } from "../../tensor/convert.ts";
 import { bytesOf } from "../../tensor/dtype.ts";
-import { normalizeAxis, type Shape, sizeBetween, sizeOf, stridesOf } from "../../tensor/shape.ts";
+import { normalizeAxis, type Shape, sizeBetween, sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { i32, type Local, type Operand, select } from "./assembler.ts";
 import { emitPackRows } from "./kernels/gemm-pack.ts";
 import { copyBytes, type ElementBytes, emitCopyElements, emitFill } from "./kernels/vector-copy.ts";
 import { emitColumns, mergeAxes, type WalkAxis } from "./kernels/vector-walk.ts";
-import { addressOf, type StepEmitter, undivided, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
+import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
 /** Everything that the walk reaches, from tensor to tensor, for elements of `width` bytes. */
-function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: number, to: number): void {
+export function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: number, to: number): void {
   const { f } = e;
   if (sizeOf(walk.shape) === 0) return;
   const bases = [from + walk.from.base * width, to + walk.to.base * width];
@@ -59,9 +56,9 @@ function emitCopy(e: StepEmitter, walk: StridedWalk, width: ElementBytes, from: 
 }
 
 /** Elements of 16 bytes there are none; strings never come here. */
-const widthOf = (t: TensorType): ElementBytes => bytesOf(t.dtype) as ElementBytes;
+export const widthOf = (t: TensorType): ElementBytes => bytesOf(t.dtype) as ElementBytes;
 
-const copyStep = (walk: StridedWalk, x: TensorType): WasmStep => ({
+export const copyStep = (walk: StridedWalk, x: TensorType): WasmStep => ({
   emit: (e) => emitCopy(e, walk, widthOf(x), e.inputs[0], e.outputs[0]),
 });
 
@@ -115,36 +112,6 @@ function alongAxis(op: string, shape: Shape, axis: number, lengths: readonly num
   return { outer: sizeBetween(shape, 0, a), bytes: lengths.map((n) => n * inner) };
 }
 
-/** What the walk does not reach is zero, or the value at input 2. */
-function padStep(x: TensorType, y: TensorType, begin: readonly number[], end: readonly number[], value: boolean) {
-  const width = widthOf(x);
-  const [from, to] = [stridesOf(x.shape), stridesOf(y.shape)];
-  const base = (strides: readonly number[], skip: readonly number[]): number =>
-    strides.reduce((at, s, a) => at + s * Math.max(0, skip[a]), 0);
-  const cropped = begin.map((b) => -b);
-  const shape = x.shape.map((d, a) => Math.max(0, d + Math.min(0, begin[a]) + Math.min(0, end[a])));
-  const walk = {
-    shape,
-    from: { strides: from, base: base(from, cropped) },
-    to: { strides: to, base: base(to, begin) },
-  };
-  return {
-    emit(e: StepEmitter) {
-      const [at, , valueAt] = e.inputs;
-      const n = sizeOf(y.shape) * width;
-      // Two passes over one tensor can't be divided without a meeting in between.
-      if (value) {
-        const name = `copy/fill${width}`;
-        e.f.call(
-          e.shared(name, (m) => emitFill(m, name, width)),
-          { from: valueAt, to: e.outputs[0], n },
-        );
-      } else e.f.memory.fill(e.outputs[0], 0, n);
-      emitCopy(undivided(e), walk, width, at, e.outputs[0]);
-    },
-  };
-}
-
 export const movementKernels: WasmKernels = () => [
   wasmKernel(transpose, "wasm/transpose/walk", ([x], _, attrs) => copyStep(transposeWalk(x.shape, attrs), x)),
   wasmKernel(slice, "wasm/slice/walk", ([x, ...bounds]) => {
@@ -155,9 +122,6 @@ export const movementKernels: WasmKernels = () => [
     return copyStep(walk, x);
   }),
   wasmKernel(expand, "wasm/expand/walk", ([x], [y]) => copyStep(expandWalk(x.shape, y.shape), x)),
-  wasmKernel(tile, "wasm/tile/walk", ([x, repeats]) => copyStep(tileWalk(x.shape, repeats.constant!), x)),
-  wasmKernel(depthToSpace, "wasm/depthToSpace/walk", ([x], _, attrs) => copyStep(depthToSpaceWalk(x.shape, attrs), x)),
-  wasmKernel(spaceToDepth, "wasm/spaceToDepth/walk", ([x], _, attrs) => copyStep(spaceToDepthWalk(x.shape, attrs), x)),
   wasmKernel(concat, "wasm/concat/pieces", (xs, [y], { axis }) => {
     const lengths = xs.map((x) => x.shape[normalizeAxis("concat", axis, x.shape.length)]);
     const { outer, bytes } = alongAxis("concat", y.shape, axis, lengths, bytesOf(y.dtype));
@@ -183,9 +147,5 @@ export const movementKernels: WasmKernels = () => [
         emitPieces(e, outer, pieces, e.inputs[0], (to, from, n) => e.f.call(copy, { from, to, n }));
       },
     };
-  }),
-  wasmKernel(pad, "wasm/pad/constant", ([x, pads, value, axes], [y], { mode = "constant" }) => {
-    const { begin, end } = readPads(x, pads.constant!, axes?.constant);
-    return mode === "constant" ? padStep(x, y, begin, end, value !== undefined) : undefined;
   }),
 ];

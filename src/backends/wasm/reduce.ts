@@ -2,23 +2,12 @@
  * Reductions over any axes, f32. Neighbouring axes that are both kept or both reduced become one, and what is left is
  * read as [outer kept, outer reduced, kept, reduced], each possibly of size 1.
  */
-import { type ArgReduceAttrs, argMax, argMin } from "../../ops/arg-reduce.ts";
 import * as ops from "../../ops/reduce.ts";
-import { aroundAxis } from "../../ops/softmax.ts";
 import { toNumbers } from "../../tensor/convert.ts";
-import { sizeOf } from "../../tensor/shape.ts";
 import type { Kernel } from "../backend.ts";
 import { type Expr, f32x4 } from "./assembler.ts";
 import { log, splat } from "./kernels/math.ts";
-import {
-  emitArgColumns,
-  emitArgRow,
-  emitReduceColumns,
-  emitReduceRows,
-  maxFold,
-  type Reduction,
-  sumFold,
-} from "./kernels/vector-rows.ts";
+import { emitReduceColumns, emitReduceRows, maxFold, type Reduction, sumFold } from "./kernels/vector-rows.ts";
 import { emitCells, emitColumns } from "./kernels/vector-walk.ts";
 import { type WasmKernels, type WasmStep, wasmKernel } from "./step.ts";
 
@@ -74,31 +63,4 @@ const reduceKernel = ([op, reduction]: (typeof reductions)[number]): Kernel<Wasm
     return b && x.dtype === "f32" ? reduceStep({ ...reduction, name: op.op.name }, b) : undefined;
   });
 
-const argKernel = (op: typeof argMax, largest: boolean): Kernel<WasmStep> =>
-  wasmKernel(op, `wasm/${op.op.name}/axis`, ([x], _, { axis = 0, selectLastIndex = false }: ArgReduceAttrs) => {
-    const { outer, n, inner } = aroundAxis(op.op.name, x.shape, axis);
-    if (x.dtype !== "f32" || sizeOf(x.shape) === 0) return undefined;
-    const name = `${op.op.name}${selectLastIndex ? "/last" : ""}`;
-    const how = { name, largest, last: selectLastIndex };
-    return {
-      emit(e) {
-        const bases = [e.inputs[0], e.outputs[0]];
-        const cells = { size: outer, steps: [4 * n * inner, 8 * inner] };
-        if (inner === 1) {
-          const fn = e.shared(`${name}/row`, (m) => emitArgRow(m, how));
-          emitCells(e, [cells], bases, ([at, y]) => e.f.call(fn, { x: at, y, n }));
-          return;
-        }
-        const fn = e.shared(`${name}/columns`, (m) => emitArgColumns(m, how));
-        emitColumns(e, [cells], { size: inner, steps: [4, 8] }, bases, ([at, y], columns) =>
-          e.f.call(fn, { x: at, y, columns, rows: n, stride: 4 * inner }),
-        );
-      },
-    };
-  });
-
-export const reduceKernels: WasmKernels = () => [
-  ...reductions.map(reduceKernel),
-  argKernel(argMax, true),
-  argKernel(argMin, false),
-];
+export const reduceKernels: WasmKernels = () => reductions.map(reduceKernel);

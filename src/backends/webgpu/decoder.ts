@@ -11,7 +11,7 @@ import { kvAppend } from "../../ops/kv-append.ts";
 import { appendCache, cacheStart, isDummy, keyPaddingMask } from "../../ops/kv-cache.ts";
 import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { sizeOf } from "../../tensor/shape.ts";
-import { rotationStep } from "./rotation.ts";
+import { rotateInto, rotationStep } from "./rotation.ts";
 import { type GpuKernels, gpuKernel } from "./step.ts";
 import { storageOf } from "./target.ts";
 import { perElement, read, write } from "./wgsl.ts";
@@ -30,7 +30,7 @@ export const decoderKernels: GpuKernels = (target) => [
       // Beyond the cache nothing is written: the sequence that holds it checks its length.
       body: `  y[u32(position[0]) * ${cache.shape[1]}u + i] = x[i];`,
     });
-    return { run: [{ ...copy, unlessState: true }, append], joins: true };
+    return { run: [{ ...copy, unlessState: true }, append], joins: true, absorb: rotateInto(target) };
   }),
 
   gpuKernel(rotaryEmbedding, "webgpu/rotaryEmbedding/pairs", (inputs, _, attrs) => rotationStep(target, inputs, attrs)),

@@ -1,7 +1,7 @@
 /**
  * Products of few rows: y[m, n] = sum over k of x[m, k] w[n, k], for weights that lie along k. 16 invocations have each row
  * of weights, and read it once, whatever it is stored as. What x is may be computed where it is read: a norm, or an
- * elementwise operator, that comes before needs no step of its own then (absorb.ts).
+ * elementwise operator, that comes before needs no step of its own then (prologue.ts).
  */
 import { addition, groupReduction } from "./reduction.ts";
 import type { Binding, GpuStep } from "./step.ts";
@@ -81,7 +81,7 @@ ${all((r) => `    { ${g.store(shuffles ? `sum${r}` : `parts[local * ${m}u + ${r}
     declarations: `${prologue.declarations}\n${g.declarations ?? ""}\n${memory}`,
     body,
   });
-  return { run: [dispatch], joins: true, gemv: g };
+  return { run: [dispatch], joins: true };
 }
 
 /** Sums over all invocations of a workgroup: `name(value, local, width)`. */

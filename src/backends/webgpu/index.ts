@@ -60,9 +60,10 @@ export const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[]
     async () => (await import("./quantize.ts")).quantizeKernels(target),
   ],
   ["softmax logSoftmax hardmax", async () => (await import("./softmax.ts")).softmaxKernels(target)],
+  ["layerNorm layerNormStatistics rmsNorm", async () => (await import("./norm.ts")).normKernels(target)],
   [
-    "layerNorm layerNormStatistics rmsNorm instanceNorm groupNorm batchNorm batchNormTraining lpNorm meanVarianceNorm",
-    async () => (await import("./norm.ts")).normKernels(target),
+    "instanceNorm groupNorm batchNorm batchNormTraining lpNorm meanVarianceNorm",
+    async () => (await import("./channel-norm.ts")).channelNormKernels(target),
   ],
   [
     "reduceSum reduceMean reduceLogSum reduceL1 reduceSumSquare reduceL2 reduceProd reduceMax reduceMin reduceLogSumExp " +
@@ -70,11 +71,13 @@ export const familiesFor = (target: GpuTarget): readonly KernelFamily<GpuStep>[]
     async () => (await import("./reduce.ts")).reduceKernels(target),
   ],
   [
-    "transpose slice expand tile concat split pad trilu constantOfShape range eyeLike dropout",
+    "transpose slice expand concat split constantOfShape range",
     async () => (await import("./movement.ts")).movementKernels(target),
   ],
+  ["tile pad trilu eyeLike dropout", async () => (await import("./movement-other.ts")).otherMovementKernels(target)],
+  ["gather", async () => (await import("./gather.ts")).gatherKernels(target)],
   [
-    "gather gatherElements gatherNd oneHot scatterElements scatterNd cumSum cumProd reverseSequence topk",
+    "gatherElements gatherNd oneHot scatterElements scatterNd cumSum cumProd reverseSequence topk",
     async () => (await import("./indexing.ts")).indexingKernels(target),
   ],
 ];
@@ -128,8 +131,7 @@ function backend(
     kernelsFor: (op) => (host ? [...own.for(op), ...host.kernelsFor(op)] : own.for(op)),
     fallback: host?.fallback as Backend<AnyStep>["fallback"],
     inplace: false,
-    refine: (plan) =>
-      splitBindings(joinIndependent(absorbSteps(fuseElementwise(plan, target), target), target), target),
+    refine: (plan) => splitBindings(joinIndependent(absorbSteps(fuseElementwise(plan, target)), target), target),
     async load(ops, dtypes) {
       await own.load(new Set(ops.map((op) => op.name)));
       await host?.load?.(ops, dtypes);

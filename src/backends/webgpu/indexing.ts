@@ -5,7 +5,6 @@
 import {
   cumProd,
   cumSum,
-  gather,
   gatherElements,
   gatherNd,
   oneHot,
@@ -14,20 +13,17 @@ import {
   scatterNd,
   topk,
 } from "../../ops/index.ts";
-import { resolveIndex } from "../../ops/indices.ts";
 import type { ScatterAttrs } from "../../ops/scatter.ts";
 import { aroundAxis } from "../../ops/softmax.ts";
 import { toNumbers } from "../../tensor/convert.ts";
 import { isBig, isFloat } from "../../tensor/dtype.ts";
 import { normalizeAxis, sizeBetween, sizeOf, stridesOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
+import { resolved } from "./gather.ts";
 import { isShort, type RowValue, rowDispatch, rowsAlong } from "./rows.ts";
 import { type Dispatch, type GpuKernels, gpuKernel } from "./step.ts";
 import { type Scalar, type Storage, storageOf } from "./target.ts";
-import { type Lanes, loaded, offsets, perElement, perGroup, read, stored, typeName, wrapped, write } from "./wgsl.ts";
-
-/** A u32 from an i32 index into an axis of `n`. */
-const resolved = (index: string, n: number): string => `u32(select(${index}, ${index} + ${n}, ${index} < 0))`;
+import { loaded, offsets, perElement, perGroup, read, stored, wrapped, write } from "./wgsl.ts";
 
 const copyOf = (storage: Storage, x: TensorType): Dispatch =>
   perElement(sizeOf(x.shape), {
@@ -61,21 +57,6 @@ export const indexingKernels: GpuKernels = (target) => {
   const storage = (t: TensorType) => storageOf(target, t.dtype);
   const indices = read("indices", { input: 1 }, "i32");
   return [
-    gpuKernel(gather, "webgpu/gather", ([x, at], [y], { axis = 0 }) => {
-      const s = storage(x);
-      const a = normalizeAxis("gather", axis, x.shape.length);
-      const [n, inner, count] = [x.shape[a], sizeBetween(x.shape, a + 1, x.shape.length), sizeOf(at.shape)];
-      if (!s) return undefined;
-      // Whatever the index is, which shaders could not say.
-      if (n === 0) resolveIndex("gather", 0, n, a);
-      const lanes: Lanes = inner % 4 === 0 ? 4 : 1;
-      const width = inner / lanes;
-      const type = typeName(s.element, lanes);
-      const body = `  let k = indices[(i / ${width}u) % ${count}u];
-  y[i] = x[((i / ${width * count}u) * ${n}u + ${resolved("k", n)}) * ${width}u + i % ${width}u];`;
-      const bindings = [read("x", { input: 0 }, type), indices, write("y", { output: 0 }, type)];
-      return { run: [perElement(sizeOf(y.shape) / lanes, { bindings, body })] };
-    }),
     gpuKernel(gatherElements, "webgpu/gatherElements", ([x, at], [y], { axis = 0 }) => {
       const s = storage(x);
       if (!s) return undefined;

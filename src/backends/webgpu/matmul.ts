@@ -14,9 +14,10 @@ import { isInteger } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Epilogue, type EpilogueCode, epilogueCode } from "./epilogue.ts";
-import { fewRows, type Gemv, gemvStep } from "./gemv.ts";
+import { fewRows, type Gemv } from "./gemv.ts";
 import { matrixProduct, matrixTile } from "./matmul-matrix.ts";
 import { type Loader, type TiledProduct, tiledBytes, tiledProduct, tileFor } from "./matmul-tile.ts";
+import { absorbingGemv } from "./prologue.ts";
 import { addition, groupReduction } from "./reduction.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
 import { type GpuTarget, type Storage, storageOf } from "./target.ts";
@@ -206,7 +207,7 @@ const planGemv: Planner = (target, p) => {
   const finish = epilogueCode(target, p.y, p.epilogue, 1);
   if (!finish) return undefined;
   const type = typeName(storage.element, 4) as Gemv["xType"];
-  return gemvStep(target, {
+  return absorbingGemv(target, {
     ...{ m, n, k },
     xType: type,
     width: 4,

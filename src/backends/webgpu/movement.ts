@@ -1,36 +1,21 @@
 /**
  * Kernels that move elements without looking at them:
  *
- *   walk    transpose, slice, expand, tile: element i of the result is one of the input, four at a time where both lie
+ *   walk    transpose, slice, expand: element i of the result is one of the input, four at a time where both lie
  *           together
  *   parts   concat and split: several tensors in one dispatch
  *   others  by an expression for where an element comes from
  */
 
 import { expandWalk } from "../../ops/expand.ts";
-import {
-  concat,
-  constantOfShape,
-  dropout,
-  expand,
-  eyeLike,
-  pad,
-  range,
-  slice,
-  split,
-  tile,
-  transpose,
-  trilu,
-} from "../../ops/index.ts";
-import { readPads } from "../../ops/pad.ts";
+import { concat, constantOfShape, expand, range, slice, split, transpose } from "../../ops/index.ts";
 import { sliceWalk } from "../../ops/slice.ts";
 import { equalParts } from "../../ops/split.ts";
 import type { StridedWalk } from "../../ops/strided.ts";
-import { tileWalk } from "../../ops/tile.ts";
 import { transposeWalk } from "../../ops/transpose.ts";
 import { toF64, toNumbers } from "../../tensor/convert.ts";
 import { type DType, isBig } from "../../tensor/dtype.ts";
-import { normalizeAxis, sizeBetween, sizeOf, stridesOf } from "../../tensor/shape.ts";
+import { normalizeAxis, sizeBetween, sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput } from "../backend.ts";
 import { type Dispatch, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
@@ -129,46 +114,6 @@ const around = (shape: readonly number[], axis: number) => ({
   inner: sizeBetween(shape, axis + 1, shape.length),
 });
 
-/** Where position `c` along an axis comes from in the input: statements that set `k`, and clear `inside`. */
-function padAxis(c: string, d: number, begin: number, end: number, mode: string): string {
-  const first = Math.max(0, -begin);
-  const n = d - first - Math.max(0, -end);
-  const p = `i32(${c}) - ${Math.max(0, begin)}`;
-  if (mode === "edge") return `k = clamp(${p}, 0, ${n - 1}) + ${first};`;
-  if (mode === "wrap") return `k = ((${p}) % ${n} + ${n}) % ${n} + ${first};`;
-  if (mode === "reflect") {
-    const period = 2 * (n - 1);
-    if (period === 0) return `k = ${first};`;
-    return `k = ((${p}) % ${period} + ${period}) % ${period}; k = select(${period} - k, k, k < ${n}) + ${first};`;
-  }
-  return `k = ${p}; inside = inside && k >= 0 && k < ${n}; k += ${first};`;
-}
-
-function padStep(
-  storage: Storage,
-  x: TensorType,
-  y: TensorType,
-  pads: ReturnType<typeof readPads>,
-  mode: string,
-  valued: boolean,
-): GpuStep {
-  const strides = stridesOf(x.shape);
-  const outer = stridesOf(y.shape);
-  const lines = y.shape.map((d, a) => {
-    const c = `((i / ${outer[a]}u) % ${d}u)`;
-    return `  ${padAxis(c, x.shape[a], pads.begin[a], pads.end[a], mode)} at += k * ${strides[a]};\n`;
-  });
-  const bindings = [read("x", { input: 0 }, storage.element), write("y", { output: 0 }, storage.element)];
-  if (valued) bindings.push(read("value", { input: 2 }, storage.element));
-  const body = `  var inside = true;
-  var k = 0;
-  var at = 0;
-${lines.join("")}  var result = ${valued ? "value[0]" : `${storage.element}(0)`};
-  if (inside) { result = x[at]; }
-  y[i] = result;`;
-  return { run: [perElement(sizeOf(y.shape), { bindings, body })] };
-}
-
 /** The first element of a host tensor as WGSL. Undefined for a 64-bit integer that 32 bits don't hold. */
 function constantOf(storage: Storage, dtype: DType, data: HostTensor["data"]): string | undefined {
   if (storage.scalar === "f32") return stored(storage, 1, literal(toF64({ dtype, data: data.slice(0, 1) })[0]));
@@ -177,7 +122,7 @@ function constantOf(storage: Storage, dtype: DType, data: HostTensor["data"]): s
   return fits ? `${storage.scalar}(${v})` : undefined;
 }
 
-const filled = (storage: Storage, y: TensorType, value: string): GpuStep => ({
+export const filled = (storage: Storage, y: TensorType, value: string): GpuStep => ({
   run: [
     perElement(sizeOf(y.shape), { bindings: [write("y", { output: 0 }, storage.element)], body: `  y[i] = ${value};` }),
   ],
@@ -200,7 +145,6 @@ export const movementKernels: GpuKernels = (target) => {
       ),
     ),
     gpuKernel(expand, "webgpu/expand", ([x], [y]) => walk(x, () => expandWalk(x.shape, y.shape))),
-    gpuKernel(tile, "webgpu/tile", ([x, repeats]) => walk(x, () => tileWalk(x.shape, repeats.constant!))),
     gpuKernel(concat, "webgpu/concat", (xs, [y], { axis }) => {
       const s = storage(y);
       const a = normalizeAxis("concat", axis, y.shape.length);
@@ -221,23 +165,6 @@ export const movementKernels: GpuKernels = (target) => {
         )
       );
     }),
-    gpuKernel(pad, "webgpu/pad", ([x, pads, value, axes], [y], { mode = "constant" }) => {
-      const s = storage(x);
-      return (
-        s &&
-        padStep(s, x, y, readPads(x, pads.constant!, axes?.constant), mode, value !== undefined && mode === "constant")
-      );
-    }),
-    gpuKernel(trilu, "webgpu/trilu", ([x, k], _, { upper = true }) => {
-      const s = storage(x);
-      if (!s) return undefined;
-      const [rows, columns] = x.shape.slice(-2);
-      const diagonal = k ? toNumbers(k.constant!)[0] : 0;
-      const bindings = [read("x", { input: 0 }, s.element), write("y", { output: 0 }, s.element)];
-      const body = `  let above = i32(i % ${columns}u) - i32((i / ${columns}u) % ${rows}u);
-  y[i] = select(${s.element}(0), x[i], above ${upper ? ">=" : "<="} ${Math.max(-(2 ** 31) + 1, Math.min(diagonal, 2 ** 31 - 1))});`;
-      return { run: [perElement(sizeOf(x.shape), { bindings, body })] };
-    }),
     gpuKernel(constantOfShape, "webgpu/constantOfShape", (_, [y], { value }) => {
       const s = storage(y);
       const v = s && (value ? constantOf(s, value.dtype, value.data) : `${s.element}(0)`);
@@ -248,22 +175,6 @@ export const movementKernels: GpuKernels = (target) => {
       if (!s || s.element === "f16") return undefined;
       const [from, by] = [start, delta].map((t) => constantOf(s, y.dtype, t.constant!.data));
       return from !== undefined && by !== undefined ? filled(s, y, `${from} + ${s.scalar}(i) * ${by}`) : undefined;
-    }),
-    gpuKernel(eyeLike, "webgpu/eyeLike", (_, [y], { k = 0 }) => {
-      const s = storage(y);
-      if (!s) return undefined;
-      const columns = y.shape[1];
-      const on = `i32(i % ${columns}u) - i32(i / ${columns}u) == ${k}`;
-      return filled(s, y, `select(${s.element}(0), ${s.element}(1), ${on})`);
-    }),
-    gpuKernel(dropout, "webgpu/dropout", ([x, , training], [y, mask]) => {
-      const s = storage(x);
-      if (!s || (training && (!training.constant || Number(training.constant.data[0]) !== 0))) return undefined;
-      const bindings = [read("x", { input: 0 }, s.element)];
-      if (y) bindings.push(write("y", { output: 0 }, s.element));
-      if (mask) bindings.push(write("mask", { output: 1 }, "u32"));
-      const body = `  let v = x[i];\n${y ? "  y[i] = v;\n" : ""}${mask ? "  mask[i] = 1u;\n" : ""}`;
-      return { run: [perElement(sizeOf(x.shape), { bindings, body })] };
     }),
   ];
 };

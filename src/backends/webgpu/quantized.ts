@@ -10,8 +10,9 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import type { KernelInput } from "../backend.ts";
 import { type EpilogueCode, epilogueCode } from "./epilogue.ts";
-import { fewRows, type Gemv, gemvStep } from "./gemv.ts";
+import { fewRows, type Gemv } from "./gemv.ts";
 import { type TiledProduct, tiledProduct, tileFor } from "./matmul-tile.ts";
+import { absorbingGemv } from "./prologue.ts";
 import { dotStep } from "./quantized-dot.ts";
 import { type QuantizedLayout, quantizedLayout } from "./quantized-layout.ts";
 import { type Binding, type GpuKernels, type GpuStep, gpuKernel } from "./step.ts";
@@ -114,7 +115,7 @@ export const quantizedKernels: GpuKernels = (target) => [
     const p = productOf(target, inputs, y, attrs);
     if (!p || p.m > fewRows) return undefined;
     const { m, n, k, layout, finish } = p;
-    const step = gemvStep(target, {
+    const step = absorbingGemv(target, {
       ...{ m, n, k },
       xType: "vec4f",
       ...partCode(layout),

@@ -1,8 +1,8 @@
 /** Rotary embeddings: one invocation for each pair, and for two elements that are not rotated. */
-import { type RotaryEmbeddingAttrs, rotaryGeometry } from "../../ops/rotary-embedding.ts";
+import { type RotaryEmbeddingAttrs, rotaryEmbedding, rotaryGeometry } from "../../ops/rotary-embedding.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import type { GpuStep } from "./step.ts";
+import type { Absorb, GpuStep } from "./step.ts";
 import { type GpuTarget, storageOf } from "./target.ts";
 import { loaded, perElement, read, stored, write } from "./wgsl.ts";
 
@@ -62,3 +62,14 @@ export function rotationStep(
   bindings.push(write("y", { output: 0 }, xs.element));
   return { run: [perElement(work * g.heads * g.seq * g.batches, { bindings, body })], joins: true };
 }
+
+/** The step of kvAppend that rotates rows on their way into the cache. */
+export const rotateInto =
+  (target: GpuTarget): Absorb =>
+  (before, after) => {
+    const [cache, , position] = after.inputs;
+    if (before.op.name !== rotaryEmbedding.op.name || after.outputs[0]?.state === undefined) return undefined;
+    const into = { cache: cache!, position: before.inputs.length };
+    const step = rotationStep(target, before.inputs as TensorType[], before.attrs, into);
+    return step && { step: { dispatches: 1, ...step }, inputs: [...before.inputs, position] };
+  };

@@ -5,9 +5,8 @@
 import type { AnyOp, AttrsOf } from "../../ops/op.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../../tensor/tensor.ts";
-import { type HostStep, type Kernel, type KernelInput, kernel, type Step } from "../backend.ts";
+import { type HostStep, type Kernel, type KernelInput, kernel, type PlannedStep, type Step } from "../backend.ts";
 import type { Elementwise } from "./elementwise.ts";
-import type { Gemv } from "./gemv.ts";
 import type { GpuTarget } from "./target.ts";
 
 /** What a variable of a shader is bound to: an operand by its number, or memory or tables of the step's own. */
@@ -48,14 +47,21 @@ export interface GpuStep extends Step {
   readonly tables?: readonly HostTensor[];
   /** Set where the step computes each element from elements at the same place: such steps are joined. */
   readonly elementwise?: Elementwise;
-  /** Set for products of few rows, which may compute what they multiply with where they read it. */
-  readonly gemv?: Gemv;
+  /** Set where what comes before may be computed where it is read. */
+  readonly absorb?: Absorb;
   /** A single dispatch of `perElement` or `perGroup` that may share one with others that don't depend on it. */
   readonly joins?: boolean;
 }
 
 /** With a fallback to the host, some steps run there. */
 export type AnyStep = GpuStep | HostStep;
+
+/** What `after` becomes that does the work of `before` too, whose only result is in `slot`. Undefined: it can't. */
+export type Absorb = (
+  before: PlannedStep<AnyStep>,
+  after: PlannedStep<AnyStep>,
+  slot: number,
+) => Pick<PlannedStep<AnyStep>, "step" | "inputs"> | undefined;
 
 export const isGpuStep = (step: AnyStep): step is GpuStep => Array.isArray(step.run);
 

@@ -31,9 +31,10 @@ export const families: readonly (readonly [types: string, load: () => Promise<Lo
   ["Softmax LogSoftmax Hardmax", async () => (await import("./ops/softmax.ts")).softmaxLowerings],
   [
     "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum " +
-      "ReduceSumSquare Mean ArgMax ArgMin CumSum CumProd",
+      "ReduceSumSquare Mean",
     async () => (await import("./ops/reduce.ts")).reduceLowerings,
   ],
+  ["ArgMax ArgMin CumSum CumProd", async () => (await import("./ops/reduce-other.ts")).otherReductionLowerings],
   [
     "Pad Tile EyeLike Trilu DepthToSpace SpaceToDepth CenterCropPad",
     async () => (await import("./ops/movement.ts")).movementLowerings,

@@ -1,9 +1,7 @@
-/** ONNX reductions, arg-reductions, means and running sums -> ours. */
+/** ONNX reductions and means -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
-import { argMax, argMin } from "../../../ops/arg-reduce.ts";
 import { add, div } from "../../../ops/binary.ts";
 import { castLike } from "../../../ops/cast.ts";
-import { cumProd, cumSum } from "../../../ops/cumulative.ts";
 import {
   type ReduceAttrs,
   reduceL1,
@@ -32,20 +30,6 @@ const reduction =
     });
   };
 
-const argReduction =
-  (op: typeof argMax): Lowering =>
-  (n) =>
-    op(n.input(0), {
-      axis: n.int("axis", 0),
-      keepDims: n.flag("keepdims", true),
-      selectLastIndex: n.flag("select_last_index"),
-    });
-
-const cumulative =
-  (op: typeof cumSum): Lowering =>
-  (n) =>
-    op(n.input(0), n.input(1), { exclusive: n.flag("exclusive"), reverse: n.flag("reverse") });
-
 export const reduceLowerings: LoweringTable = {
   ReduceL1: reduction(reduceL1),
   ReduceL2: reduction(reduceL2),
@@ -61,8 +45,4 @@ export const reduceLowerings: LoweringTable = {
     const sum = n.rest().reduce((a, b) => add(a, b));
     return n.inputs.length === 1 ? n.input(0) : div(sum, castLike(n.i64(n.inputs.length), sum));
   },
-  ArgMax: argReduction(argMax),
-  ArgMin: argReduction(argMin),
-  CumSum: cumulative(cumSum),
-  CumProd: cumulative(cumProd),
 };
