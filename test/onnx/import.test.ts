@@ -298,6 +298,25 @@ describe("a model that is wrong", () => {
   });
 });
 
+/** Attributes whose text chooses what is computed. */
+test.each([
+  ["Gelu", "approximate", "none, tanh"],
+  ["BitShift", "direction", "LEFT, RIGHT"],
+  ["StringNormalizer", "case_change_action", "NONE, LOWER, UPPER"],
+  ["TfIdfVectorizer", "mode", "TF, IDF, TFIDF"],
+  ["MaxPool", "auto_pad", "NOTSET, SAME_UPPER, SAME_LOWER, VALID"],
+  ["GridSample", "mode", "linear, nearest, cubic, bilinear, bicubic"],
+  ["ai.onnx.preview.training::Momentum", "mode", "standard, nesterov"],
+])("%s refuses another %s than %s", async (type, attribute, values) => {
+  const [domain, name] = type.includes("::") ? type.split("::") : ["", type];
+  for (const string of ["other", "constructor"]) {
+    const nodes = [node(name, ["x", "x", "x", "x", "x"], ["y"], { domain, attributes: { [attribute]: { string } } })];
+    const e = await fails({ nodes, inputs: [x], outputs: [y], domains: domain ? { [domain]: 1 } : undefined });
+    expect(e).toBeInstanceOf(UnsupportedOpError);
+    expect((e as Error).message).toContain(`${attribute} "${string}" (it is none of ${values})`);
+  }
+});
+
 describe("inputs of a run", () => {
   const m: ModelSpec = {
     nodes: [node("Neg", ["x"], ["y"])],

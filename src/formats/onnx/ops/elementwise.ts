@@ -5,6 +5,7 @@ import { clip } from "../../../ops/clip.ts";
 import * as unary from "../../../ops/unary.ts";
 import type { Lowering, LoweringTable, OnnxNode } from "../node.ts";
 import { alignedAt, binary } from "./aligned.ts";
+import { choice } from "./choice.ts";
 
 type Apply1 = (x: SymbolicValue) => SymbolicValue;
 type Apply2 = (a: SymbolicValue, b: SymbolicValue) => SymbolicValue;
@@ -63,7 +64,7 @@ export const elementwiseLowerings: LoweringTable = {
   Selu: (n) => unary.selu(n.input(0), { alpha: n.float("alpha"), gamma: n.float("gamma") }),
   ThresholdedRelu: (n) => unary.thresholdedRelu(n.input(0), { alpha: n.float("alpha", 1) }),
   Swish: (n) => unary.swish(n.input(0), { alpha: n.float("alpha", 1) }),
-  Gelu: (n) => unary.gelu(n.input(0), { approximate: n.string("approximate") === "tanh" ? "tanh" : "none" }),
+  Gelu: (n) => unary.gelu(n.input(0), { approximate: choice(n, "approximate", ["none", "tanh"]) }),
   Shrink: (n) => unary.shrink(n.input(0), { bias: n.float("bias", 0), lambda: n.float("lambd", 0.5) }),
   PRelu: (n) => {
     const [x, slope] = [n.input(0), n.input(1)];

@@ -1,7 +1,7 @@
 /** ONNX resampling and image decoding -> ours. */
 import type { SymbolicValue } from "../../../graph/builder.ts";
 import { affineGrid } from "../../../ops/affine-grid.ts";
-import { type GridSampleAttrs, gridSample } from "../../../ops/grid-sample.ts";
+import { gridSample } from "../../../ops/grid-sample.ts";
 import { type ImageDecoderAttrs, imageDecoder } from "../../../ops/image-decoder.ts";
 import type { CoordinateMode, NearestMode } from "../../../ops/resample.ts";
 import { type ResizeAttrs, resize } from "../../../ops/resize.ts";
@@ -45,14 +45,14 @@ function resizeAttrs(n: OnnxNode): ResizeAttrs {
   };
 }
 
-const gridModes: Record<string, GridSampleAttrs["mode"]> = {
+/** With the names of opset 16. */
+const gridModes = {
   linear: "linear",
   nearest: "nearest",
   cubic: "cubic",
-  // Names of opset 16.
   bilinear: "linear",
   bicubic: "cubic",
-};
+} as const;
 
 export const imageLowerings: LoweringTable = {
   Upsample: (n) => {
@@ -73,9 +73,8 @@ export const imageLowerings: LoweringTable = {
     return resize(n.input(0), roi, n.optional(2), n.optional(3), attrs);
   },
   GridSample: (n) => {
-    const mode = n.string("mode", "linear");
     return gridSample(n.input(0), n.input(1), {
-      mode: gridModes[mode] ?? n.unsupported(`mode "${mode}"`),
+      mode: gridModes[choice(n, "mode", ["linear", "nearest", "cubic", "bilinear", "bicubic"]) ?? "linear"],
       paddingMode: choice(n, "padding_mode", ["zeros", "border", "reflection"] as const),
       alignCorners: n.flag("align_corners"),
     });

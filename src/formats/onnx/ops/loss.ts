@@ -48,7 +48,7 @@ function momentum(n: OnnxNode): SymbolicValue[] {
   const alpha = number(n, n.float("alpha", 0));
   // In the first update beta counts as 1.
   const beta = where(greater(countOf(n), number(n, 0)), number(n, n.float("beta", 0)), number(n, 1));
-  const nesterov = n.string("mode") === "nesterov";
+  const nesterov = (choice(n, "mode", ["standard", "nesterov"]) ?? n.missing("mode")) === "nesterov";
   return optimizer(n, 1, (x, gradient, v) => {
     const g = regularized(n, x, gradient);
     const next = add(times(v, alpha), times(g, beta));

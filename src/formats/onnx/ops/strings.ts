@@ -1,17 +1,20 @@
 /** ONNX string operators -> ours. */
 import { regexFullMatch } from "../../../ops/regex-full-match.ts";
 import { stringConcat } from "../../../ops/string-concat.ts";
-import { type StringNormalizerAttrs, stringNormalizer } from "../../../ops/string-normalizer.ts";
+import { stringNormalizer } from "../../../ops/string-normalizer.ts";
 import { stringSplit } from "../../../ops/string-split.ts";
-import { type TfidfVectorizerAttrs, tfidfVectorizer } from "../../../ops/tfidf-vectorizer.ts";
+import { tfidfVectorizer } from "../../../ops/tfidf-vectorizer.ts";
 import type { LoweringTable } from "../node.ts";
+import { choice } from "./choice.ts";
+
+const cases = { NONE: "none", LOWER: "lower", UPPER: "upper" } as const;
 
 export const stringLowerings: LoweringTable = {
   StringConcat: (n) => stringConcat(n.input(0), n.input(1)),
   StringSplit: (n) => stringSplit(n.input(0), { delimiter: n.string("delimiter"), maxSplit: n.int("maxsplit") }),
   StringNormalizer: (n) =>
     stringNormalizer(n.input(0), {
-      changeCase: n.string("case_change_action", "NONE").toLowerCase() as StringNormalizerAttrs["changeCase"],
+      changeCase: cases[choice(n, "case_change_action", ["NONE", "LOWER", "UPPER"]) ?? "NONE"],
       stopwords: n.strings("stopwords"),
       caseSensitive: n.flag("is_case_sensitive"),
       locale: n.string("locale"),
@@ -20,7 +23,7 @@ export const stringLowerings: LoweringTable = {
   TfIdfVectorizer: (n) => {
     const int = (name: string): number => n.int(name) ?? n.missing(name);
     return tfidfVectorizer(n.input(0), {
-      mode: (n.string("mode") ?? n.missing("mode")) as TfidfVectorizerAttrs["mode"],
+      mode: choice(n, "mode", ["TF", "IDF", "TFIDF"]) ?? n.missing("mode"),
       minGramLength: int("min_gram_length"),
       maxGramLength: int("max_gram_length"),
       maxSkipCount: int("max_skip_count"),

@@ -1,19 +1,12 @@
 /** Attributes of ONNX convolutions and poolings -> ours. */
-import type { AutoPad, WindowAttrs } from "../../../ops/window.ts";
-import { FormatError } from "../../../tensor/errors.ts";
+import type { WindowAttrs } from "../../../ops/window.ts";
 import type { OnnxNode } from "../node.ts";
+import { choice } from "./choice.ts";
 
-const autoPads: Readonly<Record<string, AutoPad>> = {
-  NOTSET: "notset",
-  SAME_UPPER: "sameUpper",
-  SAME_LOWER: "sameLower",
-  VALID: "valid",
-};
+const autoPads = { NOTSET: "notset", SAME_UPPER: "sameUpper", SAME_LOWER: "sameLower", VALID: "valid" } as const;
 
 export function windowAttrs(n: OnnxNode): WindowAttrs {
-  const name = n.string("auto_pad", "NOTSET");
-  const autoPad = autoPads[name];
-  if (!autoPad) throw new FormatError(`${n.type}: auto_pad "${name}" is unknown`, { op: n.type }).at(n.name);
+  const autoPad = autoPads[choice(n, "auto_pad", ["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]) ?? "NOTSET"];
   return { strides: n.ints("strides"), dilations: n.ints("dilations"), pads: n.ints("pads"), autoPad };
 }
 
@@ -25,13 +18,9 @@ export const convAttrs = (n: OnnxNode) => ({
 
 /** An attribute without default. */
 export function requiredInts(n: OnnxNode, name: string): number[] {
-  return n.ints(name) ?? missing(n, name);
+  return n.ints(name) ?? n.missing(name);
 }
 
 export function requiredInt(n: OnnxNode, name: string): number {
-  return n.int(name) ?? missing(n, name);
-}
-
-function missing(n: OnnxNode, name: string): never {
-  throw new FormatError(`${n.type}: attribute "${name}" is missing`, { op: n.type }).at(n.name);
+  return n.int(name) ?? n.missing(name);
 }
