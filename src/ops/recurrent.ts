@@ -2,6 +2,7 @@
 
 import { fromF64, toF64, toNumbers } from "../tensor/convert.ts";
 import { type DType, isInteger } from "../tensor/dtype.ts";
+import { InputError } from "../tensor/errors.ts";
 import { roundHalfEven } from "../tensor/float.ts";
 import { sameShape } from "../tensor/shape.ts";
 import type { HostTensor, TensorType } from "../tensor/tensor.ts";
@@ -104,6 +105,10 @@ export function recurrentGeometry(
   if (bias && !sameShape(bias.shape, [directions, 2 * gates * hidden])) shapeError(op, "bias does not match", bias, r);
   if (lengths && !isInteger(lengths.dtype)) dtypeError(op, "sequence lengths are integers", lengths);
   if (lengths && !sameShape(lengths.shape, [batch])) shapeError(op, "takes one length a sample", lengths, x);
+  // An LSTM has one function less than gates, and so has a GRU.
+  const functions = directions * Math.max(1, gates - 1);
+  const given = attrs.activations?.length ?? 0;
+  if (given !== 0 && given !== functions) throw new InputError(`${op}: takes ${functions} activations, got ${given}`);
   const g = { seq, batch, input, hidden, directions, batchFirst };
   for (const s of states)
     if (s && !sameShape(s.shape, stateShape(g))) shapeError(op, `states are [${stateShape(g)}]`, s);

@@ -2,10 +2,16 @@ import { expect, test } from "vitest";
 import * as ops from "../../src/index.ts";
 import { conv, graph, InputError, relu, softmax, tensor } from "../../src/index.ts";
 import * as operators from "../../src/ops/index.ts";
-import type { AnyOp } from "../../src/ops/op.ts";
+import type { AnyOp, AttrsOf } from "../../src/ops/op.ts";
 
 const x = tensor(new Float32Array(16), { shape: [1, 1, 4, 4] });
 const w = tensor(new Float32Array(4), { shape: [1, 1, 2, 2] });
+
+/** One step of one unit. */
+const lstm = (attrs: AttrsOf<typeof ops.lstm>) => {
+  const gates = tensor(new Float32Array(4), { shape: [1, 4, 1] });
+  return ops.lstm(tensor([[[1]]]), gates, gates, undefined, undefined, undefined, undefined, undefined, attrs);
+};
 
 test("an attribute that an operator doesn't have is refused where it is written", () => {
   const strides = 'conv: unknown option "stride"; did you mean "strides"? There are: groups, kernelShape, strides, ';
@@ -33,6 +39,11 @@ test.each<[string, () => unknown, string]>([
   ["an activation that is none", () => ops.gemm(x, x, { activation: { kind: "foo" } as never }), "is no activation"],
   ["an activation without its number", () => conv(x, w, { activation: { kind: "elu" } as never }), "is no activation"],
   ["a cell's activations", () => ops.rnn(x, x, x, { activations: ["tanh" as never] }), 'rnn: "tanh" is no activation'],
+  [
+    "a cell's number of activations",
+    () => lstm({ activations: [{ kind: "tanh" }] }),
+    "lstm: takes 3 activations, got 1",
+  ],
   ["what is missing", () => ops.maxPool(x, {} as never), "maxPool: kernelShape is missing"],
   ["all that is missing", () => (ops.einsum as (x: unknown) => unknown)(x), "einsum: equation is missing"],
 ])("%s is refused where it is written", (_, call, message) => {

@@ -30,7 +30,8 @@ export function recurrentAttributes(n: OnnxNode): RecurrentAttrs {
   const alphas = [...(n.floats("activation_alpha") ?? [])];
   const betas = [...(n.floats("activation_beta") ?? [])];
   const list = n.strings("activations")?.map((name) => {
-    const make = activations[name.toLowerCase()] ?? n.unsupported(`activation "${name}"`);
+    const lower = name.toLowerCase();
+    const make = Object.hasOwn(activations, lower) ? activations[lower] : n.unsupported(`activation "${name}"`);
     return make(
       (fallback) => alphas.shift() ?? fallback,
       (fallback) => betas.shift() ?? fallback,
