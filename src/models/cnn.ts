@@ -9,8 +9,9 @@ import { reshape } from "../ops/reshape.ts";
 import { relu } from "../ops/unary.ts";
 import { InputError } from "../tensor/errors.ts";
 import { hostTensor } from "../tensor/host-tensor.ts";
+import { checkOptions } from "../tensor/options.ts";
 import { type Layers, layers } from "./layers.ts";
-import { type Weights, weightOf } from "./weights.ts";
+import { numbered, type Weights, weightOf } from "./weights.ts";
 
 export interface CnnConfig {
   /** Default "image", f32 [batch, channels, height, width]. */
@@ -23,6 +24,13 @@ export interface CnnConfig {
   /** Per channel; (x - mean) / std happens in the graph. */
   mean?: readonly number[];
   std?: readonly number[];
+}
+
+const known = { input: true, output: true, inputShape: true, batchNormEpsilon: true, mean: true, std: true } as const;
+
+function checkConfig(who: string, config: CnnConfig): void {
+  checkOptions<CnnConfig>(who, config, known);
+  if (config.inputShape?.length !== 3) throw new InputError(`${who}: inputShape takes [channels, height, width]`);
 }
 
 /** Normalises an image per channel, if the configuration says so. */
@@ -42,17 +50,13 @@ const flat = (x: SymbolicValue): SymbolicValue => reshape(x, [0, -1]);
 /**
  * LeNet-like: `convN` (same padding for the first, none after), `bnN` if there, relu, 2x2 max pooling; then `fcN` with
  * relu between. LeCun et al. 1998, with batch normalisation.
- * @throws InputError, ShapeError for weights that are missing or don't fit
+ * @throws InputError for unknown options; InputError, ShapeError for weights that are missing or don't fit
  */
 export function lenet(weights: Weights, config: CnnConfig): Graph {
+  checkConfig("lenet", config);
   const { input = "image", output = "logits", batchNormEpsilon } = config;
-  const numbered = (prefix: string): string[] =>
-    [...weights.keys()]
-      .map((name) => new RegExp(`^(${prefix}\\d+)\\.weight$`).exec(name)?.[1])
-      .filter((name) => name !== undefined)
-      .sort();
-  const convs = numbered("conv");
-  const fcs = numbered("fc");
+  const convs = numbered(weights, /^(conv\d+)\.weight$/);
+  const fcs = numbered(weights, /^(fc\d+)\.weight$/);
   if (convs.length === 0 || fcs.length === 0)
     throw new InputError("lenet: the weights need conv1.weight and fc1.weight");
   return graph(
@@ -80,13 +84,12 @@ export function lenet(weights: Weights, config: CnnConfig): Graph {
 /**
  * A small residual network (https://arxiv.org/abs/1512.03385): `stem`, blocks `layerN.a`, `layerN.b` with a
  * `layerN.shortcut` where the size changes, global average pooling, `fc`. Blocks with a shortcut have stride 2.
- * @throws InputError, ShapeError for weights that are missing or don't fit
+ * @throws InputError for unknown options; InputError, ShapeError for weights that are missing or don't fit
  */
 export function resnet(weights: Weights, config: CnnConfig): Graph {
+  checkConfig("resnet", config);
   const { input = "image", output = "logits" } = config;
-  const blocks = [
-    ...new Set([...weights.keys()].map((n) => /^(layer\d+)\./.exec(n)?.[1]).filter((n) => n !== undefined)),
-  ].sort();
+  const blocks = numbered(weights, /^(layer\d+)\./);
   if (blocks.length === 0) throw new InputError('resnet: the weights have no "layer1.a.conv.weight"');
   return graph(
     (g) => {

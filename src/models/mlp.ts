@@ -5,6 +5,7 @@ import { div, sub } from "../ops/binary.ts";
 import { reshape } from "../ops/reshape.ts";
 import { relu, sigmoid, tanh } from "../ops/unary.ts";
 import { InputError } from "../tensor/errors.ts";
+import { checkOptions } from "../tensor/options.ts";
 import { layers } from "./layers.ts";
 import { type Weights, weightOf } from "./weights.ts";
 
@@ -23,12 +24,18 @@ export interface MlpConfig {
 
 const activations = { relu, tanh, sigmoid };
 
+const known = { input: true, inputShape: true, output: true, activation: true, final: true } as const;
+
 /**
  * @param weights `fc1.weight` [out, in], `fc1.bias`, ... in order; `mean` and `std` [features] standardise the input
- * @throws InputError, ShapeError for weights that are missing or don't fit
+ * @throws InputError for options and activations that there are none of; InputError, ShapeError for weights that are missing or don't fit
  */
 export function mlp(weights: Weights, config: MlpConfig = {}): Graph {
+  checkOptions("mlp", config, known);
   const { input = "x", output = "y", activation = "relu", final } = config;
+  for (const name of [activation, final ?? "sigmoid"])
+    if (!Object.hasOwn(activations, name))
+      throw new InputError(`mlp: there is no activation "${name}". There are: ${Object.keys(activations).join(", ")}`);
   const count = [...weights.keys()].filter((name) => /^fc\d+\.weight$/.test(name)).length;
   if (count === 0) throw new InputError('mlp: the weights have no "fc1.weight"');
   const features = weightOf(weights, "fc1.weight", [-1, -1]).shape[1];

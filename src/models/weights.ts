@@ -20,3 +20,10 @@ export function weightOf<W extends { readonly shape: Shape; readonly dtype?: str
     );
   return t;
 }
+
+/** What `pattern` finds in the names of weights, once each, by the number in it: `conv2` comes before `conv10`. */
+export function numbered(weights: Weights, pattern: RegExp): string[] {
+  const found = [...weights.keys()].flatMap((name) => pattern.exec(name)?.[1] ?? []);
+  const numberOf = (name: string): number => Number(/\d+/.exec(name)?.[0]);
+  return [...new Set(found)].sort((a, b) => numberOf(a) - numberOf(b));
+}

@@ -63,3 +63,15 @@ describe("wrong weights", () => {
     expect(() => mlp(w)).toThrow(/"mean" is f32\[3\], expected \[2\]/);
   });
 });
+
+test("configurations that are wrong are refused, and layers go by their numbers", async () => {
+  const w = new Map([["fc1.weight", hostTensor([[1, 2]])]]);
+  expect(() => mlp(w, { activation: "gelu" as never })).toThrow('mlp: there is no activation "gelu"');
+  expect(() => mlp(w, { inputs: "x" } as never)).toThrow('mlp: unknown option "inputs"; did you mean "input"?');
+  expect(() => lenet(w, {} as never)).toThrow("lenet: inputShape takes [channels, height, width]");
+  // conv1 to conv10 halve 1024 pixels to one: in another order, channels would not fit.
+  const weights = new Map([["fc1.weight", hostTensor([new Array(11).fill(1)])]]);
+  for (let i = 1; i <= 10; i++)
+    weights.set(`conv${i}.weight`, hostTensor(new Float32Array(i * (i + 1)).fill(1), { shape: [i + 1, i, 1, 1] }));
+  expect(() => lenet(weights, { inputShape: [1, 1024, 1024] })).not.toThrow();
+});
