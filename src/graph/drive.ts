@@ -66,9 +66,13 @@ export async function drive<T>(work: Work<T>, signal?: AbortSignal, check?: () =
   }
 }
 
-/** A macrotask: timers, input and abort events come first. setTimeout would be clamped to 4 ms in browsers. */
+/**
+ * A macrotask: timers, input and abort events come first. setTimeout would be clamped to 4 ms in browsers; some edge runtimes
+ * have nothing else.
+ */
 export function nextTurn(): Promise<void> {
   if (typeof setImmediate === "function") return new Promise((resolve) => setImmediate(resolve));
+  if (typeof MessageChannel === "undefined") return new Promise((resolve) => setTimeout(resolve));
   return new Promise((resolve) => {
     const channel = new MessageChannel();
     channel.port1.onmessage = () => {

@@ -1,9 +1,10 @@
 /** What users hold: sessions and lazy tensors, their errors, turns and ends. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { SymbolicValue } from "../../src/graph/builder.ts";
 import { type GraphDefinition, graph } from "../../src/graph/define.ts";
+import { nextTurn } from "../../src/graph/drive.ts";
 import { planInputs } from "../../src/graph/preview.ts";
 import { compile } from "../../src/graph/session.ts";
 import {
@@ -466,4 +467,18 @@ test("unoptimised, a loop's body runs as it was written", async () => {
   };
   expect(await ran(true)).toEqual(["silu"]);
   expect(await ran(false)).toEqual(["sigmoid", "mul"]);
+});
+
+test("other tasks get a turn where timers are all there is", async () => {
+  for (const name of ["setImmediate", "MessageChannel"]) vi.stubGlobal(name, undefined);
+  try {
+    let other = false;
+    setTimeout(() => {
+      other = true;
+    });
+    await nextTurn();
+    expect(other).toBe(true);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
