@@ -1,4 +1,5 @@
 /** A progress bar on a terminal for what takes longer than a second. Silent in a pipe. */
+import { environment } from "../formats/source.ts";
 import type { LoadProgress } from "../load.ts";
 import type { CliIO } from "./command.ts";
 
@@ -69,4 +70,4 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
 
 /** Less important, where the terminal can show it. */
 export const dim = (io: CliIO, text: string): string =>
-  io.stderr.isTTY && !process.env["NO_COLOR"] ? `\x1b[2m${text}\x1b[0m` : text;
+  io.stderr.isTTY && !environment("NO_COLOR") ? `\x1b[2m${text}\x1b[0m` : text;

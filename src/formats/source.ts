@@ -137,7 +137,7 @@ export function blobSource(blob: Blob, name = (blob as File).name || "blob"): By
 }
 
 const isOffline = (options: SourceOptions): boolean =>
-  options.offline ?? (hasFileSystem() && globalThis.process.env.FORWARDPASS_OFFLINE === "1");
+  options.offline ?? (hasFileSystem() && environment("FORWARDPASS_OFFLINE") === "1");
 
 /** The network parts are loaded when they are first needed. */
 async function openUrl(url: string, given: SourceOptions & { response?: Response }): Promise<ByteSource> {
@@ -186,6 +186,15 @@ const isSource = (input: object): input is ByteSource =>
 
 const looksLikeUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
 export const hasFileSystem = (): boolean => globalThis.process?.versions?.node !== undefined;
+
+/** An environment variable. Undefined also where it may not be read, as in Deno without a permission. */
+export function environment(name: string): string | undefined {
+  try {
+    return globalThis.process?.env?.[name];
+  } catch {
+    return undefined;
+  }
+}
 
 /** The whole address of what a page names relative to its own: files beside it are found from that. */
 function fromPage(path: string): string {

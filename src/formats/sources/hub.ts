@@ -1,7 +1,7 @@
 /** Files of Hugging Face repositories: `hf:org/name[@revision][/path]`, through the optional peer `@huggingface/hub`. */
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
-import type { ByteSource, SourceOptions } from "../source.ts";
+import { type ByteSource, environment, type SourceOptions } from "../source.ts";
 import { checkSha256 } from "./checksum.ts";
 import { download, isKept, offlineHelps } from "./download.ts";
 import { Connection } from "./http.ts";
@@ -47,7 +47,7 @@ class Repository {
     private readonly options: SourceOptions,
   ) {
     this.name = `hf:${repo}${revision === "main" ? "" : `@${revision}`}`;
-    this.token = options.token ?? globalThis.process?.env?.HF_TOKEN;
+    this.token = options.token ?? environment("HF_TOKEN");
   }
 
   async files(): Promise<readonly string[]> {

@@ -1,5 +1,5 @@
 /** Which registry packages come from: the one that npm itself is configured with. */
-import { hasFileSystem } from "../source.ts";
+import { environment, hasFileSystem } from "../source.ts";
 import { loadFs } from "./file.ts";
 
 /** npm's default. */
@@ -26,9 +26,10 @@ export async function registryOf(name: string, given?: string): Promise<Registry
 
 async function configured(name: string): Promise<string | undefined> {
   if (!hasFileSystem()) return undefined;
-  const { env } = globalThis.process;
   const fs = await loadFs();
-  const folders = [globalThis.process.cwd(), env.HOME ?? env.USERPROFILE].filter((f) => f !== undefined);
+  const folders = [globalThis.process.cwd(), environment("HOME") ?? environment("USERPROFILE")].filter(
+    (f) => f !== undefined,
+  );
   const files = await Promise.all(folders.map((f) => fs.readFile(`${f}/.npmrc`, "utf8").catch(() => "")));
   const setting = (key: string): string | undefined =>
     files
@@ -38,5 +39,6 @@ async function configured(name: string): Promise<string | undefined> {
       ?.trim();
   const scope = /^@[^/]+/.exec(name)?.[0];
   const ofScope = scope && setting(`${scope}:registry`);
-  return ofScope || env.npm_config_registry || env.NPM_CONFIG_REGISTRY || setting("registry") || undefined;
+  const ofAll = environment("npm_config_registry") || environment("NPM_CONFIG_REGISTRY") || setting("registry");
+  return ofScope || ofAll || undefined;
 }

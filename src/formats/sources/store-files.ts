@@ -1,17 +1,19 @@
 /** Downloads in a folder (Node, Deno, Bun). */
 import { builtin } from "../../tensor/builtin.ts";
 import { InputError } from "../../tensor/errors.ts";
+import { environment } from "../source.ts";
 import { fileSource, loadFs } from "./file.ts";
-import type { Store } from "./store.ts";
+import { type Store, unique } from "./store.ts";
 
 /** The user's folder for files that can be fetched again. */
 export function usualFolder(): string | undefined {
-  const { env, platform } = globalThis.process;
-  if (env.FORWARDPASS_CACHE) return env.FORWARDPASS_CACHE;
-  const { HOME, LOCALAPPDATA, XDG_CACHE_HOME } = env;
-  if (platform === "win32") return LOCALAPPDATA && `${LOCALAPPDATA}/forwardpass/Cache`;
-  if (platform === "darwin") return HOME && `${HOME}/Library/Caches/forwardpass`;
-  const caches = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`);
+  const chosen = environment("FORWARDPASS_CACHE");
+  if (chosen) return chosen;
+  const { platform } = globalThis.process;
+  const [home, local] = [environment("HOME"), environment("LOCALAPPDATA")];
+  if (platform === "win32") return local && `${local}/forwardpass/Cache`;
+  if (platform === "darwin") return home && `${home}/Library/Caches/forwardpass`;
+  const caches = environment("XDG_CACHE_HOME") || (home && `${home}/.cache`);
   return caches && `${caches}/forwardpass`;
 }
 
@@ -52,9 +54,12 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
   };
   try {
     await makeFolder(folder);
-    await fs.access(folder, 2 /* to write */);
+    // Tried out: `access` does not know all that forbids it, and without a permission of Deno's ends the program.
+    const probe = `${folder}/.${unique()}`;
+    await fs.writeFile(probe, "");
+    await fs.rm(probe);
   } catch (cause) {
-    if (named === undefined && !globalThis.process.env.FORWARDPASS_CACHE) return undefined;
+    if (named === undefined && !environment("FORWARDPASS_CACHE")) return undefined;
     fail(cause);
   }
   const pathOf = (name: string): string => `${folder}/${name.split("/").map(safeName).join("/")}`;

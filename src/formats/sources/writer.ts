@@ -32,6 +32,7 @@ export function isWritten(file: string, writer: Writer | undefined): boolean {
     globalThis.process.kill(writer.pid, 0);
     return true;
   } catch (e) {
-    return (e as NodeJS.ErrnoException).code === "EPERM";
+    // Any other answer leaves it open, as in Deno without the permission to ask.
+    return (e as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }

@@ -1,0 +1,70 @@
+/** What a host may forbid, as Deno does without its permissions: sources go on without it, or say that they need it. */
+import fs from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { openSource } from "../../src/formats/source.ts";
+import { registryOf } from "../../src/formats/sources/npm-registry.ts";
+import { openStore } from "../../src/formats/sources/store.ts";
+import { isWritten } from "../../src/formats/sources/writer.ts";
+import { InputError } from "../../src/index.ts";
+import { withoutEnvironment } from "../hosts.ts";
+import { bytesOf, send, TestServer } from "./server.ts";
+
+const content = bytesOf(1000);
+let server: TestServer;
+let folder: string;
+beforeAll(async () => {
+  server = await TestServer.open();
+  server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+  folder = await mkdtemp(join(tmpdir(), "forwardpass-permissions-"));
+});
+afterAll(async () => {
+  server.close();
+  await rm(folder, { recursive: true });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+});
+
+test("to read environment variables: those that are set are not there", async () => {
+  vi.stubEnv("FORWARDPASS_OFFLINE", "1");
+  vi.stubEnv("npm_config_registry", "https://env.example/");
+  await withoutEnvironment(async () => {
+    const url = `${server.base}/m.bin`;
+    for (const cache of [undefined, true, folder])
+      for (const input of [url, new Response(content)]) expect((await openSource(input, { cache })).size).toBe(1000);
+    expect(await openStore(true)).toBeUndefined();
+    expect((await registryOf("a")).url).not.toBe("https://env.example/");
+  });
+});
+
+test("to write: without a cache in the usual folder, not in one that was asked for", async () => {
+  // As Deno's, which asks for a permission outside its promise.
+  vi.spyOn(fs.promises, "access").mockReturnValue(new Promise(() => {}));
+  const path = join(folder, "writable");
+  expect((await openStore(path))!.name).toBe(path);
+  expect(await readdir(path)).toEqual([]);
+  vi.spyOn(fs.promises, "writeFile").mockRejectedValue(new Error("Requires write access"));
+  await expect(openStore(path)).rejects.toThrow(InputError);
+  vi.stubEnv("FORWARDPASS_CACHE", "");
+  for (const name of ["HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"]) vi.stubEnv(name, folder);
+  expect(await openStore(true)).toBeUndefined();
+  vi.stubEnv("FORWARDPASS_CACHE", path);
+  await expect(openStore(true)).rejects.toThrow(/the cache in .*writable: Requires write access/);
+});
+
+describe("to ask for another program: who writes to a file is dead where the system says so", () => {
+  test.each([
+    ["ESRCH", false],
+    ["EPERM", true],
+    [undefined, true],
+  ])("%s", (code, written) => {
+    vi.spyOn(process, "kill").mockImplementation(() => {
+      throw Object.assign(new Error("kill"), { code });
+    });
+    expect(isWritten("file", { thread: "another", pid: process.pid + 1, began: 0 })).toBe(written);
+  });
+});
