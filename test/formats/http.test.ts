@@ -2,7 +2,8 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { openSource, type SourceInput, type SourceOptions } from "../../src/formats/source.ts";
 import { InputError } from "../../src/index.ts";
 import { bytesOf, received, send, TestServer } from "./server.ts";
@@ -97,6 +98,60 @@ describe("tries", () => {
     ] as unknown as SourceOptions[])
       for (const more of both()) await failure(`${server.base}/m.bin`, { ...more, ...never, ...options });
     expect(server.requests).toHaveLength(0);
+  });
+});
+
+describe("a server that", () => {
+  test("refuses every range is asked without one", async () => {
+    for (const options of both()) {
+      server.serve((q, r) => (q.headers.range ? r.writeHead(416).end() : send(q, r, content)));
+      expect(same(await whole(`${server.base}/m.bin`, options), content)).toBe(true);
+      expect(server.requests).toHaveLength(2);
+      server.serve((_, r) => r.writeHead(416).end());
+      expect((await failure(`${server.base}/n.bin`, options)).message).toMatch(/HTTP 416/);
+      expect(server.requests).toHaveLength(2);
+    }
+  });
+
+  test.each([false, true])("sends a file compressed, whatever it is asked for: to Deno %s", async (deno) => {
+    const zipped = gzipSync(content.subarray(0, 100_000));
+    server.serve((_, r) =>
+      r.writeHead(200, { "content-encoding": "gzip", "content-length": zipped.length }).end(zipped),
+    );
+    // Deno decodes nothing that it asked a range of.
+    const asDeno: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      if (!new Headers(init?.headers).has("range")) return response;
+      await response.body?.cancel();
+      return new Response(zipped, response);
+    };
+    if (deno) vi.stubGlobal("Deno", {});
+    try {
+      for (const options of both()) {
+        const got = await whole(`${server.base}/m.bin`, deno ? { ...options, fetch: asDeno } : options);
+        expect(same(got, content.subarray(0, 100_000))).toBe(true);
+      }
+      expect(server.requests).toHaveLength(deno ? 4 : 2);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  test("sends ranges of the compressed file is told by name", async () => {
+    for (const options of both()) {
+      server.serve((q, r) => {
+        r.setHeader("content-encoding", "gzip");
+        send(q, r, gzipSync(content));
+      });
+      expect((await failure(`${server.base}/m.bin`, options)).message).toMatch(/in gzip \(content-encoding\)/);
+      expect(server.requests).toHaveLength(1);
+      // What is no coding is none.
+      server.serve((q, r) => {
+        r.setHeader("content-encoding", "aws-chunked");
+        send(q, r, content);
+      });
+      expect(same(await whole(`${server.base}/n.bin`, options), content)).toBe(true);
+    }
   });
 });
 

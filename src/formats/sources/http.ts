@@ -74,11 +74,29 @@ export class Connection {
       }
   }
 
-  /** @throws InputError on a status that a retry won't change; a plain Error, which is retried, on others. */
+  /**
+   * A server that knows no range is asked once more without one.
+   * @throws InputError on a status that a retry won't change; a plain Error, which is retried, on others.
+   */
   async request(headers: Record<string, string>, signal: AbortSignal | undefined): Promise<Response> {
     const response = await this.send({ headers: { ...this.options.headers, ...headers } }, signal);
     const { status } = response;
-    if (response.ok || status === 416 || status === 304) return response;
+    const { Range: range, "If-Range": _, ...others } = headers;
+    const encoding = encodingOf(response);
+    // Others decode what comes whole, whatever it was asked for by.
+    const leftEncoded = status === 200 && encoding && "Deno" in globalThis;
+    const isEmpty = response.headers.get("content-range") === "bytes */0";
+    if (range && (leftEncoded || (status === 416 && range.startsWith("bytes=0-") && !isEmpty))) {
+      await response.body?.cancel();
+      return this.request(others, signal);
+    }
+    if (status === 206 && encoding) {
+      await response.body?.cancel();
+      throw new InputError(
+        `${this.url}: the server sends ranges of it in ${encoding} (content-encoding), which are no parts of the file; pass the Response of a fetch of all of it`,
+      );
+    }
+    if (response.ok || (status === 416 && range) || status === 304) return response;
     await response.body?.cancel();
     const message = `${this.url}: HTTP ${status} ${response.statusText}${this.options.hint?.(status) ?? ""}`;
     // Stores of files answer 403 for one that isn't there, where they don't tell which there are.
@@ -180,6 +198,10 @@ export function contentRange(response: Response): ContentRange | undefined {
   const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
   return match ? { start: Number(match[1]), end: Number(match[2]) + 1, total: Number(match[3]) } : undefined;
 }
+
+/** One that `fetch` decodes. Storage also has other words there, which change nothing. */
+const encodingOf = ({ headers }: Response): string | undefined =>
+  /^(x-)?gzip$|^deflate$|^br$|^zstd$/i.exec(headers.get("content-encoding") ?? "")?.[0];
 
 /** The length the body will have, or 0 if unknown: Content-Length counts encoded bytes, so an encoding hides it. */
 export const bodyLength = (response: Response): number =>
