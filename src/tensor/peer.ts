@@ -27,9 +27,12 @@ export async function loadPeer<T>(name: string, why: string): Promise<T> {
   } catch (cause) {
     const inNode = globalThis.process?.versions?.node;
     const { code, message } = cause as NodeJS.ErrnoException;
-    // Browsers have no codes. What is missing may be a package that this one needs.
-    const there = inNode && !(/MODULE_NOT_FOUND/.test(code!) && RegExp(`['"]${name}['"]`).test(message));
-    const then = inNode ? "" : `, then providePeer("${name}", await import("${name}"))`;
+    // Browsers have no codes, and workerd has none that says it.
+    const bundled = !inNode || /^No such module/.test(message);
+    // What is missing may be a package that this one needs.
+    const names = RegExp(`['"]${name}['"]`).test(message);
+    const there = inNode && !(names && (bundled || /MODULE_NOT_FOUND/.test(code!)));
+    const then = bundled ? `, then providePeer("${name}", await import("${name}"))` : "";
     throw new MissingPeerError(
       `${why} needs the package ${name}${there ? `, which does not load: ${message}` : `: npm install ${name}${then}`}`,
       { cause },

@@ -56,6 +56,17 @@ test("to write: without a cache in the usual folder, not in one that was asked f
   await expect(openStore(true)).rejects.toThrow(/the cache in .*writable: Requires write access/);
 });
 
+test("to rename onto a file that is there, as workerd does: that one goes first", async () => {
+  const rename = fs.promises.rename;
+  vi.spyOn(fs.promises, "rename").mockImplementation(async (from, to) => {
+    if (fs.existsSync(to)) throw Object.assign(new Error("file already exists"), { code: "EEXIST" });
+    await rename(from, to);
+  });
+  const cache = join(folder, "renamed");
+  for (let n = 0; n < 2; n++) expect((await openSource(`${server.base}/m.bin`, { cache })).size).toBe(1000);
+  expect(await readdir(cache)).toHaveLength(2);
+});
+
 describe("to ask for another program: who writes to a file is dead where the system says so", () => {
   test.each([
     ["ESRCH", false],

@@ -87,6 +87,15 @@ describe("peers that are not installed", () => {
     );
   });
 
+  test("in workerd, which has no code for it, too", async () => {
+    const code = `throw Error('No such module "' + import.meta.url + '".')`;
+    const name = `data:text/javascript;base64,${btoa(code)}`;
+    const error = await rejection(loadPeer(name, "this test"));
+    expect(error.message).toBe(
+      `this test needs the package ${name}: npm install ${name}, then providePeer("${name}", await import("${name}"))`,
+    );
+  });
+
   test("jinja: messages can't be answered, texts go on", async () => {
     missing("@huggingface/jinja");
     using model = await textGeneration(tinyGguf(), options);

@@ -96,8 +96,14 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
       await fs.rm(pathOf(name), { force: true }).catch(fail);
     },
     async rename(from, to) {
+      const [path, target] = [pathOf(from), pathOf(to)];
       try {
-        await fs.rename(pathOf(from), pathOf(to));
+        await fs.rename(path, target).catch(async (e) => {
+          // workerd takes the place of no other file.
+          if (e.code !== "EEXIST") throw e;
+          await fs.rm(target, { force: true });
+          await fs.rename(path, target);
+        });
         return true;
       } catch (e) {
         return (e as NodeJS.ErrnoException).code === "ENOENT" ? false : fail(e);
