@@ -377,6 +377,37 @@ describe("grammars of schemas", () => {
     });
   });
 
+  describe("of many texts", () => {
+    const texts = Array.from({ length: 20_000 }, (_, i) => `número-${i}`);
+    // They begin alike, in the middle of a character too, or with another; some come twice.
+    const few = [...texts.slice(0, 1000), "n", "nú", "nü", "", 1, 12, -1, "nú", 12, null, "\u{1f600}", "\u{1f601}"];
+
+    test("each of them is accepted, and no other", () => {
+      const takes = accepting({ enum: few });
+      for (const v of few) expect([v, takes(JSON.stringify(v))]).toEqual([v, true]);
+      for (const v of ["núm", "número-1000", "número-01", 123, 2, -12, "\u{1f602}"])
+        expect([v, takes(JSON.stringify(v))]).toEqual([v, false]);
+    });
+
+    test("a state is not of all of them", () => {
+      const { grammar, start } = schemaGrammar({ enum: texts });
+      let state = start;
+      for (const byte of new TextEncoder().encode('"número-12')) {
+        state = grammar.next(state, byte);
+        expect(state.size).toBeLessThan(12);
+      }
+    });
+
+    test("long lists of different ones take no time", () => {
+      const takes = accepting({ items: { enum: few }, uniqueItems: true });
+      const listed = [...new Set(few)].slice(0, 150);
+      expect(takes(JSON.stringify(listed))).toBe(true);
+      for (const again of [0, 70, 149]) expect(takes(JSON.stringify([...listed, listed[again]]))).toBe(false);
+      expect(takes(JSON.stringify([12, 1, "nú", "n"]))).toBe(true);
+      expect(takes(JSON.stringify([12, 1, 12]))).toBe(false);
+    });
+  });
+
   test("whole numbers are accepted just between their bounds", () => {
     const bounds = fc.tuple(fc.integer({ min: -3000, max: 3000 }), fc.nat(4000), fc.boolean());
     fc.assert(

@@ -18,8 +18,11 @@ export function bytesFrom(...ranges: readonly (readonly [number, number])[]): By
   return set;
 }
 
-/** The bytes of a text, one after the other. */
-export const literal = (text: string): Sequence => Array.from(encodeUtf8(text), (b) => bytesFrom([b, b]));
+/** Of each byte the set that has it alone: there are very many of these. */
+const singles = Array.from({ length: 256 }, (_, b) => bytesFrom([b, b]));
+
+export const bytesInOrder = (bytes: Uint8Array): Sequence => Array.from(bytes, (b) => singles[b]);
+export const literal = (text: string): Sequence => bytesInOrder(encodeUtf8(text));
 
 /** What has to come: the rest of a sequence, then what `below` says. */
 interface Place {

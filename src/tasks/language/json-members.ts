@@ -1,5 +1,6 @@
 /** Members of objects and items of lists, as rules: which may come, and how many. */
 import { type Grammar, type GrammarSymbol, literal, type Sequence } from "./grammar.ts";
+import { sortedTexts, textChoice } from "./grammar-texts.ts";
 import { complement, spellings } from "./json-characters.ts";
 
 export interface Member {
@@ -64,21 +65,23 @@ export function differentRule(
   values: readonly string[],
   { min, max }: { min: number; max: number },
 ): number {
-  const rules = new Map<bigint, number>();
+  const all = sortedTexts(values).map((text, i) => ({ text, bit: 1n << BigInt(i) }));
+  // By texts: of large numbers, maps tell apart the last 64 bits alone.
+  const rules = new Map<string, number>();
   /** @param used one bit for each value that is written */
   const rest = (used: bigint, n: number): number => {
-    let rule = rules.get(used);
+    const key = used.toString(32);
+    let rule = rules.get(key);
     if (rule === undefined) {
-      rule = grammar.lazy(() => [
-        ...(n >= min ? [[]] : []),
-        ...(n < max ? values : []).flatMap((value, i) => {
-          const bit = 1n << BigInt(i);
-          return used & bit
-            ? []
-            : [[...(n > 0 ? literal(",") : []), space, ...literal(value), rest(used | bit, n + 1)]];
-        }),
-      ]);
-      rules.set(used, rule);
+      rule = grammar.lazy(() => {
+        const ends = n >= min ? [[]] : [];
+        const left = n < max ? all.filter(({ bit }) => !(used & bit)) : [];
+        if (left.length === 0) return ends;
+        const texts = left.map(({ text }) => text);
+        const value = grammar.lazy(() => textChoice(grammar, texts, (i) => [rest(used | left[i].bit, n + 1)]));
+        return [...ends, [...(n > 0 ? literal(",") : []), space, value]];
+      });
+      rules.set(key, rule);
     }
     return rule;
   };

@@ -12,6 +12,7 @@
  */
 import { Grammar, type GrammarState, literal, type Sequence } from "./grammar.ts";
 import { commonText } from "./grammar-overlap.ts";
+import { sortedTexts, textChoice } from "./grammar-texts.ts";
 import { areDisjoint } from "./json-disjoint.ts";
 import { formats } from "./json-formats.ts";
 import { annotations, impliedTypes, type JsonSchema, keywords, type SchemaObject, typeNames } from "./json-keywords.ts";
@@ -137,7 +138,7 @@ class SchemaCompiler {
       const texts = values.map((v) => textOf(v, (m) => refuse(path, m)));
       const fitting = texts.filter((_, i) => isOfType(values[i], schema["type"]));
       if (fitting.length === 0) refuse(path, `has no value of type ${[schema["type"]].flat().map((t) => `"${t}"`)}`);
-      return fitting.map(literal);
+      return textChoice(this.grammar, sortedTexts(fitting));
     }
     const choice = this.reader.choice(schema, path);
     if (!choice) return this.typed(schema, used, path);
