@@ -338,6 +338,23 @@ describe("sampling", () => {
     expect(topTokens(Float32Array.of(1, Number.NEGATIVE_INFINITY, 2), 2)).toEqual([2, 0]);
   });
 
+  test("infinite logits have all of the probability", () => {
+    const none = Number.NEGATIVE_INFINITY;
+    const infinite = Float32Array.of(1, Infinity, none, Infinity, 3);
+    for (const options of [{}, { topP: 1 }, { topK: 3 }, { topK: 2, topP: 1 }, { topP: 1, minP: 0.5 }]) {
+      const sampler = new Sampler({ ...options, temperature: 1, seed: 1 });
+      const drawn = Array.from({ length: 50 }, () => sampler.sample(infinite, []));
+      expect([...new Set(drawn)].sort()).toEqual([1, 3]);
+    }
+    const half = Math.log(0.5);
+    expect(logProbabilities(infinite, [0, 1, 2, 3])).toEqual(
+      [none, half, none, half].map((v) => expect.closeTo(v, 12)),
+    );
+    expect(logProbabilities(Float32Array.of(1, Infinity), [0, 1])).toEqual([none, expect.closeTo(0, 12)]);
+    const penalised = new Sampler({ topP: 1, repetitionPenalty: 1e-300, seed: 1 });
+    expect(penalised.sample(Float32Array.of(1, 2, 3), [1])).toBe(1);
+  });
+
   test("logits that are no numbers still give a token", () => {
     expect(new Sampler({ temperature: 1 }).sample(new Float32Array(5).fill(Number.NaN), [])).toBe(0);
     expect(new Sampler({ temperature: 0 }).sample(new Float32Array(5).fill(Number.NEGATIVE_INFINITY), [])).toBe(0);

@@ -180,7 +180,7 @@ export class Sampler {
     let total = 0;
     shares.fill(0);
     for (let t = 0; t < logits.length; t++) {
-      const distance = (best - logits[t]) / temperature;
+      const distance = -fromBest(logits[t], best) / temperature;
       const weight = Math.exp(-distance);
       weights[t] = weight;
       classes[t] = weight > 0 ? Math.min(distance * classesPerUnit, classCount - 1) : noClass;
@@ -202,7 +202,7 @@ export class Sampler {
 
   private weigh(logits: Float32Array, n: number, best: number): void {
     const { order, weights, temperature } = this;
-    for (let i = 0; i < n; i++) weights[order[i]] = Math.exp((logits[order[i]] - best) / temperature);
+    for (let i = 0; i < n; i++) weights[order[i]] = Math.exp(fromBest(logits[order[i]], best) / temperature);
   }
 
   private weightOf(n: number): number {
@@ -222,6 +222,9 @@ export class Sampler {
     return this.order[n - 1];
   }
 }
+
+/** How far a logit is above the largest: 0 or less. Infinite ones are as large as each other. */
+const fromBest = (logit: number, best: number): number => (logit === best ? 0 : logit - best);
 
 /** The first of the largest. Eight at a time: few are larger than all before them. */
 export function argMax(v: Float32Array): number {
@@ -275,9 +278,9 @@ function nthLargest(values: Float32Array, n: number, best: number): number {
 export function logProbabilities(logits: Float32Array, tokens: readonly number[]): number[] {
   const best = logits[argMax(logits)];
   let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - best);
-  const total = best + Math.log(sum);
-  return tokens.map((t) => logits[t] - total);
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(fromBest(logits[i], best));
+  const total = Math.log(sum);
+  return tokens.map((t) => fromBest(logits[t], best) - total);
 }
 
 /** The `n` likeliest tokens, in order. */
