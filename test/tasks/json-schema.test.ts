@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonConstraint } from "../../src/tasks/language/constraint.ts";
+import { keywords } from "../../src/tasks/language/json-keywords.ts";
 import { type JsonSchema, schemaGrammar } from "../../src/tasks/language/json-schema.ts";
 import { Sampler } from "../../src/tasks/language/sampling.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
@@ -294,6 +295,15 @@ describe("grammars of schemas", () => {
     ],
     [{ additionalProperties: { $ref: "#" }, minProperties: 1 }, /# requires itself/],
     [null as never, /is no schema/],
+    [new Map([["type", "null"]]) as never, /# is no schema/],
+    [{ items: null }, /#\/items is no schema/],
+    [{ additionalProperties: new Map() }, /#\/additionalProperties is no schema/],
+    [{ properties: { a: new Date(0) } }, /#\/properties\/a is no schema/],
+    [{ properties: { a: undefined } }, /#\/properties\/a is no schema/],
+    [{ properties: null }, /# "properties" is not an object of schemas/],
+    [{ patternProperties: new Map() }, /# "patternProperties" is not an object of schemas/],
+    [{ maxItems: null }, /"maxItems" takes 0 to/],
+    [{ uniqueItems: null }, /"uniqueItems" takes true or false/],
   ])("%j is refused", (schema, message) => {
     expect(() => schemaGrammar(schema)).toThrow(InputError);
     expect(() => schemaGrammar(schema)).toThrow(message);
@@ -406,6 +416,26 @@ describe("grammars of schemas", () => {
       expect(takes(JSON.stringify([12, 1, "nú", "n"]))).toBe(true);
       expect(takes(JSON.stringify([12, 1, 12]))).toBe(false);
     });
+  });
+
+  test("keywords that are undefined are absent", () => {
+    const absent = Object.fromEntries(
+      [...Object.values(keywords).flat(), "type", "enum", "anyOf", "oneOf", "allOf", "$ref", "$anchor", "not"].map(
+        (keyword) => [keyword, undefined],
+      ),
+    );
+    const properties: Record<string, JsonSchema> = { const: { ...absent, type: "integer", maximum: 3 } };
+    // Properties may be called as anything.
+    Object.defineProperty(properties, "__proto__", { value: { ...absent, $ref: "#" }, enumerable: true });
+    const takes = accepting({
+      anyOf: [
+        { ...absent, type: "null" },
+        { ...absent, properties },
+      ],
+    });
+    for (const text of ["null", '{"const":3}', '{"__proto__":null}', '{"__proto__":{"const":1}}'])
+      expect([text, takes(text)]).toEqual([text, true]);
+    for (const text of ["1", '{"const":4}', '{"__proto__":1}']) expect([text, takes(text)]).toEqual([text, false]);
   });
 
   test("whole numbers are accepted just between their bounds", () => {

@@ -11,6 +11,13 @@ export const annotations: ReadonlySet<string> = new Set(
   ),
 );
 
+/** Keywords of values, in which nothing is a schema. */
+export const values: ReadonlySet<string> = new Set(["const", "enum", "default", "examples"]);
+/** Keywords of schemas by name, in which no name is a keyword. */
+export const byName: ReadonlySet<string> = new Set(
+  "properties patternProperties dependentSchemas $defs definitions".split(" "),
+);
+
 /** Of numbers. */
 export const bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
 

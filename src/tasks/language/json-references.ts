@@ -1,10 +1,5 @@
 /** What `$ref` points to in a schema: all of it, a place in it by a JSON pointer, or what has the name as `$anchor`. */
-import type { JsonSchema, SchemaObject } from "./json-keywords.ts";
-
-/** Keywords of values, in which nothing is a schema. */
-const values = new Set(["const", "enum", "default", "examples"]);
-/** Keywords of schemas by name, in which no name is a keyword. */
-const byName = new Set(["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"]);
+import { byName, type JsonSchema, type SchemaObject, values } from "./json-keywords.ts";
 
 export class References {
   private readonly anchors = new Map<string, SchemaObject[]>();

@@ -21,7 +21,7 @@ import { type NumberBounds, numberRule } from "./json-numbers.ts";
 import { expressionOf, patternRule } from "./json-pattern.ts";
 import { PlainJson } from "./json-plain.ts";
 import { SchemaReader } from "./json-reader.ts";
-import { checkShape, listOf, mostItems, refuse, schemasOf } from "./json-shape.ts";
+import { checkShape, listOf, mostItems, refuse, schemasOf, withoutUndefined } from "./json-shape.ts";
 import { equal, isOfType, textOf } from "./json-values.ts";
 
 export type { JsonSchema } from "./json-keywords.ts";
@@ -60,13 +60,15 @@ class SchemaCompiler {
   private readonly rules = new Map<JsonSchema, number>();
   private readonly paths = new Map<number, string>();
   private readonly json = new PlainJson(this.grammar);
+  private readonly root: JsonSchema;
   private readonly reader: SchemaReader;
   private found: Unread[] = [];
   /** Of the schema that is read. */
   private open = 0;
 
-  constructor(private readonly root: JsonSchema) {
-    this.reader = new SchemaReader(root);
+  constructor(schema: JsonSchema) {
+    this.root = withoutUndefined(schema);
+    this.reader = new SchemaReader(this.root);
   }
 
   /** The rule of the whole schema. Reads one schema after the other, not one in the other: they may be deep. */

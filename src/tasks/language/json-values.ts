@@ -3,6 +3,9 @@
 /** Lists and objects inside of one another. */
 const deepest = 500;
 
+/** Of an object what it says that it is: "Object" of plain ones, "Array", "Map". */
+export const tagOf = (v: unknown): string => Object.prototype.toString.call(v).slice(8, -1);
+
 export const kindOf = (v: unknown): string => (v === null ? "null" : Array.isArray(v) ? "array" : typeof v);
 
 /** @param type a name or several; undefined for any */
@@ -20,7 +23,7 @@ export function textOf(v: unknown, fail: (message: string) => never): string {
 
 function check(v: unknown, fail: (message: string) => never, depth: number): void {
   if (v === null || typeof v === "string" || typeof v === "boolean" || Number.isFinite(v)) return;
-  const name = typeof v === "object" ? Object.prototype.toString.call(v).slice(8, -1) : typeof v;
+  const name = typeof v === "object" ? tagOf(v) : typeof v;
   if (depth > deepest) fail(`has a value of more than ${deepest} lists and objects inside of one another`);
   if (typeof v === "number") fail(`has the value ${v}: JSON writes numbers that are finite`);
   if ((name !== "Object" && name !== "Array") || typeof (v as { toJSON?: unknown }).toJSON === "function")
