@@ -119,6 +119,10 @@ class PatternCompiler {
 
   private oneOf(set: CharacterSet): Part {
     const sequences = spellings(set);
+    if (sequences.length === 0 && set.length > 0)
+      this.fail(
+        'with half of a surrogate pair alone is not supported: write both halves, or the character as "\\u{...}"',
+      );
     if (sequences.length === 0) this.fail("with a class of no characters is not supported");
     return { symbols: sequences.length === 1 ? sequences[0] : [this.grammar.rule(...sequences)], empty: false };
   }
@@ -201,6 +205,11 @@ class PatternCompiler {
     if (Object.hasOwn(classes, c.toLowerCase())) return complement(classes[c.toLowerCase()]);
     if (inClass && c === "b") return one(8);
     if (Object.hasOwn(controls, c) && !(c === "0" && /^\d/.test(this.rest()))) return one(controls[c]);
+    const pair = /^u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})/.exec(c + this.rest());
+    if (pair) {
+      this.at += pair[0].length - 1;
+      return one(String.fromCharCode(...pair.slice(1).map((half) => Number.parseInt(half, 16))).codePointAt(0)!);
+    }
     const code = /^(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]+)\})/.exec(c + this.rest());
     if (code) {
       this.at += code[0].length - 1;
