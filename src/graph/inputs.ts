@@ -1,8 +1,10 @@
 /** Inputs of a session: what users give, as what the graph declares. */
+import { DeviceTensor } from "../tensor/device-tensor.ts";
 import type { DType, TypedArray } from "../tensor/dtype.ts";
 import { DTypeError, InputError, ShapeError } from "../tensor/errors.ts";
 import { formatType } from "../tensor/shape.ts";
 import {
+  type AnyValue,
   checkHostTensor,
   dtypeOfArray,
   type HostTensor,
@@ -11,6 +13,27 @@ import {
   type TensorType,
 } from "../tensor/tensor.ts";
 import type { GraphPort, ValueInfo } from "./ir.ts";
+
+export interface LazyTensor {
+  toHost(): Promise<HostTensor>;
+  /** Known without waiting. */
+  readonly host?: HostTensor;
+}
+
+/** What may have to be waited for. */
+export const isElsewhere = (v: unknown): v is DeviceTensor | LazyTensor =>
+  typeof v === "object" && v !== null && "toHost" in v;
+
+/** A lazy tensor that is not computed yet. */
+export const isUnknown = (v: unknown): v is LazyTensor => isElsewhere(v) && !(v instanceof DeviceTensor) && !v.host;
+
+/** The run that they were shared for has ended. */
+export function letGo(values: readonly AnyValue[]): void {
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i];
+    if (v instanceof DeviceTensor) v.dispose();
+  }
+}
 
 /** An input as a host value, checked against what the model declares. */
 export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefined): HostValue {

@@ -265,8 +265,10 @@ export class GraphRunner<S extends Step = Step> {
 }
 
 /** Weights, which are defaults of inputs, nobody writes into. */
-export const copied = (v: AnyValue): AnyValue =>
-  isHostTensor(v) && !(v instanceof Weight) ? { ...v, data: v.data.slice() } : v;
+export function copied(v: AnyValue): AnyValue {
+  if (Array.isArray(v)) return v.map(copied) as HostValue[];
+  return isHostTensor(v) && !(v instanceof Weight) ? { ...v, data: v.data.slice() } : v;
+}
 
 /** Reads back those values that are on a device. */
 function* bringHome(ids: readonly (ValueId | undefined)[], env: Map<ValueId, AnyValue>): Work<void> {

@@ -8,7 +8,7 @@ import { formatType, sizeOf } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { areUsual } from "../tensor/usual.ts";
 import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
-import { checkInput, checkType } from "./inputs.ts";
+import { checkInput, checkType, isElsewhere, isUnknown, type LazyTensor, letGo } from "./inputs.ts";
 import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
 import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
 import type { PlanLimits } from "./plan.ts";
@@ -21,13 +21,7 @@ import { withWeights } from "./weights.ts";
  * What `run` takes for an input: a tensor, a lazy Tensor, a typed array whose shape follows from the model, a sequence, or
  * what an earlier run on the same device left there.
  */
-export type InputValue =
-  | HostTensor
-  | DeviceTensor
-  | TypedArray
-  | { toHost(): Promise<HostTensor> }
-  | readonly HostValue[]
-  | null;
+export type InputValue = HostTensor | DeviceTensor | TypedArray | LazyTensor | readonly HostValue[] | null;
 export type Inputs = Readonly<Record<string, InputValue | undefined>>;
 export type Outputs = Record<string, HostTensor>;
 /** Of a run with `keepOnDevice`: the named outputs, or all of them. Sequences and strings are on the host all the same. */
@@ -180,28 +174,33 @@ export class Session {
     this.assertUsable();
     signal?.throwIfAborted();
     const kept = keepOnDevice ? this.portsNamed(keepOnDevice) : undefined;
-    const collected = this.collect(inputs);
-    const values = collected instanceof Promise ? await collected : collected;
-    this.assertUsable();
-    if (this.pending === 0 && !signal && !profile) {
-      this.enter(options);
-      const direct = this.runner.executeDirectly(values);
-      if (direct) {
-        // A program that awaits nothing but runs gives the event loop no turn, and would never have the threads.
-        if (this.store.starting) await nextTurn();
-        return this.named(direct, kept);
+    const values: AnyValue[] = [];
+    try {
+      const waiting = this.collect(inputs, values);
+      if (waiting) await waiting;
+      this.assertUsable();
+      if (this.pending === 0 && !signal && !profile) {
+        this.enter(options);
+        const direct = this.runner.executeDirectly(values);
+        if (direct) {
+          // A program that awaits nothing but runs gives the event loop no turn, and would never have the threads.
+          if (this.store.starting) await nextTurn();
+          return this.named(direct, kept);
+        }
       }
+      const keep = kept && new Set([...kept].map((port) => port.id));
+      // Who does not wait may write into arrays that are not read yet.
+      const own = this.pending > 0 ? values.map(copied) : values;
+      return await this.inTurn(async () => {
+        this.enter(options);
+        const stoppable = signal !== undefined;
+        const outputs = await drive(this.execute(own, { profile, stoppable, keep }, kept), signal, this.assertUsable);
+        if (this.store.starting) await nextTurn();
+        return outputs;
+      });
+    } finally {
+      letGo(values);
     }
-    const keep = kept && new Set([...kept].map((port) => port.id));
-    // Who does not wait may write into arrays that are not read yet.
-    const own = this.pending > 0 ? values.map(copied) : values;
-    return this.inTurn(async () => {
-      this.enter(options);
-      const stoppable = signal !== undefined;
-      const outputs = await drive(this.execute(own, { profile, stoppable, keep }, kept), signal, this.assertUsable);
-      if (this.store.starting) await nextTurn();
-      return outputs;
-    });
   }
 
   /**
@@ -225,11 +224,16 @@ export class Session {
    */
   async plan(inputs: Inputs, { state }: Pick<RunOptions, "state"> = {}): Promise<void> {
     this.assertUsable();
-    const values = await this.collect(inputs);
-    await this.inTurn(() => {
-      this.enter({ state });
-      return drive(this.runner.planFor(values), undefined, this.assertUsable);
-    });
+    const values: AnyValue[] = [];
+    try {
+      await this.collect(inputs, values);
+      await this.inTurn(() => {
+        this.enter({ state });
+        return drive(this.runner.planFor(values), undefined, this.assertUsable);
+      });
+    } finally {
+      letGo(values);
+    }
   }
 
   /**
@@ -379,29 +383,31 @@ export class Session {
     );
   }
 
-  /** Waits only for lazy tensors. */
-  private collect(inputs: Inputs): AnyValue[] | Promise<AnyValue[]> {
+  /** Puts inputs into `values`, as they are now; tensors on the device there are shares. Waits only for lazy tensors. */
+  private collect(inputs: Inputs, values: AnyValue[]): Promise<unknown> | undefined {
     this.checkNames(inputs);
     const { inputs: ports } = this.graph;
-    const given = new Array<InputValue | undefined>(ports.length);
-    let lazy = false;
+    let waits = false;
     for (let i = 0; i < ports.length; i++) {
       const v = inputs[ports[i].name];
-      if (isLazy(v)) lazy = true;
-      given[i] = v as InputValue | undefined;
+      if (isUnknown(v)) waits = true;
+      else {
+        const value = this.check(ports[i], v);
+        values[i] = value instanceof DeviceTensor ? value.share() : value;
+      }
     }
-    if (!lazy) return this.checked(given);
-    return Promise.all(given.map((v) => (isLazy(v) ? v.toHost() : v))).then((all) => this.checked(all));
-  }
-
-  private checked(given: (InputValue | undefined)[]): AnyValue[] {
-    const { inputs: ports } = this.graph;
-    for (let i = 0; i < ports.length; i++) given[i] = this.check(ports[i], given[i]);
-    return given as AnyValue[];
+    if (!waits) return undefined;
+    return Promise.all(
+      ports.map(async (port, i) => {
+        const v = inputs[port.name];
+        // Who does not wait may write into the others meanwhile.
+        values[i] = isUnknown(v) ? this.check(port, await v.toHost()) : copied(values[i]);
+      }),
+    );
   }
 
   private check(port: GraphPort, v: InputValue | undefined): AnyValue {
-    const value = v instanceof DeviceTensor ? (v.host ?? v) : v;
+    const value = isElsewhere(v) ? (v.host ?? v) : v;
     if (!(value instanceof DeviceTensor)) return checkInput(port, value as HostTensor | undefined);
     if (value.elements!.memory !== this.store.memory)
       throw new DeviceError(`input "${port.name}" is a tensor on another device: pass await t.toHost()`);
@@ -423,8 +429,5 @@ export class Session {
     if (this.disposed) throw new DisposedError("this session was disposed");
   };
 }
-
-const isLazy = (v: InputValue | undefined): v is { toHost(): Promise<HostTensor> } =>
-  typeof v === "object" && v !== null && "toHost" in v && !(v instanceof DeviceTensor);
 
 const describe = ({ name, dtype, shape }: GraphPort): ValueInfo => ({ name, dtype, shape });

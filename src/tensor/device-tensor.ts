@@ -8,12 +8,18 @@ import type { HostTensor, TensorType } from "./tensor.ts";
 export interface DeviceElements {
   /** Whose memory it is: devices with the same one can use each other's elements. */
   readonly memory: object;
+  /** Tensors that have them: the last one frees them. */
+  users: number;
   read(): Promise<HostTensor>;
   free(): void;
 }
 
+function letGo(elements: DeviceElements): void {
+  if (--elements.users === 0) elements.free();
+}
+
 /** The safety net: tensors that nobody disposed give their memory back when they are collected. */
-const forgotten = /* @__PURE__ */ new FinalizationRegistry<DeviceElements>((elements) => elements.free());
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<DeviceElements>(letGo);
 
 /** A result of `run(inputs, { keepOnDevice })`. It may be an input of any session on the same device. */
 export class DeviceTensor implements TensorType {
@@ -26,7 +32,9 @@ export class DeviceTensor implements TensorType {
     this.dtype = dtype;
     this.shape = shape;
     this.held = held;
-    if ("memory" in held) forgotten.register(this, held, this);
+    if (!("memory" in held)) return;
+    held.users++;
+    forgotten.register(this, held, this);
   }
 
   /**
@@ -43,17 +51,22 @@ export class DeviceTensor implements TensorType {
     return "memory" in held ? await held.read() : { dtype: held.dtype, shape: held.shape, data: held.data.slice() };
   }
 
-  /** Gives the memory back. */
+  /** Gives the memory back: when they have ended, if runs that take it are under way. */
   dispose(): void {
     if (this.held && "memory" in this.held) {
       forgotten.unregister(this);
-      this.held.free();
+      letGo(this.held);
     }
     this.held = undefined;
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** @internal One of the same elements, which lasts when this one is disposed. */
+  share(): DeviceTensor {
+    return new DeviceTensor(this, this.assertHeld());
   }
 
   /** @internal On a device with memory of its own. */

@@ -20,6 +20,7 @@ import {
   matmul,
   mul,
   nonZero,
+  type RunOptions,
   relu,
   reshape,
   ShapeError,
@@ -142,6 +143,40 @@ test("a run that is stopped, or whose session is disposed, leaves nothing on the
   expect(other.bytes).toBe(0);
   expect(live.size).toBe(0);
   own.destroy();
+});
+
+test.each<[string, number, RunOptions]>([
+  ["first", 0, {}],
+  ["idle", 0, {}],
+  ["queued", 2, {}],
+  ["profiled", 1, { profile: true }],
+  ["that can be stopped", 0, { signal: new AbortController().signal }],
+])("a tensor that is disposed lasts for the run that takes it: %s", async (name, before, options) => {
+  using session = await compile(layer(), { device });
+  const { double } = await session.run({ x: host }, { keepOnDevice: ["double"] });
+  using target = name === "first" ? await compile(layer(), { device }) : undefined;
+  const { elements } = double;
+  const runs = Array.from({ length: before }, () => session.run({ x: host }));
+  const last = (target ?? session).run({ x: double }, options);
+  double.dispose();
+  double.dispose();
+  expect(elements!.users).toBe(1);
+  expect([...((await last).y.data as Float32Array)]).toEqual(multiplied(x.map((v) => 2 * v)));
+  expect(elements!.users).toBe(0);
+  await Promise.all(runs);
+});
+
+test("runs that don't come to run let go of what they take", async () => {
+  using session = await compile(layer(), { device });
+  const { y } = await session.run({ x: host }, { keepOnDevice: ["y"] });
+  const { elements } = y;
+  await expect(session.run({ x: y }, { keepOnDevice: ["none"] })).rejects.toThrow(InputError);
+  await session.plan({ x: y });
+  const run = session.run({ x: y });
+  session.dispose();
+  await expect(run).rejects.toThrow(DisposedError);
+  expect(elements!.users).toBe(1);
+  y.dispose();
 });
 
 test("of tensors that were given back so many are kept for others, while there are sessions", async () => {

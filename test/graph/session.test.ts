@@ -358,6 +358,33 @@ describe("what is written wrongly", () => {
     expect(sums).toEqual([1, 2, 3, 4].map((n) => [11 * n, 11 * n]));
   });
 
+  test("arrays that are written into while lazy tensors are computed, of tensors and in sequences", async () => {
+    const inputs = ["x", "z"].map((name) => ({ name, dtype: "f32" as const, shape: ["n"] }));
+    const nodes = [
+      node("Add", ["x", "z"], ["sum"]),
+      node("SequenceInsert", ["s", "sum"], ["all"]),
+      node("ConcatFromSequence", ["all"], ["y"], { axis: { int: 0 } }),
+    ];
+    const model = encodeModel({ nodes, inputs: [...inputs, { name: "s" }], outputs: [{ name: "y" }] });
+    using session = await load(model, { device: cpu() });
+    const [x, z, s] = [new Float32Array(1), new Float32Array(1), new Float32Array(1)];
+    // One that is computed, one that is known, and one run that waits for another.
+    const runs = [relu(tensor([1])), tensor(x), tensor(x)].map((lazy) => {
+      for (const [data, v] of [
+        [x, 1],
+        [z, 10],
+        [s, 5],
+      ] as const)
+        data.fill(v);
+      return session.run({ x: lazy, z, s: [{ dtype: "f32", shape: [1], data: s }] });
+    });
+    for (const data of [x, z, s]) data.fill(0);
+    for (const run of runs) expect([...(await run)["y"].data]).toEqual([5, 11]);
+    await expect(session.run({ x: relu(tensor([1])), z: "a" as never, s: [] })).rejects.toThrow(
+      'input "z" takes a tensor',
+    );
+  });
+
   test("options of a run", async () => {
     const net = graph(({ input }) => ({ y: relu(input("x", "f32", [1])) }));
     using session = await compile(net, { device: cpu() });

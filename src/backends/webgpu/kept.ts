@@ -14,6 +14,7 @@ export function keptElements({ gpu, target }: WebgpuSession, { dtype, shape }: T
   const buffer = gpu.take(bufferBytes(target, type), "a tensor that stays on the device");
   return {
     memory: gpu,
+    users: 0,
     buffer,
     read: async () => decode(target, type, await gpu.readBack(buffer, copiedBytes(target, type)), 0),
     free: () => gpu.giveBack(buffer),
