@@ -1,15 +1,11 @@
 import type { OpDef } from "../ops/op.ts";
-import { bytesOf } from "../tensor/dtype.ts";
 import { DTypeError, ForwardpassError, ShapeError } from "../tensor/errors.ts";
-import { formatType, sizeOf } from "../tensor/shape.ts";
-import type { AnyValue, TensorType } from "../tensor/tensor.ts";
+import { formatType } from "../tensor/shape.ts";
+import { type AnyValue, memoryOf, type TensorType } from "../tensor/tensor.ts";
 import type { GraphPort, Node } from "./ir.ts";
 
 /** Bytes that values may take at once if nobody says otherwise: what WebAssembly can address. */
 export const defaultMemoryLimit = 2 ** 32;
-
-/** Bytes that a value of the type takes. Strings count as references. */
-export const memoryOf = ({ dtype, shape }: TensorType): number => sizeOf(shape) * (bytesOf(dtype) || 8);
 
 /**
  * Types of all outputs of a node, with the node's name on any error. ShapeError for an output over `memoryLimit`:

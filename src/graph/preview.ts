@@ -2,8 +2,8 @@
 
 import { ShapeError } from "../tensor/errors.ts";
 import { formatType, type Shape } from "../tensor/shape.ts";
-import { emptyTensor, type HostTensor, type HostValue, printed } from "../tensor/tensor.ts";
-import { defaultMemoryLimit, memoryOf } from "./infer.ts";
+import { emptyTensor, type HostTensor, type HostValue, memoryOf, printed } from "../tensor/tensor.ts";
+import { defaultMemoryLimit } from "./infer.ts";
 import type { GraphPort, ValueId } from "./ir.ts";
 import { lastUses, planStage, type Stage } from "./plan.ts";
 import type { Session } from "./session.ts";

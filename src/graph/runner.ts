@@ -92,6 +92,7 @@ export class GraphRunner<S extends Step = Step> {
     const { graph, lastUse } = this;
     const { profile = false, stoppable = false, keep } = options;
     const context: EvaluateContext = {
+      memoryLimit: this.memoryLimit,
       run: (g, values) => this.runNested(g as Graph, values, { profile, stoppable }),
     };
     const env = this.environment(inputs);

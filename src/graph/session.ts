@@ -52,7 +52,10 @@ export interface CompileOptions {
    * left to their owner.
    */
   ownsWeights?: boolean;
-  /** Bytes that the values of a run may take at once: a plan that needs more is refused. Default: 4 GiB. */
+  /**
+   * Bytes that the values of a run may take at once: a plan that needs more is refused, and a loop or a sequence that would
+   * hold more on the host. Default: 4 GiB.
+   */
   memoryLimit?: number;
   /**
    * Combinations of input shapes whose plans are kept, the most recent ones. Planning takes longer than most runs: a decoder

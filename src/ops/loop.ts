@@ -1,11 +1,16 @@
 import { DTypeError } from "../tensor/errors.ts";
 import { emptyTensor, type HostTensor, type HostValue, isHostTensor, type TensorType } from "../tensor/tensor.ts";
+import { HostMemory } from "./host-memory.ts";
 import { boolScalar, expectScalar, expectTensor, i64Scalar } from "./host-values.ts";
-import { defineOp, type Subgraph } from "./op.ts";
+import { defineOp, type EvaluateContext, type Subgraph } from "./op.ts";
 import { stackTensors } from "./slices.ts";
 
 /** Types of one element of each scanned output, where a loop takes no turn. @param values what the body would be given */
-export type TypesWithoutTurns = (body: Subgraph, values: readonly HostValue[]) => readonly TensorType[];
+export type TypesWithoutTurns = (
+  body: Subgraph,
+  values: readonly HostValue[],
+  context: EvaluateContext,
+) => Generator<unknown, readonly TensorType[]>;
 
 export interface LoopAttrs {
   /** (iteration i64, condition bool, ...carried, ...captures) -> (condition, ...carried, ...scanned). */
@@ -31,6 +36,7 @@ export const loop = /* @__PURE__ */ defineOp({
     const limit = trips === undefined ? Infinity : expectScalar("loop", "trip count", trips);
     let state: readonly HostValue[] = values.slice(0, carried);
     const captures = values.slice(carried);
+    const memory = new HostMemory("loop", context);
     const turns: HostTensor[][] = body.outputs.slice(1 + carried).map(() => []);
     let go = condition === undefined || expectScalar("loop", "condition", condition) !== 0;
     for (let i = 0; i < limit && go; i++) {
@@ -40,13 +46,12 @@ export const loop = /* @__PURE__ */ defineOp({
       go = expectScalar("loop", "condition", results[0]) !== 0;
       state = nextState("loop", state, results.slice(1, 1 + carried));
       turns.forEach((list, k) => {
-        list.push(expectTensor("loop", results[1 + carried + k]));
+        list.push(memory.hold(expectTensor("loop", results[1 + carried + k])));
       });
     }
-    const stacked = turns.some((list) => list.length)
-      ? turns.map((list) => stackTensors("loop", list, 0))
-      : scanned(body, [i64Scalar(0), boolScalar(true), ...values]).map((type) => emptyStack(type, 0));
-    return [...state, ...stacked];
+    if (turns.some((list) => list.length)) return [...state, ...turns.map((list) => stackTensors(memory, list, 0))];
+    const types = yield* scanned(body, [i64Scalar(0), boolScalar(true), ...values], context);
+    return [...state, ...types.map((type) => emptyStack(type, 0))];
   },
 });
 

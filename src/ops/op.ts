@@ -33,6 +33,8 @@ export interface Subgraph {
 /** What `evaluate` may use. Generators yield promises; a synchronous host never sees one. */
 export interface EvaluateContext {
   run(graph: Subgraph, inputs: readonly HostValue[]): Generator<unknown, HostValue[]>;
+  /** Bytes that the values of a run may take at once; see `HostMemory`. */
+  readonly memoryLimit: number;
 }
 
 /** The erased form of a definition: what the graph and the backends work with. */

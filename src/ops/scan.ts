@@ -1,7 +1,7 @@
-import { allocate } from "../tensor/dtype.ts";
-import { normalizeAxis, sizeOf } from "../tensor/shape.ts";
+import { normalizeAxis } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor, type HostValue } from "../tensor/tensor.ts";
 import { shapeError } from "./check.ts";
+import { HostMemory } from "./host-memory.ts";
 import { expectTensor } from "./host-values.ts";
 import { emptyStack, nextState, type TypesWithoutTurns } from "./loop.ts";
 import { defineOp, type EvaluateContext, type Subgraph } from "./op.ts";
@@ -39,7 +39,8 @@ export const scan = /* @__PURE__ */ defineOp({
     const count = attrs.states + attrs.inputs.length;
     const tensors = values.slice(0, count).map((v) => expectTensor("scan", v));
     const captures = values.slice(count);
-    if (!attrs.batched) return yield* scanOnce(tensors, captures, attrs, context);
+    const memory = new HostMemory("scan", context);
+    if (!attrs.batched) return yield* scanOnce(tensors, captures, attrs, context, memory);
     const [first] = tensors.slice(attrs.states);
     const batch = first?.shape[0] ?? 0;
     const longest = first?.shape[1] ?? 0;
@@ -50,15 +51,24 @@ export const scan = /* @__PURE__ */ defineOp({
       if (!(length >= 0 && length <= longest))
         shapeError("scan", `length ${length} of sequence ${b} is impossible`, first);
       const items = tensors.map((t) => sliceAt(t, 0, b));
-      const results = yield* scanOnce(items, captures, attrs, context, length);
-      each.push(results.map((t, k) => (k < attrs.states ? t : padTo(t, longest))));
+      const results = yield* scanOnce(items, captures, attrs, context, memory, length);
+      each.push(results.map((t, k) => (k < attrs.states ? t : padTo(t, longest, memory))));
     }
-    return (each[0] ?? []).map((_, k) =>
-      stackTensors(
-        "scan",
-        each.map((r) => r[k]),
-        0,
-      ),
+    if (batch > 0)
+      return each[0].map((_, k) =>
+        stackTensors(
+          memory,
+          each.map((r) => r[k]),
+          0,
+        ),
+      );
+    // What a sequence without elements gives tells the types.
+    const items = tensors.map(({ dtype, shape }, k) =>
+      emptyTensor(memory.hold({ dtype, shape: k < attrs.states ? shape.slice(1) : [0, ...shape.slice(2)] })),
+    );
+    const results = yield* scanOnce(items, captures, attrs, context, memory);
+    return results.map(({ dtype, shape }, k) =>
+      emptyTensor({ dtype, shape: [0, ...(k < attrs.states ? shape : [longest, ...shape.slice(1)])] }),
     );
   },
 });
@@ -68,6 +78,7 @@ function* scanOnce(
   captures: readonly HostValue[],
   { body, states, inputs, outputs, scanned }: ScanAttrs,
   context: EvaluateContext,
+  memory: HostMemory,
   limit?: number,
 ): Generator<unknown, HostTensor[]> {
   let state: readonly HostTensor[] = tensors.slice(0, states);
@@ -84,27 +95,27 @@ function* scanOnce(
     );
     state = nextState("scan", state, results.slice(0, states));
     turns.forEach((list, k) => {
-      list.push(results[states + k]);
+      list.push(memory.hold(results[states + k]));
     });
   }
   if (length > 0) {
     const stacked = turns.map((list, k) =>
-      stackTensors("scan", outputs[k].reverse ? list.reverse() : list, outputs[k].axis),
+      stackTensors(memory, outputs[k].reverse ? list.reverse() : list, outputs[k].axis),
     );
     return [...state, ...stacked];
   }
   const elements = sources.map(({ dtype, shape }, k) =>
-    emptyTensor({ dtype, shape: shape.filter((_, a) => a !== axes[k]) }),
+    emptyTensor(memory.hold({ dtype, shape: shape.filter((_, a) => a !== axes[k]) })),
   );
-  const types = scanned(body, [...state, ...elements, ...captures]);
+  const types = yield* scanned(body, [...state, ...elements, ...captures], context);
   return [...state, ...types.map((type, k) => emptyStack(type, outputs[k].axis))];
 }
 
 /** Zeros at the end of axis 0 up to `length`. */
-function padTo(t: HostTensor, length: number): HostTensor {
+function padTo(t: HostTensor, length: number, memory: HostMemory): HostTensor {
   if (t.shape[0] === length) return t;
-  const shape = [length, ...t.shape.slice(1)];
-  const data = allocate(t.dtype, sizeOf(shape)) as Float32Array;
+  const padded = emptyTensor(memory.hold({ dtype: t.dtype, shape: [length, ...t.shape.slice(1)] }));
+  const data = padded.data as Float32Array;
   for (let i = 0; i < t.data.length; i++) data[i] = t.data[i] as number;
-  return { dtype: t.dtype, shape, data };
+  return padded;
 }

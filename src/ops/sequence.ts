@@ -3,6 +3,7 @@ import { InputError } from "../tensor/errors.ts";
 import { normalizeAxis } from "../tensor/shape.ts";
 import { type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { dtypeError, shapeError } from "./check.ts";
+import { HostMemory } from "./host-memory.ts";
 import { expectScalar, expectSequence, expectTensor, i64Scalar } from "./host-values.ts";
 import { defineOp, type Subgraph } from "./op.ts";
 import { concatTensors, sliceAt, sliceRange, stackTensors } from "./slices.ts";
@@ -48,13 +49,13 @@ export const sequenceAt = /* @__PURE__ */ defineOp({
 export const sequenceInsert = /* @__PURE__ */ defineOp({
   name: "sequenceInsert",
   inputs: ["sequence", "x", "position?"],
-  evaluate([sequence, x, at]) {
+  evaluate([sequence, x, at], _, context) {
     const list = expectSequence("sequenceInsert", sequence);
     const t = expectTensor("sequenceInsert", x);
     const [first] = list;
     if (isHostTensor(first) && first.dtype !== t.dtype) dtypeError("sequenceInsert", "dtypes differ", first, t);
     const i = at === undefined ? list.length : position("sequenceInsert", at, list.length, list.length);
-    return [[...list.slice(0, i), t, ...list.slice(i)]];
+    return [new HostMemory("sequenceInsert", context).hold([...list.slice(0, i), t, ...list.slice(i)])];
   },
 });
 
@@ -87,32 +88,34 @@ export interface SplitToSequenceAttrs {
 export const splitToSequence = /* @__PURE__ */ defineOp({
   name: "splitToSequence",
   inputs: ["x", "split?"],
-  evaluate([input, split], { axis = 0, keepDims = true }: SplitToSequenceAttrs) {
+  evaluate([input, split], { axis = 0, keepDims = true }: SplitToSequenceAttrs, context) {
     const x = expectTensor("splitToSequence", input);
     const a = normalizeAxis("splitToSequence", axis, x.shape.length);
     const size = x.shape[a];
-    if (split === undefined && !keepDims) return [Array.from({ length: size }, (_, i) => sliceAt(x, a, i))];
+    const memory = new HostMemory("splitToSequence", context);
     const parts: HostTensor[] = [];
+    const drops = split === undefined && !keepDims;
     let at = 0;
     for (const length of pieceLengths(size, split)) {
-      parts.push(sliceRange(x, a, at, at + length));
+      parts.push(memory.hold(drops ? sliceAt(x, a, at) : sliceRange(x, a, at, at + length)));
       at += length;
     }
     return [parts];
   },
 });
 
-function pieceLengths(size: number, split: HostValue | undefined): number[] {
+function* pieceLengths(size: number, split: HostValue | undefined): Generator<number> {
   const t = split === undefined ? undefined : expectTensor("splitToSequence", split);
   if (t && t.shape.length > 0) {
     const lengths = Array.from(t.data as ArrayLike<number | bigint>, Number);
     if (lengths.some((n) => n < 0) || lengths.reduce((a, b) => a + b, 0) !== size)
       shapeError("splitToSequence", `[${lengths}] does not add up to ${size}`);
-    return lengths;
+    yield* lengths;
+    return;
   }
   const each = t ? expectScalar("splitToSequence", "split", t) : 1;
   if (!(each > 0)) shapeError("splitToSequence", `pieces of ${each} are impossible`);
-  return Array.from({ length: Math.ceil(size / each) }, (_, i) => Math.min(each, size - i * each));
+  for (let at = 0; at < size; at += each) yield Math.min(each, size - at);
 }
 
 export interface ConcatFromSequenceAttrs {
@@ -125,9 +128,9 @@ export interface ConcatFromSequenceAttrs {
 export const concatFromSequence = /* @__PURE__ */ defineOp({
   name: "concatFromSequence",
   inputs: ["sequence"],
-  evaluate([sequence], { axis, newAxis = false }: ConcatFromSequenceAttrs) {
+  evaluate([sequence], { axis, newAxis = false }: ConcatFromSequenceAttrs, context) {
     const list = expectSequence("concatFromSequence", sequence).map((v) => expectTensor("concatFromSequence", v));
-    return [(newAxis ? stackTensors : concatTensors)("concatFromSequence", list, axis)];
+    return [(newAxis ? stackTensors : concatTensors)(new HostMemory("concatFromSequence", context), list, axis)];
   },
 });
 
@@ -148,6 +151,7 @@ export const sequenceMap = /* @__PURE__ */ defineOp({
   outputs: ({ body }: SequenceMapAttrs) => body.outputs.length,
   *evaluate(values, { body, mapped }: SequenceMapAttrs, context): Generator<unknown, HostValue[]> {
     const { length } = expectSequence("sequenceMap", values[0]);
+    const memory = new HostMemory("sequenceMap", context);
     const results: HostValue[][] = body.outputs.map(() => []);
     values.slice(0, mapped).forEach((v, k) => {
       if (!isHostTensor(v) && expectSequence("sequenceMap", v).length !== length)
@@ -157,7 +161,7 @@ export const sequenceMap = /* @__PURE__ */ defineOp({
       const inputs = values.map((v, k) => (k < mapped && Array.isArray(v) ? (v as HostValue[])[i] : v));
       const outputs = yield* context.run(body, inputs);
       outputs.forEach((v, k) => {
-        results[k].push(v);
+        results[k].push(memory.hold(v));
       });
     }
     return results;

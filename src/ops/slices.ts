@@ -1,8 +1,9 @@
 /** Cutting host tensors apart and putting them together along an axis. Any dtype, strings too. */
 import { allocate } from "../tensor/dtype.ts";
-import { normalizeAxis, sameShape, sizeBetween, sizeOf } from "../tensor/shape.ts";
-import { type HostTensor, reshaped } from "../tensor/tensor.ts";
+import { normalizeAxis, sameShape, sizeBetween } from "../tensor/shape.ts";
+import { emptyTensor, type HostTensor, reshaped } from "../tensor/tensor.ts";
 import { dtypeError, shapeError } from "./check.ts";
+import type { HostMemory } from "./host-memory.ts";
 
 /** Elements [from, to) along an axis >= 0. A copy. */
 export function sliceRange(t: HostTensor, axis: number, from: number, to: number): HostTensor {
@@ -24,8 +25,12 @@ export function sliceAt(t: HostTensor, axis: number, index: number): HostTensor 
   return { dtype, shape: t.shape.filter((_, i) => i !== axis), data };
 }
 
-/** Joins tensors along an existing axis. ShapeError or DTypeError naming `op` when they don't fit. */
-export function concatTensors(op: string, parts: readonly HostTensor[], axis: number): HostTensor {
+/**
+ * Joins tensors along an existing axis. ShapeError or DTypeError naming the operator when they don't fit.
+ * @param memory that the result is part of
+ */
+export function concatTensors(memory: HostMemory, parts: readonly HostTensor[], axis: number): HostTensor {
+  const { op } = memory;
   const [first] = parts;
   if (!first) shapeError(op, "nothing to concatenate");
   const a = normalizeAxis(op, axis, first.shape.length);
@@ -38,26 +43,26 @@ export function concatTensors(op: string, parts: readonly HostTensor[], axis: nu
     length += t.shape[a];
   }
   const shape = first.shape.map((d, i) => (i === a ? length : d));
-  const data = allocate(first.dtype, sizeOf(shape));
+  const y = emptyTensor(memory.hold({ dtype: first.dtype, shape }));
   const outer = sizeBetween(shape, 0, a);
   const inner = sizeBetween(shape, a + 1, shape.length);
   let at = 0;
   for (const t of parts) {
     const part = t.shape[a] * inner;
     for (let o = 0; o < outer; o++)
-      copyInto(data as Float32Array, o * length * inner + at, t.data as Float32Array, o * part, part);
+      copyInto(y.data as Float32Array, o * length * inner + at, t.data as Float32Array, o * part, part);
     at += part;
   }
-  return { dtype: first.dtype, shape, data };
+  return y;
 }
 
 /** Joins tensors of one shape along a new axis. */
-export function stackTensors(op: string, parts: readonly HostTensor[], axis: number): HostTensor {
+export function stackTensors(memory: HostMemory, parts: readonly HostTensor[], axis: number): HostTensor {
   const [first] = parts;
-  if (!first) shapeError(op, "nothing to stack");
-  const a = normalizeAxis(op, axis, first.shape.length + 1);
+  if (!first) shapeError(memory.op, "nothing to stack");
+  const a = normalizeAxis(memory.op, axis, first.shape.length + 1);
   const raise = (t: HostTensor): HostTensor => reshaped(t, [...t.shape.slice(0, a), 1, ...t.shape.slice(a)]);
-  return concatTensors(op, parts.map(raise), a);
+  return concatTensors(memory, parts.map(raise), a);
 }
 
 function copyInto(to: Float32Array, at: number, from: Float32Array, start: number, count: number): void {

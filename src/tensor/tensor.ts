@@ -1,6 +1,7 @@
 import { DeviceTensor } from "./device-tensor.ts";
 import {
   allocate,
+  bytesOf,
   type DType,
   dtypes,
   holds,
@@ -42,6 +43,9 @@ export const isHostTensor = (v: AnyValue | undefined): v is HostTensor =>
 /** A tensor, wherever its elements are. */
 export const isTensor = (v: AnyValue | undefined): v is HostTensor | DeviceTensor =>
   v !== null && v !== undefined && !Array.isArray(v);
+
+/** Bytes that a value of the type takes. Strings count as references. */
+export const memoryOf = ({ dtype, shape }: TensorType): number => sizeOf(shape) * (bytesOf(dtype) || 8);
 
 /** A zeroed tensor of the type. */
 export const emptyTensor = ({ dtype, shape }: TensorType): HostTensor => ({

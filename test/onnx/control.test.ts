@@ -1,7 +1,17 @@
 /** Control flow, sequences and optionals, run through the public API. */
 import { describe, expect, test } from "vitest";
 import { importOnnx } from "../../src/formats/onnx/index.ts";
-import { type DType, DTypeError, FormatError, type HostTensor, hostTensor, InputError, load } from "../../src/index.ts";
+import {
+  DeviceError,
+  type DType,
+  DTypeError,
+  FormatError,
+  type HostTensor,
+  hostTensor,
+  InputError,
+  type LoadOptions,
+  load,
+} from "../../src/index.ts";
 import type { HostValue } from "../../src/tensor/tensor.ts";
 import { encodeModel, type GraphSpec, type ModelSpec, type NodeSpec, node, type PortSpec } from "./encode.ts";
 
@@ -9,8 +19,12 @@ const f32 = (...values: number[]): HostTensor => hostTensor(values);
 const i64 = (value: number): HostTensor => ({ dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(value)) });
 const bool = (value: boolean): HostTensor => ({ dtype: "bool", shape: [], data: Uint8Array.of(value ? 1 : 0) });
 
-async function run(m: ModelSpec, inputs: Record<string, HostValue>): Promise<Record<string, HostValue>> {
-  using session = await load(encodeModel(m), { device: "cpu" });
+async function run(
+  m: ModelSpec,
+  inputs: Record<string, HostValue>,
+  options: LoadOptions = {},
+): Promise<Record<string, HostValue>> {
+  using session = await load(encodeModel(m), { device: "cpu", ...options });
   return (await session.run(inputs as Record<string, HostTensor>)) as Record<string, HostValue>;
 }
 const numbers = (v: HostValue): number[] => Array.from((v as HostTensor).data as Float32Array, Number);
@@ -122,6 +136,24 @@ describe("Loop", () => {
     // A turn would fail: none is taken.
     const none = await run(m, { m: i64(0), x: zeros(2, 3), outer: zeros(1, 4) });
     expect(numbers(none.last)).toEqual(Array(6).fill(0));
+  });
+
+  test.each([0, 2])("of %i turns gives stacks whose shape depends on data", async (turns) => {
+    const inner: GraphSpec = {
+      nodes: [node("Identity", ["c"], ["go"]), node("NonZero", ["x"], ["places"])],
+      inputs: ports("i", "c"),
+      outputs: ports("go", "places"),
+    };
+    const m: ModelSpec = {
+      nodes: [
+        node("Loop", ["m", ""], ["all"], { body: { graph: inner } }),
+        node("Transpose", ["all"], ["y"], { perm: { ints: [0, 2, 1] } }),
+      ],
+      inputs: ports("m", "x"),
+      outputs: ports("y"),
+    };
+    const { y } = await run(m, { m: i64(turns), x: f32(0, 5, 6) });
+    expect([shape(y), (y as HostTensor).dtype]).toEqual([[turns, 2, 1], "i64"]);
   });
 
   test("needs neither count nor condition", async () => {
@@ -333,6 +365,9 @@ describe("Scan", () => {
       [2, 2, 2],
       [1, 2, 4, 6, 6, 7, 0, 0],
     ]);
+    const none = (...dims: number[]) => hostTensor(new Float32Array(0), { shape: dims });
+    const empty = await run(m, { lengths: hostTensor(new BigInt64Array(0)), s0: none(0, 2), x: none(0, 3, 2) });
+    expect([empty.last, empty.sums]).toEqual([none(0, 2), none(0, 3, 2)]);
   });
 });
 
@@ -375,6 +410,48 @@ describe("sequences and optionals", () => {
     await expect(given([f32(1), short])).rejects.toThrow('input "s", number 1: f32[3] needs 3 elements, data has 1');
     for (const v of ["a", 1, [1], [new Float32Array(1)], new Float32Array(2), [[f32(1)], "a"]])
       await expect(given(v)).rejects.toThrow(/takes \{ dtype, shape, data \}, or an array of these for a sequence/);
+  });
+
+  describe("what is held on the host counts against the memory limit", () => {
+    const ports = (...names: string[]) => names.map((name) => ({ name }));
+    const forever = (nodes: NodeSpec[], carried: string[], given: string[]): NodeSpec =>
+      node("Loop", ["", "", ...carried], ["y"], {
+        body: {
+          graph: {
+            nodes: [node("Identity", ["c"], ["go"]), ...nodes],
+            inputs: ports("i", "c", ...given),
+            outputs: ports("go", "r"),
+          },
+        },
+      });
+    const perElement = { nodes: [node("Expand", ["e", "wide"], ["r"])], inputs: ports("e"), outputs: ports("r") };
+    const wide = node("Constant", [], ["wide"], { value_ints: { ints: [1000] } });
+    const long = hostTensor(new Float32Array(100));
+    test.each<[string, NodeSpec[], HostValue]>([
+      ["loop", [forever([node("Neg", ["s"], ["r"])], [], [])], f32(1)],
+      [
+        "sequenceInsert",
+        [node("SequenceEmpty", [], ["none"]), forever([node("SequenceInsert", ["b", "s"], ["r"])], ["none"], ["b"])],
+        f32(1),
+      ],
+      ["scan", [wide, node("Scan", ["s"], ["y"], { body: { graph: perElement }, num_scan_inputs: { int: 1 } })], long],
+      [
+        "sequenceMap",
+        [wide, node("SequenceMap", ["s"], ["y"], { body: { graph: perElement } })],
+        Array(100).fill(f32(1)),
+      ],
+      [
+        "splitToSequence",
+        [node("SplitToSequence", ["s"], ["y"])],
+        hostTensor(new Uint8Array(0), { shape: [2 ** 40, 0] }),
+      ],
+      ["concatFromSequence", [node("ConcatFromSequence", ["s"], ["y"], { axis: { int: 0 } })], Array(1000).fill(long)],
+    ])("%s", async (op, nodes, given) => {
+      const model = { nodes, inputs: ports("s"), outputs: ports("y") };
+      const ran = run(model, { s: given }, { memoryLimit: 100_000 });
+      await expect(ran).rejects.toThrow(DeviceError);
+      await expect(ran).rejects.toThrow(`${op}: would hold more than the limit of 100000 bytes on the host`);
+    });
   });
 
   test("SequenceMap goes over sequences and passes tensors along", async () => {

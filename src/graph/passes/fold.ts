@@ -1,7 +1,7 @@
 /** Constant folding: a node whose inputs never change is computed once, by its reference. */
 import { ForwardpassError } from "../../tensor/errors.ts";
-import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
-import { inferNode, memoryOf } from "../infer.ts";
+import { emptyTensor, type HostTensor, memoryOf } from "../../tensor/tensor.ts";
+import { inferNode } from "../infer.ts";
 import type { Node } from "../ir.ts";
 import type { RewriteContext, Rule } from "./rewrite.ts";
 

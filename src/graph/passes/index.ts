@@ -5,9 +5,8 @@
 
 import type { Backend } from "../../backends/backend.ts";
 import type { OpDef } from "../../ops/op.ts";
-import type { HostTensor } from "../../tensor/tensor.ts";
+import { type HostTensor, memoryOf } from "../../tensor/tensor.ts";
 import { sourceOf, Weight } from "../../tensor/weight.ts";
-import { memoryOf } from "../infer.ts";
 import { type Graph, isGraph, type Node, operatorsOf, type ValueId } from "../ir.ts";
 import { fuseGelu, fuseGeluTanh, fuseSwish } from "./activations.ts";
 import { fuseActivation, fuseBias, fuseResidual } from "./epilogue.ts";

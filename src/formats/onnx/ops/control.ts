@@ -8,6 +8,7 @@ import { loop, type TypesWithoutTurns } from "../../../ops/loop.ts";
 import { type ScanAxis, scan } from "../../../ops/scan.ts";
 import { sequenceMap } from "../../../ops/sequence.ts";
 import { DTypeError, FormatError, ForwardpassError } from "../../../tensor/errors.ts";
+import { type HostValue, isHostTensor } from "../../../tensor/tensor.ts";
 import type { ImportedGraph, LoweringTable, OnnxNode } from "../node.ts";
 
 /** A graph attribute with the number of formal inputs that the node gives it. */
@@ -21,26 +22,29 @@ function nested(n: OnnxNode, name: string, formals: number): ImportedGraph {
 
 /**
  * Types of one element of the outputs from `first` on, for runs without a turn: as declared, else as they follow from the
- * values that a first turn would have. Dimensions that nothing tells count as 0.
+ * values that a first turn would have; where they depend on data, that turn tells. Dimensions that nothing tells count as 0.
  */
-const elementTypes =
-  (first: number): TypesWithoutTurns =>
-  (body, values) => {
+const elementTypes = (first: number): TypesWithoutTurns =>
+  function* (body, values, context) {
     const { inputs, outputs } = body as Graph;
+    const ports = outputs.slice(first);
     const isDeclared = ({ dtype, shape }: GraphPort): boolean =>
       dtype !== undefined && (shape?.every((d) => typeof d === "number") ?? false);
     const env = new Map(inputs.map(({ id }, i) => [id, values[i]]));
     const walk = new ShapeWalk(body as Graph, 0, env, defaultMemoryLimit);
+    let turn: readonly HostValue[] = [];
     try {
-      if (!outputs.slice(first).every(isDeclared)) walk.walk();
+      if (!ports.every(isDeclared)) walk.walk();
+      if (!ports.every((port) => isDeclared(port) || walk.typeOf(port.id))) turn = yield* context.run(body, values);
     } catch (e) {
       // A turn that would fail is not taken.
       if (!(e instanceof ForwardpassError)) throw e;
     }
-    return outputs.slice(first).map((port) => {
+    return ports.map((port, k) => {
       const { dtype = "f32", shape = [] } = port;
       const declared = { dtype, shape: shape.map((d) => (typeof d === "number" ? d : 0)) };
-      return isDeclared(port) ? declared : (walk.typeOf(port.id) ?? declared);
+      const given = turn[first + k];
+      return isDeclared(port) ? declared : (walk.typeOf(port.id) ?? (isHostTensor(given) ? given : declared));
     });
   };
 
