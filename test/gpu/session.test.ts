@@ -396,3 +396,13 @@ test("arrays that are written into while a run waits for its plan, or for what i
     }
   }
 });
+
+test("arrays in memory that threads share", async () => {
+  const device = (await openWebgpu()) as Backend;
+  using session = await compile(
+    graph(({ input }) => ({ y: exp(input("x", "f32", ["n"])) })),
+    { device },
+  );
+  for (let i = 0; i < 2; i++)
+    expect([...(await session.run({ x: new Float32Array(new SharedArrayBuffer(12)) })).y.data]).toEqual([1, 1, 1]);
+});

@@ -226,7 +226,9 @@ export class WebgpuSession implements DeviceSession<AnyStep> {
 
   /** Puts a tensor's elements into a buffer. */
   write(buffer: GPUBuffer, { dtype }: TensorType, data: TypedArray): void {
-    const words = encode(this.target, dtype, data);
+    let words = encode(this.target, dtype, data);
+    // Dawn takes no memory that threads share.
+    if (Object.prototype.toString.call(words.buffer) === "[object SharedArrayBuffer]") words = words.slice();
     this.gpu.device.queue.writeBuffer(buffer, 0, words.buffer as ArrayBuffer, words.byteOffset, words.byteLength);
   }
 
