@@ -51,13 +51,19 @@ export function checkInput(port: GraphPort, v: HostValue | TypedArray | undefine
   return tensor;
 }
 
-/** A value that may be a tensor, of `elements` where the model says it, a sequence of values, or null for what is left out. */
-function checkValue(v: HostValue, who: string, elements: DType | undefined): HostValue {
-  if (v === null) return v;
-  if (Array.isArray(v)) return v.map((e, i) => checkValue(e, `${who}, number ${i}`, elements));
-  if (typeof v !== "object" || ArrayBuffer.isView(v))
-    throw new InputError(`${who} takes { dtype, shape, data }, or an array of these for a sequence`);
-  if (!isHostTensor(v)) return v;
+/**
+ * A value that may be a tensor, a sequence of values, or null for what is left out. Where the model says what `elements`
+ * are, those of a sequence are tensors of it.
+ */
+function checkValue(v: HostValue, who: string, elements: DType | undefined, inside = false): HostValue {
+  const isTensor = inside && elements !== undefined;
+  if (v === null && !isTensor) return v;
+  if (Array.isArray(v) && !isTensor) return v.map((e, i) => checkValue(e, `${who}, number ${i}`, elements, true));
+  if (isElsewhere(v)) throw new InputError(`${who} has to be on the host: pass await t.toHost()`);
+  if (!isHostTensor(v) || typeof v !== "object" || ArrayBuffer.isView(v))
+    throw new InputError(
+      `${who} takes { dtype, shape, data }${isTensor ? "" : ", or an array of these for a sequence"}`,
+    );
   if (elements && v.dtype !== elements) throw new DTypeError(`${who} is ${elements}, got ${v.dtype}`);
   return checkHostTensor(v, who);
 }
