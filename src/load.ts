@@ -53,7 +53,8 @@ export interface LoadOptions extends FetchOptions {
  * is missing, InputError when the source can't be read, or for an option of another name
  */
 export async function load(input: SourceInput, options: LoadOptions = {}): Promise<Session> {
-  if (!areUsual(options, "device threads onProgress")) (await import("./load-options.ts")).checkLoadOptions(options);
+  const usual = areUsual(options, "device threads onProgress") && typeof (options.onProgress ?? load) === "function";
+  if (!usual) (await import("./load-options.ts")).checkLoadOptions(options);
   const { onProgress } = options;
   const source = await openSource(input, sourceOptions(options));
   const device: Backend = await deviceFor(options.device, options);

@@ -209,15 +209,13 @@ export class Session {
   /**
    * Does all that a first run does beyond computing, by running on zeros: plans, compiles shaders, uploads weights.
    * @param sizes of the free dimensions, by name
-   * @throws InputError for a free dimension without a size, and for a graph with state
+   * @throws InputError for a free dimension without a size, a size of none that there is, and for a graph with state
    */
   async warmup(sizes: Readonly<Record<string, number>> = {}): Promise<void> {
     this.assertUsable();
     if (this.graph.states?.length) throw new InputError("warmup: this graph has state: run it with one");
     const { zeros } = await import("./zeros.ts");
-    const inputs: Record<string, HostValue> = {};
-    for (const port of this.graph.inputs) if (!port.default) inputs[port.name] = zeros(port, sizes);
-    await this.run(inputs as Inputs);
+    await this.run(zeros(this.graph.inputs, sizes));
   }
 
   /**
@@ -270,7 +268,8 @@ export class Session {
         throw new InputError("runSync: options are an object of profile, state, rows");
     const { profile } = options;
     this.assertUsable();
-    if (options.keepOnDevice) throw new InputError("runSync: keepOnDevice takes run()");
+    if (options.keepOnDevice || (options as RunOptions).signal)
+      throw new InputError("runSync: keepOnDevice and signal take run()");
     if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
     this.checkNames(inputs);
     const values = this.graph.inputs.map((port) => this.check(port, inputs[port.name]));

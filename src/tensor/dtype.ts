@@ -102,7 +102,8 @@ export function viewOf(dtype: DType, buffer: ArrayBufferLike, byteOffset: number
 /** Whether `data` is the kind of array that holds `dtype`. */
 export function holds(dtype: DType, data: unknown): data is TensorData {
   const { array } = dtypes[dtype] as DTypeRow;
-  if (!array) return Array.isArray(data) && data.every((s) => typeof s === "string");
+  // Unlike `every`, it visits holes.
+  if (!array) return Array.isArray(data) && data.findIndex((s) => typeof s !== "string") < 0;
   return data instanceof (array as unknown as new () => object);
 }
 

@@ -23,7 +23,10 @@ export function checkOptions<O extends object>(who: string, options: O, known: O
       `${who}: unknown option "${name}"${near ? `; did you mean "${near}"?` : "."} There are: ${Object.keys(known).join(", ")}`,
     );
   }
-  checkSignal((options as { signal?: AbortSignal }).signal);
+  const { signal, onProgress } = options as { signal?: AbortSignal; onProgress?: unknown };
+  checkSignal(signal);
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw new InputError(`${who}: onProgress takes a function`);
 }
 
 /** @throws InputError for what is none */

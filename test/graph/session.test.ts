@@ -67,7 +67,10 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     const y = s.runSync({ x }, { profile: true })["y"].data;
     expect(Array.from(y as Float32Array)).toEqual([2, 4, 6]);
     expect(s.explain().some((row) => row.ms !== undefined && row.ms >= 0)).toBe(true);
-    expect(() => s.runSync({ x }, { keepOnDevice: true as never })).toThrow(InputError);
+    for (const options of [{ keepOnDevice: true }, { signal: new AbortController().signal }])
+      expect(() => s.runSync({ x }, options as never)).toThrow(
+        new InputError("runSync: keepOnDevice and signal take run()"),
+      );
     for (const options of [null, "profile", { profil: true }])
       expect(() => s.runSync({ x }, options as never)).toThrow(
         new InputError("runSync: options are an object of profile, state, rows"),
@@ -118,6 +121,9 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     }
     await expect(compile(net, undefined as never)).rejects.toThrow(/device takes a backend/);
     using s = await compile(net, { device: device() });
+    await expect(s.warmup({ n: 1, batchh: 4 })).rejects.toThrow(
+      new InputError('warmup: no input has a dimension "batchh"; there are "n"'),
+    );
     for (const n of [-1, Number.NaN, undefined])
       await expect(s.warmup({ n } as never)).rejects.toThrow('warmup: input "x" is f32[n]: pass { "n": size }');
   });

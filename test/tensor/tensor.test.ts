@@ -132,6 +132,7 @@ describe("tensors from outside", () => {
     ["no data", { data: undefined }, InputError],
     ["wrong array", { data: [1, 2] }, DTypeError],
     ["strings with a number", { dtype: "string", data: ["a", 1] }, DTypeError],
+    ["strings with a hole", { dtype: "string", data: Object.assign(new Array(2), { 0: "a" }) }, DTypeError],
   ])("%s is refused with the input's name", (_, change, error) => {
     const check = () => checkHostTensor({ ...good, ...change } as never, 'input "x"');
     expect(check).toThrow(error);
