@@ -1,9 +1,11 @@
 /** `forwardpass inspect`: what is in a model and what it needs, before it runs. */
-import type { Graph, ValueInfo } from "../graph/ir.ts";
+import type { Graph, Node, ValueInfo } from "../graph/ir.ts";
 import { subgraphsOf } from "../graph/ir.ts";
 import { bytesOf } from "../tensor/dtype.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { sourceOf } from "../tensor/weight.ts";
 import { type Command, deviceOptions, positional } from "./command.ts";
 import { loadModel } from "./model.ts";
 import { formatBytes, formatCount, table } from "./progress.ts";
@@ -32,8 +34,9 @@ export const inspect: Command = {
     }
     const { graph } = model;
     const operators = countOperators(graph);
-    const parameters = constantsOf(graph).reduce((n, t) => n + sizeOf(t.shape), 0);
-    const weightBytes = constantsOf(graph).reduce((n, t) => n + sizeOf(t.shape) * bytesOf(t.dtype), 0);
+    const constants = constantsOf(graph);
+    const parameters = constants.reduce((n, c) => n + c.parameters, 0);
+    const weightBytes = constants.reduce((n, { tensor: t }) => n + sizeOf(t.shape) * bytesOf(t.dtype), 0);
     const plan = estimate(model, shapesOf(args, model.inputs));
     const report = {
       inputs: model.inputs,
@@ -81,9 +84,39 @@ function countOperators(graph: Graph): [string, number][] {
   return [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
 }
 
+interface Constant {
+  readonly tensor: HostTensor;
+  readonly parameters: number;
+}
+
 /** Constants of all graphs; a branch shares those of its surroundings. */
-function constantsOf(graph: Graph) {
-  const seen = new Map<unknown, { shape: readonly number[]; dtype: Parameters<typeof bytesOf>[0] }>();
-  for (const g of graphsOf(graph)) for (const t of g.constants.values()) seen.set(t.data, t);
+function constantsOf(graph: Graph): Constant[] {
+  const seen = new Map<object, Constant>();
+  for (const { constants, nodes } of graphsOf(graph)) {
+    const uses = new Map(nodes.flatMap((node) => node.inputs.map((id, i) => [id, { node, i }] as const)));
+    for (const [id, tensor] of constants) {
+      const use = uses.get(id);
+      const parameters = (use && parametersAt(use.node, use.i)) ?? sizeOf(tensor.shape);
+      seen.set(sourceOf(tensor), { tensor, parameters });
+    }
+  }
   return [...seen.values()];
+}
+
+/** How many the constant holds that is a node's input i. Undefined: as many as it has elements. */
+function parametersAt({ op, attrs }: Node, i: number): number | undefined {
+  const { k, n, rows = n } = attrs as Record<string, number>;
+  switch (op.name) {
+    // Of angles, and where in them texts begin.
+    case "rotaryEmbedding":
+      return 0;
+    case "quantizedMatmul":
+    case "quantizedGather":
+      return i === 1 ? k * rows : undefined;
+    // Its scales, zero points and groups make up the weights.
+    case "matmulNBits":
+      return i === 1 ? k * rows : i < 5 ? 0 : undefined;
+    default:
+      return undefined;
+  }
 }

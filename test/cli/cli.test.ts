@@ -199,6 +199,35 @@ describe("forwardpass", () => {
     expect(report.operators.conv).toBe(2);
   });
 
+  test("inspect: packed weights count as many as they hold", async () => {
+    const [n, k] = [3, 32];
+    // Blocks of GGUF are made of 4 bits.
+    for (const bits of [4, 8]) {
+      const packed = file(
+        "packed.onnx",
+        encodeModel({
+          domains: { "com.microsoft": 1 },
+          nodes: [
+            {
+              type: "MatMulNBits",
+              domain: "com.microsoft",
+              inputs: ["x", "w", "scales"],
+              outputs: ["y"],
+              attributes: { N: { int: n }, K: { int: k }, bits: { int: bits }, block_size: { int: 32 } },
+            },
+          ],
+          inputs: [{ name: "x", dtype: "f32", shape: ["rows", k] }],
+          outputs: [{ name: "y", dtype: "f32" }],
+          initializers: {
+            w: { dtype: "u8", shape: [n, 1, 4 * bits], data: new Uint8Array(n * 4 * bits) },
+            scales: { dtype: "f32", shape: [n], data: new Float32Array(n).fill(1) },
+          },
+        }),
+      );
+      expect(JSON.parse((await cli("inspect", packed, "--json")).out).parameters).toBe(n * k);
+    }
+  });
+
   test("inspect and bench: free dimensions that can't be 1", async () => {
     const pooled = file(
       "pooled.onnx",

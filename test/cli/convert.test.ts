@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { main } from "../../src/cli/main.ts";
+import { readGguf } from "../../src/formats/gguf/index.ts";
+import { bytesSource } from "../../src/formats/source.ts";
+import { sizeOf } from "../../src/tensor/shape.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
 
 const root = await mkdtemp(join(tmpdir(), "forwardpass-convert-"));
@@ -49,6 +52,22 @@ describe("convert", () => {
     expect((await readFile(model)).length).toBeLessThan(before);
     expect(await readdir(folder)).toEqual(["model.gguf"]);
     expect((await run("generate", model, "hello")).err).toMatch(/no tokenizer/);
+  });
+
+  test("inspect counts the weights of the file, whatever holds them", async () => {
+    const sizes = [...(await readGguf(bytesSource(await readFile(model), model))).tensors.values()].map((t) =>
+      sizeOf(t.shape),
+    );
+    const parameters = sizes.reduce((sum, n) => sum + n, 0);
+    const bytes: number[] = [];
+    for (const quant of ["f32", "q8_0", "q4_0"]) {
+      const path = join(folder, `${quant}.gguf`);
+      await run("convert", model, path, "--quant", quant);
+      const report = JSON.parse((await run("inspect", path, "--device", "cpu", "--json")).out);
+      expect(report.parameters).toBe(parameters);
+      bytes.push(report.weightBytes);
+    }
+    expect(bytes).toEqual([...bytes].sort((a, b) => b - a));
   });
 
   test("through links to files, which stay links, there or not yet", async () => {
