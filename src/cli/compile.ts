@@ -1,11 +1,11 @@
 /** `forwardpass compile`: a model as a static module, its weights, and a loader, for runtimes that forbid compiling. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type AheadFiles, compileAhead } from "../ahead.ts";
+import { compileAhead } from "../ahead.ts";
 import { makeFolder } from "../formats/sources/store-files.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
-import { fetchOptions } from "./model.ts";
-import { formatBytes, progressBar } from "./progress.ts";
+import { loading } from "./model.ts";
+import { formatBytes } from "./progress.ts";
 import { shapeOption, shapesIn } from "./shapes.ts";
 
 export const compile: Command = {
@@ -22,18 +22,11 @@ export const compile: Command = {
   async run(args, io) {
     const folder = args.options["out"] as string | undefined;
     if (folder === undefined) throw new UsageError("--out is missing: a folder to write to");
-    const bar = progressBar(io, "compiling");
-    let files: AheadFiles;
-    try {
-      files = await compileAhead(positional(args, 0, "MODEL"), {
-        ...fetchOptions(args),
-        shapes: shapesIn(args),
-        relaxedSimd: args.options["relaxed"] === true,
-        onProgress: (p) => bar.update(p),
-      });
-    } finally {
-      bar.done();
-    }
+    const path = positional(args, 0, "MODEL");
+    const [shapes, relaxedSimd] = [shapesIn(args), args.options["relaxed"] === true];
+    const files = await loading("compiling", args, io, (options) =>
+      compileAhead(path, { ...options, shapes, relaxedSimd }),
+    );
     await makeFolder(folder);
     for (const [name, content] of Object.entries(files)) {
       await writeFile(join(folder, name), content);

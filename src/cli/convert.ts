@@ -6,7 +6,7 @@ import { convert as convertModel, type Quantization, quantizations } from "../fo
 import { makeFolder } from "../formats/sources/store-files.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type CliIO, type Command, deviceOptions, positional, UsageError } from "./command.ts";
-import { interruptible } from "./generation.ts";
+import { interruptible } from "./interruptible.ts";
 import { fetchOptions } from "./model.ts";
 import { formatBytes, progressBar } from "./progress.ts";
 

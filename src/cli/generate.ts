@@ -12,9 +12,10 @@ import {
   UsageError,
   wholeNumber,
 } from "./command.ts";
-import { generationOptions, interruptible, openingOf, samplingOf } from "./generation.ts";
-import { deviceOf, fetchOptions, standardInput } from "./model.ts";
-import { counted, formatMs, printable, progressBar } from "./progress.ts";
+import { generationOptions, openingOf, samplingOf } from "./generation.ts";
+import { interruptible } from "./interruptible.ts";
+import { opened, standardInput } from "./model.ts";
+import { counted, formatMs, printable } from "./progress.ts";
 
 export const generate: Command = {
   name: "generate",
@@ -97,19 +98,8 @@ async function schemaOf(path: string | undefined): Promise<JsonSchema | undefine
 }
 
 /** A language model as the options say, with progress on a terminal. */
-export async function openModel(path: string, opening: ReturnType<typeof openingOf>, args: Arguments, io: CliIO) {
-  const bar = progressBar(io, "loading");
-  try {
-    return await textGeneration(path, {
-      ...fetchOptions(args),
-      device: await deviceOf(args),
-      ...opening,
-      onProgress: (p) => bar.update(p),
-    });
-  } finally {
-    bar.done();
-  }
-}
+export const openModel = (path: string, opening: ReturnType<typeof openingOf>, args: Arguments, io: CliIO) =>
+  opened(args, io, (options) => textGeneration(path, { ...options, ...opening }));
 
 export function statistics(g: Generation): string {
   const rate = tokensPerSecond(g);

@@ -1,4 +1,4 @@
-/** What `generate` and `chat` share: options of opening a model and of sampling; and Ctrl-C, which `convert` has too. */
+/** What `generate` and `chat` share: options of opening a model and of sampling. */
 import type { SamplingOptions, TextGenerationOptions } from "../tasks/text-generation.ts";
 import { type Arguments, type Option, UsageError, wholeNumber } from "./command.ts";
 
@@ -42,22 +42,4 @@ export function openingOf(args: Arguments): Pick<TextGenerationOptions, "context
   if (kvCache !== undefined && kvCache !== "f32" && kvCache !== "f16")
     throw new UsageError(`--kv-cache takes f32 or f16, got "${kvCache}"`);
   return { contextLength, kvCache };
-}
-
-/**
- * Runs with a signal that Ctrl-C aborts; the second Ctrl-C ends the program as usual.
- * @param by the signals of the system that do
- */
-export async function interruptible<T>(
-  work: (signal: AbortSignal) => Promise<T>,
-  by: readonly NodeJS.Signals[] = ["SIGINT"],
-): Promise<T> {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort();
-  for (const name of by) process.once(name, stop);
-  try {
-    return await work(controller.signal);
-  } finally {
-    for (const name of by) process.off(name, stop);
-  }
 }

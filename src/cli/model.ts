@@ -5,6 +5,7 @@ import type { Session } from "../graph/session.ts";
 import { load } from "../load.ts";
 import type { TaskOptions } from "../tasks/options.ts";
 import { type Arguments, type CliIO, UsageError, wholeNumber } from "./command.ts";
+import { interruptible } from "./interruptible.ts";
 import { counted, formatMs, progressBar } from "./progress.ts";
 
 export async function deviceOf(args: Arguments): Promise<DeviceChoice | undefined> {
@@ -27,11 +28,27 @@ export const loadModel = (path: string, args: Arguments, io: CliIO): Promise<Ses
   opened(args, io, (options) => load(path, options));
 
 /** What `open` makes with the options of the command line. */
-export async function opened<T>(args: Arguments, io: CliIO, open: (options: TaskOptions) => Promise<T>): Promise<T> {
-  const bar = progressBar(io, "loading");
+export const opened = <T>(args: Arguments, io: CliIO, open: (options: TaskOptions) => Promise<T>): Promise<T> =>
+  loading("loading", args, io, async (options) => open({ ...options, device: await deviceOf(args) }));
+
+type LoadingOptions = FetchOptions & Pick<TaskOptions, "signal" | "onProgress">;
+
+/** The same of what takes no device. Ctrl-C stops it. */
+export async function loading<T>(
+  label: string,
+  args: Arguments,
+  io: CliIO,
+  work: (options: LoadingOptions) => Promise<T>,
+): Promise<T> {
+  const bar = progressBar(io, label);
   try {
-    const device = await deviceOf(args);
-    return await open({ ...fetchOptions(args), device, onProgress: (p) => bar.update(p) });
+    return await interruptible(async (signal) => {
+      const made = await work({ ...fetchOptions(args), signal, onProgress: (p) => bar.update(p) });
+      if (!signal.aborted) return made;
+      // Its last steps look at no signal.
+      (made as Partial<Disposable>)[Symbol.dispose]?.();
+      throw signal.reason;
+    });
   } finally {
     bar.done();
   }

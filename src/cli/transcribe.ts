@@ -1,9 +1,9 @@
 /** `forwardpass transcribe`: what is said in a recording. */
 import { transcription } from "../tasks/transcription.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
-import { interruptible } from "./generation.ts";
-import { deviceOf, fetchOptions } from "./model.ts";
-import { formatMs, progressBar } from "./progress.ts";
+import { interruptible } from "./interruptible.ts";
+import { opened } from "./model.ts";
+import { formatMs } from "./progress.ts";
 
 export const transcribe: Command = {
   name: "transcribe",
@@ -27,13 +27,7 @@ export const transcribe: Command = {
     const folder = args.options["model"] as string | undefined;
     if (folder === undefined) throw new UsageError("--model is missing: a folder of Whisper");
     const json = args.options["json"] === true;
-    const bar = progressBar(io, "loading");
-    const device = await deviceOf(args);
-    using model = await transcription(folder, {
-      ...fetchOptions(args),
-      device,
-      onProgress: (p) => bar.update(p),
-    }).finally(() => bar.done());
+    using model = await opened(args, io, (options) => transcription(folder, options));
     return await interruptible(async (signal) => {
       const result = await model.transcribe(path, {
         language: args.options["language"] as string | undefined,
