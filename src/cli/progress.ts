@@ -19,9 +19,12 @@ export function progressBar(io: CliIO, label: string): ProgressBar {
       if (!io.stderr.isTTY || performance.now() - started < showAfter) return;
       shown = true;
       const share = total > 0 ? Math.min(1, loaded / total) : 0;
-      const bar = "#".repeat(Math.round(share * barWidth)).padEnd(barWidth, ".");
       const amount = phase === "read" ? `${formatBytes(loaded)}${total ? ` of ${formatBytes(total)}` : ""}` : phase;
-      io.stderr.write(`\r\x1b[K${label} [${bar}] ${amount}`);
+      // One row, which is all that is cleared.
+      const room = (io.stderr.columns || 80) - 1;
+      const width = Math.min(barWidth, room - `${label} [] ${amount}`.length);
+      const bar = width < 4 ? "" : `[${"#".repeat(Math.round(share * width)).padEnd(width, ".")}] `;
+      io.stderr.write(`\r\x1b[K${`${label} ${bar}${amount}`.slice(0, room)}`);
     },
     done() {
       if (shown) io.stderr.write("\r\x1b[K");

@@ -171,10 +171,10 @@ describe("forwardpass", () => {
 
   test("a bar on a terminal for what takes over a second, nothing in a pipe", () => {
     const now = vi.spyOn(performance, "now").mockReturnValue(0);
-    const written = (isTTY: boolean): string[] => {
+    const written = (isTTY: boolean, columns?: number): string[] => {
       const text: string[] = [];
       now.mockReturnValue(0);
-      const bar = progressBar({ stderr: { isTTY, write: (s: string) => text.push(s) } } as never, "loading");
+      const bar = progressBar({ stderr: { isTTY, columns, write: (s: string) => text.push(s) } } as never, "loading");
       for (const ms of [999, 1001]) {
         now.mockReturnValue(ms);
         bar.update({ phase: "read", loaded: 5e5, total: 1e6 });
@@ -184,6 +184,13 @@ describe("forwardpass", () => {
     };
     expect(written(true)).toEqual(["\r\x1b[Kloading [############............] 500 kB of 1.0 MB", "\r\x1b[K"]);
     expect(written(false)).toEqual([]);
+    // In one row, which is all that is cleared, and not in the last column, behind which terminals begin another.
+    expect([40, 28, 24, 10].map((columns) => written(true, columns)[0].slice("\r\x1b[K".length))).toEqual([
+      "loading [######......] 500 kB of 1.0 MB",
+      "loading 500 kB of 1.0 MB",
+      "loading 500 kB of 1.0 M",
+      "loading 5",
+    ]);
     now.mockRestore();
   });
 
