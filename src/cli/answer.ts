@@ -2,6 +2,7 @@
 import { questionAnswering } from "../tasks/question-answering.ts";
 import { type Command, deviceOptions, positional } from "./command.ts";
 import { opened, textsOf, timed } from "./model.ts";
+import { printableLine } from "./progress.ts";
 
 export const answer: Command = {
   name: "answer",
@@ -21,7 +22,10 @@ export const answer: Command = {
     const started = performance.now();
     const found = await model.answer(question, context);
     if (args.options["json"]) io.stdout.write(`${JSON.stringify(found ?? null)}\n`);
-    else io.stdout.write(found ? `${found.text}  ${found.score.toFixed(3)}\n` : "(there is no answer in the text)\n");
+    else
+      io.stdout.write(
+        found ? `${printableLine(found.text)}  ${found.score.toFixed(3)}\n` : "(there is no answer in the text)\n",
+      );
     io.stderr.write(timed(1, started, model.session));
     return 0;
   },

@@ -53,6 +53,9 @@ export const counted = (n: number, what: string): string => `${formatCount(n)} $
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
 export const printable = (text: string): string => text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, "\ufffd");
 
+/** The same in one line. */
+export const printableLine = (text: string): string => printable(text.replace(/\r?\n|[\r\t]/g, " "));
+
 export function formatMs(ms: number): string {
   if (ms < 1) return `${(ms * 1000).toFixed(ms < 0.01 ? 1 : 0)} us`;
   return ms < 1000 ? `${ms.toFixed(ms < 10 ? 2 : 1)} ms` : `${(ms / 1000).toFixed(2)} s`;
@@ -60,8 +63,9 @@ export function formatMs(ms: number): string {
 
 /** Columns that line up; numbers (given as `right`) to the right. Nothing of no rows. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
-  const widths = (rows[0] ?? []).map((_, c) => Math.max(...rows.map((r) => r[c].length)));
-  return rows
+  const lines = rows.map((r) => r.map(printableLine));
+  const widths = (lines[0] ?? []).map((_, c) => Math.max(...lines.map((r) => r[c].length)));
+  return lines
     .map((r) =>
       r
         .map((cell, c) => (right.includes(c) ? cell.padStart(widths[c]) : cell.padEnd(widths[c])))

@@ -7,7 +7,7 @@ import type { HostTensor } from "../tensor/tensor.ts";
 import { type Arguments, type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { readTensor } from "./files.ts";
 import { loadModel } from "./model.ts";
-import { formatMs } from "./progress.ts";
+import { formatMs, printable } from "./progress.ts";
 import { typeText } from "./shapes.ts";
 
 export const run: Command = {
@@ -41,7 +41,7 @@ export const run: Command = {
       if (args.options["json"]) io.stdout.write(`${JSON.stringify(jsonOf(outputs))}\n`);
       else {
         for (const [name, t] of Object.entries(outputs))
-          io.stdout.write(`${name}: ${formatType(t)}\n${summaryOf(t)}\n`);
+          io.stdout.write(printable(`${name}: ${formatType(t)}\n${summaryOf(t)}\n`));
         io.stderr.write(`${formatMs(ms)} on ${model.device.name}\n`);
       }
     } finally {

@@ -3,7 +3,7 @@ import { transcription } from "../tasks/transcription.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 import { opened } from "./model.ts";
-import { formatMs } from "./progress.ts";
+import { formatMs, printable } from "./progress.ts";
 
 export const transcribe: Command = {
   name: "transcribe",
@@ -33,7 +33,7 @@ export const transcribe: Command = {
         language: args.options["language"] as string | undefined,
         task: args.options["translate"] ? "translate" : undefined,
         signal,
-        onText: json ? undefined : (piece) => io.stdout.write(piece),
+        onText: json ? undefined : (piece) => io.stdout.write(io.stdout.isTTY ? printable(piece) : piece),
       });
       if (json) io.stdout.write(`${JSON.stringify(result)}\n`);
       else io.stdout.write(result.text === "" ? "(nothing is said)\n" : "\n");

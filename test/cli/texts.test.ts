@@ -52,6 +52,22 @@ test("embed pools and prompts as it is told, and as the model says of queries an
   expect([code, err]).toEqual([1, expect.stringMatching(/no prompt "none"; there are: query, passage, other/)]);
 });
 
+test("texts can't write control characters into a table, nor lines", async () => {
+  const path = await folderOf("bert", named("calm", "glad", "sad"));
+  const text = "the cat\u001b[2J\n\tsat\u009b1A";
+  for (const argv of [
+    ["embed", path, text, "dog"],
+    ["classify", path, text, "dog"],
+  ]) {
+    const lines = (await run(argv)).out.trimEnd().split("\n");
+    expect(lines).toEqual([
+      expect.stringMatching(/ {2}the cat\ufffd\[2J {2}sat\ufffd1A$/),
+      expect.stringMatching(/ {2}dog$/),
+    ]);
+  }
+  expect(JSON.parse((await run(["embed", path, text, "--json"])).out)[0].text).toBe(text);
+});
+
 test("no texts give no lines", async () => {
   const path = await folderOf("bert");
   for (const argv of [
