@@ -59,6 +59,7 @@ export async function readInputs(model: Session, args: Arguments): Promise<Recor
     const port = model.inputs.find((p) => p.name === name);
     if (!port)
       throw new UsageError(`--input ${given}: the model's inputs are ${model.inputs.map((p) => p.name).join(", ")}`);
+    if (Object.hasOwn(inputs, name)) throw new UsageError(`--input ${given}: "${name}" is given twice`);
     inputs[name] = await readTensor(given.slice(equals + 1), port);
   }
   return inputs;

@@ -18,6 +18,7 @@ export function shapesIn(args: Arguments): Record<string, number[]> {
   for (const text of (args.options["shape"] ?? []) as string[]) {
     const [, name, dims] = /^(.+)=(\s*\d+\s*(?:,\s*\d+\s*)*)$/s.exec(text) ?? [];
     if (name === undefined) throw new UsageError(`--shape ${text}: write NAME=1,3,224,224`);
+    if (Object.hasOwn(shapes, name)) throw new UsageError(`--shape ${text}: "${name}" is given twice`);
     shapes[name] = dims.split(",").map(Number);
   }
   return shapes;

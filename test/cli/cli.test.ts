@@ -75,6 +75,16 @@ describe("forwardpass", () => {
       code: 2,
       err: expect.stringContaining("the model's inputs are features"),
     });
+    const zeros = file("zeros.json", JSON.stringify(new Array(30).fill(0)));
+    for (const [name, ...twice] of [
+      ["run", "--input", `features=${zeros}`, "-i", zeros],
+      ["bench", "--input", zeros, "-i", zeros],
+      ["inspect", "--shape", "features=1,30", "--shape", "features=2,30"],
+    ])
+      expect(await cli(name, model("fraud-mlp"), ...twice)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining(`${twice[2]} ${twice[3]}: "features" is given twice`.replace("-i", "--input")),
+      });
   });
 
   test("a bad file is exit code 1, in one line", async () => {
