@@ -106,7 +106,7 @@ export function statistics(g: Generation): string {
   const reused = g.reusedTokens ? `, ${g.reusedTokens} of them known` : "";
   return [
     `${counted(g.promptTokens, "prompt token")}${reused}`,
-    `first token after ${formatMs(g.firstTokenMs)}`,
+    ...(g.tokens.length > 0 ? [`first token after ${formatMs(g.firstTokenMs)}`] : []),
     `${counted(g.tokens.length, "token")}${rate ? ` at ${rate.toFixed(rate < 10 ? 2 : 1)} tokens/s` : ""}`,
   ].join(", ");
 }
@@ -116,6 +116,6 @@ const jsonOf = (g: Generation): object => ({
   tokens: g.tokens,
   finish: g.finish,
   promptTokens: g.promptTokens,
-  firstTokenMs: g.firstTokenMs,
+  firstTokenMs: g.tokens.length > 0 ? g.firstTokenMs : undefined,
   tokensPerSecond: tokensPerSecond(g),
 });

@@ -35,14 +35,15 @@ export const transcribe: Command = {
         signal,
         onText: json ? undefined : (piece) => io.stdout.write(io.stdout.isTTY ? printable(piece) : piece),
       });
-      if (json) io.stdout.write(`${JSON.stringify(result)}\n`);
-      else io.stdout.write(result.text === "" ? "(nothing is said)\n" : "\n");
       const { seconds, totalMs, firstTokenMs, tokens, language } = result;
+      const first = tokens.length > 0 ? firstTokenMs : undefined;
+      if (json) io.stdout.write(`${JSON.stringify({ ...result, firstTokenMs: first })}\n`);
+      else io.stdout.write(result.text === "" ? "(nothing is said)\n" : "\n");
       const rate = (tokens.length / Math.max(totalMs - firstTokenMs, 1)) * 1000;
       const facts = [
         `${seconds.toFixed(1)} s of sound in ${formatMs(totalMs)}`,
         ...(language ? [`language ${language}`] : []),
-        ...(tokens.length > 0 ? [`first token after ${formatMs(firstTokenMs)}`] : []),
+        ...(first === undefined ? [] : [`first token after ${formatMs(first)}`]),
         ...(tokens.length > 1 ? [`${tokens.length} tokens at ${rate.toFixed(1)} tokens/s`] : []),
       ];
       io.stderr.write(`${facts.join(", ")} on ${model.device}\n`);

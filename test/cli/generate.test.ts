@@ -89,6 +89,12 @@ describe("generate", () => {
     expect((await run(["generate", model, "x", "-n", "0", ...common])).out).toBe("x\n");
   });
 
+  test("without a token there is no time of the first", async () => {
+    const argv = ["generate", model, "x", "-n", "0", ...common];
+    expect((await run(argv)).err).toBe("2 prompt tokens, 0 tokens on wasm\n");
+    expect(JSON.parse((await run([...argv, "--json"])).out)).not.toHaveProperty("firstTokenMs");
+  });
+
   test("mistakes are told in a line", async () => {
     expect((await run(["generate"])).code).toBe(2);
     for (const wrong of [
