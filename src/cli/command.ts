@@ -110,4 +110,12 @@ export const onCommandLine = (
 ): string =>
   message
     .replace("{ contextLength }", "--context")
+    .replace("{ pooling }", "--pooling")
+    .replace("offline: true uses", "--offline uses")
+    .replace("pass { token }, or set HF_TOKEN", "set HF_TOKEN")
+    .replace(
+      "; pass { tokenizer } when loading, or tokens as prompt",
+      ": there is no vocabulary in its files. Take a model that has one, or give tokens to forwardpass run",
+    )
+    .replace("; pass { tokenizer }", "; take a file that has one")
     .replace(/[.;] pass [a-z, ]+, or \{ chatTemplate \} when loading/i, `; ${instead}`);

@@ -30,10 +30,10 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
     case ".npy":
       return readNpy(bytes, path);
     case ".json":
-      return fromJson(bytes.toString("utf8"), path, port);
+      return named(path, () => fromJson(bytes.toString("utf8"), port));
     case ".pb": {
       const { decodeTensorProto } = await import("../formats/onnx/index.ts");
-      return decodeTensorProto(bytes);
+      return named(path, () => decodeTensorProto(bytes));
     }
     default:
       if (isImage(extension)) return fromImage(bytes, path, port);
@@ -49,18 +49,23 @@ interface JsonTensor {
   readonly dtype?: DType;
 }
 
-/** Nested arrays, or `{ dtype, shape, data }`. Numbers take the model's dtype. */
-function fromJson(text: string, path: string, port: ValueInfo): HostTensor {
+/** What is wrong with a file's content is said with its name. */
+function named<T>(path: string, read: () => T): T {
   try {
-    const value = JSON.parse(text) as NestedArray | JsonTensor;
-    const isTensor = typeof value === "object" && value !== null && !Array.isArray(value);
-    const { data, shape, dtype = port.dtype } = isTensor ? (value as JsonTensor) : { data: value as NestedArray };
-    if (data === undefined || data === null) throw new Error('holds neither an array nor { "data": ... }');
-    const given = hostTensor(data, { dtype, shape });
-    return given.shape.length === 1 && port.shape ? withShape(given, port.shape) : given;
+    return read();
   } catch (cause) {
     throw new FormatError(`${path}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Nested arrays, or `{ dtype, shape, data }`. Numbers take the model's dtype. */
+function fromJson(text: string, port: ValueInfo): HostTensor {
+  const value = JSON.parse(text) as NestedArray | JsonTensor;
+  const isTensor = typeof value === "object" && value !== null && !Array.isArray(value);
+  const { data, shape, dtype = port.dtype } = isTensor ? (value as JsonTensor) : { data: value as NestedArray };
+  if (data === undefined || data === null) throw new Error('holds neither an array nor { "data": ... }');
+  const given = hostTensor(data, { dtype, shape });
+  return given.shape.length === 1 && port.shape ? withShape(given, port.shape) : given;
 }
 
 /** A flat list takes the declared shape if one free dimension makes it fit. */

@@ -6,11 +6,12 @@ import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, describe, expect, test, vi } from "vitest";
-import type { CliIO } from "../../src/cli/command.ts";
+import { type CliIO, onCommandLine } from "../../src/cli/command.ts";
 import { main } from "../../src/cli/main.ts";
 import { readNpy } from "../../src/cli/npy.ts";
 import { progressBar } from "../../src/cli/progress.ts";
-import { FormatError } from "../../src/index.ts";
+import { offlineHelps } from "../../src/formats/sources/download.ts";
+import { FormatError, InputError } from "../../src/index.ts";
 import { encodeModel, encodeTensor } from "../onnx/encode.ts";
 
 const model = (name: string): string =>
@@ -173,10 +174,19 @@ describe("forwardpass", () => {
         err: expect.stringMatching(/^FormatError: .*few\.json: tensor: 1 elements do not fill f32\[2\]/),
       },
     );
+    expect(await cli("run", model("fraud-mlp"), "-i", file("bad.pb", "no tensor"))).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^FormatError: .*bad\.pb: /),
+    });
     expect(await cli("run", "none.onnx")).toMatchObject({
       code: 1,
       err: expect.stringContaining("none.onnx: there is no such file"),
     });
+  });
+
+  test("messages name options of the command line", () => {
+    const { message } = offlineHelps(new InputError("no answer")) as Error;
+    expect(onCommandLine(message)).toBe("no answer; a copy is in the cache: --offline uses it");
   });
 
   test("a bar on a terminal for what takes over a second, nothing in a pipe", () => {
