@@ -1,5 +1,6 @@
 /** Object detection: what is where on a picture. For the YOLO family from version 8 on, as Ultralytics exports it. */
 import type { SourceInput } from "../formats/source.ts";
+import type { Dim } from "../graph/ir.ts";
 import type { Session } from "../graph/session.ts";
 import { suppress } from "../ops/non-max-suppression.ts";
 import { toF64 } from "../tensor/convert.ts";
@@ -76,6 +77,8 @@ export async function objectDetection(
       );
     if (session.inputs.length !== 1)
       throw new UnsupportedOpError(`a detector takes one image, not ${session.inputs.map((p) => p.name).join(", ")}`);
+    const [{ dtype = "sequence", shape }] = session.outputs;
+    if (shape && shape.length !== 3) throw otherOutput(dtype, shape);
     const named = options.labels ? undefined : namesIn(metadata["names"]);
     const beside = async () => labelsBeside(folder, await folder.optionalJson("config.json"));
     const labels = options.labels ?? named ?? (await beside());
@@ -90,6 +93,9 @@ export async function objectDetection(
 
 /** Of models with boxes. What outlines objects says it behind the classes of each. */
 const tasks = ["detect", "segment"];
+
+const otherOutput = (dtype: string, shape: readonly Dim[], more = ""): UnsupportedOpError =>
+  new UnsupportedOpError(`a detector's output is f32[1, 4 + classes, boxes], not ${dtype}[${shape}]${more}`);
 
 type Sides = readonly [height: number, width: number];
 
@@ -150,8 +156,10 @@ export class ObjectDetector {
     const classes = scores.shape[1];
     const labels = setup.labels ?? numbered(classes);
     if (labels.length !== classes && setup.isNamed)
-      throw new UnsupportedOpError(
-        `a detector's output is f32[1, 4 + classes, boxes], not ${output.dtype}[${output.shape}] for the ${labels.length} classes that the file names (metadata "names"): pass { labels } if there are ${classes}`,
+      throw otherOutput(
+        output.dtype,
+        output.shape,
+        ` for the ${labels.length} classes that the file names (metadata "names"): pass { labels } if there are ${classes}`,
       );
     if (labels.length !== classes)
       throw new InputError(`there are ${labels.length} labels for ${classes} classes: pass { labels }`);
@@ -199,8 +207,7 @@ function split(
   const { dtype, shape } = output;
   const [batch, rows, n] = shape;
   const classes = rows - 4 - behind;
-  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || classes <= 0 || rows > n)
-    throw new UnsupportedOpError(`a detector's output is f32[1, 4 + classes, boxes], not ${dtype}[${shape}]`);
+  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || classes <= 0 || rows > n) throw otherOutput(dtype, shape);
   const all = toF64(output);
   const [regions, columns]: [Region[], number[]] = [[], []];
   for (let i = 0; i < n; i++) {
