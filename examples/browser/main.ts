@@ -63,12 +63,19 @@ function timings(what: string, rows: readonly Timing[]): void {
 
 // ---- pictures ------------------------------------------------------------------------------------------------------
 
-async function classify(what: "digit" | "photo", model: string, labels: readonly string[], pixels: Float32Array) {
+type Picture = "digit" | "photo";
+/** How many were asked about: answers on all but the latest come too late. */
+const asked = { digit: 0, photo: 0 };
+
+async function classify(what: Picture, model: string, labels: readonly string[], pixels: Float32Array) {
   const verdict = find(`${what}-verdict`);
+  const turn = ++asked[what];
   verdict.classList.add("busy");
   try {
     await ready;
     const { logits, ms, timings: rows }: Answer = await call("classify", [model, pixels]);
+    if (turn !== asked[what]) return;
+    verdict.classList.remove("busy");
     const p = probabilities(logits);
     const most = Math.max(...p);
     const answer = Object.assign(document.createElement("b"), { textContent: labels[p.indexOf(most)] });
@@ -78,9 +85,20 @@ async function classify(what: "digit" | "photo", model: string, labels: readonly
     showProbabilities(find(`${what}-bars`), labels, p);
     timings(what === "digit" ? "One digit" : "One photo", rows);
   } catch (e) {
-    showError(e, verdict);
+    if (turn === asked[what]) showFailure(what, e);
   }
-  verdict.classList.remove("busy");
+}
+
+/** Takes away what is said of the latest picture, or would be. */
+function forget(what: Picture): void {
+  asked[what]++;
+  find(`${what}-verdict`).classList.remove("busy");
+  find(`${what}-bars`).replaceChildren();
+}
+
+function showFailure(what: Picture, e: unknown): void {
+  forget(what);
+  showError(e, find(`${what}-verdict`));
 }
 
 const digitHint = find("digit-verdict").textContent!;
@@ -91,14 +109,14 @@ function readDigit(): void {
 }
 find("clear").addEventListener("click", () => {
   pad.clear();
+  forget("digit");
   find("digit-verdict").textContent = digitHint;
-  find("digit-bars").replaceChildren();
 });
 acceptPictures(
   find("pad"),
   find("digit-file"),
   (picture) => pad.show(picture),
-  (message) => showError(message, find("digit-verdict")),
+  (message) => showFailure("digit", message),
 );
 
 let photo: ImageBitmap | undefined;
@@ -110,7 +128,7 @@ function usePhoto(picture: ImageBitmap): void {
   find("drop").classList.add("filled");
   readPhoto();
 }
-acceptPictures(find("drop"), find("photo-file"), usePhoto, (message) => showError(message, find("photo-verdict")));
+acceptPictures(find("drop"), find("photo-file"), usePhoto, (message) => showFailure("photo", message));
 find("drop").addEventListener("click", () => find("photo-file").click());
 find("photo-file").addEventListener("click", (e) => e.stopPropagation());
 find("drop").addEventListener("keydown", (e) => {
@@ -176,8 +194,8 @@ async function tell(): Promise<void> {
         note.textContent = event.loaded < event.total ? some : "starting ...";
       }
     });
-    note.textContent = `${told.tokens} tokens, ${Math.round(told.perSecond)} a second`;
-    timings("One token of the story", told.timings);
+    note.textContent = told ? `${told.tokens} tokens, ${Math.round(told.perSecond)} a second` : "stopped";
+    if (told) timings("One token of the story", told.timings);
   } catch (e) {
     showError(e, note);
   } finally {

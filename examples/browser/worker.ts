@@ -32,6 +32,11 @@ export interface Told {
   timings: Timing[];
 }
 
+interface LoadedBytes {
+  loaded: number;
+  total: number;
+}
+
 type Nothing = (value: never) => void;
 
 let device: Backend | undefined;
@@ -97,37 +102,33 @@ const engine = {
     return { logits: logits.data as Float32Array, ms, timings: timingsOf(net.explain()) };
   },
 
-  /** Continues a text, piece by piece. */
+  /** Continues a text, piece by piece. Undefined where it was stopped before it began, or by another backend. */
   async tell(
-    report: (event: { piece: string } | { loaded: number; total: number }) => void,
+    report: (event: { piece: string } | LoadedBytes) => void,
     source: string | File,
     prompt: string,
     temperature: number,
-  ): Promise<Told> {
-    if (story?.source !== source) {
-      story?.model.dispose();
-      story = undefined;
-      const model = await textGeneration(typeof source === "string" ? new URL(source, base).href : source, {
-        // One token at a time is too little work for WebGL.
-        device: device?.name === "gpujs" ? "wasm" : device,
-        onProgress: ({ phase, loaded, total }) => phase === "read" && report({ loaded, total }),
-      });
-      story = { source, model };
-    }
-    const { model } = story;
+  ): Promise<Told | undefined> {
     stopping = new AbortController();
-    const stream = model.stream(prompt, { maxTokens: 200, temperature, signal: stopping.signal });
+    const { signal } = stopping;
     try {
-      for await (const piece of stream) report({ piece });
+      const model = await storyModel(source, signal, report);
+      const stream = model.stream(prompt, { maxTokens: 200, temperature, signal });
+      try {
+        for await (const piece of stream) report({ piece });
+      } catch (e) {
+        if (!signal.aborted) throw e;
+      }
+      const { tokens, decodeMs } = stream.generation;
+      return {
+        tokens: tokens.length,
+        perSecond: tokens.length > 1 ? ((tokens.length - 1) / decodeMs) * 1000 : 0,
+        timings: await profileToken(model, await model.tokensOf(prompt)),
+      };
     } catch (e) {
-      if (!stopping.signal.aborted) throw e;
+      if (!signal.aborted) throw e;
+      return undefined;
     }
-    const { tokens, decodeMs } = stream.generation;
-    return {
-      tokens: tokens.length,
-      perSecond: tokens.length > 1 ? ((tokens.length - 1) / decodeMs) * 1000 : 0,
-      timings: await profileToken(model, await model.tokensOf(prompt)),
-    };
   },
 
   async stop(_report: Nothing): Promise<void> {
@@ -137,6 +138,30 @@ const engine = {
   /** Operators against their references, row by row. */
   verify: async (report: (row: Verification) => void): Promise<void> => await verifyAll(device!, report),
 };
+
+/** The latest one, or another in its place. */
+async function storyModel(
+  source: string | File,
+  signal: AbortSignal,
+  report: (event: LoadedBytes) => void,
+): Promise<TextGenerator> {
+  if (story?.source === source) return story.model;
+  story?.model.dispose();
+  story = undefined;
+  const model = await textGeneration(typeof source === "string" ? new URL(source, base).href : source, {
+    // One token at a time is too little work for WebGL.
+    device: device?.name === "gpujs" ? "wasm" : device,
+    signal,
+    onProgress: ({ phase, loaded, total }) => phase === "read" && report({ loaded, total }),
+  });
+  // Its last steps look at no signal, and the backend may be another one by now.
+  if (signal.aborted) {
+    model.dispose();
+    throw signal.reason;
+  }
+  story = { source, model };
+  return model;
+}
 
 /** Where the time of one token goes, at the end of a short text. */
 async function profileToken(model: TextGenerator, tokens: readonly number[]): Promise<Timing[]> {

@@ -100,6 +100,31 @@ describe.each(screens)("on a $name", ({ name, ...screen }) => {
     for (const e of errors) expect(e === "exact" ? 0 : Number(e)).toBeLessThan(1e-4);
   });
 
+  test("a model that loads can be stopped, and stops for another backend", async () => {
+    // Begins to load, and goes on for ever.
+    await page.route("**/stories15M.bin", () => {});
+    for (const stop of ["#stop", "input[value=cpu]"]) {
+      const begun = page.waitForRequest(/stories15M/);
+      await page.click("#tell");
+      await begun;
+      await page.click(stop, { force: true });
+      await waitFor(page, "story-note", /stopped/);
+      expect(await page.isEnabled("#tell")).toBe(true);
+    }
+    await page.check("input[value=wasm]", { force: true });
+    await page.unroute("**/stories15M.bin");
+  });
+
+  test("a file that is no picture leaves no bars of another one", async () => {
+    for (const what of ["digit", "photo"]) {
+      await page.setInputFiles(`#${what}-file`, { name: "x.png", mimeType: "image/png", buffer: Buffer.from("x") });
+      await waitFor(page, `${what}-verdict`, /no picture/);
+      expect(await page.locator(`#${what}-bars li`).count()).toBe(0);
+    }
+    await page.click("#samples button");
+    await waitFor(page, "photo-verdict", /sure/);
+  });
+
   test.skipIf(!stories)("a story is told", async () => {
     await page.evaluate(() => {
       const slider = Object.assign(document.getElementById("temperature")!, { value: "0" });
