@@ -12,6 +12,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const node24 = `${here}node_modules/node/bin/node${process.platform === "win32" ? ".exe" : ""}`;
 const args = process.argv.slice(2);
 const gpu = args[0] === "--gpu";
+/** Nothing is installed or built for it. */
+const help = args.includes("--help");
 
 if (process.env["FORWARDPASS_BENCH_READY"]) {
   await import(new URL(".cache/main.mjs", import.meta.url).href);
@@ -39,8 +41,16 @@ if (process.env["FORWARDPASS_BENCH_READY"]) {
 }
 
 async function prepare() {
+  if (gpu && help) return;
   const needed = ["onnxruntime-web", gpu ? "@tensorflow/tfjs-backend-webgpu" : "node-llama-cpp"];
-  if (!needed.every((name) => existsSync(`${here}node_modules/${name}`))) {
+  const isMissing = !needed.every((name) => existsSync(`${here}node_modules/${name}`));
+  if (help && isMissing) {
+    console.error(
+      "bench: the help is there once the peers are (about 1 GB), which a run installs; bench/README.md has examples",
+    );
+    process.exit(1);
+  }
+  if (isMissing) {
     console.error("bench: installing the peers (about 1 GB, once) ...");
     // onnxruntime-node would fetch CUDA libraries, node-llama-cpp the sources of llama.cpp.
     // Not `npm ci`: a lock file made where some platforms' packages of a peer are missing does not pass there.
@@ -49,7 +59,7 @@ async function prepare() {
       NODE_LLAMA_CPP_SKIP_DOWNLOAD: "true",
     });
   }
-  if (!process.env["FORWARDPASS_DIST"] && !existsSync(`${root}dist/index.js`)) {
+  if (!help && !process.env["FORWARDPASS_DIST"] && !existsSync(`${root}dist/index.js`)) {
     console.error("bench: building forwardpass ...");
     shell("npm run build", root);
   }

@@ -14,8 +14,7 @@ import { spam } from "./spam.ts";
 import { speech } from "./speech.ts";
 import { story } from "./story.ts";
 
-const { values } = parseArgs({ options: { device: { type: "string", default: "wasm" } } });
-const device = values.device as DeviceName;
+const device = deviceOnLine();
 const before = performance.now();
 say(`${style("bold", "forwardpass")} on ${device}, Node ${process.versions.node}`);
 let passed = true;
@@ -32,3 +31,14 @@ try {
   passed = false;
 }
 process.exitCode = passed ? 0 : 1;
+
+function deviceOnLine(): DeviceName {
+  try {
+    const options = { device: { type: "string", default: "wasm" } } as const;
+    return parseArgs({ options }).values.device as DeviceName;
+  } catch (e) {
+    // Its first sentence; what follows is about an unusual way out.
+    console.error(`demo: ${(e as Error).message.split(". ")[0]}\nUsage: npm run demo [-- --device cpu|wasm]`);
+    process.exit(2);
+  }
+}

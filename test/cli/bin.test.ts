@@ -1,6 +1,6 @@
-/** The program itself, in a process of its own. */
-import { execFileSync, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+/** Programs in a process of their own: the command line, the demo, the start of the benchmarks. */
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,4 +34,18 @@ test("a reader of the standard error that goes away is no error", { timeout: 60_
   const code = child.exitCode ?? (await new Promise((done) => child.once("exit", done)));
   await rm(folder, { recursive: true });
   expect([code, out]).toEqual([0, expect.stringMatching(/^risk/)]);
+});
+
+test("the benchmarks' help installs nothing", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "forwardpass-bench-"));
+  await copyFile(new URL("../../bench/start.mjs", import.meta.url), join(folder, "start.mjs"));
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, "start.mjs"), "--help"], { encoding: "utf8" });
+  expect([status, stderr]).toEqual([1, expect.stringMatching(/^bench: the help is there once the peers are .*\n$/)]);
+  await rm(folder, { recursive: true });
+});
+
+test("the demo tells what its options are", () => {
+  const demo = fileURLToPath(new URL("../../examples/demo/main.ts", import.meta.url));
+  const { status, stderr } = spawnSync(process.execPath, ["--import", "tsx", demo, "--foo"], { encoding: "utf8" });
+  expect([status, stderr]).toEqual([2, "demo: Unknown option '--foo'\nUsage: npm run demo [-- --device cpu|wasm]\n"]);
 });
