@@ -6,7 +6,7 @@ import type { Shape } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor } from "../tensor/tensor.ts";
 import { type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
 import { loadModel } from "./model.ts";
-import { formatBytes, formatMs, table } from "./progress.ts";
+import { counted, formatBytes, formatMs, table } from "./progress.ts";
 import { readInputs } from "./run.ts";
 import { estimate, shapeOption, shapesOf } from "./shapes.ts";
 
@@ -69,7 +69,7 @@ export const bench: Command = {
           ["first run", formatMs(firstMs)],
           [
             "median",
-            `${formatMs(medianMs)}  (${runs} runs, fastest ${formatMs(times[0])}, ${(1000 / medianMs).toFixed(1)} per second)`,
+            `${formatMs(medianMs)}  (${counted(runs, "run")}, fastest ${formatMs(times[0])}, ${(1000 / medianMs).toFixed(1)} per second)`,
           ],
           ["memory", `${formatBytes(result.bytes)} on ${result.device}`],
         ])}\n`,

@@ -1,5 +1,5 @@
 /** Loading a model as the options say, with progress on a terminal. */
-import { type DeviceChoice, openDevice } from "../device.ts";
+import { type DeviceChoice, type DeviceName, openDevice } from "../device.ts";
 import type { FetchOptions } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { load } from "../load.ts";
@@ -8,8 +8,13 @@ import { type Arguments, type CliIO, UsageError, wholeNumber } from "./command.t
 import { interruptible } from "./interruptible.ts";
 import { counted, formatMs, progressBar } from "./progress.ts";
 
+/** All but the one that takes a page. */
+const devices: readonly DeviceName[] = ["cpu", "wasm", "webgpu"];
+
 export async function deviceOf(args: Arguments): Promise<DeviceChoice | undefined> {
-  const name = args.options["device"] as DeviceChoice | undefined;
+  const name = args.options["device"] as DeviceName | undefined;
+  if (name !== undefined && !devices.includes(name))
+    throw new UsageError(`--device takes one of ${devices.join(", ")}, got "${name}"`);
   const threads = args.options["threads"] === undefined ? undefined : wholeNumber(args, "threads", 1, 1);
   try {
     return await openDevice(name, { threads });

@@ -71,7 +71,11 @@ describe("forwardpass", () => {
     });
     expect(await cli("run")).toMatchObject({ code: 2, err: expect.stringContaining("MODEL is missing") });
     expect(await cli("bench", model("fraud-mlp"), "--runs", "x")).toMatchObject({ code: 2 });
-    expect(await cli("inspect", model("fraud-mlp"), "--device", "abacus")).toMatchObject({ code: 2 });
+    for (const device of ["abacus", "gpujs"])
+      expect(await cli("inspect", model("fraud-mlp"), "--device", device)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining(`--device takes one of cpu, wasm, webgpu, got "${device}"`),
+      });
     expect(await cli("run", model("fraud-mlp"), "-i", "wrong=x.json")).toMatchObject({
       code: 2,
       err: expect.stringContaining("the model's inputs are features"),
@@ -276,7 +280,10 @@ describe("forwardpass", () => {
         code: 2,
         err: expect.stringContaining(`--shape ${wrong}: write NAME=1,3,224,224`),
       });
-    expect(await cli("bench", pooled, "--runs", "1", "--shape", "x=1,3,9,9")).toMatchObject({ code: 0 });
+    expect(await cli("bench", pooled, "--runs", "1", "--shape", "x=1,3,9,9")).toMatchObject({
+      code: 0,
+      out: expect.stringContaining("(1 run, "),
+    });
   });
 
   test("run: a .pb input; what JSON can't say is a string", async () => {
