@@ -5,18 +5,20 @@ import { Conversation } from "./conversation.ts";
 import { openModel, statistics } from "./generate.ts";
 import { generationOptions, openingOf, samplingOf } from "./generation.ts";
 import { historySize, readHistory, writeHistory } from "./history.ts";
-import { dim, formatCount } from "./progress.ts";
+import { dim, formatCount, obeys } from "./progress.ts";
+import { wrapped } from "./wrap.ts";
 
 const help = `  /help          this text
   /reset         forget the conversation
   /retry         answer the last message again
   /history       what was said so far
   /stats         speed and size of the latest answer
-  /system TEXT   begin anew with instructions for the model, and without TEXT with none
+  /system TEXT   begin anew with instructions; without TEXT, with none
   /quit          leave (or Ctrl-D)
-What you paste is one message, sent with Enter. A line that ends with \\ goes on in the next one; """ begins and ends a
-text of several lines.
-Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier sessions.
+What you paste is one message, sent with Enter. A line that ends with \\ goes on
+in the next one; """ begins and ends a text of several lines.
+Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier
+sessions.
 `;
 
 const noInstructions =
@@ -52,8 +54,7 @@ export const chat: Command = {
     if (!conversation.chats)
       io.stderr.write("No chat template: the model goes on with what you write; Enter alone, further.\n");
     io.stderr.write(`${dim(io, "/help for help, Ctrl-D to leave")}\n`);
-    await new Terminal(conversation, io, io.stdin.isTTY ? await readHistory() : []).run();
-    return 0;
+    return await new Terminal(conversation, io, io.stdin.isTTY ? await readHistory() : []).run();
   },
 };
 
@@ -69,6 +70,7 @@ class Terminal {
   private quoted = false;
   private pasting = false;
   private closed = false;
+  private terminated = false;
   /** Of each line that was not read yet, whether it ended within a paste. */
   private readonly pasted: boolean[] = [];
 
@@ -95,18 +97,26 @@ class Terminal {
       });
   }
 
-  /** Until the input ends or /quit. */
-  async run(): Promise<void> {
+  /** Until the input ends, /quit, or SIGTERM, which leaves a terminal as it was too. Returns the exit code. */
+  async run(): Promise<number> {
     const { lines } = this;
     const interrupt = (): void => this.interrupt();
+    const terminate = (): void => {
+      this.terminated = true;
+      this.conversation.interrupt();
+      lines.close();
+    };
     let left = false;
     // A terminal in line mode gives Ctrl-C to the interface, otherwise it is a signal.
     lines.on("SIGINT", interrupt);
     process.on("SIGINT", interrupt);
+    process.once("SIGTERM", terminate);
+    const pastes = this.isTerminal && obeys(this.io.stderr);
     try {
-      if (this.isTerminal) this.io.stderr.write(bracketedPaste.on);
+      if (pastes) this.io.stderr.write(bracketedPaste.on);
       this.prompt();
       for await (const line of lines) {
+        if (this.terminated) break;
         const message = this.completed(line, this.pasted.shift());
         if (message !== undefined) {
           if (message.trim() === "/quit") {
@@ -118,17 +128,20 @@ class Terminal {
         this.prompt();
       }
       // What has no end but that of a file is a message all the same.
-      if (!this.isTerminal && !left && this.begun.length > 0) await this.handle(this.begun.join("\n").trim());
+      if (!this.isTerminal && !left && !this.terminated && this.begun.length > 0)
+        await this.handle(this.begun.join("\n").trim());
       // Ctrl-D leaves the cursor behind the prompt.
       if (this.isTerminal && !left) this.io.stderr.write("\n");
     } finally {
       process.off("SIGINT", interrupt);
+      process.off("SIGTERM", terminate);
       lines.close();
-      if (this.isTerminal) {
-        this.io.stderr.write(bracketedPaste.off);
-        await writeHistory(this.history);
-      }
+      if (pastes) this.io.stderr.write(bracketedPaste.off);
+      if (this.isTerminal) await writeHistory(this.history);
     }
+    if (!this.terminated) return 0;
+    this.io.stderr.write("terminated\n");
+    return 143;
   }
 
   private prompt(): void {
@@ -198,7 +211,7 @@ class Terminal {
     const [command, ...rest] = message.split(" ");
     switch (command) {
       case "/help":
-        stderr.write(help);
+        stderr.write(wrapped(this.io, help));
         break;
       case "/reset":
         conversation.reset();
@@ -211,13 +224,15 @@ class Terminal {
         if (conversation.chats) {
           conversation.reset(rest.join(" "));
           stderr.write("a new conversation\n");
-        } else stderr.write(`nothing has changed: ${noInstructions}\n`);
+        } else stderr.write(wrapped(this.io, `nothing has changed: ${noInstructions}\n`));
         break;
       case "/history":
-        stderr.write(`${conversation.history()}\n`);
+        stderr.write(wrapped(this.io, `${conversation.history()}\n`));
         break;
       case "/stats":
-        stderr.write(conversation.last ? `${statistics(conversation.last)}\n` : "nothing was answered yet\n");
+        stderr.write(
+          wrapped(this.io, conversation.last ? `${statistics(conversation.last)}\n` : "nothing was answered yet\n"),
+        );
         break;
       default:
         stderr.write(`${command} is no command; /help lists them\n`);

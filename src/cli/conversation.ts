@@ -3,8 +3,8 @@
 import { tokensPerSecond } from "../tasks/language/speed.ts";
 import type { ChatMessage, Generation, TextGenerator } from "../tasks/text-generation.ts";
 import { type CliIO, onCommandLine } from "./command.ts";
-import { dim, printable } from "./progress.ts";
-import { WordWrap } from "./wrap.ts";
+import { dim, obeys, printable } from "./progress.ts";
+import { wrapFor, wrapped } from "./wrap.ts";
 
 type Options = NonNullable<Parameters<TextGenerator["stream"]>[1]>;
 
@@ -111,17 +111,18 @@ export class Conversation {
   private async show(stream: AsyncIterable<string>): Promise<void> {
     const { stdout, stderr } = this.io;
     const isTerminal = stdout.isTTY === true && stderr.isTTY === true;
-    const wrap = isTerminal ? new WordWrap((stdout.columns || 80) - 1) : undefined;
-    if (isTerminal) stderr.write(dim(this.io, "..."));
+    const wrap = isTerminal ? wrapFor(stdout) : undefined;
+    const clear = isTerminal && obeys(stderr) ? "\r\x1b[K" : "";
+    if (clear) stderr.write(dim(this.io, "..."));
     let first = true;
     try {
       for await (const piece of stream) {
-        if (first && isTerminal) stderr.write("\r\x1b[K");
+        if (first) stderr.write(clear);
         stdout.write(wrap ? wrap.push(printable(first ? piece.trimStart() : piece)) : piece);
         first = false;
       }
     } finally {
-      if (first && isTerminal) stderr.write("\r\x1b[K");
+      if (first) stderr.write(clear);
       stdout.write(`${wrap?.end() ?? ""}\n`);
     }
   }
@@ -140,6 +141,6 @@ export class Conversation {
   }
 
   private note(text: string): void {
-    if (text !== "") this.io.stderr.write(`${dim(this.io, `(${text})`)}\n`);
+    if (text !== "") this.io.stderr.write(`${dim(this.io, wrapped(this.io, `(${text})`))}\n`);
   }
 }

@@ -16,7 +16,7 @@ export function progressBar(io: CliIO, label: string): ProgressBar {
   let shown = false;
   return {
     update({ phase, loaded, total }) {
-      if (!io.stderr.isTTY || performance.now() - started < showAfter) return;
+      if (!obeys(io.stderr) || performance.now() - started < showAfter) return;
       shown = true;
       const share = total > 0 ? Math.min(1, loaded / total) : 0;
       const amount = phase === "read" ? `${formatBytes(loaded)}${total ? ` of ${formatBytes(total)}` : ""}` : phase;
@@ -75,6 +75,9 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
     .join("\n");
 }
 
+/** Whether it is a terminal that knows escape sequences. */
+export const obeys = ({ isTTY }: { isTTY?: boolean }): boolean => isTTY === true && environment("TERM") !== "dumb";
+
 /** Less important, where the terminal can show it. */
 export const dim = (io: CliIO, text: string): string =>
-  io.stderr.isTTY && !environment("NO_COLOR") ? `\x1b[2m${text}\x1b[0m` : text;
+  obeys(io.stderr) && !environment("NO_COLOR") ? `\x1b[2m${text}\x1b[0m` : text;

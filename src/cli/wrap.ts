@@ -1,4 +1,6 @@
 /** Text that comes in pieces, broken between words at the edge of a terminal. */
+import type { CliIO } from "./command.ts";
+import { printable } from "./progress.ts";
 
 /** Marks on the character before them, and what joins characters. */
 const narrow = /^[\p{M}\p{Cf}\p{Emoji_Modifier}]$/u;
@@ -72,4 +74,14 @@ export class WordWrap {
     this.column = column + gap.length + width;
     return gap + word;
   }
+}
+
+/** What a terminal takes, which need not know its width. */
+export const wrapFor = ({ columns }: CliIO["stdout"]): WordWrap => new WordWrap((columns || 80) - 1);
+
+/** A whole text as the standard error takes it: on a terminal broken between words, and without control characters. */
+export function wrapped({ stderr }: CliIO, text: string): string {
+  if (!stderr.isTTY) return text;
+  const wrap = wrapFor(stderr);
+  return wrap.push(printable(text)) + wrap.end();
 }

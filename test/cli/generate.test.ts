@@ -171,6 +171,7 @@ describe("chat", () => {
     const { code, out, err } = await run(["chat", model, "-n", "4", ...common], `${lines.join("\n")}\n`);
     expect(code).toBe(0);
     expect(out.split("\n").length).toBeGreaterThanOrEqual(3);
+    expect(err.split("\n").filter((line) => line.length >= 80)).toEqual([]);
     expect(err).toMatch(/user: hi\nassistant: [\s\S]*user: more\nassistant: /);
     // The second question comes after what is known already.
     expect(err).toMatch(/prompt tokens, first token/);

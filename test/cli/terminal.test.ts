@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, afterEach, expect, test, vi } from "vitest";
 import { Conversation } from "../../src/cli/conversation.ts";
 import { main } from "../../src/cli/main.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
@@ -16,6 +16,9 @@ afterAll(() => {
   if (cache === undefined) delete process.env["FORWARDPASS_CACHE"];
   else process.env["FORWARDPASS_CACHE"] = cache;
   return rm(folder, { recursive: true });
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
 });
 const model = join(folder, "model.gguf");
 await writeFile(model, tinyGguf({ contextLength: 4096 }));
@@ -200,6 +203,33 @@ test("a terminal that does not know its width is as wide as usual", async () => 
   };
   expect(await said(0)).toBe(await said(80));
   expect(await said(20)).not.toBe(await said(80));
+});
+
+test("SIGTERM leaves the terminal as it was", async () => {
+  const screen = new Screen("chat", model, "-n", "4000", "--device", "wasm", "--threads", "1", "--seed", "1");
+  await screen.shows("> ");
+  screen.type(`hello${keys.enter}`);
+  await screen.shows("\r\x1b[K");
+  process.emit("SIGTERM");
+  expect(await screen.exit).toBe(143);
+  expect(screen.text.endsWith("\x1b[?2004lterminated\n")).toBe(true);
+  expect(process.listenerCount("SIGTERM") + process.listenerCount("SIGINT")).toBe(0);
+});
+
+test("a dumb terminal gets no escape sequences; what was said breaks between words", async () => {
+  vi.stubEnv("TERM", "dumb");
+  const screen = new Screen("chat", model, "-n", "2", "--device", "wasm", "--threads", "1", "--seed", "1");
+  await screen.shows("> ");
+  screen.type(`${"wordy ".repeat(20)}${keys.enter}`);
+  await screen.shows("> ");
+  screen.type(`/history${keys.enter}`);
+  await screen.shows("user: ");
+  const said = (await screen.shows("assistant: ")).trimEnd().split("\n");
+  expect(said).toHaveLength(3);
+  for (const line of said) expect(line).toMatch(/^(wordy ?){1,10}$/);
+  screen.type(keys.end);
+  expect(await screen.exit).toBe(0);
+  expect(screen.text).not.toContain("\x1b");
 });
 
 test("Ctrl-D during an answer leaves after it", { timeout: 60_000 }, async () => {
