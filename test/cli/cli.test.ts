@@ -190,7 +190,13 @@ describe("forwardpass", () => {
 
   test("messages name options of the command line", () => {
     const { message } = offlineHelps(new InputError("no answer")) as Error;
-    expect(onCommandLine(message)).toBe("no answer; a copy is in the cache: --offline uses it");
+    for (const [said, told] of [
+      [message, "no answer; a copy is in the cache: --offline uses it"],
+      ["there is no vocabulary in it; pass { tokenizer }", "there is no vocabulary in it; take a file that has one"],
+      ["modules.json has no Pooling; pass { pooling }", "modules.json has no Pooling; pass --pooling"],
+      ["does it need a token? pass { token }, or set HF_TOKEN", "does it need a token? set HF_TOKEN"],
+    ])
+      expect(onCommandLine(said)).toBe(told);
   });
 
   test("a bar on a terminal for what takes over a second, nothing in a pipe", () => {
