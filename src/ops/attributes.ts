@@ -8,9 +8,9 @@ import { InputError } from "../tensor/errors.ts";
 import { checkOptions } from "../tensor/options.ts";
 import { printed } from "../tensor/tensor.ts";
 import { areUsual } from "../tensor/usual.ts";
+import { type Activation, applyActivation } from "./activation.ts";
 import type * as operators from "./index.ts";
 import type { AnyOp, Attrs, AttrsOf, OpDef } from "./op.ts";
-import { applyCell, type CellActivation } from "./recurrent.ts";
 
 /** By operator: `!` behind those that it needs, `:` before the words that one may be. Those that are not here have no attributes. */
 const names = {
@@ -224,14 +224,20 @@ export function checkAttributes({ name: op }: OpDef, attrs: Attrs): void {
   }
   const { activation, activations = [] } = attrs as { activation?: unknown; activations?: readonly unknown[] };
   // That of causalConv is a word.
-  const isWord = choices.some(([name]) => name === "activation");
-  for (const a of isWord ? [] : [activation, ...activations]) if (a !== undefined) checkActivation(op, a);
+  if (activation !== undefined && !choices.some(([name]) => name === "activation")) checkActivation(op, activation);
+  for (const a of activations) checkActivation(op, a, ["affine", "scaledTanh"]);
 }
 
-/** @throws InputError for an activation that there is none of, and for one that lacks a number: it makes none, then */
-function checkActivation(op: string, a: unknown): void {
-  const made = [-1, 1].map((x) => applyCell(Object(a) as CellActivation, x));
-  if (made.some(Number.isNaN) || made.includes(undefined as never))
+/**
+ * @param kinds of recurrent cells alone
+ * @throws InputError for an activation that there is none of, and for one that lacks a number: it makes none, then
+ */
+function checkActivation(op: string, a: unknown, kinds: readonly string[] = []): void {
+  const { kind, alpha, beta } = Object(a) as { kind: string; alpha?: number; beta?: number };
+  const made = kinds.includes(kind)
+    ? [alpha! + beta!]
+    : [-1, 1].map((x) => applyActivation(Object(a) as Activation, x));
+  if (made.some((y) => typeof y !== "number" || Number.isNaN(y)))
     throw new InputError(
       `${op}: ${printed(a)} is no activation; they are as { kind: "relu" } or { kind: "elu", alpha: 1 }`,
     );
