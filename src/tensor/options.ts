@@ -26,7 +26,7 @@ export function checkOptions<O extends object>(who: string, options: O, known: O
   const { signal, onProgress } = options as { signal?: AbortSignal; onProgress?: unknown };
   checkSignal(signal);
   if (onProgress !== undefined && typeof onProgress !== "function")
-    throw new InputError(`${who}: onProgress takes a function`);
+    throw new InputError(`${who}: onProgress takes a function, got ${JSON.stringify(onProgress)}`);
 }
 
 /** @throws InputError for what is none */

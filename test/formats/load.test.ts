@@ -159,7 +159,7 @@ test("options of other names are refused before anything is read", async () => {
   await expect(load("/no/such/model", { signal: {} } as never)).rejects.toThrow("signal takes an AbortSignal");
   for (const others of [{}, { verify: true }])
     await expect(load("/no/such/model", { onProgress: 5, ...others } as never)).rejects.toThrow(
-      new InputError("load: onProgress takes a function"),
+      new InputError("load: onProgress takes a function, got 5"),
     );
   // None of these is wrong.
   await expect(load("/no/such/model", { devise: undefined, threads: 1, retries: 0 } as never)).rejects.toThrow(

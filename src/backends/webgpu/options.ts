@@ -14,7 +14,7 @@ const webgpuOptions: OptionNames<WebgpuOptions> = {
 /** @throws InputError */
 export function checkWebgpuOptions(options: WebgpuOptions): void {
   checkOptions("webgpu", options, webgpuOptions);
-  const { device, powerPreference, limits, fallback, onProgress } = options;
+  const { device, powerPreference, limits, fallback } = options;
   const expected = (name: keyof WebgpuOptions, what: string): InputError =>
     new InputError(`webgpu: ${name} takes ${what}, got ${JSON.stringify(options[name]) ?? typeof options[name]}`);
   if (device !== undefined && typeof device?.createBuffer !== "function")
@@ -24,5 +24,4 @@ export function checkWebgpuOptions(options: WebgpuOptions): void {
   if (limits !== undefined && (typeof limits !== "object" || limits === null))
     throw expected("limits", "an object of numbers");
   if (fallback !== undefined && fallback !== "cpu") throw expected("fallback", '"cpu"');
-  if (onProgress !== undefined && typeof onProgress !== "function") throw expected("onProgress", "a function");
 }
