@@ -4,7 +4,7 @@ import { convTranspose } from "../../../ops/conv-transpose.ts";
 import { deformConv } from "../../../ops/deform-conv.ts";
 import { maxUnpool } from "../../../ops/max-unpool.ts";
 import type { LoweringTable } from "../node.ts";
-import { convAttrs, requiredInts } from "./window.ts";
+import { convAttrs } from "./window.ts";
 
 export const otherConvLowerings: LoweringTable = {
   ConvTranspose: (n) =>
@@ -30,7 +30,7 @@ export const otherConvLowerings: LoweringTable = {
     }),
   MaxUnpool: (n) =>
     maxUnpool(n.input(0), n.input(1), n.optional(2), {
-      kernelShape: requiredInts(n, "kernel_shape"),
+      kernelShape: n.ints("kernel_shape") ?? n.missing("kernel_shape"),
       strides: n.ints("strides"),
       pads: n.ints("pads"),
     }),

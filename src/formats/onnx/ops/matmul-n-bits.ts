@@ -7,7 +7,6 @@ import { toF64 } from "../../../tensor/convert.ts";
 import { encodeFloats } from "../../../tensor/float.ts";
 import type { HostTensor } from "../../../tensor/tensor.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
-import { requiredInt } from "./window.ts";
 
 /** `accuracy_level`: activations may be rounded to 8 bits. */
 const int8 = 4;
@@ -65,10 +64,10 @@ function halves(values: Float64Array): Uint16Array {
 
 function matmul(n: OnnxNode): SymbolicValue {
   const attrs = {
-    k: requiredInt(n, "K"),
-    n: requiredInt(n, "N"),
+    k: n.int("K") ?? n.missing("K"),
+    n: n.int("N") ?? n.missing("N"),
     bits: n.int("bits", 4),
-    blockSize: requiredInt(n, "block_size"),
+    blockSize: n.int("block_size") ?? n.missing("block_size"),
   };
   const blocks = blocksOf(n, attrs);
   if (!blocks)

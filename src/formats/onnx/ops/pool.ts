@@ -1,11 +1,11 @@
 /** ONNX pooling -> ours. */
 import { averagePool, globalAveragePool, globalLpPool, globalMaxPool, lpPool, maxPool } from "../../../ops/pool.ts";
 import type { LoweringTable, OnnxNode } from "../node.ts";
-import { requiredInts, windowAttrs } from "./window.ts";
+import { windowAttrs } from "./window.ts";
 
 const poolAttrs = (n: OnnxNode) => ({
   ...windowAttrs(n),
-  kernelShape: requiredInts(n, "kernel_shape"),
+  kernelShape: n.ints("kernel_shape") ?? n.missing("kernel_shape"),
   ceilMode: n.flag("ceil_mode"),
 });
 

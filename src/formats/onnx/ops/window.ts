@@ -15,12 +15,3 @@ export const convAttrs = (n: OnnxNode) => ({
   groups: n.int("group", 1),
   kernelShape: n.ints("kernel_shape"),
 });
-
-/** An attribute without default. */
-export function requiredInts(n: OnnxNode, name: string): number[] {
-  return n.ints(name) ?? n.missing(name);
-}
-
-export function requiredInt(n: OnnxNode, name: string): number {
-  return n.int(name) ?? n.missing(name);
-}
