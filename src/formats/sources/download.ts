@@ -10,7 +10,6 @@ import { checkRequestOptions } from "./http.ts";
 import { isUnique, openStore, readJson, type Store, unique, writeJson } from "./store.ts";
 import { type Part, Transfer } from "./transfer.ts";
 import { inTurn } from "./turns.ts";
-import { isWritten } from "./writer.ts";
 
 export interface Download {
   /** What it is kept as, the same whatever address it comes from: a URL, `npm:NAME@VERSION`. */
@@ -35,8 +34,8 @@ interface Entry {
   readonly validator?: string;
   /** That it was checked against. */
   readonly sha256?: string;
-  /** What is on its way, or was when its program ended. */
-  readonly parts?: readonly Part[];
+  /** What is on its way, or was when the program ended. */
+  readonly part?: Part;
 }
 
 /** How often one begins because what was written is gone: files in the cache may be deleted at any time. */
@@ -110,10 +109,9 @@ async function fetchKept(
 
   const transfer = new Transfer(what, store, options, {
     fresh: () => `${name}.${unique()}`,
-    parts: entry?.parts ?? [],
+    part: entry?.part,
     kept: kept ? entry?.validator : undefined,
-    note: (part) => note(part, entryName, store),
-    drop: (file) => drop(file, entryName, store),
+    note: async (part) => writeJson(store, entryName, { ...(await readJson<Entry>(store, entryName)), part }),
   });
   try {
     const got = await transfer.run().catch(async (e) => {
@@ -138,32 +136,6 @@ async function clear(name: string, store: Store): Promise<void> {
   for (const end of await store.endings(`${name}.`)) if (isUnique(end)) await store.remove(`${name}.${end}`);
 }
 
-/** Those that other programs are at. What programs left that ended is removed. */
-async function otherParts(own: string, entry: Entry | undefined, store: Store): Promise<Part[]> {
-  const others: Part[] = [];
-  for (const part of entry?.parts ?? []) {
-    if (part.file === own) continue;
-    if (isWritten(part.file, part.writer)) others.push(part);
-    else await store.remove(part.file);
-  }
-  return others;
-}
-
-async function note(part: Part, entryName: string, store: Store): Promise<void> {
-  const last = await readJson<Entry>(store, entryName);
-  const parts = [...(await otherParts(part.file, last, store)), part];
-  await writeJson(store, entryName, { ...last, parts } satisfies Entry);
-}
-
-/** Removes a part, and the entry too where it stands for nothing else. */
-async function drop(file: string, entryName: string, store: Store): Promise<void> {
-  await store.remove(file);
-  const last = await readJson<Entry>(store, entryName);
-  const parts = await otherParts(file, last, store);
-  if (last?.file || parts.length) await writeJson(store, entryName, { ...last, parts } satisfies Entry);
-  else await store.remove(entryName);
-}
-
 interface Place {
   readonly what: Download;
   readonly name: string;
@@ -182,27 +154,32 @@ async function keep(
   const entryName = `${name}.json`;
   const came = await store.open(got.file);
   if (came?.size !== size) return undefined;
+  const latest = (): Promise<Entry | undefined> => readJson<Entry>(store, entryName);
   try {
     await check(came, what, options);
   } catch (e) {
-    await drop(got.file, entryName, store);
+    await store.remove(got.file);
+    const last = await latest();
+    if (last?.file) await writeJson(store, entryName, { ...last, part: undefined } satisfies Entry);
+    else await store.remove(entryName);
     throw e;
   }
-  const last = await readJson<Entry>(store, entryName);
+  const last = await latest();
   if (last?.file && last.file !== before?.file && last.validator === got.validator && last.version === got.version) {
     // Another program was first, at the same time: its file may be in use.
     const first = await keptCopy(last, what, store, options);
     if (first?.size === size) {
-      await drop(got.file, entryName, store);
+      await store.remove(got.file);
       return first;
     }
   }
   // Who knows it as a part finds it no more.
   const file = store.rename ? `${name}.${unique()}` : got.file;
   if (store.rename && !(await store.rename(got.file, file))) return undefined;
+  const done = [got.file, before?.part?.file];
   const sha256 = (what.sha256 ?? options.sha256)?.toLowerCase();
-  const parts = await otherParts(got.file, last, store);
-  await writeJson(store, entryName, { ...got, file, size, sha256, parts } satisfies Entry);
+  const part = done.includes(last?.part?.file) ? undefined : last?.part;
+  await writeJson(store, entryName, { ...got, file, size, sha256, part } satisfies Entry);
   if (last?.file) await store.remove(last.file);
   return store.open(file);
 }

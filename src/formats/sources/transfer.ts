@@ -17,14 +17,12 @@ export interface Part {
 interface Place {
   /** A name that no other file has. */
   fresh(): string;
-  /** What earlier transfers left, or other programs are at. */
-  readonly parts: readonly Part[];
+  /** What an earlier transfer left, or another program is at. */
+  readonly part: Part | undefined;
   /** The validator of the complete copy that can be used if it is still the latest. */
   readonly kept: string | undefined;
   /** Remembers what is on its way, should the program end. */
   note(part: Part): Promise<void>;
-  /** Removes a part. */
-  drop(file: string): Promise<void>;
 }
 
 export class Transfer {
@@ -59,11 +57,11 @@ export class Transfer {
       });
     } catch (e) {
       // Nobody can tell later whether a file without a validator goes on.
-      if (this.file && this.validator === undefined) await this.place.drop(this.file);
+      if (this.file && this.validator === undefined) await this.store.remove(this.file);
       throw e;
     }
     if (!unchanged) return this.asPart();
-    if (this.file) await this.place.drop(this.file);
+    if (this.file) await this.store.remove(this.file);
     return undefined;
   }
 
@@ -86,27 +84,19 @@ export class Transfer {
     writing.add(file);
     this.file = file;
     this.validator = validator;
-    await this.place.note({ ...this.asPart(), writer: thisWriter() });
+    if (validator) await this.place.note({ ...this.asPart(), writer: thisWriter() });
   }
 
-  /** Takes what programs left that ended, by new names: of two that try one gets it. Goes on with the longest. */
+  /** Takes what a program left that ended, by a new name: of two that try one gets it. */
   private async goOn(): Promise<void> {
+    const { part } = this.place;
+    if (!part || isWritten(part.file, part.writer)) return;
     const { store } = this;
-    let longest: Part | undefined;
-    for (const part of this.place.parts) {
-      if (isWritten(part.file, part.writer)) continue;
-      const file = store.rename ? this.place.fresh() : part.file;
-      if (store.rename && !(await store.rename(part.file, file))) continue;
-      const size = (await store.open(file))?.size ?? 0;
-      let other: string | undefined = file;
-      if (part.version === this.what.version && part.validator !== undefined && size > this.at) {
-        other = longest?.file;
-        longest = { ...part, file };
-        this.at = size;
-      }
-      if (other) await store.remove(other);
-    }
-    if (longest) await this.write(longest.file, longest.validator);
+    const own = store.rename ? this.place.fresh() : part.file;
+    if (store.rename && !(await store.rename(part.file, own))) return;
+    if (part.version !== this.what.version || part.validator === undefined) return store.remove(own);
+    await this.write(own, part.validator);
+    this.at = (await store.open(own))?.size ?? 0;
   }
 
   private headers(): Record<string, string> {
