@@ -44,16 +44,42 @@ export type ArgRowFunction = Func<typeof argRowParams, undefined>;
 
 /** y = the place (i64) of the extreme element of a row: found by its value, then searched from the end that counts. */
 export function emitArgRow(m: ModuleBuilder, { name, largest, last }: ArgReduction): ArgRowFunction {
-  const fold: Fold = largest ? maxFold : { start: Number.POSITIVE_INFINITY, combine: f32x4.min };
+  const exact: Fold = largest ? maxFold : { start: Number.POSITIVE_INFINITY, combine: f32x4.min };
   return m.func({ name: `${name}/row`, params: argRowParams }, (f, { x, y, n }) => {
-    const top = f.let(foldRow(f, fold, x, n));
+    const odd = f.local("v128");
+    // One instruction each, of which the first loses NaN: where the second saw one, in the row or behind it, all is done again.
+    const quick: Fold = {
+      start: exact.start,
+      combine: largest ? f32x4.pmax : f32x4.pmin,
+      map(_, element) {
+        const v = f.let(element);
+        f.set(odd, v128.or(odd, f32x4.ne(v, v)));
+        return v;
+      },
+    };
+    const top = f.let(foldRow(f, quick, x, n));
+    f.if(v128.any_true(odd), () => f.set(top, foldRow(f, exact, x, n)));
     const unordered = f.let(f32x4.ne(top, top));
-    const found = f.local("i32");
+    const [found, left] = f.locals("i32", 2);
     const i = f.let(last ? i32.and(i32.sub(n, 1), -4) : i32.const(0));
-    const left = f.local("i32");
+    const vector = (offset: number) => v128.load(i32.add(x, i32.shl(i, 2)), offset);
+    if (!last)
+      f.if(i32.eqz(v128.any_true(unordered)), () => {
+        // Sixteen that it is not among.
+        const rest = f.let(i32.sub(n, 16));
+        f.loop((again) => {
+          f.if(i32.le_s(i, rest), () => {
+            const [a, b, c, d] = [0, 16, 32, 48].map((at) => f32x4.eq(vector(at), top));
+            f.if(i32.eqz(v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))), () => {
+              f.increment(i, 16);
+              f.br(again);
+            });
+          });
+        });
+      });
     f.loop((again) => {
       f.set(left, i32.sub(n, i));
-      const v = f.let(v128.load(i32.add(x, i32.shl(i, 2))));
+      const v = f.let(vector(0));
       const same = v128.or(f32x4.eq(v, top), v128.and(unordered, f32x4.ne(v, v)));
       f.set(found, i32x4.bitmask(v128.and(same, firstLanes(f, left))));
       f.if(found, () => {
