@@ -206,15 +206,17 @@ export interface Program {
    * Runs once. Yields a promise where it has to wait for the device and, with `control`, undefined between steps, where
    * the caller may stop it. Outputs are copies that belong to the caller.
    * @param inputs those on a device are in this session's `memory`
-   * @param keep numbers of the outputs that need not be read back
+   * @param keep numbers of the outputs that may stay on the device
+   * @param skip numbers of those that nobody wants: what they give may be undefined
    */
   run(
     inputs: readonly (HostTensor | DeviceTensor)[],
     control?: RunControl,
     keep?: ReadonlySet<number>,
+    skip?: ReadonlySet<number>,
   ): Generator<Promise<unknown> | undefined, (HostTensor | DeviceTensor)[]>;
   /** The same at once, on devices that run in this thread. */
-  runSync?(inputs: readonly HostTensor[]): HostTensor[];
+  runSync?(inputs: readonly HostTensor[], skip?: ReadonlySet<number>): HostTensor[];
   /** Does what its first run does before it computes. */
   prepare?(): void;
   dispose(): void;

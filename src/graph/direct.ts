@@ -5,11 +5,11 @@
 import type { Program } from "../backends/backend.ts";
 import { sameShape } from "../tensor/shape.ts";
 import { type AnyValue, type HostTensor, isHostTensor, type TensorType } from "../tensor/tensor.ts";
-import type { Graph } from "./ir.ts";
+import type { Graph, ValueId } from "./ir.ts";
 import type { Stage } from "./plan.ts";
 
-/** Runs the graph if `inputs` have the types that it was planned for. */
-export type DirectRun = (inputs: readonly AnyValue[]) => HostTensor[] | undefined;
+/** Runs the graph if `inputs` have the types that it was planned for. What is not `wanted` may be missing. */
+export type DirectRun = (inputs: readonly AnyValue[], wanted?: ReadonlySet<ValueId>) => HostTensor[] | undefined;
 
 /** Undefined for stages that don't qualify. */
 export function directRun(graph: Graph, stage: Stage, program: Program | undefined): DirectRun | undefined {
@@ -26,13 +26,22 @@ export function directRun(graph: Graph, stage: Stage, program: Program | undefin
     expected.push({ position, type });
   }
   const inOrder = results.every((r, i) => r === i) && results.length === stage.outputs.length;
-  return (inputs) => {
+  let latest: { wanted?: ReadonlySet<ValueId>; skip?: ReadonlySet<number> } = {};
+  return (inputs, wanted) => {
     for (const { position, type } of expected) {
       const v = inputs[position];
       if (!isHostTensor(v) || v.dtype !== type.dtype || !sameShape(v.shape, type.shape)) return undefined;
     }
     const given = positions.map((i) => inputs[i] as HostTensor);
-    const outputs = runSync(given);
+    if (wanted !== latest.wanted) latest = { wanted, skip: wanted && unwanted(stage.outputs, wanted) };
+    const outputs = runSync(given, latest.skip);
     return inOrder ? outputs : results.map((r) => outputs[r]);
   };
+}
+
+/** Numbers of the outputs that are not among the `wanted`. */
+export function unwanted(outputs: readonly ValueId[], wanted: ReadonlySet<ValueId>): ReadonlySet<number> {
+  const numbers = new Set<number>();
+  for (let i = 0; i < outputs.length; i++) if (!wanted.has(outputs[i])) numbers.add(i);
+  return numbers;
 }

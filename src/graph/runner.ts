@@ -8,7 +8,7 @@ import { DeviceTensor } from "../tensor/device-tensor.ts";
 import { ForwardpassError, UnsupportedOpError } from "../tensor/errors.ts";
 import { type AnyValue, emptyTensor, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
 import { PendingWeightError, Weight } from "../tensor/weight.ts";
-import { type DirectRun, directRun } from "./direct.ts";
+import { type DirectRun, directRun, unwanted } from "./direct.ts";
 import type { Work } from "./drive.ts";
 import { checkOutput, defaultMemoryLimit, inferNode } from "./infer.ts";
 import type { Graph, Node, ValueId } from "./ir.ts";
@@ -24,6 +24,8 @@ export interface ExecuteOptions {
   stoppable?: boolean;
   /** Outputs of the graph that may stay on the device. */
   keep?: ReadonlySet<ValueId>;
+  /** Outputs of the graph that are read: the others may be null. Default: all. */
+  wanted?: ReadonlySet<ValueId>;
 }
 
 interface Prepared<S extends Step> {
@@ -90,7 +92,7 @@ export class GraphRunner<S extends Step = Step> {
     kept?: DeviceTensor[],
   ): Work<AnyValue[]> {
     const { graph, lastUse } = this;
-    const { profile = false, stoppable = false, keep } = options;
+    const { profile = false, stoppable = false, keep, wanted } = options;
     const context: EvaluateContext = {
       memoryLimit: this.memoryLimit,
       run: (g, values) => this.runNested(g as Graph, values, { profile, stoppable }),
@@ -118,10 +120,13 @@ export class GraphRunner<S extends Step = Step> {
         const times = profile ? new Float64Array(stage.plan.steps.length) : undefined;
         const given = stage.inputs.map((id) => env.get(id) as HostTensor | DeviceTensor);
         const stays = keep && new Set(stage.outputs.flatMap((id, k) => (keep.has(id) ? [k] : [])));
-        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined, stays);
+        // An earlier stage's may be read by a later one.
+        const skip = wanted && stage.end === nodes.length ? unwanted(stage.outputs, wanted) : undefined;
+        const results = yield* program.run(given, times ? { times } : stoppable ? {} : undefined, stays, skip);
         if (times) prepared.times = prepared.times?.map((t, k) => t + times[k]) ?? times;
         stage.outputs.forEach((id, k) => {
           const v = results[k];
+          if (!v) return;
           fresh?.add(v);
           if (v instanceof DeviceTensor) kept?.push(v);
           env.set(id, v);
@@ -136,9 +141,10 @@ export class GraphRunner<S extends Step = Step> {
         for (const id of nodes[k].inputs) if (id !== undefined && lastUse.get(id)! < next) env.delete(id);
       i = next;
     }
-    const results = graph.outputs.map((port) =>
-      checkOutput(port, env.get(port.id) ?? graph.constants.get(port.id) ?? null),
-    );
+    const results = graph.outputs.map((port) => {
+      if (wanted && !wanted.has(port.id)) return null;
+      return checkOutput(port, env.get(port.id) ?? graph.constants.get(port.id) ?? null);
+    });
     for (const v of results) yield* loadPending(v);
     return results;
   }
@@ -150,8 +156,8 @@ export class GraphRunner<S extends Step = Step> {
   }
 
   /** The same at once, by the short way, where the latest plan fits and allows it. Undefined otherwise. */
-  executeDirectly(inputs: readonly AnyValue[]): HostValue[] | undefined {
-    return this.stages.get(0)?.[0]?.direct?.(inputs);
+  executeDirectly(inputs: readonly AnyValue[], wanted?: ReadonlySet<ValueId>): HostValue[] | undefined {
+    return this.stages.get(0)?.[0]?.direct?.(inputs, wanted);
   }
 
   private environment(inputs: readonly AnyValue[]): Map<ValueId, AnyValue> {

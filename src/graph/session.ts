@@ -5,7 +5,7 @@ import { bytesOf, type TypedArray } from "../tensor/dtype.ts";
 import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import type { OptionNames } from "../tensor/options.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
-import { type AnyValue, type HostTensor, type HostValue, isHostTensor } from "../tensor/tensor.ts";
+import type { AnyValue, HostTensor, HostValue } from "../tensor/tensor.ts";
 import { areUsual } from "../tensor/usual.ts";
 import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
 import { checkInput, checkType, isElsewhere, isUnknown, type LazyTensor, letGo } from "./inputs.ts";
@@ -13,6 +13,7 @@ import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts"
 import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
 import type { PlanLimits } from "./plan.ts";
 import { copied, type ExecuteOptions, GraphRunner } from "./runner.ts";
+import { idsOf, named, type Selection, selectionOf } from "./selection.ts";
 import { SessionState } from "./state.ts";
 import type { KernelError, Verifier } from "./verify.ts";
 import { withWeights } from "./weights.ts";
@@ -41,6 +42,8 @@ export interface RunOptions<Keep extends boolean | readonly string[] = false> {
    * another run, is read by `await t.data()`, and given back by `t.dispose()`.
    */
   keepOnDevice?: Keep;
+  /** The outputs to give, by name. Default: all. Others are not copied, nor read back from a GPU. */
+  outputs?: readonly string[];
 }
 
 export interface CompileOptions {
@@ -120,6 +123,7 @@ export const runOptions: OptionNames<RunOptions> = {
   state: true,
   rows: true,
   keepOnDevice: true,
+  outputs: true,
 };
 
 export class Session {
@@ -173,10 +177,10 @@ export class Session {
     let usual = !options?.signal || "throwIfAborted" in Object(options.signal);
     for (const name in options ?? "?") usual &&= Object.hasOwn(runOptions, name);
     if (!usual) (await import("./compile-options.ts")).checkRunOptions(options);
-    const { signal, profile, keepOnDevice } = options;
+    const { signal, profile } = options;
     this.assertUsable();
     signal?.throwIfAborted();
-    const kept = keepOnDevice ? this.portsNamed(keepOnDevice) : undefined;
+    const selection = selectionOf(this.graph.outputs, options);
     const values: AnyValue[] = [];
     try {
       const waiting = this.collect(inputs, values);
@@ -184,20 +188,20 @@ export class Session {
       this.assertUsable();
       if (this.pending === 0 && !signal && !profile) {
         this.enter(options);
-        const direct = this.runner.executeDirectly(values);
+        const direct = this.executeDirectly(values, selection);
         if (direct) {
           // A program that awaits nothing but runs gives the event loop no turn, and would never have the threads.
           if (this.store.starting) await nextTurn();
-          return this.named(direct, kept);
+          return direct;
         }
       }
-      const keep = kept && new Set([...kept].map((port) => port.id));
       // Who does not wait may write into arrays that are not read yet.
       const own = this.pending > 0 ? values.map(copied) : values;
       return await this.inTurn(async () => {
         this.enter(options);
         const stoppable = signal !== undefined;
-        const outputs = await drive(this.execute(own, { profile, stoppable, keep }, kept), signal, this.assertUsable);
+        const work = this.execute(own, { profile, stoppable }, selection);
+        const outputs = await drive(work, signal, this.assertUsable);
         if (this.store.starting) await nextTurn();
         return outputs;
       });
@@ -265,7 +269,7 @@ export class Session {
   runSync(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): Outputs {
     for (const name in options ?? "?")
       if (!Object.hasOwn(runOptions, name))
-        throw new InputError("runSync: options are an object of profile, state, rows");
+        throw new InputError("runSync: options are an object of profile, state, rows, outputs");
     const { profile } = options;
     this.assertUsable();
     if (options.keepOnDevice || (options as RunOptions).signal)
@@ -273,9 +277,10 @@ export class Session {
     if (this.pending > 0) throw new DeviceError("runSync: a run() of this session is still under way");
     this.checkNames(inputs);
     const values = this.graph.inputs.map((port) => this.check(port, inputs[port.name]));
+    const selection = selectionOf(this.graph.outputs, options);
     this.enter(options);
-    const direct = profile ? undefined : this.runner.executeDirectly(values);
-    return (direct ? this.named(direct) : driveSync(this.execute(values, { profile }))) as Outputs;
+    const direct = profile ? undefined : this.executeDirectly(values, selection);
+    return (direct ?? driveSync(this.execute(values, { profile }, selection))) as Outputs;
   }
 
   /**
@@ -358,31 +363,16 @@ export class Session {
     if (this.verifier) this.verifier.states = active;
   }
 
-  private *execute(values: readonly AnyValue[], options: ExecuteOptions, kept?: ReadonlySet<GraphPort>): Work<object> {
-    return this.named(yield* this.runner.execute(values, options), kept);
+  private *execute(values: readonly AnyValue[], options: ExecuteOptions, selection: Selection): Work<object> {
+    const { kept, wanted } = selection;
+    const results = yield* this.runner.execute(values, { ...options, keep: idsOf(kept), wanted: idsOf(wanted) });
+    return named(this.graph.outputs, results, selection);
   }
 
-  private named(results: readonly AnyValue[], kept?: ReadonlySet<GraphPort>): object {
-    const outputs: Record<string, AnyValue> = {};
-    const { outputs: ports } = this.graph;
-    for (let i = 0; i < ports.length; i++) {
-      const v = results[i];
-      outputs[ports[i].name] = kept?.has(ports[i]) && isHostTensor(v) ? new DeviceTensor(v, v) : v;
-    }
-    return outputs;
-  }
-
-  private portsNamed(names: true | readonly string[]): ReadonlySet<GraphPort> {
-    const { outputs } = this.graph;
-    if (names === true) return new Set(outputs);
-    if (!Array.isArray(names)) throw new InputError("run: keepOnDevice takes true, or an array of outputs' names");
-    return new Set(
-      names.map((name) => {
-        const port = outputs.find((p) => p.name === name);
-        if (!port) throw new InputError(`run: the model has no output "${name}" to keep on the device`);
-        return port;
-      }),
-    );
+  /** The short way, where a plan fits that allows it. */
+  private executeDirectly(values: readonly AnyValue[], selection: Selection): object | undefined {
+    const results = this.runner.executeDirectly(values, idsOf(selection.wanted));
+    return results && named(this.graph.outputs, results, selection);
   }
 
   /** Puts inputs into `values`, as they are now; tensors on the device there are shares. Waits only for lazy tensors. */

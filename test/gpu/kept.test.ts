@@ -85,6 +85,22 @@ test("named outputs stay, the others are read back; a session that is gone takes
   await expect(again.run({ x: host }, { keepOnDevice: ["z"] })).rejects.toThrow(InputError);
 });
 
+test("outputs that nobody wants are neither read nor kept", async () => {
+  using session = await compile(layer(), { device });
+  const some = await session.run({ x: host }, { outputs: ["double"] });
+  expect(Object.keys(some)).toEqual(["double"]);
+  expect([...(some["double"].data as Float32Array)]).toEqual([...x].map((v) => v + v));
+  let kept: Record<string, DeviceTensor> = {};
+  const run = async () => {
+    kept = await session.run({ x: host }, { outputs: ["y"], keepOnDevice: true });
+  };
+  expect(await counting(device.device, "createBuffer", run)).toBeLessThanOrEqual(1);
+  expect(Object.keys(kept)).toEqual(["y"]);
+  expect([...(await kept["y"].data())]).toEqual(multiplied(x));
+  kept["y"].dispose();
+  expect(await session.run({ x: host }, { outputs: [] })).toEqual({});
+});
+
 test("once tensors are given back, runs that keep make no buffers", async () => {
   const g = graph(({ input }) => {
     const v = input("x", "f32", ["n", 4]);

@@ -73,7 +73,7 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
       );
     for (const options of [null, "profile", { profil: true }])
       expect(() => s.runSync({ x }, options as never)).toThrow(
-        new InputError("runSync: options are an object of profile, state, rows"),
+        new InputError("runSync: options are an object of profile, state, rows, outputs"),
       );
     const pending = s.run({ x }, { signal: new AbortController().signal });
     expect(() => s.runSync({ x })).toThrow(/still under way/);
@@ -247,6 +247,39 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     }
   });
 
+  test("gives the outputs that are asked for, of whatever part of the graph", async () => {
+    using s = await compile(
+      graph(({ input }) => {
+        const x = input("x", "f32", ["n"]);
+        const twice = add(x, x);
+        const at = nonZero(twice);
+        return { twice, at, both: add(at, at), same: twice, x };
+      }),
+      { device: device() },
+    );
+    const x = Float32Array.of(0, 3, 0, 4);
+    const all = await s.run({ x });
+    expect(Object.keys(all)).toEqual(["twice", "at", "both", "same", "x"]);
+    for (const outputs of [["both"], ["x", "twice"], ["same"], ["at", "both"], []])
+      for (let again = 0; again < 2; again++) {
+        const want = Object.fromEntries(outputs.map((name) => [name, all[name]]));
+        expect(await s.run({ x }, { outputs })).toEqual(want);
+        expect(s.runSync({ x }, { outputs })).toEqual(want);
+      }
+    // One plan, which is run without the graph around it.
+    using plain = await doubled();
+    for (const outputs of [["y"], ["rows"], ["rows", "y"], undefined, ["y"]]) {
+      const some = await plain.run({ x: Float32Array.of(1, 2, 3) }, { outputs });
+      expect(Object.keys(some).sort()).toEqual([...(outputs ?? ["rows", "y"])].sort());
+      if (some["y"]) expect(some["y"].data).toEqual(Float32Array.of(2, 4, 6));
+    }
+    await expect(s.run({ x }, { outputs: ["twise"] })).rejects.toThrow(
+      new InputError('run: outputs: the model has no output "twise"; it has "twice", "at", "both", "same", "x"'),
+    );
+    for (const outputs of ["twice", null, 1])
+      expect(() => s.runSync({ x }, { outputs } as never)).toThrow("run: outputs takes an array of outputs' names");
+  });
+
   test("a shape computed from an input's value", async () => {
     using s = await compile(
       graph(({ input }) => ({ y: reshape(input("x", "f32", [6]), input("to", "i64", [2]), {}) })),
@@ -399,7 +432,7 @@ describe("what is written wrongly", () => {
       await expect(session.run({ x }, { signal } as never)).rejects.toThrow(/signal takes an AbortSignal/);
     await expect(session.run({ x }, { keepOnDevce: true } as never)).rejects.toThrow(
       new InputError(
-        'run: unknown option "keepOnDevce"; did you mean "keepOnDevice"? There are: signal, profile, state, rows, keepOnDevice',
+        'run: unknown option "keepOnDevce"; did you mean "keepOnDevice"? There are: signal, profile, state, rows, keepOnDevice, outputs',
       ),
     );
     for (const wrong of [null, "profile", [1]])

@@ -74,8 +74,13 @@ export class WasmProgram implements Program {
     this.viewsState = plan.steps.some((s) => !isWasmStep(s.step) && s.inputs.some((p) => p?.state !== undefined));
   }
 
-  *run(inputs: readonly HostTensor[], control?: RunControl): Generator<undefined, HostTensor[]> {
-    if (!control) return this.runSync(inputs);
+  *run(
+    inputs: readonly HostTensor[],
+    control?: RunControl,
+    _?: ReadonlySet<number>,
+    skip?: ReadonlySet<number>,
+  ): Generator<undefined, HostTensor[]> {
+    if (!control) return this.runSync(inputs, skip);
     const run = this.begin(inputs);
     for (let i = 0; i < this.plan.steps.length; i++) {
       if (i > 0) yield undefined;
@@ -83,13 +88,13 @@ export class WasmProgram implements Program {
       this.execute(run, i, i + 1);
       if (control.times) control.times[i] = performance.now() - before;
     }
-    return this.results();
+    return this.results(skip);
   }
 
-  runSync(inputs: readonly HostTensor[]): HostTensor[] {
+  runSync(inputs: readonly HostTensor[], skip?: ReadonlySet<number>): HostTensor[] {
     const run = this.begin(inputs);
     this.execute(run, 0, this.plan.steps.length);
-    return this.results();
+    return this.results(skip);
   }
 
   prepare(): void {
@@ -107,12 +112,12 @@ export class WasmProgram implements Program {
     return run;
   }
 
-  private results(): HostTensor[] {
-    return this.plan.outputs.map(({ dtype, shape }, i) => ({
-      dtype,
-      shape,
-      data: this.session.copyOut(this.outputs[i]),
-    }));
+  private results(skip?: ReadonlySet<number>): HostTensor[] {
+    const results: HostTensor[] = [];
+    this.plan.outputs.forEach(({ dtype, shape }, i) => {
+      if (!skip?.has(i)) results[i] = { dtype, shape, data: this.session.copyOut(this.outputs[i]) };
+    });
+    return results;
   }
 
   dispose(): void {

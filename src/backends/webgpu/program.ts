@@ -159,7 +159,12 @@ export class GpuProgram implements Program {
     this.segments.push({ commands: commands.slice(from) });
   }
 
-  *run(inputs: readonly Tensor[], control?: RunControl, keep?: ReadonlySet<number>): Work<Tensor[]> {
+  *run(
+    inputs: readonly Tensor[],
+    control?: RunControl,
+    keep?: ReadonlySet<number>,
+    skip?: ReadonlySet<number>,
+  ): Work<Tensor[]> {
     const { session, plan } = this;
     const { times } = control ?? {};
     session.gpu.assertUsable();
@@ -169,7 +174,7 @@ export class GpuProgram implements Program {
       this.writeInputs(inputs);
       for (const { commands, host } of this.segments) {
         const wanted = host ? host.planned.inputs.filter((p) => p !== undefined) : plan.outputs;
-        const read = yield* this.submit(commands, wanted, times, host ? undefined : keep);
+        const read = yield* this.submit(commands, wanted, times, host ? {} : { keep, skip });
         if (!host) return read;
         if (control) yield undefined;
         const before = performance.now();
@@ -204,15 +209,16 @@ export class GpuProgram implements Program {
     this.copies = [];
   }
 
-  /** Runs commands and reads values back, but for those to keep. */
+  /** Runs commands and reads values back, but for those to keep and those that nobody wants. */
   private *submit(
     commands: readonly Command[],
     all: readonly Place[],
-    times?: Float64Array,
-    keep?: ReadonlySet<number>,
+    times: Float64Array | undefined,
+    { keep, skip }: { readonly keep?: ReadonlySet<number>; readonly skip?: ReadonlySet<number> },
   ): Work<Tensor[]> {
     const { gpu, target } = this.session;
     const stays = (i: number): boolean => keep?.has(i) === true && !all[i].constant;
+    const isRead = (i: number): boolean => !stays(i) && !skip?.has(i);
     if (times && !this.clock && commands.length > 0) this.clock = yield* waitFor(Clock.make(gpu, this.commandCount));
     const clock = times && this.clock;
     if (times && !clock) yield* this.timeByWaiting(commands, times);
@@ -230,16 +236,19 @@ export class GpuProgram implements Program {
         if (size > 0) encoder.copyBufferToBuffer(this.bufferAt(p), 0, elements.buffer, 0, size);
       });
     };
-    const wanted = all.filter((_, i) => !stays(i));
+    const wanted = all.filter((_, i) => isRead(i));
     let done = false;
     try {
       const read = yield* readBack(this.session, wanted, (p) => this.bufferAt(p), begin);
       if (clock) yield* waitFor(clock.read(commands, times!));
       done = true;
-      return all.map((p, i) => {
+      const results: Tensor[] = [];
+      all.forEach((p, i) => {
         const elements = kept.get(i);
-        return elements ? new DeviceTensor(p, elements) : read.shift()!;
+        if (elements) results[i] = new DeviceTensor(p, elements);
+        else if (isRead(i)) results[i] = read.shift()!;
       });
+      return results;
     } finally {
       // Stopped or failed: nobody gets them. They may not even be there, so no other tensor gets them either.
       if (!done) for (const { buffer } of kept.values()) buffer.destroy();
