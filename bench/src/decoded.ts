@@ -25,12 +25,15 @@ export const measured = 64;
 
 export const tokens = (n: number): number[] => Array.from({ length: n }, (_, i) => 300 + i);
 
-/** Feeds a token: the likeliest next one, and the milliseconds that both took. */
+/** Feeds tokens: the likeliest next one, as a generation without temperature has it. */
+async function likeliest(sequence: TextSequence, tokens: readonly number[]): Promise<number> {
+  return sequence.likeliest ? sequence.likeliest(tokens) : argMax(await sequence.feed(tokens));
+}
+
+/** The same of one token, and the milliseconds that it took. */
 async function timedToken(sequence: TextSequence, token: number): Promise<{ next: number; time: number }> {
   const start = performance.now();
-  const logits = await sequence.feed([token]);
-  const next = argMax(logits);
-  sequence.recycle?.(logits);
+  const next = await likeliest(sequence, [token]);
   return { next, time: performance.now() - start };
 }
 
@@ -46,7 +49,7 @@ export async function decodeAndPrefill(
   { between, budget = Number.POSITIVE_INFINITY }: DecodeOptions = {},
 ): Promise<Pick<Decoded, "decode" | "prefill">> {
   const sequence = decoder.sequence();
-  let next = argMax(await sequence.feed(tokens(warmup)));
+  let next = await likeliest(sequence, tokens(warmup));
   // Threads start meanwhile.
   await new Promise((done) => setTimeout(done, 100));
   const decode: number[] = [];
@@ -77,7 +80,7 @@ export function turnOf(decoder: LanguageModel): Turn {
   const sequence = decoder.sequence();
   return async () => {
     sequence.truncate(0);
-    let next = argMax(await sequence.feed(tokens(warmup)));
+    let next = await likeliest(sequence, tokens(warmup));
     const all: number[] = [];
     for (let t = 0; t < turn.tokens; t++) {
       const token = await timedToken(sequence, next);

@@ -284,6 +284,28 @@ export class Session {
   }
 
   /**
+   * @internal A run on host tensors that is repeated with other elements in the same arrays: what can be checked once is. Given
+   * the rows that it needs, it gives undefined, and has done nothing, where it takes `run`.
+   */
+  repeated(
+    inputs: Inputs,
+    state: SessionState,
+    { outputs }: Pick<RunOptions, "outputs">,
+  ): (rows: number) => Outputs | undefined {
+    const selection = selectionOf(this.graph.outputs, { outputs });
+    const wanted = idsOf(selection.wanted);
+    const values = this.graph.inputs.map((port) => this.check(port, inputs[port.name]));
+    this.enter({ state });
+    return (rows) => {
+      this.assertUsable();
+      if (this.pending > 0 || this.store.starting || this.verifier) return undefined;
+      state.enterAgain(rows);
+      const results = this.runner.executeDirectly(values, wanted);
+      return results && (named(this.graph.outputs, results, selection) as Outputs);
+    };
+  }
+
+  /**
    * Gives back the array of an output that nobody reads any more: a later run may write its own into it. Large outputs of
    * many runs are garbage otherwise, of which engines let much accumulate.
    */

@@ -53,6 +53,13 @@ export class SessionState {
     return all;
   }
 
+  /** The same for one state that was entered before. @throws DisposedError */
+  enterAgain(rows: number): void {
+    this.assertUsable();
+    this.device.reserve(rows);
+    this.device.activate();
+  }
+
   /** Frees its memory, after the run that is under way. */
   dispose(): void {
     if (this.disposed) return;

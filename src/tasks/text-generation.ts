@@ -8,6 +8,7 @@ import { openSource, type SourceInput } from "../formats/source.ts";
 import { nextTurn } from "../graph/drive.ts";
 import { sourceOptions } from "../load.ts";
 import type { KvCache } from "../models/transformer/decoder.ts";
+import type { FeedOptions } from "../models/transformer/feed-checks.ts";
 import { Decoder } from "../models/transformer/sequence.ts";
 import { DeviceError, DisposedError, InputError } from "../tensor/errors.ts";
 import { decodeUtf8 } from "../tensor/utf8.ts";
@@ -221,7 +222,8 @@ export class TextGenerator {
     try {
       g.reusedTokens = sequence.length;
       // Of a prompt, some may have been fed when memory ran out.
-      let logits = await this.fed(() => sequence.feed(tokens.slice(sequence.length), { signal }));
+      const feed = feedOf(sequence, options);
+      let answer = await this.fed(() => feed(tokens.slice(sequence.length), { signal }));
       let lastTurn = performance.now();
       while (g.finish === undefined) {
         signal?.throwIfAborted();
@@ -229,7 +231,7 @@ export class TextGenerator {
           g.finish = "length";
           break;
         }
-        const token = this.next(sampler, logits, sequence.tokens, options, g, constraint);
+        const token = this.next(sampler, answer, sequence.tokens, options, g, constraint);
         const now = performance.now();
         if (g.tokens.length === 1) g.firstTokenMs = now - started;
         else g.decodeMs = now - started - g.firstTokenMs;
@@ -252,8 +254,8 @@ export class TextGenerator {
           lastTurn = performance.now();
         }
         signal?.throwIfAborted();
-        sequence.recycle?.(logits);
-        logits = await this.fed(() => sequence.feed([token]));
+        if (typeof answer !== "number") sequence.recycle?.(answer);
+        answer = await this.fed(() => feed([token]));
       }
       const rest = text.end();
       g.text += rest;
@@ -278,14 +280,18 @@ export class TextGenerator {
 
   private next(
     sampler: Sampler,
-    logits: Float32Array,
+    answer: Answer,
     recent: readonly number[],
     { logprobs }: GenerateOptions,
     g: Generation,
     constraint: JsonConstraint | undefined,
   ): number {
-    const plain = g.logprobs && logits.slice();
-    const token = sampler.sample(logits, recent, constraint);
+    if (typeof answer === "number") {
+      g.tokens.push(answer);
+      return answer;
+    }
+    const plain = g.logprobs && answer.slice();
+    const token = sampler.sample(answer, recent, constraint);
     constraint?.push(token);
     g.tokens.push(token);
     if (plain) {
@@ -327,7 +333,7 @@ export class TextGenerator {
   }
 
   /** What `feed` gives. Where memory runs out, idle texts give theirs, and it feeds once more. */
-  private async fed(feed: () => Promise<Float32Array>): Promise<Float32Array> {
+  private async fed<T>(feed: () => Promise<T>): Promise<T> {
     try {
       return await feed();
     } catch (e) {
@@ -344,6 +350,17 @@ export class TextGenerator {
       );
     return this.tokenizer;
   }
+}
+
+/** Logits, or the token that is the likeliest. */
+type Answer = Float32Array | number;
+type AnswerTo = (tokens: readonly number[], options?: FeedOptions) => Promise<Answer>;
+
+/** Feeds a sequence. Where nothing but the likeliest token is wanted, no logits come back. */
+function feedOf(sequence: TextSequence, options: GenerateOptions): AnswerTo {
+  const { temperature, repetitionPenalty = 1, logprobs, schema } = options;
+  const greedy = temperature === 0 && repetitionPenalty === 1 && logprobs === undefined && schema === undefined;
+  return greedy && sequence.likeliest ? sequence.likeliest.bind(sequence) : sequence.feed.bind(sequence);
 }
 
 /** A text to continue, messages to answer, or tokens. */

@@ -36,15 +36,21 @@ for (const [device, open] of Object.entries(devices))
           want.slice(0, 41).flatMap((l) => [...l]),
           2e-4,
         );
-        for (let i = 41; i < 50; i++) expectClose(await s.feed([tokens[i]]), want[i], 2e-4);
+        const other = await s.fork();
+        for (let i = 41; i < 50; i++) {
+          expectClose(await s.feed([tokens[i]]), want[i], 2e-4);
+          expect(want[i][await other.likeliest([tokens[i]])]).toBeGreaterThan(Math.max(...want[i]) - 4e-4);
+        }
+        expect(want[59][await other.likeliest(tokens.slice(50))]).toBeGreaterThan(Math.max(...want[59]) - 4e-4);
+        expect(other.tokens).toEqual(tokens);
         expectClose(await s.feed(tokens.slice(50)), want[59], 2e-4);
 
         // Two texts at once, without state.
-        const other = [...tokens].reverse();
+        const reversed = [...tokens].reverse();
         const twin = new NaiveDecoder(config, weights);
-        const both = [...want, ...other.map((t) => twin.next(t))].flatMap((l) => [...l]);
+        const both = [...want, ...reversed.map((t) => twin.next(t))].flatMap((l) => [...l]);
         using whole = await compile(statelessDecoder(config, weights), { device: open() });
-        const batch = { dtype: "i32", shape: [2, 60], data: Int32Array.of(...tokens, ...other) } as const;
+        const batch = { dtype: "i32", shape: [2, 60], data: Int32Array.of(...tokens, ...reversed) } as const;
         const { logits } = await whole.run({ tokens: batch });
         expect(logits.shape).toEqual([2, 60, config.vocabSize]);
         expectClose(logits.data as Float32Array, both, 2e-4);

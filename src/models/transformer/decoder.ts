@@ -7,6 +7,7 @@ import type { SymbolicValue } from "../../graph/builder.ts";
 import { type GraphDefinition, graph } from "../../graph/define.ts";
 import type { Graph } from "../../graph/ir.ts";
 import type { Activation } from "../../ops/activation.ts";
+import { argMax } from "../../ops/arg-reduce.ts";
 import { attention } from "../../ops/attention.ts";
 import { add, mul } from "../../ops/binary.ts";
 import { cachedAttention } from "../../ops/cached-attention.ts";
@@ -40,12 +41,19 @@ export type KvCache = "f32" | "f16";
  * Inputs: `tokens` i32 [1, tokens]; `position` i32 [1], that of the first one, and `sequence` i32 [1], 0; or, where a run
  * has tokens of several sequences, both i32 [tokens]: the number of each token's state among the run's, -1 for a token that
  * fills a gap; `rows` i32 [rows], the tokens whose logits are wanted; `positions` i32 [1, tokens] where positions are
- * learned; `angles`, like `position`, where long texts are turned otherwise: the rows of `ropeTables`. Output: `logits` f32 [1, rows, vocabSize]. State: `k.N` and `v.N` [contextLength, kvHeads * headDim].
+ * learned; `angles`, like `position`, where long texts are turned otherwise: the rows of `ropeTables`. Outputs: `logits` f32
+ * [1, rows, vocabSize], and `likeliest` i64 [1, rows], the tokens with the largest. State: `k.N` and `v.N` [contextLength, kvHeads * headDim].
  * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
  */
 export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache: KvCache = "f32"): Graph {
   checkDecoder(config, weights);
-  return graph((g) => new CachedBuilder(g, config, weights, kvCache).build(), { name: config.architecture });
+  return graph(
+    (g) => {
+      const logits = new CachedBuilder(g, config, weights, kvCache).build();
+      return { logits, likeliest: argMax(logits, { axis: -1, keepDims: false }) };
+    },
+    { name: config.architecture },
+  );
 }
 
 /**
@@ -56,7 +64,7 @@ export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache:
 export function statelessDecoder(config: DecoderConfig, weights: DecoderWeights): Graph {
   checkDecoder(config, weights);
   const logits = { dtype: "f32", shape: ["batch", "tokens", config.vocabSize] } as const;
-  return graph((g) => new StatelessBuilder(g, config, weights).build(), {
+  return graph((g) => ({ logits: new StatelessBuilder(g, config, weights).build() }), {
     name: config.architecture,
     outputs: { logits },
   });
@@ -86,7 +94,8 @@ abstract class Builder {
   /** The tokens whose logits are wanted. */
   protected abstract wanted(x: SymbolicValue): SymbolicValue;
 
-  build(): Record<string, SymbolicValue> {
+  /** The logits. */
+  build(): SymbolicValue {
     const { config } = this;
     const { width, vocabSize, logitSoftcap } = config;
     const rotate = this.rotation(config.rope);
@@ -98,7 +107,7 @@ abstract class Builder {
     const last = this.norm("output_norm", this.wanted(x));
     const output = this.weights.has("output.weight") ? "output" : "token_embd";
     const logits = this.linear(output, last, [vocabSize, width]);
-    return { logits: logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits };
+    return logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits;
   }
 
   private embed(): SymbolicValue {

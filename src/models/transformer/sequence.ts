@@ -2,6 +2,7 @@
 import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
+import type { TypedArray } from "../../tensor/dtype.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { checkOptions } from "../../tensor/options.ts";
 import type { DecoderConfig, DecoderWeights } from "./config.ts";
@@ -113,6 +114,11 @@ export class Decoder {
   }
 }
 
+/** Outputs of the graph. */
+type Wanted = "logits" | "likeliest";
+
+const none: FeedOptions = {};
+
 /** Whether positions are learned. */
 const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
 
@@ -123,6 +129,7 @@ export class Sequence {
   private firstAngle = 0;
   /** Inputs of runs of one token. */
   private one: Record<string, Int32Array> | undefined;
+  private readonly repeated: { [W in Wanted]?: ReturnType<Session["repeated"]> } = {};
 
   constructor(
     private readonly decoder: Decoder,
@@ -150,14 +157,21 @@ export class Sequence {
    * @throws InputError for no tokens, unknown ones, more than the context holds, or while another `feed` is under way;
    * DisposedError; the signal's reason when aborted
    */
-  async feed(tokens: readonly number[], options: FeedOptions = {}): Promise<Float32Array> {
-    checkFeedOptions(options);
-    const own = this.checked(tokens);
-    return this.exclusively(() => this.append(this.toFeed(own, options), options));
+  async feed(tokens: readonly number[], options: FeedOptions = none): Promise<Float32Array> {
+    const fed = this.fedBy(tokens, options, "logits");
+    return (fed instanceof Promise ? await fed : fed) as Float32Array;
+  }
+
+  /** The same where nothing but the likeliest next token is wanted: the logits stay on the device. */
+  async likeliest(tokens: readonly number[], options: FeedOptions = none): Promise<number> {
+    const fed = this.fedBy(tokens, options, "likeliest");
+    const token = fed instanceof Promise ? await fed : fed;
+    this.recycle(token);
+    return Number(token[0]);
   }
 
   /** Gives back logits that nobody reads any more: a later `feed` may write its own into them. */
-  recycle(logits: Float32Array): void {
+  recycle(logits: TypedArray): void {
     this.decoder.session.recycle(logits);
   }
 
@@ -169,14 +183,14 @@ export class Sequence {
       const { vocabSize } = this.decoder.config;
       const logits = new Float32Array(own.length * vocabSize);
       const all = this.toFeed(own, options);
-      if (all.length > own.length) await this.append(all.slice(0, -own.length), options);
+      if (all.length > own.length) await this.append(all.slice(0, -own.length), options, "likeliest");
       for (let at = 0; at < own.length; ) {
         if (at > 0) await nextTurn();
         options.signal?.throwIfAborted();
         const n = this.chunk(own.length - at);
         const rows = Int32Array.from({ length: n.size }, (_, i) => i);
-        const all = await this.run(own.slice(at, at + n.used), n.size, rows, options);
-        logits.set(all.subarray(0, n.used * vocabSize), at * vocabSize);
+        const all = await this.run(own.slice(at, at + n.used), n.size, rows, options, "logits");
+        logits.set((all as Float32Array).subarray(0, n.used * vocabSize), at * vocabSize);
         at += n.used;
       }
       return logits;
@@ -219,6 +233,27 @@ export class Sequence {
     await this.exclusively(() => this.decoder.session.plan(inputs, { state: this.state }));
   }
 
+  /** What is wanted of a run that ends in these tokens. At once where that can be: a small model waits for promises as well. */
+  private fedBy(tokens: readonly number[], options: FeedOptions, wanted: Wanted): TypedArray | Promise<TypedArray> {
+    if (options !== none) checkFeedOptions(options);
+    const own = this.checked(tokens);
+    this.assertIdle();
+    const all = this.toFeed(own, options);
+    const direct = all.length === 1 && options === none ? this.runOne(all[0], wanted) : undefined;
+    return direct ?? this.exclusively(() => this.append(all, options, wanted));
+  }
+
+  /** A run of one token, where that is more of the same. */
+  private runOne(token: number, wanted: Wanted): TypedArray | undefined {
+    const { session } = this.decoder;
+    const inputs = this.inputsOfOne(token);
+    this.repeated[wanted] ??= session.repeated(inputs, this.state, { outputs: [wanted] });
+    const results = this.repeated[wanted](this.fed.length + 1);
+    if (!results) return undefined;
+    this.fed.push(token);
+    return results[wanted].data as TypedArray;
+  }
+
   /** The tokens of a feed. All of the text's, where those that are cached were turned by other factors than its length asks for. */
   private toFeed(tokens: readonly number[], { signal }: FeedOptions): readonly number[] {
     const { longFrom } = this.decoder;
@@ -230,18 +265,18 @@ export class Sequence {
   }
 
   /** Tokens that were checked, run by run. */
-  private async append(tokens: readonly number[], options: FeedOptions): Promise<Float32Array> {
-    let logits = new Float32Array(0);
+  private async append(tokens: readonly number[], options: FeedOptions, wanted: Wanted): Promise<TypedArray> {
+    let result: TypedArray = new Float32Array(0);
     for (let at = 0; at < tokens.length; ) {
       // Other tasks have a turn before all runs but the first: threads that are starting are among them.
       if (at > 0) await nextTurn();
       options.signal?.throwIfAborted();
       const n = this.chunk(tokens.length - at);
       const part = n.used === tokens.length ? tokens : tokens.slice(at, at + n.used);
-      logits = await this.run(part, n.size, n.size === 1 ? undefined : Int32Array.of(n.used - 1), options);
+      result = await this.run(part, n.size, n.size === 1 ? undefined : Int32Array.of(n.used - 1), options, wanted);
       at += n.used;
     }
-    return logits;
+    return result;
   }
 
   /** How many tokens the next run takes, and how many of them are wanted. */
@@ -256,13 +291,15 @@ export class Sequence {
     size: number,
     rows: Int32Array | undefined,
     { signal, profile }: FeedOptions,
-  ) {
+    wanted: Wanted,
+  ): Promise<TypedArray> {
     // One token is too short to be stopped half way: the plain run is faster.
-    const options = { state: this.state, rows: this.fed.length + size, signal: size > 1 ? signal : undefined, profile };
+    const stops = size > 1 ? signal : undefined;
+    const options = { state: this.state, rows: this.fed.length + size, signal: stops, profile, outputs: [wanted] };
     const inputs = rows ? this.inputsOf(tokens, size, rows) : this.inputsOfOne(tokens[0]);
-    const { logits } = await this.decoder.session.run(inputs, options);
+    const results = await this.decoder.session.run(inputs, options);
     for (const t of tokens) this.fed.push(t);
-    return logits.data as Float32Array<ArrayBuffer>;
+    return results[wanted].data as TypedArray;
   }
 
   /** The same arrays for every token: a run has read them when it returns. */
@@ -322,7 +359,8 @@ export class Sequence {
           decoder.shares = false;
         }
       }
-      for (const { sequence, tokens, i } of rest) logits[i] = await sequence.append(tokens, options);
+      for (const { sequence, tokens, i } of rest)
+        logits[i] = (await sequence.append(tokens, options, "logits")) as Float32Array;
       return logits;
     } finally {
       for (const { sequence } of parts) sequence.busy = false;
@@ -375,6 +413,7 @@ export class Sequence {
         rows: parts.map((p) => p.sequence.length + p.tokens.length),
         signal: count > parts.length ? signal : undefined,
         profile,
+        outputs: ["logits"],
       },
     );
     for (const { sequence, tokens } of parts) sequence.fed.push(...tokens);

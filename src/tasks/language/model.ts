@@ -37,6 +37,8 @@ export interface TextSequence {
   readonly bytes: number;
   /** Appends tokens. The logits [vocabSize] of what comes after the last of them. */
   feed(tokens: readonly number[], options?: FeedOptions): Promise<Float32Array>;
+  /** Appends tokens. The likeliest to come next, found where the logits are: they are not copied. */
+  likeliest?(tokens: readonly number[], options?: FeedOptions): Promise<number>;
   /** Takes logits that nobody reads any more, for a later `feed` to write into. */
   recycle?(logits: Float32Array): void;
   /** The same with the logits after each of the tokens: [tokens, vocabSize]. */

@@ -1,6 +1,7 @@
 /** Writes the graph with state from what was found out about the one without. */
 import { GraphBuilder, type SymbolicValue } from "../../../graph/builder.ts";
 import type { Graph, Node, ValueId } from "../../../graph/ir.ts";
+import { argMax } from "../../../ops/arg-reduce.ts";
 import { add } from "../../../ops/binary.ts";
 import { cachedAttention } from "../../../ops/cached-attention.ts";
 import { cast } from "../../../ops/cast.ts";
@@ -83,11 +84,12 @@ export class Rewriter {
       if (this.computed.has(node)) this.emitMoved(node);
     }
     g.scope = "";
-    const logits = gather(this.now(f.logits), rows, { axis: 1 });
-    g.output("logits", f.ports.logits.dtype === "f32" ? logits : cast(logits, { to: "f32" }), {
-      dtype: "f32",
-      shape: [1, "rows", f.ports.logits.shape?.[2] ?? "vocabulary"],
-    });
+    const given = gather(this.now(f.logits), rows, { axis: 1 });
+    const logits = f.ports.logits.dtype === "f32" ? given : cast(given, { to: "f32" });
+    g.output("logits", logits, { dtype: "f32", shape: [1, "rows", f.ports.logits.shape?.[2] ?? "vocabulary"] });
+    // What listens goes by all logits.
+    if (!f.ports.hidden)
+      g.output("likeliest", argMax(logits, { axis: -1, keepDims: false }), { dtype: "i64", shape: [1, "rows"] });
     return g.build();
   }
 
