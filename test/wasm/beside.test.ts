@@ -5,11 +5,13 @@ import type { Place, StagePlan } from "../../src/backends/backend.ts";
 import { sideBySide } from "../../src/backends/wasm/beside.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { AnyStep, WasmStep } from "../../src/backends/wasm/step.ts";
+import { quantize } from "../../src/formats/gguf/index.ts";
+import type { StoredWeight, Weight } from "../../src/models/transformer/config.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
 import { matmul, relu } from "../../src/ops/index.ts";
 import { bytesOf } from "../../src/tensor/dtype.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
-import { build, text, variants } from "../models/tiny.ts";
+import { base, build, text, variants } from "../models/tiny.ts";
 import { withWorkers } from "./workers.ts";
 
 const product: WasmStep = { work: 1e5, prepack: [], emit() {} };
@@ -45,6 +47,40 @@ test("every step is there once, after all that it reads, and only products are m
       }
     }),
   );
+});
+
+/** The same decoder with its matrices in blocks. */
+function quantised() {
+  const { config, weights } = build({ width: 64, hidden: 96, headDim: 16, rope: { ...base.rope, dim: 16 } });
+  const blocks = new Map<string, Weight | StoredWeight>(weights);
+  for (const [name, w] of weights)
+    if (w.shape.length === 2)
+      blocks.set(name, { type: "q4_0", shape: w.shape, bytes: quantize("Q4_0", w.data as Float32Array) });
+  return { config, blocks };
+}
+
+test("products of one input in blocks quantise it once, and give the same", async () => {
+  const { config, blocks } = quantised();
+  const together = await Decoder.open(config, blocks, wasm({ threads: 1 }));
+  const { backend, dispose } = await withWorkers({ threads: 2, parallelWork: 1 });
+  const threaded = await Decoder.open(config, blocks, { ...backend, refine: undefined });
+  const each = await Decoder.open(config, blocks, { ...wasm({ threads: 1 }), refine: undefined });
+  const divided = await Decoder.open(config, blocks, backend);
+  const [a, b, c, d] = [together, each, divided, threaded].map((m) => m.sequence());
+  for (const n of [3, 1, 1, 7]) {
+    expect(await a.feed(text(n))).toEqual(await b.feed(text(n)));
+    expect(await c.feed(text(n))).toEqual(await d.feed(text(n)));
+  }
+  const { steps } = planOf(together);
+  const begins = (i: number): boolean => (steps[i].step as WasmStep).begin !== undefined;
+  const products = [...steps.keys()].filter((i) => (steps[i].step as WasmStep).begins !== undefined);
+  for (const i of products) {
+    expect(begins(i)).toBe(!steps[i].beside);
+    if (steps[i].beside) expect(steps[i].workspaceOffset).toBe(steps[i - 1].workspaceOffset);
+  }
+  expect(products.filter((i) => !begins(i))).toHaveLength(3 * config.layers.length);
+  for (const m of [together, each, divided, threaded]) m.dispose();
+  dispose();
 });
 
 /** The plan for one token. */

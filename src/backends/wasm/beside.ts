@@ -3,7 +3,7 @@
  * of a decoder has queries, keys and values of one input, and two products in its feed-forward part. Meeting costs a
  * microsecond, as does the thread that is late, where such a product of one token takes some ten.
  */
-import type { ChosenStep } from "../backend.ts";
+import type { ChosenStep, PlannedStep, StagePlan } from "../backend.ts";
 import { type AnyStep, isWasmStep } from "./step.ts";
 
 /** Where steps take longer, meeting costs nothing, and that more of their results exist at once is memory. */
@@ -30,4 +30,23 @@ export function sideBySide<C extends ChosenStep<AnyStep>>(steps: readonly C[]): 
     for (const id of s.node.outputs) from.set(id, at);
   }
   return runs.flatMap((run) => run.map((s, i) => (i > 0 ? { ...s, beside: true } : s)));
+}
+
+/** The same plan, in which steps side by side that begin with the same thing do it once: an input of products, quantised. */
+export function beginTogether(plan: StagePlan<AnyStep>): StagePlan<AnyStep> {
+  /** Of the steps side by side so far, those that begin. */
+  let first: PlannedStep<AnyStep>[] = [];
+  const steps = plan.steps.map((s): PlannedStep<AnyStep> => {
+    if (!s.beside) first = [];
+    if (!isWasmStep(s.step) || s.step.begins === undefined) return s;
+    const { begins } = s.step;
+    const same = first.find(({ step, inputs: [x] }) => {
+      const y = s.inputs[0]!;
+      return isWasmStep(step) && step.begins === begins && x!.offset !== undefined && x!.offset === y.offset;
+    });
+    if (same) return { ...s, step: { ...s.step, begin: undefined }, workspaceOffset: same.workspaceOffset };
+    first.push(s);
+    return s;
+  });
+  return { ...plan, steps };
 }

@@ -154,7 +154,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
   let pool: WorkerPool | undefined;
   const own = new KernelFamilies<WasmStep>(familiesFor(target));
   /** Loaded for decoders. */
-  let sideBySide: typeof import("./beside.ts").sideBySide | undefined;
+  let beside: typeof import("./beside.ts") | undefined;
   let openState: typeof import("./state.ts").openState | undefined;
   return {
     name: "wasm",
@@ -182,7 +182,7 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       if (ops.some((op) => /^(layer|rms)Norm$/.test(op.name)))
         target.layouts = (await import("./layouts.ts")).layoutsOf;
       if (ops.some((op) => op.states)) {
-        ({ sideBySide } = await import("./beside.ts"));
+        beside = await import("./beside.ts");
         ({ openState } = await import("./state.ts"));
       }
       const rest = ops.filter(
@@ -196,7 +196,8 @@ export function wasm(options: WasmOptions = {}): WasmBackend {
       plain ??= (await import("../cpu/index.ts")).cpu();
       await plain.load!(rest, dtypes);
     },
-    arrange: (steps) => sideBySide?.(steps) ?? steps,
+    arrange: (steps) => beside?.sideBySide(steps) ?? steps,
+    refine: (plan) => beside?.beginTogether(plan) ?? plan,
     open: () => new WasmSession(target, pool, openState),
     image: async (plan) => (await import("./image.ts")).imageOf(plan, target),
   };

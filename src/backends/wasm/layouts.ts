@@ -10,7 +10,8 @@ import { type AnyStep, isWasmStep } from "./step.ts";
 /** What decides the code of a step apart from its addresses. Undefined where that may be more than is known here. */
 function codeKey({ step, kernel, attrs, inputs, outputs }: PlannedStep<AnyStep>): string | undefined {
   if (!isWasmStep(step) || !step.alike) return undefined;
-  return `${kernel} ${JSON.stringify(attrs, numbersAsText)} ${[...inputs, null, ...outputs].map(placeKey)}`;
+  const begins = step.begin ? "begins " : "";
+  return `${kernel} ${begins}${JSON.stringify(attrs, numbersAsText)} ${[...inputs, null, ...outputs].map(placeKey)}`;
 }
 
 const numbersAsText = (_: string, v: unknown): unknown =>

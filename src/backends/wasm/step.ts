@@ -109,6 +109,11 @@ export interface WasmStep extends Step {
   emit(e: StepEmitter): void;
   /** What must be done before any part begins: on thread 0, or in parts of its own. */
   begin?(e: StepEmitter): void;
+  /**
+   * What that makes of the first input at the beginning of the workspace, which is as large for all that say the same: of such
+   * steps side by side one begins for all. See beside.ts.
+   */
+  readonly begins?: string;
   /** What is left when all parts are done, on thread 0. */
   finish?(e: StepEmitter): void;
 }

@@ -44,7 +44,7 @@ const manyActivations = 32_768;
 
 export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
   const { m, matrix } = p;
-  const { n, k } = matrix;
+  const { n, k, activations } = matrix;
   const mostRows = mostRowsOf(target.features.fma);
   const scratch = alignUp(m * matrix.activationBytes);
   const own = 4 * PANEL_COLUMNS * mostRows;
@@ -53,11 +53,12 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
     alike: true,
     prepack: [matrix.prepack],
     work: m * n * k,
+    begins: activations && `${activations.name} ${m}x${k}`,
     begin:
-      matrix.activations &&
+      activations &&
       ((e) => {
         const { from, to } = m * k < manyActivations ? { from: 0, to: m } : e.share(m);
-        e.f.call(matrix.activations!(e), {
+        e.f.call(activations.emit(e), {
           x: addressOf(e.inputs[0], from, 4 * k),
           to: addressOf(e.workspace, from, matrix.activationBytes),
           count: i32.mul(i32.sub(to, from), k),
@@ -87,11 +88,10 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
         forPasses((rows, first) => {
           const dot = matrix.dot(e, rows, panels);
           const weights = addressOf(w, group, matrix.groupBytes);
-          const activations = addressOf(matrix.activations ? e.workspace : x, first, matrix.activationBytes);
+          const row = addressOf(activations ? e.workspace : x, first, matrix.activationBytes);
           const out = f.let(expressionOf(addressOf(addressOf(y, group, 4 * PANEL_COLUMNS), first, 4 * n)));
           const apart = half * matrix.groupBytes;
-          const call = (at: Operand<"i32">, ldo: number) =>
-            f.call(dot, { w: weights, x: activations, out: at, ldo, apart });
+          const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: row, out: at, ldo, apart });
           if (panels === 2 || n % PANEL_COLUMNS === 0) {
             call(out, panels === 2 ? 4 * PANEL_COLUMNS * half : 4 * n);
             return;

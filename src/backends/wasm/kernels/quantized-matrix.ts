@@ -21,6 +21,7 @@ export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): Store
   if (!format) return undefined;
   const relaxed = fma > 0;
   const layout = activationLayout(format, relaxed);
+  const name = `quantizeActivations/${JSON.stringify(layout)}`;
   const table = (e: StepEmitter): number => (format.table ? e.table(type, format.table) : 0);
   return {
     n,
@@ -37,10 +38,7 @@ export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): Store
     activationBytes: (k / 32) * blockBytes(layout),
     // See the header of quantized-dot.ts.
     manyRows: layout.codes !== "bytes" && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
-    activations(e) {
-      const name = `quantizeActivations/${JSON.stringify(layout)}`;
-      return e.shared(name, (m) => emitQuantize(m, name, layout));
-    },
+    activations: { name, emit: (e) => e.shared(name, (m) => emitQuantize(m, name, layout)) },
     // Larger units would be turns of a kilobyte, and twice as much code.
     twoPanels: format.unit === 32,
     dot(e, rows, panels) {

@@ -47,8 +47,8 @@ export interface StoredMatrix {
   readonly activationBytes: number;
   /** From how many rows of activations on the product of floats is faster. */
   readonly manyRows: number;
-  /** Prepares activations. Missing: they are taken as they are. */
-  activations?(e: StepEmitter): ActivationFunction;
+  /** Prepares activations: those of one name make the same. Missing: they are taken as they are. */
+  readonly activations?: { readonly name: string; emit(e: StepEmitter): ActivationFunction };
   /** Whether `dot` does two panels of one row at once, which memory gives faster: see gemm-row.ts. */
   readonly twoPanels: boolean;
   dot(e: StepEmitter, rows: number, panels: 1 | 2): DotFunction;
