@@ -285,7 +285,8 @@ export class Session {
 
   /**
    * @internal A run on host tensors that is repeated with other elements in the same arrays: what can be checked once is. Given
-   * the rows that it needs, it gives undefined, and has done nothing, where it takes `run`.
+   * the rows that it needs, it gives undefined, and has done nothing, where it takes `run`: while another one is under way.
+   * @param state of this session
    */
   repeated(
     inputs: Inputs,
@@ -295,11 +296,10 @@ export class Session {
     const selection = selectionOf(this.graph.outputs, { outputs });
     const wanted = idsOf(selection.wanted);
     const values = this.graph.inputs.map((port) => this.check(port, inputs[port.name]));
-    this.enter({ state });
     return (rows) => {
       this.assertUsable();
       if (this.pending > 0 || this.store.starting || this.verifier) return undefined;
-      state.enterAgain(rows);
+      state.enterAlone(rows);
       const results = this.runner.executeDirectly(values, wanted);
       return results && (named(this.graph.outputs, results, selection) as Outputs);
     };

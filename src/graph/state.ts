@@ -53,8 +53,8 @@ export class SessionState {
     return all;
   }
 
-  /** The same for one state that was entered before. @throws DisposedError */
-  enterAgain(rows: number): void {
+  /** The same for one state, of the session that calls it. @throws DisposedError */
+  enterAlone(rows: number): void {
     this.assertUsable();
     this.device.reserve(rows);
     this.device.activate();

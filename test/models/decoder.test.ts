@@ -257,14 +257,43 @@ describe("sequences", () => {
     }
   });
 
-  test("a sequence that was disposed says so", async () => {
+  test("a first token that comes between the steps of another sequence's run waits for it", async () => {
     using model = await open();
+    const want: Float32Array[] = [];
+    for (const n of [34, 8]) {
+      const fresh = model.sequence();
+      const logits = await fresh.feed(text(n));
+      want.push(await fresh.feed([1]), logits);
+    }
+    for (const look of [3, 10, 20]) {
+      const [long, short] = [model.sequence(), model.sequence()];
+      await short.feed(text(8));
+      let between: Promise<Float32Array> | undefined;
+      const { signal } = new AbortController();
+      let looks = 0;
+      signal.throwIfAborted = () => {
+        if (++looks === look) between = short.feed([1]);
+      };
+      expectClose(await long.feed(text(34), { signal }), want[1], 1e-5);
+      expectClose(await between!, want[2], 1e-5);
+      expectClose(await long.feed([1]), want[0], 1e-5);
+    }
+  });
+
+  test("a sequence that was disposed says so, and one whose model was", async () => {
+    const model = await open();
     const s = model.sequence();
     await s.feed([1]);
     s.dispose();
     await expect(s.feed([1])).rejects.toThrow(DisposedError);
     await expect(s.fork(0)).rejects.toThrow(DisposedError);
     expect(() => s.truncate(0)).toThrow(DisposedError);
+    const [other, fresh] = [model.sequence(), model.sequence()];
+    await other.feed([1]);
+    await fresh.feed([2]);
+    model.dispose();
+    await expect(other.feed([1])).rejects.toThrow(DisposedError);
+    await expect(other.likeliest([1])).rejects.toThrow(DisposedError);
   });
 
   test("a feed is aborted before its first run, and between those of one token", async () => {

@@ -162,7 +162,7 @@ export class Sequence {
     return (fed instanceof Promise ? await fed : fed) as Float32Array;
   }
 
-  /** The same where nothing but the likeliest next token is wanted: the logits stay on the device. */
+  /** The same where nothing but the likeliest next token is wanted: the logits stay on the device. NaN is the largest of them. */
   async likeliest(tokens: readonly number[], options: FeedOptions = none): Promise<number> {
     const fed = this.fedBy(tokens, options, "likeliest");
     const token = fed instanceof Promise ? await fed : fed;

@@ -15,7 +15,10 @@ export interface SamplingOptions {
   minP?: number;
   /** Logits of tokens among the latest 64 are divided by it, or multiplied where negative. Default 1. */
   repetitionPenalty?: number;
-  /** Same seed, same text. Default: random. */
+  /**
+   * Same seed, same text. Default: random. On several threads where as much of the prompt was known, too: they add in another
+   * order, and the last bit decides now and then.
+   */
   seed?: number;
 }
 
