@@ -28,6 +28,9 @@ const graphVariants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
 /** Optimum puts graphs into a folder within the model's. What comes before it is no host. */
 const graphInOnnx = /^([/\\]?|.*[^:/\\][/\\])onnx[/\\][^/\\]+\.onnx$/is;
 
+/** One of these is there where a model has more than its graph. */
+const besideGraphs = ["config.json", "preprocessor_config.json", "labels.json", "tokenizer.json", "vocab.txt"];
+
 export class ModelFolder {
   /**
    * @param anchor any file of the folder: the others are found beside it
@@ -47,8 +50,8 @@ export class ModelFolder {
   }
 
   /**
-   * A folder that need not hold safetensors, by its `config.json`. The path of a graph in `onnx/` stands for the model around
-   * it, where that has the `config.json`.
+   * A folder that need not hold safetensors, by its `config.json`. A graph in `onnx/`, which a path names or a folder leads to,
+   * stands for the model around it, where there is something of that.
    * @param input a folder, or any file in it
    */
   static async openConfigured(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
@@ -59,10 +62,14 @@ export class ModelFolder {
         ? undefined
         : await ifThere(openSource(`${name.replace(/\/$/, "")}/config.json`, options));
     const folder = ModelFolder.at(config ?? (await openSource(input, options)));
-    const [, outer] = graphInOnnx.exec(name) ?? [];
+    const [, outer] = graphInOnnx.exec(folder.name) ?? [];
     if (outer === undefined || (await folder.has("config.json"))) return folder;
-    const around = openSource(`${outer}config.json`, { ...options, name: undefined, sha256: undefined });
-    return new ModelFolder(folder.anchor, await ifThere(around));
+    for (const beside of besideGraphs) {
+      const around = openSource(outer + beside, { ...options, name: undefined, sha256: undefined });
+      const found = await ifThere(around);
+      if (found) return new ModelFolder(folder.anchor, found);
+    }
+    return folder;
   }
 
   /**

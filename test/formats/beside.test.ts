@@ -107,8 +107,19 @@ describe("a graph in onnx/ is of the model around it", () => {
     await mkdir(join(folder, "onnx"));
     await writeFile(join(folder, "onnx/model.onnx"), "model");
     await writeFile(join(folder, "config.json"), '{"of":"model"}');
-    for (const at of [join(folder, "onnx/model.onnx"), pathToFileURL(join(folder, "onnx/model.onnx"))])
+    const graph = join(folder, "onnx/model.onnx");
+    for (const at of [graph, pathToFileURL(graph)])
       expect(await (await ModelFolder.openModel(at)).json("config.json")).toEqual({ of: "model" });
+    // A model need not have one.
+    await rm(join(folder, "config.json"));
+    await writeFile(join(folder, "labels.json"), '["calm"]');
+    await writeFile(join(folder, "vocab.txt"), "[PAD]");
+    for (const at of [folder, `${folder}/`, graph, pathToFileURL(graph)]) {
+      const model = await ModelFolder.openModel(at);
+      expect(await model.json("labels.json")).toEqual(["calm"]);
+      expect(await model.optionalText("vocab.txt")).toBe("[PAD]");
+      expect((await model.onlyGraph())?.size).toBe(5);
+    }
     await rm(folder, { recursive: true });
   });
 

@@ -42,7 +42,9 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
     const { modelFileAmong } = await import("./folder.ts");
     const files = await fs.promises.readdir(path);
     const inside = (file: string) =>
-      path instanceof URL ? new URL(besideUrl(name, file, path.href.replace(/\/?$/, "/"))) : `${path}/${file}`;
+      path instanceof URL
+        ? new URL(besideUrl(name, file, path.href.replace(/\/?$/, "/")))
+        : path.replace(/[/\\]?$/, "/") + file;
     if (files.includes("onnx"))
       for (const file of await fs.promises.readdir(inside("onnx")).catch(() => [])) files.push(`onnx/${file}`);
     return fileSource(inside(modelFileAmong(files, name)));
