@@ -62,7 +62,10 @@ describe("WAV", () => {
     const bytes = writeWav([samples], { format: 1, bits: 16, rate: 8000 });
     for (const bad of [new Uint8Array(0), bytes.subarray(0, 20), bytes.subarray(0, 36), new Uint8Array(100)])
       expect(() => readWav(bad)).toThrow(FormatError);
-    expect(() => readWav(writeWav([samples], { format: 6, bits: 8, rate: 8000 }))).toThrow(/format 6 with 8 bits/);
+    expect(() => readWav(writeWav([samples], { format: 6, bits: 8, rate: 8000 }), "a.wav")).toThrow(
+      /^a\.wav: format 6 with 8 bits.*convert it to PCM first/,
+    );
+    expect(() => readWav(bytes.subarray(0, 36), "a.wav")).toThrow(/^a\.wav: there is no sound in it/);
     fc.assert(
       fc.property(fc.nat(60), fc.nat(255), (at, value) => {
         const broken = bytes.slice();

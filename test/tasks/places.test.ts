@@ -50,6 +50,16 @@ describe("places of tokens", () => {
     ]);
   });
 
+  test("marks are of the piece before them, and of no other", async () => {
+    expect(await places("#\ufe0f\u20e3 x", vocabulary)).toEqual([
+      ["#", "#\ufe0f\u20e3", false],
+      ["[UNK]", "", false],
+      ["[UNK]", "x", false],
+    ]);
+    const [, unknown] = await places("日\u0301☃", vocabulary);
+    expect(unknown[1]).toBe("☃");
+  });
+
   test("scripts without spaces, and signs that look like continuations", async () => {
     expect(await places("日本", vocabulary)).toEqual([
       ["日", "日", false],

@@ -41,21 +41,21 @@ export function* soundIn(bytes: Uint8Array, name = "wav"): Work<Sound> {
     const [told, rest] = [view.getUint32(at + 4, true), bytes.length - at - 8];
     // Recorders that were interrupted leave sizes that go beyond the end, or none: the sound is all that follows.
     const size = told === 0 && tag === "data" ? rest : Math.min(told, rest);
-    if (tag === "fmt ") format = readFormat(view, at + 8, size);
+    if (tag === "fmt ") format = readFormat(view, at + 8, size, name);
     else if (tag === "data") {
-      if (!format) throw new FormatError("wav: no format before the data", { offset: at });
+      if (!format) throw new FormatError(`${name}: no format before the data`, { offset: at });
       return { rate: format.rate, samples: yield* mixed(view, at + 8, size, format) };
     }
     // Chunks start at even offsets.
     at += 8 + size + (size & 1);
   }
-  throw new FormatError("wav: there is no sound in it", { offset: bytes.length });
+  throw new FormatError(`${name}: there is no sound in it`, { offset: bytes.length });
 }
 
 const tagOf = (bytes: Uint8Array, at: number): string => String.fromCharCode(...bytes.subarray(at, at + 4));
 
-function readFormat(view: DataView, at: number, size: number) {
-  if (size < 16) throw new FormatError("wav: the format is cut short", { offset: at });
+function readFormat(view: DataView, at: number, size: number, name: string) {
+  if (size < 16) throw new FormatError(`${name}: the format is cut short`, { offset: at });
   const tag = view.getUint16(at, true);
   const kind = tag === extensible && size >= 26 ? view.getUint16(at + 24, true) : tag;
   const [channels, rate, bits] = [
@@ -65,9 +65,10 @@ function readFormat(view: DataView, at: number, size: number) {
   ];
   const read = readers[`${kind}/${bits}`];
   if (!read || channels === 0 || rate === 0)
-    throw new FormatError(`wav: format ${kind} with ${bits} bits, ${channels} channels, ${rate} Hz can't be read`, {
-      offset: at,
-    });
+    throw new FormatError(
+      `${name}: format ${kind} with ${bits} bits, ${channels} channels, ${rate} Hz can't be read; convert it to PCM first`,
+      { offset: at },
+    );
   return { channels, rate, bytes: bits / 8, read };
 }
 

@@ -71,7 +71,8 @@ function byLetters(tokenizer: Tokenizer, text: string, ids: readonly number[]): 
       lost = [];
       out.push({ id, ...place, continues: continued || goesOn(text, out.at(-1), place.start) });
     } else {
-      const { start } = letters.placeAt(at);
+      // Behind the marks that went to the piece before.
+      const start = Math.max(letters.placeAt(at).start, out.at(-1)?.end ?? 0);
       const isSpace = said !== "" && whole === "";
       const piece = { id, start, end: start, continues: continued };
       if (!isSpace) lost.push(piece);
