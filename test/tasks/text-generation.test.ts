@@ -351,6 +351,7 @@ describe("sampling", () => {
       [none, half, none, half].map((v) => expect.closeTo(v, 12)),
     );
     expect(logProbabilities(Float32Array.of(1, Infinity), [0, 1])).toEqual([none, expect.closeTo(0, 12)]);
+    for (const n of [1, 2, 3, 4, 5]) expect(topTokens(infinite, n)).toEqual([1, 3, 4, 0, 2].slice(0, n));
     const penalised = new Sampler({ topP: 1, repetitionPenalty: 1e-300, seed: 1 });
     expect(penalised.sample(Float32Array.of(1, 2, 3), [1])).toBe(1);
   });

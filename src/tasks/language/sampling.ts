@@ -259,6 +259,8 @@ function nthLargest(values: Float32Array, n: number, best: number): number {
     return count;
   };
   if (countFrom(lowest) <= n) return lowest;
+  // Below infinity no step leads anywhere.
+  if (best === Infinity) return countFrom(best) >= n ? best : lowest;
   let below = best;
   for (let step = 1; countFrom(below) < n; step *= 2) {
     below -= step;
@@ -266,7 +268,6 @@ function nthLargest(values: Float32Array, n: number, best: number): number {
   }
   let above = best;
   // A few steps: what is too many is sorted.
-
   for (let i = 0; i < 12 && above > below; i++) {
     const middle = (above + below) / 2;
     const count = countFrom(middle);
