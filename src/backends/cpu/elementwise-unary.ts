@@ -77,11 +77,12 @@ const swish: ParameterLoop = (x, y, alpha) => {
   for (let i = 0; i < y.length; i++) y[i] = x[i] * sigmoidF32(alpha * x[i]);
 };
 const leakyRelu: ParameterLoop = (x, y, alpha) => {
-  const p = 0.5 * (1 + alpha);
-  const q = 0.5 * (1 - alpha);
   for (let i = 0; i < y.length; i++) {
-    const r = p * x[i] + q * Math.abs(x[i]);
-    y[i] = !Number.isNaN(r) ? r : x[i] < 0 ? alpha * x[i] : x[i];
+    const v = x[i];
+    // min(v, 0) without a branch, as in relu.
+    const low = (v - Math.abs(v)) * 0.5;
+    const r = v - low + alpha * low;
+    y[i] = !Number.isNaN(r) ? r : v < 0 ? alpha * v : v;
   }
 };
 const elu: ParameterLoop = (x, y, alpha) => {
