@@ -18,12 +18,18 @@ test("every kernel equals its reference", async () => {
 
 const device = { device: "gpujs" } as const;
 
-test("textures are given back with the plans that they are of, and what is left draws on", async () => {
-  const { live, left, again } = await tab.call("page", "textures", device, [1, 2, 3, 4, 5, 6]);
+test("what plans take is given back with them, and what is left draws on", async () => {
+  const { live, left, again } = await tab.call("page", "shapes", device, [1, 2, 3, 4, 5, 6]);
   expect(live[2]).toBeGreaterThan(live[0]);
   expect(live.slice(3)).toEqual([live[2], live[2], live[2]]);
   expect(left).toBeLessThan(live[0]);
   expect(again).toEqual([0.5, 0.5, 0.5, 0.5]);
+});
+
+test("sessions share a context, whose oldest is taken away where there are many, and leave nothing in it", async () => {
+  const { live, again } = await tab.call("page", "sessions", device, 20);
+  expect(live).toEqual(live.map(() => live[0]));
+  expect(again).toEqual([0]);
 });
 
 test("NaN stays NaN, and what has no logarithm has none", async () => {

@@ -5,9 +5,11 @@ import { gpujs, gpujsKernels } from "../../src/backends/gpujs/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import {
+  add,
   compile,
   type DeviceName,
   exp,
+  type Graph,
   graph,
   type HostTensor,
   load,
@@ -15,7 +17,9 @@ import {
   logSoftmax,
   matmul,
   mish,
+  neg,
   openDevice,
+  relu,
   type Session,
   type SymbolicValue,
   sigmoid,
@@ -56,6 +60,31 @@ async function kernelsOf(device: DeviceName): Promise<Backend> {
   const host = wasm({ threads: 1 });
   if (device === "gpujs") return { ...gpujs({ host }), kernels: gpujsKernels };
   return { ...host, kernels: await host.ownKernels() };
+}
+
+/** Calls `work` with the objects of WebGL that were made since and are not deleted yet. */
+async function withObjects<T>(work: (objects: ReadonlySet<unknown>) => Promise<T>): Promise<T> {
+  const objects = new Set<unknown>();
+  const prototype = WebGL2RenderingContext.prototype as unknown as Record<string, (of?: unknown) => unknown>;
+  const originals: typeof prototype = {};
+  for (const kind of ["Texture", "Buffer", "Program", "Framebuffer", "Shader"]) {
+    const [create, remove] = [prototype[`create${kind}`], prototype[`delete${kind}`]];
+    Object.assign(originals, { [`create${kind}`]: create, [`delete${kind}`]: remove });
+    prototype[`create${kind}`] = function (this: unknown, of) {
+      const made = create.call(this, of);
+      objects.add(made);
+      return made;
+    };
+    prototype[`delete${kind}`] = function (this: unknown, made) {
+      objects.delete(made);
+      remove.call(this, made);
+    };
+  }
+  try {
+    return await work(objects);
+  } finally {
+    Object.assign(prototype, originals);
+  }
 }
 
 const kit = {
@@ -159,25 +188,14 @@ const kit = {
   kernels: async (device: DeviceName): Promise<string[]> => (await kernelsOf(device)).kernels.map((k) => k.name),
 
   /**
-   * Textures that are there while a session keeps the plans of the latest two shapes, after as many shapes each, when it is
-   * disposed, and whether another one computes then.
+   * Objects of WebGL that are there while a session keeps the plans of the latest two shapes, after each of `shapes`, when it
+   * is disposed, and what another one computes then.
    */
-  async textures(
+  async shapes(
     spec: DeviceSpec,
     shapes: readonly number[],
   ): Promise<{ live: number[]; left: number; again: number[] }> {
-    const textures = new Set<unknown>();
-    const { createTexture, deleteTexture } = WebGL2RenderingContext.prototype;
-    WebGL2RenderingContext.prototype.createTexture = function () {
-      const made = createTexture.call(this);
-      textures.add(made);
-      return made;
-    };
-    WebGL2RenderingContext.prototype.deleteTexture = function (t) {
-      textures.delete(t);
-      deleteTexture.call(this, t);
-    };
-    try {
+    return await withObjects(async (objects) => {
       const device = await open(spec);
       const net = graph(({ input }) => ({ y: softmax(exp(input("x", "f32", [2, "n"])), {}) }));
       const run = async (session: Session, n: number): Promise<HostTensor> =>
@@ -187,14 +205,34 @@ const kit = {
       using session = await compile(net, { device, plans: 2 });
       for (const n of shapes) {
         await run(session, n);
-        live.push(textures.size);
+        live.push(objects.size);
       }
       session.dispose();
-      const left = textures.size;
+      const left = objects.size;
       return { live, left, again: [...((await run(other, 2)).data as Float32Array)] };
-    } finally {
-      Object.assign(WebGL2RenderingContext.prototype, { createTexture, deleteTexture });
-    }
+    });
+  },
+
+  /** The same after each of so many sessions on devices opened for them, and what one that is there all the time computes then. */
+  async sessions(spec: DeviceSpec, times: number): Promise<{ live: number[]; again: number[] }> {
+    const one: HostTensor = { dtype: "f32", shape: [1], data: Float32Array.of(1) };
+    const net = (op: typeof exp): Graph =>
+      graph(({ input, weight }) => ({ y: add(op(input("x", "f32", [1])), weight(one)) }));
+    const run = async (session: Session): Promise<number[]> => [
+      ...((await session.run({ x: one }))["y"].data as Float32Array),
+    ];
+    return await withObjects(async (objects) => {
+      using staying = await compile(net(neg), { device: await open(spec) });
+      await run(staying);
+      const live: number[] = [];
+      for (let i = 0; i < times; i++) {
+        const session = await compile(net(relu), { device: await open(spec) });
+        await run(session);
+        session.dispose();
+        live.push(objects.size);
+      }
+      return { live, again: await run(staying) };
+    });
   },
 
   /** What becomes of NaN, infinity, and what has no logarithm, where it is not what the cpu device says: by operator. */

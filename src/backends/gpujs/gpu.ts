@@ -182,3 +182,15 @@ export class GpuContext {
     if (this.lost) throw new DeviceError("gpujs: the WebGL context was lost; load the model again");
   }
 }
+
+const shared = new WeakMap<GpuConstructor, GpuContext>();
+
+/**
+ * The context that all who compute with this class share, since browsers have only a few; a new one after it was lost.
+ * @throws DeviceError where WebGL2 or its float textures are missing
+ */
+export function sharedContext(GPU: GpuConstructor): GpuContext {
+  let context = shared.get(GPU);
+  if (!context || context.lost) shared.set(GPU, (context = new GpuContext(GPU)));
+  return context;
+}

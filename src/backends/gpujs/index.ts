@@ -2,7 +2,7 @@
 import type { Backend, Kernel } from "../backend.ts";
 import type { GpuStep } from "./code.ts";
 import { elementwiseKernels } from "./elementwise.ts";
-import { type GpuConstructor, GpuContext, requireGpuJs } from "./gpu.ts";
+import { type GpuConstructor, requireGpuJs, sharedContext } from "./gpu.ts";
 import { matmulKernels } from "./matmul.ts";
 import { rowKernels } from "./rows.ts";
 import { GpujsSession } from "./session.ts";
@@ -31,7 +31,8 @@ export const gpujsKernels: readonly Kernel<GpuStep>[] = [
  */
 export function gpujs({ host, GPU }: GpujsOptions): Backend {
   const found = requireGpuJs(GPU);
-  let context = new GpuContext(found);
+  // So that who can't have a context is told before anything is loaded.
+  sharedContext(found);
   return {
     name: "gpujs",
     get kernels() {
@@ -40,9 +41,6 @@ export function gpujs({ host, GPU }: GpujsOptions): Backend {
     kernelsFor: (op) => [...gpujsKernels.filter((k) => k.op.name === op.name), ...host.kernelsFor(op)],
     fallback: host.fallback,
     load: host.load?.bind(host),
-    open() {
-      if (context.lost) context = new GpuContext(found);
-      return new GpujsSession(context, host);
-    },
+    open: () => new GpujsSession(sharedContext(found), host),
   };
 }
