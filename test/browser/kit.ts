@@ -121,8 +121,8 @@ const kit = {
 
   defaultDevice: async () => (await openDevice()).name,
 
-  /** What happens to a session whose WebGL context is lost between two runs, and to one that is loaded then. */
-  async loseContext(model: string): Promise<{ error: string; again: boolean }> {
+  /** What happens to a session whose WebGL context is lost after so many runs, and to one that is loaded then. */
+  async loseContext(model: string, runs: number): Promise<{ error: string; again: boolean }> {
     let latest: WebGL2RenderingContext | null = null;
     const { getContext } = OffscreenCanvas.prototype;
     OffscreenCanvas.prototype.getContext = function (this: OffscreenCanvas, ...args: unknown[]) {
@@ -131,7 +131,7 @@ const kit = {
     const device = await openDevice("gpujs");
     OffscreenCanvas.prototype.getContext = getContext;
     using session = await load(`/models/${model}/model.onnx`, { device });
-    await session.run(zeros(session));
+    for (let i = 0; i < runs; i++) await session.run(zeros(session));
     latest!.getExtension("WEBGL_lose_context")!.loseContext();
     const error = await session.run(zeros(session)).then(
       () => "none",

@@ -105,7 +105,7 @@ export class GpuContext {
   }
 
   /** A function that computes `count` elements, shared by all who ask for it until each has let go of it. */
-  compile(source: string, count: number): { readonly run: GpuFunction; letGo(): void } {
+  compile(source: string, count: number): { run(operands: readonly Texture[]): Texture; letGo(): void } {
     const key = `${count} ${source}`;
     let compiled = this.compiled.get(key);
     if (!compiled) {
@@ -120,7 +120,7 @@ export class GpuContext {
       this.keepVertices();
       run.destroy();
     };
-    return { run, letGo };
+    return { run: (operands) => this.guarded(() => run(...operands)), letGo };
   }
 
   /** All functions draw with the vertices of the one that was built last, which go with it: from now on, with these. */
@@ -136,7 +136,17 @@ export class GpuContext {
 
   /** A new texture with these elements; the caller deletes it. */
   upload(data: Float32Array): Texture {
-    return this.copy.setOutput([data.length])(data);
+    return this.guarded(() => this.copy.setOutput([data.length])(data));
+  }
+
+  /** Calls `gpu.js`, which has errors of its own where the context is lost. */
+  private guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (e) {
+      this.assertAlive();
+      throw e;
+    }
   }
 
   /** The elements of a texture, without stopping the thread while the GPU is still at work. */

@@ -19,7 +19,7 @@ import {
   type StagePlan,
 } from "../backend.ts";
 import { type GpuStep, isGpuStep } from "./code.ts";
-import type { GpuContext, GpuFunction, Texture } from "./gpu.ts";
+import type { GpuContext, Texture } from "./gpu.ts";
 
 export class GpujsSession implements DeviceSession {
   /** Weights, by whose elements they are. */
@@ -86,7 +86,7 @@ interface Value {
 type Operand = (results: readonly Texture[]) => Texture;
 
 interface Pass {
-  readonly run: GpuFunction;
+  readonly run: (operands: readonly Texture[]) => Texture;
   readonly operands: readonly Operand[];
 }
 
@@ -230,7 +230,7 @@ class GpujsProgram implements Program {
 
   private runPasses(passes: readonly Pass[], output: Value): void {
     const results: Texture[] = [];
-    for (const { run, operands } of passes) results.push(run(...operands.map((operand) => operand(results))));
+    for (const { run, operands } of passes) results.push(run(operands.map((operand) => operand(results))));
     output.texture = results.pop();
     for (const t of results) t.delete();
     output.data = undefined;
