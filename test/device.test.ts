@@ -1,6 +1,7 @@
 /** Which device is taken where a host withholds something. */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { gpujs } from "../src/backends/gpujs/index.ts";
 import { wasm } from "../src/backends/wasm/index.ts";
 import { webgpu } from "../src/backends/webgpu/index.ts";
 import { compile, DeviceError, graph, InputError, load, openDevice, relu } from "../src/index.ts";
@@ -34,6 +35,10 @@ test("options of a device that are none are told", async () => {
   for (const options of [null, 2, { thread: 2 }])
     expect(() => wasm(options as never)).toThrow(
       new InputError("wasm: options are an object of features threads parallelWork"),
+    );
+  for (const options of [undefined, null, {}, { host: openDevice("cpu") }])
+    expect(() => gpujs(options as never)).toThrow(
+      new InputError("gpujs: takes a host for what has no kernel here: gpujs({ host: wasm() })"),
     );
 });
 

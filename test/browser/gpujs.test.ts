@@ -32,7 +32,7 @@ test("sessions share a context, whose oldest is taken away where there are many,
   expect(again).toEqual([0]);
 });
 
-test("NaN stays NaN, and what has no logarithm has none", async () => {
+test("NaN stays NaN, also as an attribute, and what has no logarithm has none", async () => {
   expect(await tab.call("page", "specials", device)).toEqual({});
 });
 

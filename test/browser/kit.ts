@@ -8,10 +8,12 @@ import {
   add,
   compile,
   type DeviceName,
+  elu,
   exp,
   type Graph,
   graph,
   type HostTensor,
+  leakyRelu,
   load,
   log,
   logSoftmax,
@@ -27,6 +29,7 @@ import {
   softplus,
   tanh,
   tensor,
+  thresholdedRelu,
 } from "../../src/index.ts";
 import { emptyTensor } from "../../src/tensor/tensor.ts";
 import { tensorFrom } from "../cases/case.ts";
@@ -235,12 +238,21 @@ const kit = {
     });
   },
 
-  /** What becomes of NaN, infinity, and what has no logarithm, where it is not what the cpu device says: by operator. */
+  /** What becomes of NaN and infinity, also as attributes, where it is not what the cpu device says: by operator. */
   async specials(spec: DeviceSpec): Promise<Record<string, string | undefined>> {
     const rows = [Number.NaN, 1, 2, Infinity, 1, -1, -Infinity, 0, 0.5];
     const x = { dtype: "f32", shape: [3, 3], data: Float32Array.from(rows) } as const;
     const wrong: Record<string, string | undefined> = {};
-    for (const op of [exp, log, sigmoid, tanh, softplus, mish, softmax, logSoftmax]) {
+    const byAlpha = [NaN, Infinity].flatMap((alpha) =>
+      Object.entries({
+        leakyRelu: (v: SymbolicValue) => leakyRelu(v, { alpha }),
+        thresholdedRelu: (v: SymbolicValue) => thresholdedRelu(v, { alpha }),
+        elu: (v: SymbolicValue) => elu(v, { alpha }),
+        "product and leakyRelu": (v: SymbolicValue) => leakyRelu(matmul(v, v), { alpha }),
+      }).map(([name, op]) => [`${name} by ${alpha}`, op] as const),
+    );
+    const operators = { exp, log, sigmoid, tanh, softplus, mish, softmax, logSoftmax };
+    for (const [name, op] of [...Object.entries(operators), ...byAlpha]) {
       const net = graph(({ input }) => ({
         y: (op as (x: SymbolicValue, a: object) => SymbolicValue)(input("x", "f32", [3, 3]), {}),
       }));
@@ -251,7 +263,7 @@ const kit = {
         }),
       );
       const message = difference(got, want, { absolute: 1e-5, relative: 1e-5 });
-      if (message) wrong[op.op.name] = message;
+      if (message) wrong[name] = message;
     }
     return wrong;
   },

@@ -50,6 +50,16 @@ export const isGpuStep = (s: Step): s is GpuStep => "passes" in s;
 const maxElements = 1 << 24;
 const fits = (t: TensorType): boolean => t.dtype === "f32" && sizeOf(t.shape) > 0 && sizeOf(t.shape) < maxElements;
 
+/** What a clip's ends are where there are none, which are not written. */
+const openEnds: Readonly<Record<string, number>> = { min: -Infinity, max: Infinity };
+
+/** Whether shaders have text for the numbers among attributes, and among those of an activation. */
+const areWritable = (attrs: object): boolean =>
+  Object.entries(attrs).every(([name, v]) => {
+    if (typeof v === "object" && v !== null) return areWritable(v);
+    return typeof v !== "number" || Number.isFinite(Math.fround(v)) || v === openEnds[name];
+  });
+
 /**
  * A kernel in f32 with one result, which is its last pass.
  * @param plan gives the passes, or the body of the only one
@@ -62,6 +72,7 @@ export const gpuKernel = <O extends AnyOp>(
   kernel<GpuStep, O>(op, `gpujs/${op.op.name}/${variant}`, (inputs, outputs, attrs) => {
     const [y, ...others] = outputs;
     if (!y || others.some((o) => o) || ![y, ...inputs.filter((t) => t)].every(fits)) return undefined;
+    if (!areWritable(attrs)) return undefined;
     const planned = plan(inputs, y, attrs);
     if (planned === undefined) return undefined;
     const parameters = op.op.inputs
@@ -71,7 +82,7 @@ export const gpuKernel = <O extends AnyOp>(
     return { passes, parameters, dispatches: passes.length };
   });
 
-/** A number as source text. */
+/** A finite number as source text. */
 export const literal = (v: number): string => (v < 0 ? `(${v})` : `${v}`);
 
 /** `at / by` and `at % by` of whole numbers, simplified where that is easy. */

@@ -1,4 +1,5 @@
 /** The gpujs backend: WebGL2 through the optional peer `gpu.js`, for browsers without WebGPU. */
+import { InputError } from "../../tensor/errors.ts";
 import type { Backend, Kernel } from "../backend.ts";
 import type { GpuStep } from "./code.ts";
 import { elementwiseKernels } from "./elementwise.ts";
@@ -27,9 +28,12 @@ export const gpujsKernels: readonly Kernel<GpuStep>[] = [
 
 /**
  * The `gpujs` backend: f32 tensors of less than 2^24 elements; the host backend runs everything else.
- * @throws MissingPeerError without `gpu.js`, DeviceError where WebGL2 or its float textures are missing
+ * @throws InputError without a host, MissingPeerError without `gpu.js`, DeviceError where WebGL2 or its float textures are missing
  */
-export function gpujs({ host, GPU }: GpujsOptions): Backend {
+export function gpujs(options: GpujsOptions): Backend {
+  if (typeof options?.host?.open !== "function")
+    throw new InputError("gpujs: takes a host for what has no kernel here: gpujs({ host: wasm() })");
+  const { host, GPU } = options;
   const found = requireGpuJs(GPU);
   // So that who can't have a context is told before anything is loaded.
   sharedContext(found);
