@@ -17,7 +17,6 @@ export function permuteHeads(w: FileWeight, headDim: number, rotated: number, to
   return {
     ...w,
     type: undefined,
-    stored: w.stored === "F16" || w.stored === "BF16" ? w.stored : "F32",
     async read(signal) {
       const { data, shape } = floats(await w.read(signal));
       const row = data.length / shape[0];
