@@ -49,8 +49,10 @@ export async function loading<T>(
   try {
     return await interruptible(async (signal) => {
       const made = await work({ ...fetchOptions(args), signal, onProgress: (p) => bar.update(p) });
+      // Its last steps look at no signal, and one that came while they computed waits for the event loop: the turn that is
+      // under way has asked the system before.
+      for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
       if (!signal.aborted) return made;
-      // Its last steps look at no signal.
       (made as Partial<Disposable>)[Symbol.dispose]?.();
       throw signal.reason;
     });
