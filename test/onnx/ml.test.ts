@@ -156,6 +156,13 @@ describe("trees", () => {
       await expect(run("TreeEnsembleRegressor", rows, { ...stumps, ...bad })).rejects.toThrow(/elements, not/);
   });
 
+  test("a child that isn't there is the file's fault", async () => {
+    const bad = { ...stumps, nodes_falsenodeids: { ints: [7, 0, 0, 2, 0, 0] } };
+    const told = run("TreeEnsembleRegressor", rows, bad);
+    await expect(told).rejects.toThrow(FormatError);
+    await expect(told).rejects.toThrow("there is no node 7 in tree 0");
+  });
+
   test("what an enumeration does not have is refused, by name and by number", async () => {
     const unknown: [string, Attributes][] = [
       ["Normalizer", { norm: { string: "L3" } }],

@@ -97,7 +97,7 @@ function positions(n: OnnxNode, trees: readonly number[], ids: readonly number[]
     const found = last.get(tree)?.get(id);
     if (found !== undefined) return found;
     const at = (first.get(tree) ?? Number.NaN) + id;
-    return trees[at] === tree && ids[at] === id ? at : n.unsupported(`node ${id} of tree ${tree}`);
+    return trees[at] === tree && ids[at] === id ? at : n.wrong(`there is no node ${id} in tree ${tree}`);
   };
 }
 
