@@ -33,12 +33,14 @@ export function readNpy(bytes: Uint8Array, name = "npy"): HostTensor {
   const length = wide ? view.getUint32(8, true) : view.getUint16(8, true);
   if (start + length > bytes.length) fail("the header is cut off", 8);
   const header = new TextDecoder().decode(bytes.subarray(start, start + length));
-  const descr = /'descr':\s*'([<>|=])([a-z]\d+)'/.exec(header);
-  const order = /'fortran_order':\s*(True|False)/.exec(header);
+  // In quotes, or a list of fields.
+  const descr = /'descr':\s*('[^']*'|\[.*\])/.exec(header);
+  const fortran = /'fortran_order':\s*(True|False)/.exec(header);
   const dims = /'shape':\s*\(([^)]*)\)/.exec(header);
-  if (!descr || !order || !dims) fail(`a header that isn't understood: ${header.slice(0, 80)}`, start);
-  const dtype = dtypes[descr![2]];
-  if (!dtype || descr![1] === ">") fail(`element type ${descr![1]}${descr![2]} is not supported`, start);
+  if (!descr || !fortran || !dims) fail(`a header that isn't understood: ${header.slice(0, 80)}`, start);
+  const [, order, type] = /^'([<>|=])([a-z]\d+)'$/.exec(descr![1]) ?? [];
+  const dtype = dtypes[type];
+  if (!dtype || order === ">") fail(`element type ${descr![1]} is not supported`, start);
   const shape = dims![1]
     .split(",")
     .filter((s) => s.trim() !== "")
@@ -46,12 +48,12 @@ export function readNpy(bytes: Uint8Array, name = "npy"): HostTensor {
   if (shape.some((d) => !Number.isSafeInteger(d) || d < 0)) fail("a shape that isn't whole numbers", start);
   const size = sizeOf(shape);
   const from = start + length;
-  const width = Number(descr![2].slice(1));
+  const width = Number(type.slice(1));
   if (bytes.length - from < size * width) fail(`${size} elements do not fit in the file`, from);
   // Not slice(): a Buffer's shares memory.
   const copy = Uint8Array.from(bytes.subarray(from, from + size * width));
   const t: HostTensor = { dtype, shape, data: viewOf(dtype, copy.buffer, 0, size) };
-  return order![1] === "True" ? rowMajor(t) : t;
+  return fortran![1] === "True" ? rowMajor(t) : t;
 }
 
 /** Elements stored with the first axis fastest, in our order. */

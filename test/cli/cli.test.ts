@@ -348,6 +348,8 @@ describe(".npy files", () => {
     for (let n = 0; n < good.length; n += 7) expect(() => readNpy(good.subarray(0, n))).toThrow(FormatError);
     expect(() => readNpy(npy(">f4", "(1,)", new Uint8Array(4)))).toThrow(FormatError);
     expect(() => readNpy(npy("<c8", "(1,)", new Uint8Array(8)))).toThrow(FormatError);
+    for (const type of ["<U5", "|S3", "|O"])
+      expect(() => readNpy(npy(type, "(1,)", new Uint8Array(20)))).toThrow(`element type '${type}' is not supported`);
     expect(() => readNpy(npy("<f4", "(-1,)", new Uint8Array(8)))).toThrow(FormatError);
   });
 });
