@@ -1,6 +1,7 @@
 /** `forwardpass inspect`: what is in a model and what it needs, before it runs. */
 import type { Graph, Node, ValueInfo } from "../graph/ir.ts";
 import { subgraphsOf } from "../graph/ir.ts";
+import type { Forest } from "../ops/ml/forest.ts";
 import { bytesOf } from "../tensor/dtype.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
 import { sizeOf } from "../tensor/shape.ts";
@@ -35,8 +36,10 @@ export const inspect: Command = {
     const { graph } = model;
     const operators = countOperators(graph);
     const constants = constantsOf(graph);
-    const parameters = constants.reduce((n, c) => n + c.parameters, 0);
-    const weightBytes = constants.reduce((n, { tensor: t }) => n + sizeOf(t.shape) * bytesOf(t.dtype), 0);
+    const inAttributes = [...graphsOf(graph)].flatMap((g) => g.nodes).reduce((n, { attrs }) => n + learnedIn(attrs), 0);
+    const parameters = constants.reduce((n, c) => n + c.parameters, inAttributes);
+    const constantBytes = constants.reduce((n, { tensor: t }) => n + sizeOf(t.shape) * bytesOf(t.dtype), 0);
+    const weightBytes = constantBytes + inAttributes * bytesOf("f64");
     const plan = estimate(model, shapesOf(args, model.inputs));
     const report = {
       inputs: model.inputs,
@@ -82,6 +85,27 @@ function countOperators(graph: Graph): [string, number][] {
   const counts = new Map<string, number>();
   for (const g of graphsOf(graph)) for (const { op } of g.nodes) counts.set(op.name, (counts.get(op.name) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
+}
+
+/** Of trees, linear models, support vector machines and what prepares their inputs; held as doubles. */
+const learned = [
+  "coefficients",
+  "intercepts",
+  "supportVectors",
+  "rho",
+  "probA",
+  "probB",
+  "base",
+  "offset",
+  "scale",
+  "imputed",
+];
+
+/** How many parameters attributes hold: of trees these are the thresholds and the leaves' weights. */
+function learnedIn({ forest, ...attrs }: Node["attrs"]): number {
+  const { threshold = [], weight = [] } = (forest ?? {}) as Partial<Forest>;
+  const lists = [threshold, weight, ...learned.map((name) => attrs[name])];
+  return lists.reduce<number>((n, list) => n + (typeof list === "object" ? (list as ArrayLike<number>).length : 0), 0);
 }
 
 interface Constant {

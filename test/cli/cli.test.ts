@@ -306,6 +306,34 @@ describe("forwardpass", () => {
     expect(JSON.parse(out)).toEqual({ y: { dtype: "f32", shape: [3], data: [0, "-Infinity", "NaN"] } });
   });
 
+  test("inspect: numbers in attributes count", async () => {
+    const columns = {
+      inputs: [{ name: "x", dtype: "f32" as const, shape: ["rows", 2] }],
+      domains: { "ai.onnx.ml": 3 },
+    };
+    const domain = "ai.onnx.ml";
+    const linear = { coefficients: { floats: [1, 2] }, intercepts: { floats: [3] } };
+    const stump = {
+      nodes_treeids: { ints: [0, 0, 0] },
+      nodes_nodeids: { ints: [0, 1, 2] },
+      nodes_modes: { strings: ["BRANCH_LEQ", "LEAF", "LEAF"] },
+      nodes_values: { floats: [2, 0, 0] },
+      nodes_featureids: { ints: [0, 0, 0] },
+      nodes_truenodeids: { ints: [1, 0, 0] },
+      nodes_falsenodeids: { ints: [2, 0, 0] },
+      target_treeids: { ints: [0, 0] },
+      target_nodeids: { ints: [1, 2] },
+      target_ids: { ints: [0, 0] },
+      target_weights: { floats: [1, 2] },
+    };
+    for (const [type, attributes] of Object.entries({ LinearRegressor: linear, TreeEnsembleRegressor: stump })) {
+      const nodes = [{ type, domain, inputs: ["x"], outputs: ["y"], attributes }];
+      const path = file("classical.onnx", encodeModel({ ...columns, nodes, outputs: [{ name: "y", dtype: "f32" }] }));
+      const { out } = await cli("inspect", path, "--json");
+      expect(JSON.parse(out), type).toMatchObject({ parameters: 3, weightBytes: 24 });
+    }
+  });
+
   test("inspect: everything that isn't supported, and exit code 1", async () => {
     const strange = file(
       "strange.onnx",
