@@ -4,11 +4,11 @@ import { extname } from "node:path";
 import { bytesSource } from "../formats/source.ts";
 import type { Dim, ValueInfo } from "../graph/ir.ts";
 import { imageTensor, layoutOf, readImage } from "../tasks/image/image.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { type DType, isBig, isFloat } from "../tensor/dtype.ts";
 import { FormatError, InputError } from "../tensor/errors.ts";
 import { hostTensor, type NestedArray } from "../tensor/host-tensor.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import { checkDType, type HostTensor } from "../tensor/tensor.ts";
 import { readNpy } from "./npy.ts";
 
 /** Of images that are read here, and of those that `sharp` reads. */
@@ -30,7 +30,7 @@ export async function readTensor(path: string, port: ValueInfo): Promise<HostTen
     case ".npy":
       return readNpy(bytes, path);
     case ".json":
-      return named(path, () => fromJson(bytes.toString("utf8"), port));
+      return named(path, () => fromJson(bytes, port));
     case ".pb": {
       const { decodeTensorProto } = await import("../formats/onnx/index.ts");
       return named(path, () => decodeTensorProto(bytes));
@@ -58,14 +58,30 @@ function named<T>(path: string, read: () => T): T {
   }
 }
 
-/** Nested arrays, or `{ dtype, shape, data }`. Numbers take the model's dtype. */
-function fromJson(text: string, port: ValueInfo): HostTensor {
-  const value = JSON.parse(text) as NestedArray | JsonTensor;
+/** Nested arrays, or `{ dtype, shape, data }`, also as `run --json` writes them. Numbers take the model's dtype. */
+function fromJson(bytes: Uint8Array, port: ValueInfo): HostTensor {
+  // Without a byte order mark, unlike toString().
+  const value = JSON.parse(new TextDecoder().decode(bytes)) as NestedArray | JsonTensor;
   const isTensor = typeof value === "object" && value !== null && !Array.isArray(value);
   const { data, shape, dtype = port.dtype } = isTensor ? (value as JsonTensor) : { data: value as NestedArray };
   if (data === undefined || data === null) throw new Error('holds neither an array nor { "data": ... }');
-  const given = hostTensor(data, { dtype, shape });
+  if (dtype !== undefined) checkDType(dtype, "tensor");
+  const given = hostTensor(dtype === undefined ? data : fromPlain(data, dtype), { dtype, shape });
   return given.shape.length === 1 && port.shape ? withShape(given, port.shape) : given;
+}
+
+/** Strings that stand for what JSON has no numbers for. A number that may have been rounded when it was read is refused. */
+function fromPlain(v: NestedArray, dtype: DType): NestedArray {
+  if (Array.isArray(v)) return v.map((e) => fromPlain(e, dtype));
+  if (typeof v === "string") {
+    if (isBig(dtype) && /^-?\d+$/.test(v)) return BigInt(v);
+    return isFloat(dtype) && /^(NaN|-?Infinity)$/.test(v) ? Number(v) : v;
+  }
+  if (typeof v === "number" && isBig(dtype) && Number.isInteger(v) && !Number.isSafeInteger(v))
+    throw new InputError(
+      `${v} may not be what the file says: write whole numbers beyond 2^53 as strings, as "9007199254740993"`,
+    );
+  return v;
 }
 
 /** A flat list takes the declared shape if one free dimension makes it fit. */

@@ -83,12 +83,12 @@ async function promptOf(given: string | undefined, io: CliIO): Promise<string> {
 
 async function schemaOf(path: string | undefined): Promise<JsonSchema | undefined> {
   if (path === undefined) return undefined;
-  const text = await readFile(path, "utf8").catch((cause: Error) => {
+  const bytes = await readFile(path).catch((cause: Error) => {
     throw new InputError(`--schema: ${cause.message}`, { cause });
   });
   let schema: JsonSchema;
   try {
-    schema = JSON.parse(text) as JsonSchema;
+    schema = JSON.parse(new TextDecoder().decode(bytes)) as JsonSchema;
   } catch (cause) {
     throw new InputError(`--schema: ${path} is not JSON: ${(cause as Error).message}`, { cause });
   }

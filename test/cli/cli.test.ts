@@ -306,6 +306,36 @@ describe("forwardpass", () => {
     expect(JSON.parse(out)).toEqual({ y: { dtype: "f32", shape: [3], data: [0, "-Infinity", "NaN"] } });
   });
 
+  test("run: JSON inputs as --json writes them, also behind a byte order mark", async () => {
+    const same = (dtype: "i64" | "f32") =>
+      file(
+        `same-${dtype}.onnx`,
+        encodeModel({
+          nodes: [{ type: "Identity", inputs: ["x"], outputs: ["y"] }],
+          inputs: [{ name: "x", dtype, shape: ["n"] }],
+          outputs: [{ name: "y", dtype }],
+        }),
+      );
+    for (const y of [
+      { dtype: "i64", shape: [3], data: [1, "9007199254740993", "-9007199254740993"] },
+      { dtype: "f32", shape: [4], data: [1, "NaN", "Infinity", "-Infinity"] },
+    ] as const) {
+      const x = file("plain.json", `\uFEFF${JSON.stringify(y)}`);
+      const { out, err } = await cli("run", same(y.dtype), "-i", x, "--json", "--device", "cpu");
+      expect(out && JSON.parse(out), err).toEqual({ y });
+    }
+    for (const [dtype, data, told] of [
+      ["i64", "[9007199254740993]", /9007199254740992 may not be what the file says: write .* as strings/],
+      ["i64", '["NaN"]', /element 0 is "NaN"; i64 takes whole numbers/],
+      ["f32", '["1"]', /element 0 is "1"; f32 takes numbers/],
+      ["f32", '{"dtype":"f31","data":[1]}', /f31/],
+    ] as const)
+      expect(await cli("run", same(dtype), "-i", file("wrong.json", data))).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(told),
+      });
+  });
+
   test("inspect: numbers in attributes count", async () => {
     const columns = {
       inputs: [{ name: "x", dtype: "f32" as const, shape: ["rows", 2] }],

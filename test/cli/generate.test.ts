@@ -117,19 +117,20 @@ describe("generate", () => {
 
 test("what is wrong with options is told before a model is looked for, and a prompt waited for", async () => {
   const schema = join(folder, "bad-schema.json");
-  await writeFile(schema, '{ "type": "nothing" }');
+  // Read behind a byte order mark.
+  await writeFile(schema, '\uFEFF{ "type": "nothing" }');
   const stdin = new PassThrough() as never;
-  for (const [code, ...argv] of [
-    [1, "--schema", schema],
-    [1, "--schema", model],
-    [2, "--context", "0"],
-    [2, "--kv-cache", "q8_0"],
-    [2, "--seed", "0.5"],
+  for (const [code, told, ...argv] of [
+    [1, 'no type "nothing"', "--schema", schema],
+    [1, "is not JSON", "--schema", model],
+    [2, "context", "--context", "0"],
+    [2, "kv-cache", "--kv-cache", "q8_0"],
+    [2, "seed", "--seed", "0.5"],
   ] as const) {
     const stderr = new PassThrough();
     const io = { stdout: new PassThrough(), stderr, stdin };
     expect(await main(["generate", "none.gguf", "-", ...argv], io)).toBe(code);
-    expect(String(stderr.read())).toContain(argv[0].slice(2));
+    expect(String(stderr.read())).toContain(told);
   }
 });
 
