@@ -1,13 +1,13 @@
 /** TensorProto and the wire format: every way to store elements, and what is refused. */
 import fc from "fast-check";
 import { PbfWriter } from "pbf";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { readModel } from "../../src/formats/onnx/proto.ts";
 import { decodeSequenceProto, decodeTensorProto, onnxOfDType } from "../../src/formats/onnx/tensor-proto.ts";
 import { type DType, FormatError, type HostTensor } from "../../src/index.ts";
 import { dtypes } from "../../src/tensor/dtype.ts";
 import { tensorFrom } from "../cases/case.ts";
-import { encodeModel, encodeTensor } from "./encode.ts";
+import { type AttributeSpec, encodeModel, encodeTensor } from "./encode.ts";
 
 function tensorBytes(dims: number[], dataType: number, write: (w: PbfWriter) => void): Uint8Array {
   const w = new PbfWriter();
@@ -46,6 +46,38 @@ describe("raw data", () => {
     expect(raw("f6e2m3", 4, 0x81, 0x30, 0xfc)).toEqual([1, 2, 3, 63]);
     expect(raw("u2", 5, 0b11100100, 0b01)).toEqual([0, 1, 2, 3, 1]);
     expect(raw("i2", 4, 0b11100100)).toEqual([0, 1, -2, -1]);
+  });
+});
+
+describe("lists of attributes", () => {
+  const listOf = (attribute: AttributeSpec) => {
+    const { nodes } = readModel(encodeModel({ nodes: [{ type: "Any", attributes: { list: attribute } }] })).graph;
+    return nodes[0].attributes[0];
+  };
+
+  test("are typed arrays, of 64 bits where one of them is no number", () => {
+    expect(listOf({ ints: [3, -1, 2 ** 53 - 1] }).ints).toEqual(Float64Array.of(3, -1, 2 ** 53 - 1));
+    expect(listOf({ ints: [3, 2n ** 53n + 1n, -(2n ** 63n)] }).ints).toEqual(
+      BigInt64Array.of(3n, 2n ** 53n + 1n, -(2n ** 63n)),
+    );
+    expect(listOf({ floats: [0.5, Number.POSITIVE_INFINITY] }).floats).toEqual(
+      Float32Array.of(0.5, Number.POSITIVE_INFINITY),
+    );
+    expect(listOf({ ints: [] })).toMatchObject({ kind: "ints", ints: new Float64Array(0) });
+  });
+
+  test("of strings are decoded once for each that is in them often", () => {
+    const decode = vi.spyOn(TextDecoder.prototype, "decode");
+    const decodesOf = (strings: string[]): number => {
+      decode.mockClear();
+      expect(listOf({ strings }).strings).toEqual(strings);
+      return decode.mock.calls.length;
+    };
+    const modes = ["LEAF", "", "BRANCH_LEQ", "BRANCH_LTE", "é"];
+    const few = decodesOf(modes);
+    expect(decodesOf([...modes, ...modes, "LEAF"])).toBe(few);
+    expect(decodesOf([...modes, ..."abcdefgh", ...modes])).toBe(few + 8);
+    decode.mockRestore();
   });
 });
 

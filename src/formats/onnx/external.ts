@@ -83,7 +83,7 @@ function rangeOf(tensor: TensorProto): { dtype: DType; offset: number; length: n
   };
   const dtype = dtypeOfOnnx(tensor.dataType);
   if (!dtype || dtype === "string") return fail(tensor, `data type ${tensor.dataType} cannot be external`);
-  const size = tensor.dims.reduce((n, d) => n * Number(d), 1);
+  const size = tensor.dims.reduce<number>((n, d) => n * Number(d), 1);
   const { bits } = dtypes[dtype];
   const want = Math.ceil((size * bits) / 8);
   const length = number("length") ?? want;

@@ -256,11 +256,10 @@ class Importer {
       case "float":
       case "ints":
       case "floats":
+      case "strings":
         return { type: a.kind, value: a[a.kind] } as OnnxAttribute;
       case "string":
         return { type: "string", value: decodeUtf8(a.string) };
-      case "strings":
-        return { type: "strings", value: a.strings.map(decodeUtf8) };
       case "tensor":
         return { type: "tensor", value: tensorOf(need(a.tensor)) };
       case "sparse":

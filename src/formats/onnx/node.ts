@@ -4,18 +4,20 @@ import type { Graph } from "../../graph/ir.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
+import type { Integers } from "./proto.ts";
 import { dtypeOfOnnx } from "./tensor-proto.ts";
 
 const exact = (value: bigint): number | bigint => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
+const listOf = <T>(values: ArrayLike<T> | undefined): T[] | undefined => values && Array.from(values);
 
 /** A decoded AttributeProto. Sparse tensors are dense here. */
 export type OnnxAttribute =
-  | { type: "int"; value: bigint }
+  | { type: "int"; value: number | bigint }
   | { type: "float"; value: number }
   | { type: "string"; value: string }
   | { type: "tensor"; value: HostTensor }
-  | { type: "ints"; value: bigint[] }
-  | { type: "floats"; value: number[] }
+  | { type: "ints"; value: Integers }
+  | { type: "floats"; value: Float32Array }
   | { type: "strings"; value: string[] }
   | { type: "graph"; value: NestedGraph }
   | { type: "other"; value: unknown };
@@ -111,20 +113,36 @@ export class OnnxNode {
   }
 
   ints(name: string): number[] | undefined {
-    return this.attribute(name, "ints")?.value.map(Number);
+    return listOf(this.intArray(name));
+  }
+
+  /** The same, not copied, for long lists. */
+  intArray(name: string): Float64Array | undefined {
+    const values = this.attribute(name, "ints")?.value;
+    return values instanceof BigInt64Array ? Float64Array.from(values, Number) : values;
   }
 
   /** What no number is exactly stays a bigint: ids may be hashes. */
   int64s(name: string): (number | bigint)[] | undefined {
-    return this.attribute(name, "ints")?.value.map(exact);
+    const values = this.attribute(name, "ints")?.value;
+    return values instanceof BigInt64Array ? Array.from(values, exact) : listOf(values);
+  }
+
+  bigints(name: string): BigInt64Array | undefined {
+    const values = this.attribute(name, "ints")?.value;
+    return values instanceof Float64Array ? BigInt64Array.from(values, BigInt) : values;
   }
 
   int64(name: string, fallback: number): number | bigint {
-    const a = this.attribute(name, "int");
-    return a === undefined ? fallback : exact(a.value);
+    return this.attribute(name, "int")?.value ?? fallback;
   }
 
   floats(name: string): number[] | undefined {
+    return listOf(this.floatArray(name));
+  }
+
+  /** The same, not copied, for long lists. */
+  floatArray(name: string): Float32Array | undefined {
     return this.attribute(name, "floats")?.value;
   }
 

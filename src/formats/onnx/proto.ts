@@ -4,7 +4,7 @@
  */
 import { FormatError } from "../../tensor/errors.ts";
 import type { StoredElements } from "../../tensor/weight.ts";
-import { WireReader } from "./wire.ts";
+import { type KnownString, WireReader } from "./wire.ts";
 
 export interface ModelProto {
   irVersion: number;
@@ -67,28 +67,33 @@ const attributeTypes = [
 ] as const;
 export type AttributeKind = (typeof attributeTypes)[number];
 
+/** Integers of 64 bits. Numbers where all of them are exactly. */
+export type Integers = Float64Array | BigInt64Array;
+
 export interface AttributeProto {
   name: string;
   kind: AttributeKind;
   /** Inside a function: the attribute of the caller that gives the value. */
   reference: string;
   float: number;
-  int: bigint;
+  /** A bigint where no number is it exactly. */
+  int: number | bigint;
   string: Uint8Array;
   tensor?: TensorProto;
   graph?: GraphProto;
   sparse?: SparseTensorProto;
   type?: TypeProto;
-  floats: number[];
-  ints: bigint[];
-  strings: Uint8Array[];
+  /** A forest has millions of them, which would fill the heap as elements of their own. */
+  floats: Float32Array;
+  ints: Integers;
+  strings: string[];
   tensors: TensorProto[];
   graphs: GraphProto[];
 }
 
 export interface TensorProto {
   name: string;
-  dims: bigint[];
+  dims: (number | bigint)[];
   dataType: number;
   /** Undefined where the elements are in a typed field or an external file. */
   raw?: Uint8Array;
@@ -110,7 +115,7 @@ export interface TensorProto {
 export interface SparseTensorProto {
   values: TensorProto;
   indices: TensorProto;
-  dims: bigint[];
+  dims: (number | bigint)[];
 }
 
 export interface ValueInfoProto {
@@ -250,27 +255,30 @@ function readAttribute(wire: WireReader): AttributeProto {
     kind: "undefined",
     reference: "",
     float: 0,
-    int: 0n,
+    int: 0,
     string: new Uint8Array(0),
-    floats: [],
-    ints: [],
+    floats: none.floats,
+    ints: none.ints,
     strings: [],
     tensors: [],
     graphs: [],
   };
   // Files of the first IR version don't name the type: the field that is there tells.
   let seen: AttributeKind = "undefined";
+  const floats: number[] = [];
+  const ints: (number | bigint)[] = [];
+  const known: KnownString[] = [];
   wire.fields((field) => {
     seen = kindOfField[field] ?? seen;
     if (field === 1) a.name = wire.string();
     else if (field === 2) a.float = wire.float();
-    else if (field === 3) a.int = wire.bigint();
+    else if (field === 3) a.int = wire.exact();
     else if (field === 4) a.string = wire.bytes();
     else if (field === 5) a.tensor = wire.message(readTensor);
     else if (field === 6) a.graph = wire.message(readGraph);
-    else if (field === 7) wire.floats(a.floats);
-    else if (field === 8) wire.bigints(a.ints);
-    else if (field === 9) a.strings.push(wire.bytes());
+    else if (field === 7) wire.floats(floats);
+    else if (field === 8) wire.exacts(ints);
+    else if (field === 9) wire.strings(a.strings, known);
     else if (field === 10) a.tensors.push(wire.message(readTensor));
     else if (field === 11) a.graphs.push(wire.message(readGraph));
     else if (field === 14) a.type = wire.message(readType);
@@ -279,8 +287,15 @@ function readAttribute(wire: WireReader): AttributeProto {
     else if (field === 22) a.sparse = wire.message(readSparse);
   });
   if (a.kind === "undefined") a.kind = seen;
+  if (floats.length > 0) a.floats = new Float32Array(floats);
+  if (ints.length > 0) a.ints = integersOf(ints);
   return a;
 }
+
+const none = { floats: new Float32Array(0), ints: new Float64Array(0) };
+
+const integersOf = (ints: readonly (number | bigint)[]): Integers =>
+  ints.every((i) => typeof i === "number") ? new Float64Array(ints) : BigInt64Array.from(ints, BigInt);
 
 const emptyTensorProto = (): TensorProto => ({
   name: "",
@@ -300,7 +315,7 @@ export function readTensor(wire: WireReader): TensorProto {
   let external: Map<string, string> | undefined;
   let isExternal = false;
   wire.fields((field) => {
-    if (field === 1) wire.bigints(t.dims);
+    if (field === 1) wire.exacts(t.dims);
     else if (field === 2) t.dataType = wire.int();
     else if (field === 3) wire.fail("tensors in segments are not supported");
     else if (field === 4) wire.packed(t.floats);
@@ -327,7 +342,7 @@ export function readSparse(wire: WireReader): SparseTensorProto {
   wire.fields((field) => {
     if (field === 1) s.values = wire.message(readTensor);
     else if (field === 2) s.indices = wire.message(readTensor);
-    else if (field === 3) wire.bigints(s.dims);
+    else if (field === 3) wire.exacts(s.dims);
   });
   return s;
 }

@@ -102,7 +102,7 @@ export function tensorOf(t: TensorProto): HostTensor {
   return { dtype, shape, data };
 }
 
-function dimsOf(who: string, dims: readonly bigint[], offset: number): number[] {
+function dimsOf(who: string, dims: readonly (number | bigint)[], offset: number): number[] {
   let size = 1;
   const shape = dims.map(Number);
   for (const d of shape) size *= d;

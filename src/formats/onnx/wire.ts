@@ -16,6 +16,16 @@ enum WireType {
   Fixed32 = 5,
 }
 
+/** A string of a list, and where its bytes are. */
+export interface KnownString {
+  readonly start: number;
+  readonly length: number;
+  readonly text: string;
+}
+
+/** As many as there are modes that a node of a tree may have. */
+const maxKnown = 8;
+
 /** A cursor over a message. Methods read the field that `fields` has just announced. */
 export class WireReader {
   private readonly pbf: PbfReader;
@@ -100,8 +110,8 @@ export class WireReader {
     return this.pbf.readVarint(true);
   }
 
-  /** An int64, exactly. */
-  bigint(): bigint {
+  /** An int64, exactly: a bigint where no number is it. */
+  exact(): number | bigint {
     this.expect(WireType.Varint);
     return this.exactVarint();
   }
@@ -111,14 +121,33 @@ export class WireReader {
     return this.pbf.readFloat();
   }
 
-  /** Appends a repeated int64 field, packed or not. */
-  bigints(out: bigint[]): void {
+  /** Appends a repeated int64 field, packed or not, exactly. */
+  exacts(out: (number | bigint)[]): void {
     this.repeated(WireType.Varint, () => out.push(this.exactVarint()));
   }
 
   /** Appends a repeated float field, packed or not. */
   floats(out: number[]): void {
     this.repeated(WireType.Fixed32, () => out.push(this.pbf.readFloat()));
+  }
+
+  /** Appends a string, without a view or a copy where its bytes are those of `known`, the few that were read before. */
+  strings(out: string[], known: KnownString[]): void {
+    const end = this.spanEnd();
+    const { pbf } = this;
+    const { buf, pos } = pbf;
+    const same = ({ start, length }: KnownString): boolean => {
+      if (length !== end - pos) return false;
+      for (let i = 0; i < length; i++) if (buf[start + i] !== buf[pos + i]) return false;
+      return true;
+    };
+    let found = known.find(same);
+    if (!found) {
+      found = { start: pos, length: end - pos, text: decodeUtf8(buf.subarray(pos, end)) };
+      if (known.length < maxKnown) known.push(found);
+    }
+    pbf.pos = end;
+    out.push(found.text);
   }
 
   /** Appends the bytes of a repeated numeric field, as if packed. */
@@ -146,11 +175,11 @@ export class WireReader {
     if (pbf.pos !== end) this.fail("a packed field ends inside a number");
   }
 
-  private exactVarint(): bigint {
+  private exactVarint(): number | bigint {
     const { pbf } = this;
     const start = pbf.pos;
     const v = pbf.readVarint(true);
-    return Number.isSafeInteger(v) ? BigInt(v) : varintAt(pbf.buf, start);
+    return Number.isSafeInteger(v) ? v : varintAt(pbf.buf, start);
   }
 
   private spanEnd(): number {

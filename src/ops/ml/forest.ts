@@ -4,7 +4,8 @@ import { ShapeError } from "../../tensor/errors.ts";
 /** Comparisons of a feature (left) with a node's threshold (right), by number. `member`: is it in the node's set. */
 export const branchModes = ["leq", "lt", "gte", "gt", "eq", "neq", "member"] as const;
 
-type Numbers = readonly number[] | Float64Array;
+/** An array of any kind. */
+export interface Numbers extends ArrayLike<number>, Iterable<number> {}
 
 /** Inner nodes, of any numbers that a file may have. A child is the index of a branch, or -1 - i for leaf i. */
 export interface Branches {

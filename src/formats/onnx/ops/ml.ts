@@ -20,7 +20,7 @@ const aggregates = ["AVERAGE", "SUM", "MIN", "MAX"] as const;
 const post = (n: OnnxNode): PostTransform => choice(n, "post_transform", transforms) ?? "NONE";
 
 /** An attribute of a list that has something in it: exporters write both of two alternatives, and leave one empty. */
-const filled = <T>(values: readonly T[] | undefined): readonly T[] | undefined => (values?.length ? values : undefined);
+const filled = <T extends { length: number }>(list: T | undefined): T | undefined => (list?.length ? list : undefined);
 
 /** Strings, or the integers under the name that this operator gives them. */
 const labels = (n: OnnxNode, ints: string, strings = "classlabels_strings"): Labels =>
@@ -30,14 +30,12 @@ const labels = (n: OnnxNode, ints: string, strings = "classlabels_strings"): Lab
 function list(n: OnnxNode, prefix: string): HostTensor {
   const tensor = n.tensor(`${prefix}_tensor`);
   if (tensor) return tensor;
-  for (const kind of ["strings", "int64s", "floats"]) {
-    const a = n.attributes.get(`${prefix}_${kind}`);
-    if (Array.isArray(a?.value) && a.value.length === 0) continue;
-    if (a?.type === "strings") return { dtype: "string", shape: [a.value.length], data: a.value };
-    if (a?.type === "ints") return { dtype: "i64", shape: [a.value.length], data: BigInt64Array.from(a.value) };
-    if (a?.type === "floats") return { dtype: "f32", shape: [a.value.length], data: Float32Array.from(a.value) };
-  }
-  return n.missing(`${prefix}_tensor`);
+  const strings = filled(n.strings(`${prefix}_strings`));
+  if (strings) return { dtype: "string", shape: [strings.length], data: strings };
+  const ints = filled(n.bigints(`${prefix}_int64s`));
+  if (ints) return { dtype: "i64", shape: [ints.length], data: ints };
+  const floats = filled(n.floatArray(`${prefix}_floats`)) ?? n.missing(`${prefix}_tensor`);
+  return { dtype: "f32", shape: [floats.length], data: floats };
 }
 
 /** What the encoder gives for unknown keys, by the dtype of its values. */
@@ -70,6 +68,11 @@ const svm = (n: OnnxNode) => ({
   rho: n.floats("rho") ?? [],
   post: post(n),
 });
+
+const baseOf = (n: OnnxNode): number[] | undefined => {
+  const values = numbers(n, "base_values");
+  return values && [...values];
+};
 
 /** What an enumeration of numbers says. */
 const at = <T>(n: OnnxNode, choices: readonly T[], name: string, fallback: number): T =>
@@ -132,16 +135,16 @@ const operators: Record<string, Lowering> = {
     const names = labels(n, "classlabels_int64s");
     return treeEnsembleClassifier(n.input(0), {
       forest: forestByIds(n, "class", names.length),
-      base: numbers(n, "base_values"),
+      base: baseOf(n),
       labels: names,
       post: post(n),
     });
   },
   TreeEnsembleRegressor: (n) => {
-    const targets = n.int("n_targets") ?? countOf(n.ints("target_ids") ?? []);
+    const targets = n.int("n_targets") ?? countOf(n.intArray("target_ids") ?? []);
     return treeEnsemble(n.input(0), {
       forest: forestByIds(n, "target", targets),
-      base: numbers(n, "base_values"),
+      base: baseOf(n),
       aggregate: choice(n, "aggregate_function", aggregates),
       post: post(n),
       dtype: "f32",

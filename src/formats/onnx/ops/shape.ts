@@ -22,17 +22,17 @@ function constantOf(n: OnnxNode): HostTensor {
   if (whole) return whole;
   const float = n.float("value_float");
   if (float !== undefined) return { dtype: "f32", shape: [], data: Float32Array.of(float) };
-  const floats = n.floats("value_floats");
-  if (floats) return { dtype: "f32", shape: [floats.length], data: Float32Array.from(floats) };
+  const floats = n.floatArray("value_floats");
+  if (floats) return { dtype: "f32", shape: [floats.length], data: floats };
   const string = n.string("value_string");
   if (string !== undefined) return { dtype: "string", shape: [], data: [string] };
   const strings = n.strings("value_strings");
   if (strings) return { dtype: "string", shape: [strings.length], data: [...strings] };
   // Read as they are: doubles would round them beyond 2^53.
   const int = n.attributes.get("value_int");
-  if (int?.type === "int") return { dtype: "i64", shape: [], data: BigInt64Array.of(int.value) };
-  const ints = n.attributes.get("value_ints");
-  if (ints?.type === "ints") return { dtype: "i64", shape: [ints.value.length], data: BigInt64Array.from(ints.value) };
+  if (int?.type === "int") return { dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(int.value)) };
+  const ints = n.bigints("value_ints");
+  if (ints) return { dtype: "i64", shape: [ints.length], data: ints };
   return n.missing("value");
 }
 

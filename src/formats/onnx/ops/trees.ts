@@ -1,36 +1,44 @@
 /** The tree ensembles of ai.onnx.ml as forests: trees of nodes by id (before v5), or of nodes and leaves by index. */
-import { type Branches, branchModes, type Forest, forestOf } from "../../../ops/ml/forest.ts";
-import { toNumbers } from "../../../tensor/convert.ts";
+import { type Branches, branchModes, type Forest, forestOf, type Numbers } from "../../../ops/ml/forest.ts";
+import { toF64 } from "../../../tensor/convert.ts";
 import type { OnnxNode } from "../node.ts";
 
 /** A list of floats, or a tensor of them where they are double. */
-export function numbers(n: OnnxNode, name: string): number[] | undefined {
+export function numbers(n: OnnxNode, name: string): Float64Array | Float32Array | undefined {
   const tensor = n.tensor(`${name}_as_tensor`);
-  return tensor ? toNumbers(tensor) : n.floats(name);
+  return tensor ? toF64(tensor) : n.floatArray(name);
 }
 
 /** How many targets there are where only their numbers are given. */
-export const countOf = (targets: readonly number[]): number => targets.reduce((most, t) => Math.max(most, t + 1), 1);
+export function countOf(targets: Numbers): number {
+  let count = 1;
+  for (const t of targets) count = Math.max(count, t + 1);
+  return count;
+}
 
 /** TreeEnsembleRegressor and Classifier. `votes`: "target" or "class", the prefix of what the leaves say. */
 export function forestByIds(n: OnnxNode, votes: "target" | "class", targets: number): Forest {
-  const ids = n.ints("nodes_nodeids") ?? n.missing("nodes_nodeids");
-  const trees = sized(n, "nodes_treeids", n.ints("nodes_treeids"), ids.length);
+  const ids = n.intArray("nodes_nodeids") ?? n.missing("nodes_nodeids");
+  const trees = sized(n, "nodes_treeids", n.intArray("nodes_treeids"), ids.length);
   const modes = sized(n, "nodes_modes", n.strings("nodes_modes"), ids.length);
   const [yes, no, feature] = ["nodes_truenodeids", "nodes_falsenodeids", "nodes_featureids"].map((name) =>
-    sized(n, name, n.ints(name), ids.length),
+    sized(n, name, n.intArray(name), ids.length),
   );
   const thresholds = sized(n, "nodes_values", numbers(n, "nodes_values"), ids.length);
-  const missing = sized(n, tracksTrue, n.ints(tracksTrue) ?? [], ids.length, true);
+  const missing = sized<Numbers>(n, tracksTrue, n.intArray(tracksTrue) ?? [], ids.length, true);
   const at = positions(n, trees, ids);
 
   // Leaves and branches get numbers of their own.
   const number = new Int32Array(ids.length);
-  const branchNodes: number[] = [];
-  let leafCount = 0;
+  let [branchCount, leafCount] = [0, 0];
   modes.forEach((mode, i) => {
-    number[i] = mode === "LEAF" ? -1 - leafCount++ : branchNodes.push(i) - 1;
+    number[i] = mode === "LEAF" ? -1 - leafCount++ : branchCount++;
   });
+  const ofBranches = (value: (i: number) => number): Float64Array => {
+    const out = new Float64Array(branchCount);
+    for (let i = 0; i < number.length; i++) if (number[i] >= 0) out[number[i]] = value(i);
+    return out;
+  };
   const roots: number[] = [];
   const seen = new Set<number>();
   trees.forEach((tree, i) => {
@@ -40,17 +48,17 @@ export function forestByIds(n: OnnxNode, votes: "target" | "class", targets: num
     seen.add(tree);
   });
   const branches: Branches = {
-    feature: branchNodes.map((i) => feature[i]),
-    mode: branchNodes.map((i) => modeNumber(n, modes[i].replace("BRANCH_", "").toLowerCase())),
-    threshold: branchNodes.map((i) => thresholds[i]),
-    yes: branchNodes.map((i) => number[at(trees[i], yes[i])]),
-    no: branchNodes.map((i) => number[at(trees[i], no[i])]),
-    missingYes: branchNodes.map((i) => Number(missing[i] === 1)),
+    feature: ofBranches((i) => feature[i]),
+    mode: ofBranches((i) => modeNumber(n, modes[i])),
+    threshold: ofBranches((i) => thresholds[i]),
+    yes: ofBranches((i) => number[at(trees[i], yes[i])]),
+    no: ofBranches((i) => number[at(trees[i], no[i])]),
+    missingYes: ofBranches((i) => Number(missing[i] === 1)),
   };
 
-  const voteNodes = n.ints(`${votes}_nodeids`) ?? n.missing(`${votes}_nodeids`);
+  const voteNodes = n.intArray(`${votes}_nodeids`) ?? n.missing(`${votes}_nodeids`);
   const [voteTrees, voteTargets] = [`${votes}_treeids`, `${votes}_ids`].map((name) =>
-    sized(n, name, n.ints(name), voteNodes.length),
+    sized(n, name, n.intArray(name), voteNodes.length),
   );
   const weights = sized(n, `${votes}_weights`, numbers(n, `${votes}_weights`), voteNodes.length);
   // Of a branch they count nothing.
@@ -71,7 +79,13 @@ export function forestByIds(n: OnnxNode, votes: "target" | "class", targets: num
 const tracksTrue = "nodes_missing_value_tracks_true";
 
 /** An attribute that says something of each node or vote. */
-function sized<T>(n: OnnxNode, name: string, values: readonly T[] | undefined, length: number, may = false) {
+function sized<T extends ArrayLike<unknown>>(
+  n: OnnxNode,
+  name: string,
+  values: T | undefined,
+  length: number,
+  may = false,
+): T {
   if (!values) return n.missing(name);
   if (values.length !== length && !(may && values.length === 0))
     n.wrong(`${name} has ${values.length} elements, not ${length}`);
@@ -79,7 +93,7 @@ function sized<T>(n: OnnxNode, name: string, values: readonly T[] | undefined, l
 }
 
 /** Where the node of an id in a tree is. Most files number the nodes of a tree from 0 on, one behind the other. */
-function positions(n: OnnxNode, trees: readonly number[], ids: readonly number[]) {
+function positions(n: OnnxNode, trees: Float64Array, ids: Float64Array) {
   const first = new Map<number, number>();
   const last = new Map<number, Map<number, number>>();
   let [tree, nodes] = [Number.NaN, new Map<number, number>()];
@@ -101,27 +115,28 @@ function positions(n: OnnxNode, trees: readonly number[], ids: readonly number[]
   };
 }
 
+const modeNames = branchModes.map((mode) => `BRANCH_${mode.toUpperCase()}`);
+
 function modeNumber(n: OnnxNode, name: string): number {
-  const at = branchModes.indexOf(name as (typeof branchModes)[number]);
+  const at = modeNames.indexOf(name);
   return at < 0 ? n.unsupported(`branch mode "${name}"`) : at;
 }
 
 /** TreeEnsemble, version 5. */
 export function forestByIndex(n: OnnxNode): Forest {
-  const feature = n.ints("nodes_featureids") ?? n.missing("nodes_featureids");
-  const tensor = (name: string): number[] => toNumbers(n.tensor(name) ?? n.missing(name));
-  const ofNodes = <T>(name: string, values: readonly T[] | undefined) => sized(n, name, values, feature.length);
+  const feature = n.intArray("nodes_featureids") ?? n.missing("nodes_featureids");
+  const tensor = (name: string): Float64Array => toF64(n.tensor(name) ?? n.missing(name));
+  const ofNodes = (name: string, values?: Float64Array) => sized(n, name, values, feature.length);
   const mode = ofNodes("nodes_modes", tensor("nodes_modes"));
   const [yes, no, yesLeaf, noLeaf] = [
     "nodes_truenodeids",
     "nodes_falsenodeids",
     "nodes_trueleafs",
     "nodes_falseleafs",
-  ].map((name) => ofNodes(name, n.ints(name)));
-  const missing = sized(n, tracksTrue, n.ints(tracksTrue) ?? [], feature.length, true);
+  ].map((name) => ofNodes(name, n.intArray(name)));
+  const missing = sized<Numbers>(n, tracksTrue, n.intArray(tracksTrue) ?? [], feature.length, true);
   const sets = membership(n.tensor("membership_values") && tensor("membership_values"));
-  const children = (nodes: readonly number[], leaves: readonly number[]) =>
-    nodes.map((i, b) => (leaves[b] ? -1 - i : i));
+  const children = (nodes: Float64Array, leaves: Float64Array) => nodes.map((i, b) => (leaves[b] ? -1 - i : i));
   const branches: Branches = {
     feature,
     mode,
@@ -129,22 +144,22 @@ export function forestByIndex(n: OnnxNode): Forest {
     yes: children(yes, yesLeaf),
     no: children(no, noLeaf),
     missingYes: feature.map((_, i) => Number(missing[i] === 1)),
-    members: mode.map((m) =>
+    members: Array.from(mode, (m) =>
       branchModes[m] === "member" ? (sets.shift() ?? n.missing("membership_values")) : undefined,
     ),
   };
-  const targets = n.ints("leaf_targetids") ?? n.missing("leaf_targetids");
+  const targets = n.intArray("leaf_targetids") ?? n.missing("leaf_targetids");
   const leaves = {
     start: Int32Array.from({ length: targets.length + 1 }, (_, i) => i),
     target: targets,
     weight: Float64Array.from(sized(n, "leaf_weights", tensor("leaf_weights"), targets.length)),
   };
-  const roots = n.ints("tree_roots") ?? n.missing("tree_roots");
+  const roots = n.intArray("tree_roots") ?? n.missing("tree_roots");
   return forestOf(n.type, roots, branches, leaves, n.int("n_targets") ?? countOf(targets));
 }
 
 /** Sets of numbers, each ended by a NaN. */
-function membership(values: readonly number[] = []): Set<number>[] {
+function membership(values: Numbers = []): Set<number>[] {
   const sets: Set<number>[] = [];
   let open: Set<number> | undefined;
   for (const v of values) {
