@@ -208,8 +208,9 @@ function fromPage(path: string): string {
  * is.
  * @throws InputError for anything else, or when it cannot be opened; FormatError for a wrong checksum; MissingPeerError for
  * `hf:` without `@huggingface/hub`; the signal's reason when aborted
+ * @param others what the caller takes besides, for the message
  */
-export async function openSource(input: SourceInput, options: SourceOptions = {}): Promise<ByteSource> {
+export async function openSource(input: SourceInput, options: SourceOptions = {}, others = ""): Promise<ByteSource> {
   options.signal?.throwIfAborted();
   if (typeof input === "string") {
     // One letter before the colon is a Windows drive.
@@ -226,5 +227,5 @@ export async function openSource(input: SourceInput, options: SourceOptions = {}
   if (kind === "[object Response]")
     return openUrl((input as Response).url || "response", { ...options, response: input as Response });
   if (typeof input === "object" && input !== null && isSource(input)) return verified(input, options);
-  throw new InputError(`expected a path, URL, bytes, Blob, Response or ByteSource, got ${kind}`);
+  throw new InputError(`expected ${others}a path, URL, bytes, Blob, Response or ByteSource, got ${kind}`);
 }

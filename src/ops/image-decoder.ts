@@ -41,12 +41,18 @@ export const imageDecoder = /* @__PURE__ */ defineOp({
   },
 });
 
+/** Pages and workers, which decode pictures, but always upright: the operator can't use them. */
+const decodes = (): boolean => "createImageBitmap" in globalThis && "OffscreenCanvas" in globalThis;
+
 /**
  * Upright, where the operator gives rows as they are stored: cameras store them as the sensor lies and note how they were
- * held in EXIF's orientation. Undefined for bytes that can't be decoded. Throws as the operator does.
+ * held in EXIF's orientation. What is not read here the host decodes, as RGBA, or where it can't, `sharp`. Undefined for bytes
+ * that can't be decoded. Throws as the operator does.
  */
-export async function decodeUpright(bytes: Uint8Array): Promise<RgbImage | undefined> {
-  return decodeBmp(bytes) ?? decodePnm(bytes) ?? (await decodeWithSharp(bytes, true));
+export async function decodeUpright(bytes: Uint8Array): Promise<RgbImage | ImageData | undefined> {
+  const read = decodeBmp(bytes) ?? decodePnm(bytes);
+  if (read) return read;
+  return decodes() ? (await import("./host-pictures.ts")).decodeByHost(bytes) : decodeWithSharp(bytes, true);
 }
 
 const startsWith = (bytes: Uint8Array, ...head: number[]): boolean => head.every((b, i) => bytes[i] === b);

@@ -19,7 +19,7 @@ export type { FeedOptions } from "../models/transformer/feed-checks.ts";
 export type { LabelScore, Scoring } from "./classes.ts";
 export type { EmbeddingOptions, EmbedOptions, Pooling, SentenceEncoder } from "./embed.ts";
 export type { FillMaskOptions, FillOptions, MaskedWord, MaskFiller } from "./fill-mask.ts";
-export type { ImageInput, Pixels, Region } from "./image/image.ts";
+export type { Drawable, ImageInput, Pixels, Region } from "./image/image.ts";
 export type { ImagePreparation } from "./image/preparation.ts";
 export type { ImageClassificationOptions, ImageClassifier } from "./image-classification.ts";
 export type { FinishReason, Generation, TextPieces, TokenInfo } from "./language/generation.ts";

@@ -6,6 +6,7 @@ import { drive, type Work } from "../graph/drive.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { InputError } from "../tensor/errors.ts";
+import type { HostType } from "../tensor/host-type.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
 import { resample } from "./audio/resample.ts";
 import { type Sound, soundIn } from "./audio/wav.ts";
@@ -65,8 +66,11 @@ export interface Transcript {
   totalMs: number;
 }
 
-/** Sound: samples at 16 kHz of one channel, samples at any rate, or a WAV file (path, URL, bytes, Blob). */
-export type SoundInput = Float32Array | Sound | SourceInput;
+/**
+ * Sound: samples at 16 kHz of one channel, samples at any rate, an AudioBuffer (the mean of its channels), or a WAV file (path,
+ * URL, bytes, Blob).
+ */
+export type SoundInput = Float32Array | Sound | HostType<"AudioBuffer", never> | SourceInput;
 
 /** Samples a second that a sound may have: beyond them, it would be another thing, or fill the memory as it is resampled. */
 const [lowestRate, highestRate] = [1000, 10_000_000];
@@ -219,8 +223,13 @@ export class Transcriber {
     let sound: Sound;
     if (input instanceof Float32Array) sound = { rate, samples: input };
     else if (isSound(input)) sound = input;
+    else if (isBuffer(input)) checkSound((sound = await drive(mixed(input), signal)));
     else {
-      const source = await openSource(input, { signal });
+      const source = await openSource(
+        input,
+        { signal },
+        "samples as a Float32Array or { samples, rate }, an AudioBuffer, ",
+      );
       sound = await drive(soundIn(await source.read(0, source.size, signal), source.name), signal);
       checkSound(sound);
     }
@@ -257,6 +266,22 @@ function powerOf(samples: Float32Array, from: number, to: number): number {
 }
 
 const isSound = (v: SoundInput): v is Sound => typeof v === "object" && v !== null && "samples" in v;
+
+const isBuffer = (v: SoundInput): v is AudioBuffer => typeof v === "object" && v !== null && "getChannelData" in v;
+
+/** The mean of the channels. */
+function* mixed(buffer: AudioBuffer): Work<Sound> {
+  const { sampleRate: rate, numberOfChannels: count } = buffer;
+  const channels = Array.from({ length: count }, (_, c) => buffer.getChannelData(c));
+  if (count === 1) return { rate, samples: channels[0] };
+  const samples = new Float32Array(buffer.length);
+  for (let at = 0; at < samples.length; at += samplesAtOnce) {
+    yield;
+    const end = Math.min(samples.length, at + samplesAtOnce);
+    for (const channel of channels) for (let i = at; i < end; i++) samples[i] += channel[i] / count;
+  }
+  return { rate, samples };
+}
 
 /** @throws InputError */
 function checkSound({ rate, samples }: Sound): void {

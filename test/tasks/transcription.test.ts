@@ -36,7 +36,30 @@ test("what is no sound, and no function for its text, is refused before anything
   for (const given of [null, undefined, 5, {}, { samples: [0, 1], rate: 16000 }, new Float64Array(9)])
     await expect(model.transcribe(given as never)).rejects.toThrow(InputError);
   await expect(model.transcribe(samples, { onText: 5 as never })).rejects.toThrow(/onText takes a function/);
+  await expect(model.transcribe({} as never)).rejects.toThrow(/^expected samples as .+ { samples, rate }.+, got \[obj/);
   expect((await model.transcribe({ samples, rate: 8000 })).seconds).toBe(2);
+});
+
+test("an AudioBuffer is the mean of its channels, at its rate", async () => {
+  const file = { tokens: { languages: new Map() }, defaults: {}, mel: { rate: 16000 }, windowSamples: 480_000 };
+  const model = new Transcriber(file as never, undefined as never, undefined as never);
+  const tone = Float32Array.from({ length: 8000 }, (_, i) => Math.sin(i));
+  const bufferOf = (...channels: Float32Array[]) => ({
+    sampleRate: 8000,
+    length: tone.length,
+    numberOfChannels: channels.length,
+    getChannelData: (c: number) => channels[c],
+  });
+  // Silence is not heard, so that no model is asked.
+  const opposite = await model.transcribe(
+    bufferOf(
+      tone,
+      tone.map((v) => -v),
+    ) as never,
+  );
+  expect(opposite).toMatchObject({ text: "", seconds: 1 });
+  await expect(model.transcribe(bufferOf(tone) as never)).rejects.toThrow(TypeError);
+  await expect(model.transcribe({ ...bufferOf(tone), sampleRate: 1 } as never)).rejects.toThrow(InputError);
 });
 
 test("a sound is read and resampled bit by bit: other tasks have their turns, and an abort is seen", async () => {

@@ -23,5 +23,10 @@ const shape: readonly number[] = y.shape;
 matmul([[1]], tensor([[1]]));
 // @ts-expect-error: there is no such device
 void load("model.onnx", { device: "tpu" });
+declare const [photos, speech]: [tasks.ImageClassifier, tasks.Transcriber];
+// @ts-expect-error: a number is no picture, with or without the types of a page
+void photos.classify(5);
+// @ts-expect-error: nor sound
+void speech.transcribe(5);
 
 export { compileAhead, convert, cpu, DeviceTensor, gguf, gpujs, models, onnx, openWebgpu, safetensors, shape, tasks };

@@ -4,6 +4,7 @@ import type { Dim, ValueInfo } from "../../graph/ir.ts";
 import { decodeUpright } from "../../ops/image-decoder.ts";
 import { fromF64 } from "../../tensor/convert.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
+import type { HostType } from "../../tensor/host-type.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
 import { type FullPreparation, viewOf } from "./preparation.ts";
 import { resample } from "./resample.ts";
@@ -15,11 +16,24 @@ export interface Pixels {
   readonly data: Uint8Array | Uint8ClampedArray;
 }
 
+type OneOf<Name extends string> = Name extends string ? HostType<Name, never> : never;
+
+/** What a page or a worker can draw, as it is at the moment. */
+export type Drawable = OneOf<
+  | "HTMLImageElement"
+  | "SVGImageElement"
+  | "HTMLVideoElement"
+  | "HTMLCanvasElement"
+  | "OffscreenCanvas"
+  | "ImageBitmap"
+  | "VideoFrame"
+>;
+
 /**
- * Pixels, or a file: BMP and PNM are read here, PNG, JPEG, WebP, GIF, TIFF and AVIF by the optional peer `sharp`, upright as
- * their EXIF data say.
+ * Pixels, what the host can draw, or a file, upright as its EXIF data say. BMP and PNM are read here. Others are what the
+ * browser knows in pages and workers; elsewhere the optional peer `sharp` reads PNG, JPEG, WebP, GIF, TIFF and AVIF.
  */
-export type ImageInput = Pixels | SourceInput;
+export type ImageInput = Pixels | Drawable | SourceInput;
 
 /** A part of an image, in pixels. */
 export interface Region {
@@ -32,8 +46,20 @@ export interface Region {
 const isPixels = (v: ImageInput): v is Pixels =>
   typeof v === "object" && v !== null && "width" in v && "height" in v && "data" in v;
 
-/** @throws FormatError for a file that is no image, InputError for pixels that are no bytes or do not fill it, MissingPeerError */
-export async function readImage(input: ImageInput, options: FetchOptions & { signal?: AbortSignal } = {}) {
+/** By what it says that it is: frames have classes of their own. */
+const isDrawable = (v: ImageInput): v is Drawable =>
+  /^\[object (HTML(Image|Video|Canvas)Element|SVGImageElement|OffscreenCanvas|ImageBitmap|VideoFrame)\]$/.test(
+    Object.prototype.toString.call(v),
+  );
+
+/**
+ * @throws FormatError for a file that is no image, InputError for pixels that are no bytes or do not fill it, and for what has
+ * no picture that may be read, MissingPeerError
+ */
+export async function readImage(
+  input: ImageInput,
+  options: FetchOptions & { signal?: AbortSignal } = {},
+): Promise<Pixels> {
   if (isPixels(input)) {
     const { width, height, data } = input;
     if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray))
@@ -45,9 +71,11 @@ export async function readImage(input: ImageInput, options: FetchOptions & { sig
       throw new InputError(`image: ${data.length} bytes are no grey, RGB or RGBA pixels of ${width} x ${height}`);
     return input;
   }
-  const source = await openSource(input, options);
+  if (isDrawable(input)) return (await import("../../ops/host-pictures.ts")).drawnByHost(input);
+  const source = await openSource(input, options, "ImageData or other pixels, what a canvas can draw, ");
   const image = await decodeUpright(await source.read(0, source.size, options.signal));
-  if (!image) throw new FormatError(`${source.name}: not an image that can be read, or a damaged one`, { offset: 0 });
+  if (!image)
+    throw new FormatError(`${source.name}: not an image that can be read here, or a damaged one`, { offset: 0 });
   return image;
 }
 
