@@ -156,11 +156,16 @@ const kit = {
     return wrong;
   },
 
-  /** Loads a model by its URL and runs it on zeros. Returns the progress that was reported and the sum of outputs. */
-  async loadFrom(url: string, spec: DeviceSpec): Promise<{ loaded: number; total: number; shape: readonly number[] }> {
+  /** Loads a model by its URL and runs it on zeros. Returns the progress that was reported and the shape of its output. */
+  async loadFrom(
+    url: string,
+    spec: DeviceSpec,
+    cache = false,
+  ): Promise<{ loaded: number; total: number; shape: readonly number[] }> {
     let loaded = 0;
     let total = 0;
     using session = await load(url, {
+      cache,
       device: await open(spec),
       onProgress: (p) => {
         if (p.phase === "read") ({ loaded, total } = p);

@@ -75,6 +75,25 @@ test("a model is read from its URL in ranges", async () => {
   await page.close();
 });
 
+test("storage that is full is told, and holds no connection", async () => {
+  const { page, call } = await browser.open();
+  const from = (model: string, cache: boolean) =>
+    call("page", "loadFrom", `/models/${model}/model.onnx`, { device: "cpu" }, cache);
+  await from("mnist-mlp", true);
+  const usage = await page.evaluate(async () => (await navigator.storage.estimate()).usage!);
+  const session = await page.context().newCDPSession(page);
+  const url = "/models/cifar10-cnn/model.onnx";
+  for (const room of [100, 100_000]) {
+    const { origin } = new URL(browser.server.url);
+    await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: usage + room });
+    const before = browser.server.rangesOf(url).length;
+    await expect(from("cifar10-cnn", true)).rejects.toThrow(/InputError: .*storage for this site is full/);
+    expect(browser.server.rangesOf(url)).toHaveLength(before + 1);
+  }
+  expect((await from("cifar10-cnn", false)).shape).toEqual([1, 10]);
+  await page.close();
+});
+
 test("every wasm kernel equals its reference there too", async () => {
   expect((await isolated.call("page", "kernels", "wasm")).length).toBeGreaterThan(50);
   expect(await isolated.call("page", "properties", "wasm", 5)).toEqual({});

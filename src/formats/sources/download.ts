@@ -55,7 +55,7 @@ export async function downloadUrl(url: string, options: SourceOptions): Promise<
 
 /**
  * The file, from the store where that has it. One at a time downloads it; others wait, and find it there.
- * @throws InputError when it can't be fetched, or is not there offline; FormatError for a wrong checksum
+ * @throws InputError when it can't be fetched or kept, or is not there offline; FormatError for a wrong checksum
  */
 export async function download(what: Download, store: Store, options: SourceOptions): Promise<ByteSource> {
   checkRequestOptions(options);

@@ -83,7 +83,7 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
             position += bytesWritten;
           }
         },
-        close: () => file.close(),
+        close: () => file.close().catch(fail),
       };
     },
     async endings(start) {

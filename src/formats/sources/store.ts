@@ -6,7 +6,10 @@ export interface Store {
   readonly name: string;
   /** A file that was written, as far as it was; undefined for one that is not there. */
   open(name: string): Promise<ByteSource | undefined>;
-  /** Writes on from byte `at`, where the file ends; 0 begins it anew. */
+  /**
+   * Writes on from byte `at`, where the file ends; 0 begins it anew.
+   * @throws InputError, as its writer does, where the store takes no more: no other attempt helps
+   */
   write(name: string, at: number): Promise<StoreWriter>;
   /** How the names of files end that begin so. */
   endings(start: string): Promise<readonly string[]>;
@@ -21,6 +24,7 @@ export interface Store {
 
 export interface StoreWriter {
   write(chunk: Uint8Array): Promise<void>;
+  /** Also after `write` threw: nothing is told twice. */
   close(): Promise<void>;
 }
 
@@ -53,7 +57,7 @@ export async function writeJson(store: Store | undefined, name: string, value: u
   await replaceFile(store, name, async (writer) => writer.write(new TextEncoder().encode(JSON.stringify(value))));
 }
 
-/** Writes a file anew. Others see the old one until it is whole, where the store can rename. */
+/** Writes a file anew. Others see the old one until it is whole, where the store can rename, or it is small. */
 export async function replaceFile(
   store: Store,
   name: string,
@@ -69,7 +73,7 @@ export async function replaceFile(
     }
     await store.rename?.(own, name);
   } catch (e) {
-    await store.remove(own).catch(() => {});
+    if (store.rename) await store.remove(own).catch(() => {});
     throw e;
   }
 }

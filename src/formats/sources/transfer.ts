@@ -29,6 +29,8 @@ export class Transfer {
   /** Bytes in the file. */
   at = 0;
   private file = "";
+  /** Whether the store has taken the file. */
+  private begun = false;
   private validator: string | undefined;
   private total = 0;
 
@@ -53,7 +55,12 @@ export class Transfer {
       await c.persist(options.signal, async () => {
         const response = await c.request(this.headers(), options.signal);
         unchanged = response.status === 304 && this.place.kept !== undefined;
-        return unchanged || (await this.receive(response, c));
+        try {
+          return unchanged || (await this.receive(response, c));
+        } finally {
+          // A body that nobody reads holds its connection, of which browsers have six for a host.
+          response.body?.cancel().catch(() => {});
+        }
       });
     } catch (e) {
       // Nobody can tell later whether a file without a validator goes on.
@@ -72,7 +79,7 @@ export class Transfer {
 
   /** Whether the file that was begun is there no more. */
   isGone = async (): Promise<boolean> =>
-    this.file !== "" && this.validator !== undefined && (await this.store.open(this.file)) === undefined;
+    this.begun && this.validator !== undefined && (await this.store.open(this.file)) === undefined;
 
   private asPart(): Part {
     return { file: this.file, version: this.what.version, validator: this.validator };
@@ -96,6 +103,7 @@ export class Transfer {
     if (store.rename && !(await store.rename(part.file, own))) return;
     if (part.version !== this.what.version || part.validator === undefined) return store.remove(own);
     await this.write(own, part.validator);
+    this.begun = true;
     this.at = (await store.open(own))?.size ?? 0;
   }
 
@@ -124,7 +132,6 @@ export class Transfer {
       this.at = 0;
       this.total = bodyLength(response);
     } else {
-      await response.body?.cancel();
       const size = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
       if (response.status === 416 && Number(size) === this.at) {
         // An empty file.
@@ -161,8 +168,10 @@ export class Transfer {
   }
 
   private async begin(validator: string | undefined): Promise<void> {
+    this.begun = false;
     if (this.file) await this.store.remove(this.file);
     await this.write(this.place.fresh(), validator);
     await (await this.store.write(this.file, 0)).close();
+    this.begun = true;
   }
 }
