@@ -1,5 +1,5 @@
-/** Downloads that are kept in a page: storage that is full. */
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+/** Downloads that are kept in a page: storage that is full, servers of other origins. */
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { download } from "../../src/formats/sources/download.ts";
 import { openOpfsStore } from "../../src/formats/sources/store-opfs.ts";
 import { InputError } from "../../src/index.ts";
@@ -16,8 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const fetched = (folder: MemoryFolder, { offline = false } = {}): Promise<Uint8Array> =>
+/** @param origin of the page */
+const fetched = (
+  folder: MemoryFolder,
+  { offline = false, origin = "https://page.example" } = {},
+): Promise<Uint8Array> =>
   inPage(async () => {
+    vi.stubGlobal("origin", origin);
     const store = await openOpfsStore(folder as never, 200_000);
     const source = await download({ key: url, url }, store, { offline, retryDelay: 1, onProgress: received });
     return source.read(0, source.size);
@@ -58,4 +63,47 @@ test("a kept copy that changed outlasts full storage", async () => {
     await expect(fetched(folder)).rejects.toThrow(/storage for this site is full.*a copy is in the cache/);
     expect(same(await fetched(folder, { offline: true }), content)).toBe(true);
   }
+});
+
+describe("a server of another origin", () => {
+  /** Answers to browsers' questions name no headers: none may be sent that browsers ask about. */
+  const serve = (bytes: Uint8Array, etag: string | undefined, ranged: boolean, cut?: number): void =>
+    server.serve((q, r, n) => {
+      if (q.headers["if-none-match"] ?? q.headers["if-modified-since"] ?? q.headers["if-range"]) return r.destroy();
+      const { writeHead } = r;
+      if (!ranged)
+        r.writeHead = ((status: number, { "content-range": _, ...headers }: Record<string, string>) =>
+          writeHead.call(r, status, headers)) as never;
+      send(q, r, bytes, { etag, cut: n === 1 + Number(!ranged) ? cut : undefined });
+    });
+
+  test.each([true, false])("a copy is compared, with Content-Range to be seen: %s", async (ranged) => {
+    const folder = new MemoryFolder();
+    const requests: number[] = [];
+    for (const [bytes, etag] of [
+      [content, '"1"'],
+      [content, '"1"'],
+      [content.slice().reverse(), '"2"'],
+      [content, undefined],
+    ] as const) {
+      serve(bytes, etag, ranged);
+      expect(same(await fetched(folder), bytes)).toBe(true);
+      requests.push(server.requests.length);
+    }
+    expect(requests).toEqual(ranged ? [1, 1, 1, 1] : [2, 2, 2, 2]);
+  });
+
+  test("a connection that breaks, and hides ranges: it is begun again", async () => {
+    serve(content, '"1"', false, 600_000);
+    expect(same(await fetched(new MemoryFolder()), content)).toBe(true);
+    const ranges = server.requests.map(({ range }) => range);
+    expect(ranges).toEqual(["bytes=0-", undefined, expect.stringMatching(/^bytes=[1-9]\d+-$/), undefined]);
+  });
+
+  test("the page's own is asked whether it changed", async () => {
+    server.serve((q, r) => send(q, r, content, { etag: '"1"' }));
+    const folder = new MemoryFolder();
+    for (let i = 0; i < 2; i++) expect(same(await fetched(folder, { origin: server.base }), content)).toBe(true);
+    expect(server.requests.map(({ headers }) => headers["if-none-match"])).toEqual([undefined, '"1"']);
+  });
 });

@@ -75,20 +75,25 @@ export class Connection {
   }
 
   /**
-   * A server that knows no range is asked once more without one.
+   * A server that knows no range, or hides from a page which one it sent, is asked once more without one.
    * @throws InputError on a status that a retry won't change; a plain Error, which is retried, on others.
    */
-  async request(headers: Record<string, string>, signal: AbortSignal | undefined): Promise<Response> {
-    const response = await this.send({ headers: { ...this.options.headers, ...headers } }, signal);
+  async request(
+    headers: Record<string, string>,
+    signal: AbortSignal | undefined,
+    init: RequestInit = {},
+  ): Promise<Response> {
+    const response = await this.send({ ...init, headers: { ...this.options.headers, ...headers } }, signal);
     const { status } = response;
     const { Range: range, "If-Range": _, ...others } = headers;
     const encoding = encodingOf(response);
     // Others decode what comes whole, whatever it was asked for by.
     const leftEncoded = status === 200 && encoding && "Deno" in globalThis;
     const isEmpty = response.headers.get("content-range") === "bytes */0";
-    if (range && (leftEncoded || (status === 416 && range.startsWith("bytes=0-") && !isEmpty))) {
+    const hidden = status === 206 && !contentRange(response);
+    if (range && (leftEncoded || hidden || (status === 416 && range.startsWith("bytes=0-") && !isEmpty))) {
       await response.body?.cancel();
-      return this.request(others, signal);
+      return this.request(others, signal, init);
     }
     if (status === 206 && encoding) {
       await response.body?.cancel();

@@ -127,7 +127,7 @@ export async function urlSource(
   const range = response.status === 206 ? contentRange(response) : undefined;
   if (range?.start !== 0) {
     if (response.status === 200) return bytesSource(await readWhole(c, response, signal), name);
-    // An empty file has no first byte to range over; a 206 whose total is hidden cannot be addressed.
+    // An empty file has no first byte to range over.
     await response.body?.cancel();
     return bytesSource(await readWhole(c, undefined, signal), name);
   }
