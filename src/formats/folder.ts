@@ -7,7 +7,14 @@ import { decodeHalves, halfWeight } from "../tensor/half-weight.ts";
 import type { BinaryTensor, HostTensor } from "../tensor/tensor.ts";
 import { heldSource } from "./decoder/weights.ts";
 import { readSafetensors, readShardedSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { type ByteSource, openSource, plainName, type SourceInput, type SourceOptions } from "./source.ts";
+import {
+  type ByteSource,
+  hasFileSystem,
+  openSource,
+  plainName,
+  type SourceInput,
+  type SourceOptions,
+} from "./source.ts";
 import { ifThere } from "./sources/folder.ts";
 
 /** JSON that a model brings along. */
@@ -17,8 +24,9 @@ const indexName = "model.safetensors.index.json";
 const weightNames = [indexName, "model.safetensors"];
 const isConfig = (name: string): boolean => name.endsWith("config.json");
 const isWeights = (name: string): boolean => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json");
-/** Addresses of models: a folder is called otherwise. */
-const isFile = (name: string): boolean => /^https?:.*\.(onnx|gguf|safetensors|bin|json)$/i.test(name);
+/** Addresses of models, in pages relative ones too: a folder is called otherwise. */
+const isFile = (name: string): boolean =>
+  (/^https?:/i.test(name) || !hasFileSystem()) && /\.(onnx|gguf|safetensors|bin|json)$/i.test(name);
 /** Addresses without a name, or with half of one: what is put behind it would become the other half. */
 const isNameless = (name: string): boolean => /^([a-z]{2,}:\/*(@[^/]*)?|hf:\/*[^/]*)\/?$/i.test(name);
 

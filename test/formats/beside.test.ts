@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { ModelFolder } from "../../src/formats/folder.ts";
 import { openSource } from "../../src/formats/source.ts";
 import { FormatError, InputError } from "../../src/index.ts";
@@ -75,6 +75,20 @@ describe("what an address has behind its path is no part of a name", () => {
         `${server.base}/m/config.json`,
       );
   });
+});
+
+test("what a page names relative to its own address is a file, where it is called like one", async () => {
+  for (const name of ["model.onnx", "folder/model.onnx", "folder/config.json"]) files[`/m/${name}`] = "{}";
+  vi.stubGlobal("process", undefined);
+  vi.stubGlobal("location", { href: `${server.base}/m/page.html` });
+  try {
+    for (const path of ["model.onnx", "/m/model.onnx"])
+      expect((await (await ModelFolder.openModel(path, options)).onlyGraph())?.size).toBe(2);
+    expect(paths()).not.toContain("/m/model.onnx/config.json");
+    expect((await (await ModelFolder.openModel("/m/folder/", options)).onlyGraph())?.size).toBe(2);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 describe("a graph in onnx/ is of the model around it", () => {

@@ -99,11 +99,6 @@ export class GpuContext {
     return this.gl.isContextLost();
   }
 
-  /** The longest list of elements that fits a texture. */
-  get maxElements(): number {
-    return this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE) ** 2;
-  }
-
   /** A function that computes `count` elements, shared by all who ask for it until each has let go of it. */
   compile(source: string, count: number): { run(operands: readonly Texture[]): Texture; letGo(): void } {
     const key = `${count} ${source}`;
