@@ -1,6 +1,6 @@
 /** Running a decoder: texts as sequences of tokens, each with its own caches, all in one session. */
 import { nextTurn } from "../../graph/drive.ts";
-import { type CompileOptions, compile, type Inputs, type Session } from "../../graph/session.ts";
+import { type CompileOptions, compile, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
@@ -18,6 +18,7 @@ import {
   type Part,
 } from "./feed-checks.ts";
 import { longFrom } from "./rope.ts";
+import { inputsOf, type RunInputs, setToken, sharedInputs } from "./run-inputs.ts";
 import { chunkOf, isHost, leastFilled, type RunSizes, sharedSizes } from "./run-sizes.ts";
 
 /** Tokens to append to a sequence. */
@@ -119,16 +120,13 @@ type Wanted = "logits" | "likeliest";
 
 const none: FeedOptions = {};
 
-/** Whether positions are learned. */
-const takesPositions = ({ inputs }: Session): boolean => inputs.some((p) => p.name === "positions");
-
 export class Sequence {
   private busy = false;
   private disposed = false;
   /** Row of the angles of this text's first token. */
   private firstAngle = 0;
   /** Inputs of runs of one token. */
-  private one: Record<string, Int32Array> | undefined;
+  private one: RunInputs | undefined;
   private readonly repeated: { [W in Wanted]?: ReturnType<Session["repeated"]> } = {};
 
   constructor(
@@ -302,30 +300,19 @@ export class Sequence {
     return results[wanted].data as TypedArray;
   }
 
-  /** The same arrays for every token: a run has read them when it returns. */
-  private inputsOfOne(token: number): Inputs {
-    this.one ??= this.inputsOf([], 1, Int32Array.of(0)) as Record<string, Int32Array>;
-    const { tokens, position, positions, angles } = this.one;
-    tokens[0] = token;
-    position[0] = this.fed.length;
-    if (positions) positions[0] = this.fed.length;
-    if (angles) angles[0] = this.firstAngle + this.fed.length;
+  /** The same arrays for every token. */
+  private inputsOfOne(token: number): RunInputs {
+    this.one ??= this.inputsOf([], 1, Int32Array.of(0));
+    setToken(this.one, token, this.end);
     return this.one;
   }
 
-  private inputsOf(tokens: readonly number[], size: number, rows: Int32Array): Inputs {
-    const position = this.fed.length;
-    const ids = new Int32Array(size);
-    ids.set(tokens);
-    const inputs: Record<string, Inputs[string]> = {
-      tokens: ids,
-      position: Int32Array.of(position),
-      sequence: Int32Array.of(0),
-      rows,
-    };
-    if (takesPositions(this.decoder.session)) inputs["positions"] = ids.map((_, i) => position + i);
-    if (this.decoder.longFrom < Infinity) inputs["angles"] = Int32Array.of(this.firstAngle + position);
-    return inputs;
+  private inputsOf(tokens: readonly number[], size: number, rows: Int32Array): RunInputs {
+    return inputsOf(this.decoder, tokens, size, rows, this.end);
+  }
+
+  private get end() {
+    return { position: this.fed.length, firstAngle: this.firstAngle };
   }
 
   /** See `Decoder.feed`. */
@@ -369,7 +356,7 @@ export class Sequence {
 
   /** One run, of as many tokens as go into it. Sets the logits of feeds that end in it, and returns the others' rest. */
   private static async runTogether(
-    { session, config, longFrom }: Decoder,
+    decoder: Decoder,
     feeds: readonly Part<Sequence>[],
     logits: Float32Array[],
     { signal, profile }: FeedOptions,
@@ -383,44 +370,19 @@ export class Sequence {
       parts.push({ sequence, tokens: taken, i, ends: taken.length === tokens.length });
       count += taken.length;
     }
-    const sizeFor = (n: number): number => sharedSizes.find((size) => size >= n)!;
-    const size = sizeFor(count);
-    const ending = parts.filter((p) => p.ends);
-    const inputs = {
-      tokens: new Int32Array(size),
-      position: new Int32Array(size),
-      sequence: new Int32Array(size).fill(-1),
-      rows: new Int32Array(sizeFor(Math.max(1, ending.length))),
-    };
-    let at = 0;
-    let row = 0;
-    parts.forEach(({ sequence, tokens, ends }, s) => {
-      for (const [j, token] of tokens.entries()) {
-        inputs.tokens[at] = token;
-        inputs.position[at] = sequence.length + j;
-        inputs.sequence[at++] = s;
-      }
-      if (ends) inputs.rows[row++] = at - 1;
+    const texts = parts.map(({ sequence, tokens, ends }) => ({ tokens, ends, ...sequence.end }));
+    const result = await decoder.session.run(sharedInputs(decoder, texts), {
+      state: parts.map((p) => p.sequence.state),
+      rows: parts.map((p) => p.sequence.length + p.tokens.length),
+      signal: count > parts.length ? signal : undefined,
+      profile,
+      outputs: ["logits"],
     });
-    const more: Record<string, Int32Array> = {};
-    if (takesPositions(session)) more["positions"] = inputs.position;
-    if (longFrom < Infinity)
-      more["angles"] = inputs.position.map((p, t) => p + (parts[inputs.sequence[t]]?.sequence.firstAngle ?? 0));
-    const result = await session.run(
-      { ...inputs, ...more },
-      {
-        state: parts.map((p) => p.sequence.state),
-        rows: parts.map((p) => p.sequence.length + p.tokens.length),
-        signal: count > parts.length ? signal : undefined,
-        profile,
-        outputs: ["logits"],
-      },
-    );
     for (const { sequence, tokens } of parts) sequence.fed.push(...tokens);
     const all = result["logits"].data as Float32Array;
-    ending.forEach(({ i }, r) => {
-      logits[i] = all.slice(r * config.vocabSize, (r + 1) * config.vocabSize);
-    });
+    const { vocabSize } = decoder.config;
+    for (const [r, { i }] of parts.filter((p) => p.ends).entries())
+      logits[i] = all.slice(r * vocabSize, (r + 1) * vocabSize);
     return feeds.flatMap(({ sequence, tokens, i }, k) => {
       const rest = tokens.slice(parts[k]?.tokens.length ?? 0);
       return rest.length ? [{ sequence, tokens: rest, i }] : [];
