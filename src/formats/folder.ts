@@ -15,7 +15,7 @@ import {
   type SourceInput,
   type SourceOptions,
 } from "./source.ts";
-import { ifThere } from "./sources/folder.ts";
+import { firstThere, ifThere } from "./sources/folder.ts";
 
 /** JSON that a model brings along. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -72,12 +72,8 @@ export class ModelFolder {
     const folder = ModelFolder.at(config ?? (await openSource(input, options)));
     const [, outer] = graphInOnnx.exec(folder.name) ?? [];
     if (outer === undefined || (await folder.has("config.json"))) return folder;
-    for (const beside of besideGraphs) {
-      const around = openSource(outer + beside, { ...options, name: undefined, sha256: undefined });
-      const found = await ifThere(around);
-      if (found) return new ModelFolder(folder.anchor, found);
-    }
-    return folder;
+    const own = { ...options, name: undefined, sha256: undefined };
+    return new ModelFolder(folder.anchor, await firstThere(besideGraphs, (name) => openSource(outer + name, own)));
   }
 
   /**
@@ -117,11 +113,7 @@ export class ModelFolder {
 
   /** The first of the files that is there. @throws what else keeps one from being opened */
   async first(names: readonly string[]): Promise<ByteSource | undefined> {
-    for (const name of names) {
-      const source = await ifThere(this.sibling(name));
-      if (source) return source;
-    }
-    return undefined;
+    return firstThere(names, (name) => this.sibling(name));
   }
 
   async has(...names: string[]): Promise<boolean> {

@@ -32,6 +32,18 @@ export async function ifThere(opened: Promise<ByteSource>): Promise<ByteSource |
   }
 }
 
+/** The first of the files that is there. @throws what else keeps one from being opened */
+export async function firstThere(
+  names: readonly string[],
+  open: (name: string) => Promise<ByteSource>,
+): Promise<ByteSource | undefined> {
+  for (const name of names) {
+    const source = await ifThere(open(name));
+    if (source) return source;
+  }
+  return undefined;
+}
+
 /** Servers of pages that are programs have their first page for whatever isn't there. */
 async function isPage(source: ByteSource): Promise<boolean> {
   if (!/^https?:/i.test(source.name)) return false;
@@ -44,10 +56,8 @@ async function isPage(source: ByteSource): Promise<boolean> {
  * @throws InputError where there is none of a usual name, or the first that is there can't be read
  */
 export async function openUsual(folder: string, open: (file: string) => Promise<ByteSource>): Promise<ByteSource> {
-  for (const name of usualNames) {
-    const source = await ifThere(open(folder + name));
-    if (source) return source;
-  }
+  const source = await firstThere(usualNames, (name) => open(folder + name));
+  if (source) return source;
   throw new InputError(`${folder}: there is none of ${usualNames.join(", ")}`, { notFound: true });
 }
 
