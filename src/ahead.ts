@@ -54,7 +54,7 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
   const { shapes = {}, relaxedSimd = false, ...rest } = options;
   if (typeof relaxedSimd !== "boolean")
     throw new InputError(`compile: relaxedSimd takes true or false, got ${JSON.stringify(relaxedSimd)}`);
-  const device = wasm({ threads: 1, features: { relaxedSimd } });
+  const device = wasm({ threads: 1, features: { relaxedSimd, dotAdd: undefined } });
   if (typeof shapes !== "object" || shapes === null)
     throw new ShapeError("compile: shapes are an object, as { shapes: { x: [1, 3] } }");
   using session = await load(input, { ...rest, device });

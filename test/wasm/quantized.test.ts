@@ -1,6 +1,8 @@
 /** Kernels on GGUF blocks: generated cases, and every golden block at both levels of SIMD, on one thread and on two. */
 import { existsSync, readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { type Expr, f32x4, i8x16, i16x8, i32x4 } from "../../src/backends/wasm/assembler.ts";
+import type { WasmFeatures } from "../../src/backends/wasm/features.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GROUP } from "../../src/backends/wasm/kernels/quantized-format.ts";
 import { formats, packBlocks, packedBytes, unpackBlocks } from "../../src/backends/wasm/kernels/quantized-formats.ts";
@@ -84,72 +86,106 @@ for (const threads of [1, 2])
       });
     });
 
-test.each(Object.keys(formats) as BlockType[])("%s: both levels of SIMD add up the same integers", async (type) => {
-  const [m, n, k] = [3, 11, 512];
-  const [x, w] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k)];
-  const [a, b] = await Promise.all(
-    levels.map(async ({ features }) => {
-      const builder = new GraphBuilder();
-      const attrs = { type, n, k };
-      builder.output("y", quantizedMatmul(builder.input("x", "f32", x.shape), builder.constant(w), attrs));
-      const session = await compile(builder.build(), { device: wasm({ threads: 1, features }) });
-      return (await session.run({ x })).y.data as Float32Array;
-    }),
-  );
-  // The same kernels twice where the host has no relaxed SIMD. A code of -128 taken for -127 would be off by about 1e-3.
+const types = Object.keys(formats) as BlockType[];
+
+/** x w^T with kernels for `features`. */
+async function product(x: HostTensor, w: HostTensor, type: BlockType, features: Partial<WasmFeatures>) {
+  const k = x.shape[1];
+  const n = w.shape[0] / rowBytes({ type, k });
+  const builder = new GraphBuilder();
+  builder.output("y", quantizedMatmul(builder.input("x", "f32", x.shape), builder.constant(w), { type, n, k }));
+  const session = await compile(builder.build(), { device: wasm({ threads: 1, features }) });
+  return (await session.run({ x })).y.data as Float32Array;
+}
+
+/** Differences relative to the largest number of their column: a code of -128 taken for -127 would be off by about 1e-3. */
+function expectSameIntegers(a: Float32Array, b: Float32Array, n: number, tolerance = 1e-5) {
   for (let column = 0; column < n; column++) {
-    const of = (y: Float32Array) => Array.from({ length: m }, (_, r) => y[r * n + column]);
+    const of = (y: Float32Array) => y.filter((_, i) => i % n === column);
     const largest = Math.max(...of(a).map(Math.abs));
     of(b).forEach((v, r) => {
-      expect(Math.abs(v - of(a)[r]) / largest, `column ${column}`).toBeLessThan(1e-5);
+      expect(Math.abs(v - of(a)[r]) / largest, `column ${column}`).toBeLessThan(tolerance);
     });
   }
+}
+
+test.each(types)("%s: both levels of SIMD add up the same integers", async (type) => {
+  const [n, k] = [11, 512];
+  const [x, w] = [tensorFrom(7, "f32", [3, k]), randomBlocks(5, type, n, k)];
+  // The same kernels twice where the host has no relaxed SIMD.
+  const [a, b] = await Promise.all(levels.map(({ features }) => product(x, w, type, features)));
+  expectSameIntegers(a, b, n);
+});
+
+describe.each(["unsigned", "signed"] as const)("dot products whose 7-bit operand is %s where it has 8", (dotAdd) => {
+  // What such processors compute, and the rest of relaxed SIMD, out of the instructions that every host has.
+  beforeAll(() => {
+    // Instructions are there once they have been looked at.
+    void [f32x4.relaxed_madd, i16x8.relaxed_dot_i8x16_i7x16_s, i32x4.relaxed_dot_i8x16_i7x16_add_s];
+    vi.spyOn(f32x4, "relaxed_madd").mockImplementation((a, b, c) => f32x4.add(f32x4.mul(a, b), c));
+    const low = dotAdd === "signed" ? i16x8.extend_low_i8x16_s : i16x8.extend_low_i8x16_u;
+    const high = dotAdd === "signed" ? i16x8.extend_high_i8x16_s : i16x8.extend_high_i8x16_u;
+    const pairs = (a: Expr<"v128">, b: Expr<"v128">) =>
+      [
+        i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(a), low(b)),
+        i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(a), high(b)),
+      ] as const;
+    vi.spyOn(i16x8, "relaxed_dot_i8x16_i7x16_s").mockImplementation((a, b) => i16x8.narrow_i32x4_s(...pairs(a, b)));
+    vi.spyOn(i32x4, "relaxed_dot_i8x16_i7x16_add_s").mockImplementation((a, b, c) => {
+      const every = (first: number) => Array.from({ length: 16 }, (_, i) => 8 * (i >> 2) + first + (i & 3));
+      return i32x4.add(i32x4.add(i8x16.shuffle(...pairs(a, b), every(0)), i8x16.shuffle(...pairs(a, b), every(4))), c);
+    });
+  });
+  afterAll(() => vi.restoreAllMocks());
+
+  test.each(types)("%s: the same integers as in baseline SIMD", async (type) => {
+    // The number of one row may be much smaller than what was added up.
+    for (const [m, n, k, tolerance] of [
+      [1, 43, 512, 1e-4],
+      [3, 11, 512, 1e-5],
+    ]) {
+      const [x, w] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k)];
+      const want = await product(x, w, type, { relaxedSimd: false });
+      const fma = m === 1 ? 6 : 4;
+      expectSameIntegers(want, await product(x, w, type, { relaxedSimd: true, dotAdd, fma }), n, tolerance);
+    }
+  });
 });
 
 for (const { label, features } of levels)
-  test.each(Object.keys(formats) as BlockType[])(
-    `%s, ${label}: a row's product is the same among many`,
-    async (type) => {
-      // More rows than a block of the product of floats, and one left over for its last tile.
-      const [m, n, k] = [131, 43, 512];
-      const [x, w] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k)];
-      const product = async (rows: HostTensor) => {
-        const builder = new GraphBuilder();
-        const y = quantizedMatmul(builder.input("x", "f32", rows.shape), builder.constant(w), { type, n, k });
-        builder.output("y", y);
-        const session = await compile(builder.build(), { device: wasm({ threads: 1, features }) });
-        return (await session.run({ x: rows })).y.data as Float32Array;
-      };
-      const together = await product(x);
-      for (const row of [0, 65, 66, 130]) {
-        const data = (x.data as Float32Array).slice(row * k, (row + 1) * k);
-        const alone = await product({ dtype: "f32", shape: [1, k], data });
-        const largest = Math.max(...alone.map(Math.abs));
-        // Activations that are rounded in one of them only are off by 1e-3.
-        alone.forEach((v, i) => {
-          expect(Math.abs(v - together[row * n + i]) / largest, `row ${row}, column ${i}`).toBeLessThan(2e-5);
-        });
-      }
-    },
-  );
+  test.each(types)(`%s, ${label}: a row's product is the same among many`, async (type) => {
+    // More rows than a block of the product of floats, and one left over for its last tile.
+    const [m, n, k] = [131, 43, 512];
+    const [x, w] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k)];
+    const together = await product(x, w, type, features);
+    for (const row of [0, 65, 66, 130]) {
+      const data = (x.data as Float32Array).slice(row * k, (row + 1) * k);
+      const alone = await product({ dtype: "f32", shape: [1, k], data }, w, type, features);
+      const largest = Math.max(...alone.map(Math.abs));
+      // Activations that are rounded in one of them only are off by 1e-3.
+      alone.forEach((v, i) => {
+        expect(Math.abs(v - together[row * n + i]) / largest, `row ${row}, column ${i}`).toBeLessThan(2e-5);
+      });
+    }
+  });
 
 test("packed blocks take little more than those of the file", () => {
-  for (const type of Object.keys(formats) as BlockType[]) {
+  for (const type of types) {
     const k = 512;
     const inFile = GROUP * rowBytes({ type, k });
     expect(packedBytes(formats[type]!, GROUP, k) / inFile, type).toBeLessThan(1.06);
     // Rows that are not there are zeros, whatever stood there before.
     const one = new Uint8Array(packedBytes(formats[type]!, GROUP, k)).fill(255);
     packBlocks(type, k, new Uint8Array(rowBytes({ type, k })), one);
-    // 224 is a scale of -32, which zero bits mean in q3_k and iq4_xs.
+    // 224 is a scale of -32, which zero bits mean in q3_k and iq4_xs; 128 the code of zero.
     expect(
-      one.every((b) => b === 0 || b === 224),
+      one.every((b) => b === 0 || b === 224 || (b === 128 && type === "q8_0")),
       type,
     ).toBe(true);
   }
 });
 
-test.each(Object.keys(formats) as BlockType[])("packed %s gives back the file's bytes", (type) => {
+test.each(types)("packed %s gives back the file's bytes", (type) => {
   const [n, k] = [GROUP + 3, 512];
   const file = randomBlocks(5, type, n, k).data as Uint8Array;
   const packed = new Uint8Array(packedBytes(formats[type]!, n, k));

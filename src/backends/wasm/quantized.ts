@@ -23,7 +23,7 @@ export const quantizedKernels: WasmKernels = (target) => {
   const known = new Map<string, StoredMatrix | undefined>();
   const matrix = (type: BlockType, n: number, k: number): StoredMatrix | undefined => {
     const key = `${type} ${n} ${k}`;
-    if (!known.has(key)) known.set(key, matrixOf(type, n, k, target.features.fma));
+    if (!known.has(key)) known.set(key, matrixOf(type, n, k, target.features));
     return known.get(key);
   };
   /** The product if the type has kernels, and the weights are constant. */

@@ -101,6 +101,7 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
   const period = Math.max(2, words?.length ?? 0);
   return m.func({ name, params: quantizeParams }, (f, { x, to, count }) => {
     const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
+    const top = f.hoist(v128.const(new Uint8Array(16).fill(128)));
     const { load, shifted, step, bias } = rounding(f, x);
     const scale = f.local("f32");
     const sums = f.locals("i32", 2);
@@ -129,7 +130,7 @@ export function emitQuantize(m: ModuleBuilder, name: string, layout: QuantizedLa
         for (const i of [0, 1]) {
           const bytes = f.let(i8x16.narrow_i16x8_s(pairs[2 * i], pairs[2 * i + 1]));
           f.v128.store(to, magnitudes ? i8x16.abs(bytes) : bytes, 16 * i);
-          if (magnitudes) f.v128.store(to, i8x16.shr_s(bytes, 7), 32 + 16 * i);
+          if (magnitudes) f.v128.store(to, v128.xor(i8x16.shr_s(bytes, 7), top), 32 + 16 * i);
         }
       const summed = magnitudes ? pairs.map((p) => i16x8.min_s(p, f.hoist(v128.const(new Uint8Array(16))))) : pairs;
       sums.forEach((sum, i) => {

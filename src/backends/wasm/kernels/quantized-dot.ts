@@ -60,22 +60,32 @@ type V = Expr<"v128">;
  * 127, and their signs go to the weights: with s of -1 or 0, q w = |q| (w ^ s) - s |q|, as w ^ -1 = -w - 1. The sum of the last
  * term is the same for all weights.
  */
-const multiplied = (format: Format, relaxed: boolean): "words" | "bytes" | "magnitudes" =>
-  !relaxed ? "words" : format.largest === undefined ? "magnitudes" : "bytes";
+const multiplied = (format: Format, relaxed: boolean, dotAdd: DotAdd): "words" | "bytes" | "magnitudes" =>
+  !relaxed ? "words" : format.largest > 127 && !dotAdd ? "magnitudes" : "bytes";
+
+/**
+ * Hosts that multiply four pairs of bytes and add all to a sum in one instruction, `relaxed_dot_i8x16_i7x16_add_s`, by what it
+ * takes the 7-bit operand for where that has 8: VNNI of x86, dot products of ARM. Undefined where it is several.
+ */
+export type DotAdd = "unsigned" | "signed" | undefined;
 
 /** Half of the 2^112 that scales lack goes to the activations, half to the sums: neither overflows. */
 const tinyFactor = 2 ** 56;
 
-export function activationLayout(format: Format, relaxed: boolean): QuantizedLayout {
+/** Codes of eight bits are multiplied as the numbers they stand for, without zero. */
+const isSigned = (format: Format, dotAdd: DotAdd): boolean => format.largest > 127 && dotAdd === "signed";
+
+export function activationLayout(format: Format, relaxed: boolean, dotAdd: DotAdd): QuantizedLayout {
   const factor = format.tiny ? tinyFactor : 1;
-  const codes = multiplied(format, relaxed);
+  const codes = multiplied(format, relaxed, dotAdd);
   const [block] = format.segments[0].blocks;
-  const inPairs = codes === "bytes" && block.size === 16;
+  const inPairs = codes === "bytes" && block.size === 16 && !dotAdd;
+  const zero = isSigned(format, dotAdd) ? undefined : format.zero;
   return {
     pairs: inPairs ? (format.zero ? { zero: format.zero } : "sums") : undefined,
     codes: codes === "words" ? { words: format.pattern } : codes,
     scaleFactor: codes === "words" ? factor / 256 : factor,
-    sumFactor: factor * (codes === "magnitudes" ? -1 : format.zero ? -format.zero : 1),
+    sumFactor: factor * (codes === "magnitudes" ? -1 : zero ? -zero : 1),
   };
 }
 
@@ -87,15 +97,22 @@ export interface DotOptions {
   readonly rows: number;
   readonly panels: number;
   readonly fma: Fma;
+  readonly dotAdd: DotAdd;
   /** Address of the format's table. */
   readonly table: number;
 }
 
-export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, table }: DotOptions): DotFunction {
+export function emitDot(
+  m: ModuleBuilder,
+  { name, format, k, rows, panels, fma, dotAdd, table }: DotOptions,
+): DotFunction {
   const relaxed = fma > 0;
-  const codes = multiplied(format, relaxed);
+  const codes = multiplied(format, relaxed, dotAdd);
   const [words, bytes, magnitudes] = [codes === "words", codes === "bytes", codes === "magnitudes"];
-  const layout = activationLayout(format, relaxed);
+  const signed = isSigned(format, dotAdd);
+  /** Sums of 16 bits on the way. */
+  const inShorts = bytes && !dotAdd;
+  const layout = activationLayout(format, relaxed, dotAdd);
   const xBlock = blockBytes(layout);
   const xRow = (k / 32) * xBlock;
   return m.func({ name, params: dotParams }, (f, { w, x, out, ldo, apart }) => {
@@ -111,10 +128,11 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
     let [unitSums, unitMins] = [sums, sums];
     const count = 2 * rows * Math.max(...format.segments.map((s) => s.blocks.length));
     const ints = f.locals("v128", count);
-    const shorts = bytes ? f.locals("v128", count) : [];
+    const shorts = inShorts ? f.locals("v128", count) : [];
     const [one, sign] = f.locals("v128", 2);
     const ones = f.hoist(v128.const(new Uint8Array(Int16Array.from({ length: 8 }, () => 1).buffer)));
     const zero = f.hoist(v128.const(new Uint8Array(16)));
+    const top = f.hoist(v128.const(new Uint8Array(16).fill(128)));
     /** Sums since the last fence. */
     const changed = new Set<Local<"v128">>();
     const set = (to: Local<"v128">, v: V) => {
@@ -126,6 +144,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
       fenceAll(changed);
       changed.clear();
     };
+    const asMultiplied = (v: V): V => (signed ? v128.xor(v, top) : v);
     const accumulate = (target: Local<"v128">, a: V, b: V) => set(target, multiplyAdd(relaxed, a, b, target));
     /** Codes of row `r` of activations from element k of the unit on, repeated in all lanes; `part`: of odd k. */
     const xCodes = (r: number, k: number, part: number): V =>
@@ -133,7 +152,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
     const xFloat = (r: number, k: number, i: number): V =>
       v128.load32_splat(xAt, r * xRow + (k >> 5) * xBlock + codeBytes(layout) + 4 * i);
     // Products of two bytes, twice, that fit 16 bits together.
-    const fits = Math.floor(32767 / (2 * 127 * (format.largest ?? 127)));
+    const fits = Math.floor(32767 / (2 * 127 * format.largest));
 
     /** Sums of some of a segment's blocks for some of the rows: integers for each block, then floats. */
     const emitBlocks = (segment: Segment, isWanted: (block: number) => boolean, halves: readonly number[]) => {
@@ -144,6 +163,10 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
         set(to, held > 0 ? sum(to, v) : v);
         sumsOf.set(to, held + 1);
         return held + 1;
+      };
+      const addDot = (to: Local<"v128">, a: V, b: V) => {
+        set(to, i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, sumsOf.has(to) ? to : zero));
+        sumsOf.set(to, 1);
       };
       const slot = (block: number, half: number, r: number) => (block * 2 + half) * rows + r;
       const factors = new Map<number, Local<"v128">>();
@@ -165,8 +188,10 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
         read[0].forEach(({ block: index, k }, c) => {
           if (!isWanted(index)) return;
           const block = segment.blocks[index];
-          const corrected = bytes && block.factors !== undefined && format.zero !== undefined;
-          const parts = halves.map((_, h) => (words ? wordsOf(f, read[h][c], format) : [read[h][c].bytes()]));
+          const corrected = inShorts && block.factors !== undefined && format.zero !== undefined;
+          const parts = halves.map((_, h) =>
+            words ? wordsOf(f, read[h][c], format) : [asMultiplied(read[h][c].bytes())],
+          );
           parts[0].forEach((_, part) => {
             const weights = parts.map((p) => (rows === 1 ? p[part] : f.let(p[part])));
             for (let r = 0; r < rows; r++) {
@@ -177,6 +202,10 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
               if (magnitudes) f.set(sign, xCodes(r, k, 8));
               halves.forEach((half, h) => {
                 const i = slot(index, half, r);
+                if (dotAdd) {
+                  addDot(ints[i], xs, weights[h]);
+                  return;
+                }
                 if (words) {
                   add(ints[i], i32x4.dot_i16x8_s(weights[h], xs), i32x4.add);
                   return;
@@ -198,8 +227,8 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
           if (--left[index] > 0) return;
           for (const half of halves) {
             const reader: Reader = { f, at, half, table };
-            if (bytes) for (let r = 0; r < rows; r++) widen(index, half, r);
-            if (!bytes || !block.factors) finishBlock(block, reader, slot(index, half, 0));
+            if (inShorts) for (let r = 0; r < rows; r++) widen(index, half, r);
+            if (!inShorts || !block.factors) finishBlock(block, reader, slot(index, half, 0));
             else if (block.size === 32 || block.k & 16)
               finishScaled(block, reader, slot(sharedSums(segment, index), half, 0));
           }
@@ -242,9 +271,7 @@ export function emitDot(m: ModuleBuilder, { name, format, k, rows, panels, fma, 
         const sum = f32x4.convert_i32x4_s(ints[from + r]);
         const scaled = xFloat(r, block.k, 0);
         const value =
-          format.zero || magnitudes
-            ? multiplyAdd(relaxed, sum, scaled, xFloat(r, block.k, part))
-            : f32x4.mul(sum, scaled);
+          format.zero && !signed ? multiplyAdd(relaxed, sum, scaled, xFloat(r, block.k, part)) : f32x4.mul(sum, scaled);
         accumulate(unitSums[i], scale, value);
         if (min) accumulate(unitMins[i], min, xFloat(r, block.k, part));
       }
@@ -301,6 +328,5 @@ const sharedSums = ({ blocks }: Segment, index: number): number =>
 function wordsOf(f: Parameters<typeof maskWords>[0], code: Code, format: Format): readonly [V, V] {
   if (code.words) return code.words();
   const v = f.let(code.bytes());
-  if (format.largest === undefined) return [i16x8.shl(v, 8), maskWords(f, v, 0xff00)];
-  return [maskWords(f, v, 0xff), maskWords(f, v, 0xff00)];
+  return [maskWords(f, v, 0xff), format.largest > 127 ? i16x8.shr_u(v, 8) : maskWords(f, v, 0xff00)];
 }

@@ -73,8 +73,8 @@ export interface Format {
   /** Bytes of a unit of eight rows. */
   readonly bytes: number;
   readonly segments: readonly Segment[];
-  /** Codes are 0 .. largest; undefined: signed bytes. */
-  readonly largest?: number;
+  /** Codes are 0 .. largest. */
+  readonly largest: number;
   /** The code of zero. */
   readonly zero?: number;
   readonly pattern: Pattern;
@@ -116,7 +116,8 @@ export const nibble = (f: FunctionBuilder, raw: Local<"v128">, upper: boolean): 
 /** What codes in the low bits of a byte need: odd k stand in the upper byte of a word. */
 export const plain = [256, 1] as const;
 export const upperNibble = [16, 256] as const;
-export const signed = [1, 1] as const;
+/** What codes of eight bits need: odd k would be negative there, and are moved down. */
+export const eightBits = [256, 256] as const;
 
 /** Four f16 at an address as floats that are 2^112 times too small. */
 export const tinyF16 = ({ f, at, half }: Omit<Reader, "table">, offset: number): V =>
@@ -157,13 +158,21 @@ export const factorAt = (r: Reader, offset: number, power = 0): V =>
 
 // ---- packing ---------------------------------------------------------------------------------------------------------
 
-/** `count` words of a row into a plane. */
-export function putWords(src: Uint8Array, at: number, count: number, dst: Uint8Array, to: number, row: number): void {
+/** `count` words of a row into a plane; `turned`: bits of their bytes that are. */
+export function putWords(
+  src: Uint8Array,
+  at: number,
+  count: number,
+  dst: Uint8Array,
+  to: number,
+  row: number,
+  turned = 0,
+): void {
   for (let i = 0, s = at, d = to + 4 * row; i < count; i++, s += 4, d += 4 * GROUP) {
-    dst[d] = src[s];
-    dst[d + 1] = src[s + 1];
-    dst[d + 2] = src[s + 2];
-    dst[d + 3] = src[s + 3];
+    dst[d] = src[s] ^ turned;
+    dst[d + 1] = src[s + 1] ^ turned;
+    dst[d + 2] = src[s + 2] ^ turned;
+    dst[d + 3] = src[s + 3] ^ turned;
   }
 }
 

@@ -10,14 +10,19 @@ import {
   factorBytes,
   GROUP,
   load,
+  plain,
   putF16,
   putWords,
   type Reader,
   range,
-  signed,
   wordsOf32,
 } from "./quantized-format.ts";
 import { levels32, scaled32 } from "./quantized-legacy.ts";
+
+const levels = levels32(
+  Uint8Array.from(iq4Levels, (v) => v + 128),
+  128,
+);
 
 /** d, 8 signed scales, indices of levels as in iq4_nl. */
 const iq4Scales = factorBytes;
@@ -25,15 +30,15 @@ const iq4Codes = iq4Scales + 8 * GROUP;
 const iq4_xs: Format = {
   unit: 256,
   bytes: iq4Codes + 128 * GROUP,
-  pattern: [signed],
+  largest: levels.largest,
+  zero: levels.zero,
+  pattern: levels.pattern,
   d: (r) => factorAt(r, 0),
   segments: range(8, (j) => ({
     blocks: [{ k: 32 * j, size: 32, scale: (r) => bytesAsFloats(r, iq4Scales + GROUP * j, true) }],
     steps: 4,
     codes: (r, step) =>
-      levels32(iq4Levels)
-        .codes(r, iq4Codes, 4 * j + step)
-        .map((c, upper) => ({ ...c, k: 32 * j + 16 * upper + 4 * step })),
+      levels.codes(r, iq4Codes, 4 * j + step).map((c, upper) => ({ ...c, k: 32 * j + 16 * upper + 4 * step })),
   })),
   pack(src, at, dst, to, row) {
     putF16(src, at, dst, to, row);
@@ -50,7 +55,10 @@ const iq2Words = factorBytes;
 const iq2_xxs: Format = {
   unit: 256,
   bytes: iq2Words + 64 * GROUP,
-  pattern: [signed],
+  // At most 43, and the sign.
+  largest: 64 + 43,
+  zero: 64,
+  pattern: [plain],
   table: () => new Uint8Array(codebook("iq2xxs")),
   d: (r) => factorAt(r, 0, -2),
   segments: range(8, (j) => ({
@@ -88,7 +96,7 @@ const iq2_xxs: Format = {
             );
             const mask = f.let(i8x16.eq(v128.and(eight.negative, bits), bits));
             const magnitudes = i8x16.shuffle(...eight.entries, fourOfEach(part));
-            return i8x16.sub(v128.xor(magnitudes, mask), mask);
+            return i8x16.sub(v128.xor(magnitudes, mask), i8x16.sub(mask, constant(f, new Uint8Array(16).fill(64))));
           },
         }));
       }).flat();
@@ -131,6 +139,6 @@ const fourOfEach = (part: number): number[] => range(16, (i) => 8 * (i >> 2) + 4
 
 export const iqFormats = {
   iq2_xxs,
-  iq4_nl: scaled32(levels32(iq4Levels)),
+  iq4_nl: scaled32(levels),
   iq4_xs,
 } satisfies Record<string, Format>;

@@ -4,6 +4,7 @@ import { type Expr, i8x16, i16x8, i32x4, v128 } from "../assembler.ts";
 import {
   type Code,
   constant,
+  eightBits,
   type Format,
   GROUP,
   high,
@@ -18,7 +19,6 @@ import {
   type Reader,
   refuseScale,
   shift,
-  signed,
   tinyF16,
   upperNibble,
   wordsOf32,
@@ -27,7 +27,7 @@ import {
 type V = Expr<"v128">;
 
 interface Codes32 {
-  readonly largest?: number;
+  readonly largest: number;
   readonly zero?: number;
   readonly pattern: Pattern;
   /** Bytes of eight rows. */
@@ -77,15 +77,16 @@ const nibbles32: Codes32 = {
   pack: (src, at, dst, plane, row) => putWords(src, at, 4, dst, plane, row),
 };
 
-/** Nibbles that are indices of a table. */
-export const levels32 = (table: Int8Array): Codes32 => ({
+/** Nibbles that are indices of a table, whose numbers are `zero` less. */
+export const levels32 = (levels: Uint8Array, zero: number): Codes32 => ({
   ...nibbles32,
-  largest: undefined,
-  pattern: [signed],
+  zero,
+  largest: Math.max(...levels),
+  pattern: [Math.max(...levels) > 127 ? eightBits : plain],
   codes(r, plane, step) {
     const { f } = r;
     const raw = f.let(load(r, plane, step));
-    const look = (i: V): V => i8x16.swizzle(constant(f, new Uint8Array(table)), i);
+    const look = (i: V): V => i8x16.swizzle(constant(f, levels), i);
     return [
       { block: 0, k: 4 * step, bytes: () => look(low(f, raw)) },
       { block: 0, k: 16 + 4 * step, bytes: () => look(high(f, raw)) },
@@ -115,16 +116,23 @@ const fiveBits32: Codes32 = {
 };
 
 const bytes32: Codes32 = {
+  largest: 255,
+  zero: 128,
   bytes: 32 * GROUP,
   steps: 8,
-  pattern: [signed],
+  pattern: [eightBits],
   codes: (r, plane, step) => [{ block: 0, k: 4 * step, bytes: () => load(r, plane, step) }],
-  pack: (src, at, dst, plane, row) => putWords(src, at, 8, dst, plane, row),
+  pack: (src, at, dst, plane, row) => putWords(src, at, 8, dst, plane, row, 128),
 };
+
+const fp4 = levels32(
+  Uint8Array.from(doubledFp4, (v) => v + 12),
+  12,
+);
 
 /** A byte of exponent for each row: 2^(e - 128), 255 for NaN. The smallest, a denormal number, counts as zero. */
 const mxfp4: Format = {
-  ...scaled32({ ...levels32(doubledFp4.map((v) => v + 12)), largest: 24, zero: 12, pattern: [plain] }),
+  ...scaled32(fp4),
   bytes: 17 * GROUP,
   tiny: false,
   segments: [
@@ -141,7 +149,7 @@ const mxfp4: Format = {
         },
       ],
       steps: 4,
-      codes: (r, step) => levels32(doubledFp4.map((v) => v + 12)).codes(r, GROUP, step),
+      codes: (r, step) => fp4.codes(r, GROUP, step),
     },
   ],
   pack(src, at, dst, to, row) {

@@ -5,22 +5,31 @@ import type { StepEmitter } from "../step.ts";
 import { floatMatrix } from "./float-matrix.ts";
 import type { Fma } from "./gemm-tile.ts";
 import { blockBytes, emitQuantize, emitRound } from "./quantized-activations.ts";
-import { activationLayout, emitDot } from "./quantized-dot.ts";
+import { activationLayout, type DotAdd, emitDot } from "./quantized-dot.ts";
 import { GROUP } from "./quantized-format.ts";
 import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./quantized-formats.ts";
 import { emitPanel } from "./quantized-panel.ts";
 import type { StoredMatrix } from "./stored-panels.ts";
 
+/** What products are made of: see WasmFeatures. */
+export interface Multiplication {
+  readonly fma: Fma;
+  readonly dotAdd: DotAdd;
+}
+
 /** Whether `matrixOf` knows the type. */
 export const hasKernels = (type: BlockType): boolean => isHalf(type) || formats[type] !== undefined;
 
 /** For [n, k] weights at input 1. Undefined for types that have no kernels. */
-export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): StoredMatrix | undefined {
-  if (isHalf(type)) return floatMatrix({ type, n, k, transposed: true }, fma, 1, true);
+export function matrixOf(type: BlockType, n: number, k: number, host: Multiplication): StoredMatrix | undefined {
+  if (isHalf(type)) return floatMatrix({ type, n, k, transposed: true }, host.fma, 1, true);
   const format = formats[type];
   if (!format) return undefined;
+  const { fma } = host;
   const relaxed = fma > 0;
-  const layout = activationLayout(format, relaxed);
+  // Where blocks of 16 have minima, too, integers for each take longer than sums of both.
+  const dotAdd = format.segments[0].blocks[0].minPairs ? undefined : host.dotAdd;
+  const layout = activationLayout(format, relaxed, dotAdd);
   const name = `quantizeActivations/${JSON.stringify(layout)}`;
   const table = (e: StepEmitter): number => (format.table ? e.table(type, format.table) : 0);
   return {
@@ -43,7 +52,7 @@ export function matrixOf(type: BlockType, n: number, k: number, fma: Fma): Store
     twoPanels: format.unit === 32,
     dot(e, rows, panels) {
       const name = `quantizedDot/${type}/${k}/${rows}/${panels}`;
-      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, panels, fma, table: table(e) }));
+      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, panels, fma, dotAdd, table: table(e) }));
     },
     panels(e, exact) {
       const name = `dequantizePanel/${type}`;

@@ -39,9 +39,7 @@ export function emitPanel(m: ModuleBuilder, { name, format, relaxed, table }: Pa
               const v = f.let(code.bytes());
               for (let i = 0; i < 4; i++) {
                 const up = i32x4.shl(v, 24 - 8 * i);
-                const value = f32x4.convert_i32x4_s(
-                  format.largest === undefined ? i32x4.shr_s(up, 24) : i32x4.shr_u(up, 24),
-                );
+                const value = f32x4.convert_i32x4_s(i32x4.shr_u(up, 24));
                 const y = min ? multiplyAdd(relaxed, value, scale, min) : f32x4.mul(value, scale);
                 f.v128.store(out, y, 4 * GROUP * (code.k + i) + 16 * half);
               }
