@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { encode, instructionOf } from "../../src/backends/wasm/assembler/expr.ts";
 import { instructionRows, namesOf } from "../../src/backends/wasm/assembler/opcodes.ts";
 import { Writer } from "../../src/backends/wasm/assembler/writer.ts";
@@ -421,5 +421,16 @@ describe("features", () => {
     expect(features.simd).toBe(true);
     expect(wasmFeatures({ simd: false })).toEqual({ ...features, simd: false });
     expect(wasmFeatures()).toEqual(features);
+  });
+
+  it("throw nothing where WebAssembly may not be compiled", () => {
+    vi.spyOn(WebAssembly, "Module").mockImplementation(() => {
+      throw new WebAssembly.CompileError("disallowed by embedder");
+    });
+    try {
+      expect(wasmFeatures({ relaxedSimd: true }).dotAdd).toBeUndefined();
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 });

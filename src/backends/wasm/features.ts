@@ -1,6 +1,6 @@
 import { type Expr, f32x4, i32, i32x4, type Local, ModuleBuilder, v128 } from "./assembler.ts";
 import type { Fma } from "./kernels/gemm-tile.ts";
-import type { DotAdd } from "./kernels/quantized-dot.ts";
+import type { DotAdd } from "./kernels/quantized-unit.ts";
 
 /** What the host's WebAssembly can do beyond the first version of the standard. */
 export interface WasmFeatures {
@@ -34,6 +34,7 @@ export function mayCompile(): boolean {
 
 /** Engines whose code stops at 16 bits on the way have several instructions for it; all eight bits show which one others have. */
 function dotAddHere(): DotAdd {
+  if (!mayCompile()) return undefined;
   const m = new ModuleBuilder();
   m.memory({ min: 1, max: 1, export: "memory" });
   m.func({ name: "f", params: {}, export: true }, (f) => {
