@@ -20,6 +20,7 @@ import { difference } from "../compare.ts";
 import { runReference } from "../kernel-property.ts";
 import { testKernels } from "../kernels.ts";
 import { toleranceOf } from "../tolerance.ts";
+import { onThreads } from "./threaded.ts";
 
 const levels = [true, false].map((relaxed) => ({
   label: relaxed ? "as the host allows" : "in baseline SIMD",
@@ -151,6 +152,42 @@ describe.each(["unsigned", "signed"] as const)("dot products whose 7-bit operand
     }
   });
 });
+
+onThreads((device) => {
+  test.each([1, 2])("parts without panels leave the last one alone, %i rows", async (m) => {
+    // Two panels, the second one not full: some parts begin behind both.
+    const [type, n, k] = ["q8_0", 10, 4096] as const;
+    const [x, w, bias] = [tensorFrom(7, "f32", [m, k]), randomBlocks(5, type, n, k), tensorFrom(9, "f32", [n])];
+    const builder = new GraphBuilder();
+    const constants = [builder.constant(w), builder.constant(bias)] as const;
+    builder.output("y", quantizedMatmul(builder.input("x", "f32", x.shape), ...constants, undefined, { type, n, k }));
+    const graph = builder.build();
+    const [one, session] = await Promise.all([
+      compile(graph, { device: wasm({ threads: 1 }) }),
+      compile(graph, { device }),
+    ]);
+    const want = (await one.run({ x })).y.data.slice();
+    for (let run = 0; run < 300; run++) expect((await session.run({ x })).y.data).toEqual(want);
+    for (const s of [one, session]) s.dispose();
+  });
+});
+
+// So many weights that panels have several turns, panels that are left over, and columns that are.
+test.each(["q8_0", "q4_0", "q4_k", "f16"] as const)(
+  "%s: a column is the same to the last bit wherever it stands",
+  async (type) => {
+    const [n, k] = [1024 + 61, 256];
+    const [x, w] = [tensorFrom(7, "f32", [1, k]), randomBlocks(5, type, n, k)];
+    for (const { features } of levels) {
+      const all = await product(x, w, type, features);
+      for (let first = 0; first < n; first += 101) {
+        const rows = (w.data as Uint8Array).slice(first * rowBytes({ type, k }), (first + 3) * rowBytes({ type, k }));
+        const few = await product(x, { dtype: "u8", shape: [rows.length], data: rows }, type, features);
+        expect(few).toEqual(all.slice(first, first + few.length));
+      }
+    }
+  },
+);
 
 for (const { label, features } of levels)
   test.each(types)(`%s, ${label}: a row's product is the same among many`, async (type) => {

@@ -68,11 +68,10 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
       const { f } = e;
       const [x, w] = e.inputs;
       const [y] = e.outputs;
-      // One row takes two panels half of the matrix apart, where it can. What is left comes behind the halves.
-      const panels = m === 1 && matrix.twoPanels ? 2 : 1;
-      const half = Math.floor(n / PANEL_COLUMNS / panels);
-      const left = Math.ceil(n / PANEL_COLUMNS) - panels * half;
-      const { from, to } = e.share(half + left, 1, m === 1 ? "uneven" : undefined);
+      // One row takes panels two by two.
+      const { from, to } = e.share(Math.ceil(n / PANEL_COLUMNS), m === 1 ? 2 : 1, m === 1 ? "uneven" : undefined);
+      const start = f.let(expressionOf(from));
+      const end = f.let(expressionOf(to));
       const [group, i] = f.locals("i32", 2);
       /** Rows of activations go through in passes of about equal size. */
       const forPasses = (body: (rows: number, first: Operand<"i32">) => void) => {
@@ -83,42 +82,41 @@ export function dotStep(target: WasmTarget, p: StoredProduct): WasmStep {
         if (larger) f.forRange(i, 0, larger, 1, () => body(rows + 1, i32.mul(i, rows + 1)));
         f.forRange(i, larger, passes, 1, () => body(rows, i32.add(i32.mul(i, rows), larger)));
       };
-      /** `group`, or with one half of the matrix away. */
-      const multiply = (panels: 1 | 2) =>
-        forPasses((rows, first) => {
-          const dot = matrix.dot(e, rows, panels);
-          const weights = addressOf(w, group, matrix.groupBytes);
-          const row = addressOf(activations ? e.workspace : x, first, matrix.activationBytes);
-          const out = f.let(expressionOf(addressOf(addressOf(y, group, 4 * PANEL_COLUMNS), first, 4 * n)));
-          const apart = half * matrix.groupBytes;
-          const call = (at: Operand<"i32">, ldo: number) => f.call(dot, { w: weights, x: row, out: at, ldo, apart });
-          if (panels === 2 || n % PANEL_COLUMNS === 0) {
-            call(out, panels === 2 ? 4 * PANEL_COLUMNS * half : 4 * n);
-            return;
-          }
-          // The last group has fewer rows than it computes.
-          const copyLast = () => {
-            const from = addressOf(e.workspace + scratch, e.thread, own);
-            call(from, 4 * PANEL_COLUMNS);
-            for (let r = 0; r < rows; r++)
-              f.memory.copy(i32.add(out, 4 * n * r), addressOf(from, r, 4 * PANEL_COLUMNS), 4 * (n % PANEL_COLUMNS));
-          };
-          f.if(i32.eq(group, Math.floor(n / PANEL_COLUMNS)), copyLast, () => call(out, 4 * n));
-        });
-      const one = (from: Operand<"i32">, to: Operand<"i32">) => {
-        f.forRange(group, from, to, 1, () => multiply(1));
-        emitEpilogue(e, p, from, to);
+      /** `rows` of activations from `first` on and a panel, or one row and `groups` panels. */
+      const multiply = (
+        at: Record<"group" | "first" | "out", Operand<"i32">>,
+        { rows, groups = 1, ldo = 4 * n }: { rows: number; groups?: Operand<"i32">; ldo?: number },
+      ) => {
+        const addresses = {
+          w: addressOf(w, at.group, matrix.groupBytes),
+          x: addressOf(activations ? e.workspace : x, at.first, matrix.activationBytes),
+          out: at.out,
+        };
+        if (rows === 1) f.call(matrix.row(e), { ...addresses, groups, pairs: matrix.pairs });
+        else f.call(matrix.dot(e, rows), { ...addresses, ldo });
       };
-      if (panels === 1) return one(from, to);
-      const end = f.let(expressionOf(to));
-      if (left) f.if(i32.gt_u(end, half), () => f.set(end, half));
-      f.forRange(group, from, end, 1, () => multiply(2));
-      const t = f.local("i32");
-      f.forRange(t, 0, 2 * half, half, () => emitEpilogue(e, p, i32.add(t, expressionOf(from)), i32.add(t, end)));
-      if (!left) return;
-      const start = f.let(expressionOf(from));
-      f.if(i32.lt_u(start, half), () => f.set(start, half));
-      one(f.let(i32.add(start, half)), f.let(i32.add(expressionOf(to), half)));
+      const result = (group: Operand<"i32">, first: Operand<"i32">) =>
+        addressOf(addressOf(y, group, 4 * PANEL_COLUMNS), first, 4 * n);
+      const last = Math.floor(n / PANEL_COLUMNS);
+      // The last panel may have fewer columns than it computes. Parts may be empty.
+      if (n % PANEL_COLUMNS)
+        f.if(i32.and(i32.gt_u(end, last), i32.lt_u(start, end)), () => {
+          f.set(end, last);
+          forPasses((rows, first) => {
+            const out = f.let(expressionOf(addressOf(e.workspace + scratch, e.thread, own)));
+            multiply({ group: last, first, out }, { rows, ldo: 4 * PANEL_COLUMNS });
+            const to = f.let(expressionOf(result(last, first)));
+            for (let r = 0; r < rows; r++)
+              f.memory.copy(i32.add(to, 4 * n * r), i32.add(out, 4 * PANEL_COLUMNS * r), 4 * (n % PANEL_COLUMNS));
+          });
+        });
+      if (m === 1)
+        multiply({ group: start, first: 0, out: result(start, 0) }, { rows: 1, groups: i32.sub(end, start) });
+      else
+        f.forRange(group, start, end, 1, () => {
+          forPasses((rows, first) => multiply({ group, first, out: result(group, first) }, { rows }));
+        });
+      emitEpilogue(e, p, from, to);
     },
   };
 }
@@ -141,8 +139,8 @@ function emitEpilogue(
   const start = f.let(i32.mul(expressionOf(from), 4 * PANEL_COLUMNS));
   const end = f.let(i32.mul(expressionOf(to), 4 * PANEL_COLUMNS));
   f.if(i32.gt_s(end, 4 * n), () => f.set(end, 4 * n));
-  const row = f.local("i32");
-  const at = f.local("i32");
+  // Bytes of rows reach beyond 2 GB.
+  const [row, at, r] = f.locals("i32", 3);
   /** Finishes the elements at `at`, with loads and stores of one or of four. */
   const finish = (
     load: (address: Expr<"i32">) => Expr<"v128">,
@@ -153,7 +151,8 @@ function emitEpilogue(
     if (residual) v = f32x4.add(v, load(i32.add(i32.add(row, at), residual)));
     store(i32.add(i32.add(row, at), y), act ? act(f, v) : v);
   };
-  f.forRange(row, 0, 4 * n * m, 4 * n, () => {
+  f.set(row, 0);
+  f.forRange(r, 0, m, 1, () => {
     f.set(at, start);
     f.while(i32.le_s(at, i32.sub(end, 16)), () => {
       finish(
@@ -169,6 +168,7 @@ function emitEpilogue(
       );
       f.increment(at, 4);
     });
+    f.increment(row, 4 * n);
   });
 }
 

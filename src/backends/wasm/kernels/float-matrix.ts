@@ -5,6 +5,7 @@ import type { Fma } from "./gemm-tile.ts";
 import {
   emitFloatDot,
   emitFloatPanel,
+  emitFloatRow,
   type FloatMatrix,
   packFloats,
   panelHalves,
@@ -39,10 +40,14 @@ export function floatMatrix(matrix: FloatMatrix, fma: Fma, input: number, bytes 
     groupBytes: 2 * panelHalves(k),
     activationBytes: 4 * k,
     manyRows: 8,
-    twoPanels: true,
-    dot(e, rows, panels) {
-      const name = `floatDot/${type}/${k}/${rows}/${panels}`;
-      return e.shared(name, (m) => emitFloatDot(m, { name, type, k, fma, rows, panels }));
+    pairs: 1,
+    row(e) {
+      const name = `floatRow/${type}/${k}`;
+      return e.shared(name, (m) => emitFloatRow(m, { name, type, k, fma }));
+    },
+    dot(e, rows) {
+      const name = `floatDot/${type}/${k}/${rows}`;
+      return e.shared(name, (m) => emitFloatDot(m, { name, type, k, fma, rows }));
     },
     panels(e) {
       const name = `floatPanel/${type}`;

@@ -1,7 +1,7 @@
 /**
  * Activations in 8 bit: each 32 elements as integers -127 .. 127 and a scale, x = scale q. A block is stored as
- *   codes    32 bytes; or their magnitudes, and 32 bytes that are -1 where they are negative and 0 elsewhere; or 32 words with
- *            even and odd k apart and multiplied as the weights' format wants
+ *   codes    32 bytes; or their magnitudes, and 32 bytes that are 127 where they are negative and 128 elsewhere; or 32 words
+ *            with even and odd k apart and multiplied as the weights' format wants
  *   floats   scale, and what its codes' sum (of all, of the first and of the last 16) contributes: times `sumFactor`; with
  *            magnitudes, the sum of the negative ones
  * or, where `pairs` are wanted, instead of the last two floats

@@ -7,12 +7,29 @@
  * that each. Infinities and NaN take more: a word behind each panel tells whether it has any.
  */
 import type { Half } from "../../../tensor/dtype.ts";
-import { type Expr, f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler.ts";
+import {
+  type Expr,
+  type FunctionBuilder,
+  f32x4,
+  i32,
+  i32x4,
+  type Local,
+  type ModuleBuilder,
+  v128,
+} from "../assembler.ts";
 import { PANEL_COLUMNS } from "./gemm-pack.ts";
 import { type Fma, multiplyAdd } from "./gemm-tile.ts";
 import { fromHalf, isSpecial, tinyHalves, widenHalves } from "./half.ts";
 import { splat } from "./math.ts";
-import { type DotFunction, dotParams, type PanelFunction, panelParams } from "./stored-panels.ts";
+import { walkRow } from "./row-walk.ts";
+import {
+  type DotFunction,
+  dotParams,
+  type PanelFunction,
+  panelParams,
+  type RowFunction,
+  rowParams,
+} from "./stored-panels.ts";
 
 type V = Expr<"v128">;
 
@@ -67,66 +84,95 @@ interface FloatOptions {
   readonly fma: Fma;
 }
 
-/** The dot products of a panel with a few rows of activations, as they are, or of two panels with one. */
-export function emitFloatDot(
-  m: ModuleBuilder,
-  { name, type, k, fma, rows, panels }: FloatOptions & { k: number; rows: number; panels: number },
-): DotFunction {
-  // Independent sums, so that additions don't wait for each other: eight, or as many as registers hold beside all loads. One row
-  // has those of two, for its second panel: without one, too, so that columns of the same weights are the same to the last bit.
-  const phases = Math.floor((fma > 4 ? 4 : 2) / Math.max(rows, 2)) || 1;
-  return m.func({ name, params: dotParams }, (f, { w, x, out, ldo, apart }) => {
-    const starts = panels === 1 ? [w] : [w, f.let(i32.add(w, apart))];
-    // By phase, panel, row and half.
-    const sums = Array.from({ length: phases }, () => f.locals("v128", 2 * rows * panels));
-    const half = f.hoist(splat(2 ** 56));
-    const value = f.local("v128");
-    const weights = f.locals("v128", 2);
-    /** @param factor of activations and of sums, each */
-    const emit = (wide: (four: V) => V, factor?: V) => {
-      const scaled = (v: V): V => (factor ? f32x4.mul(v, factor) : v);
-      const step = (phase: number) => {
-        const activation = (r: number): V => scaled(v128.load32_splat(x, 4 * (phase + r * k)));
-        if (rows === 1) f.set(value, activation(0));
-        starts.forEach((start, p) => {
+interface ProductOptions extends FloatOptions {
+  readonly k: number;
+}
+
+/** Products of panels with `rows` of activations, by panel, row and half. All addresses go past what they are read for. */
+function addProducts(
+  f: FunctionBuilder,
+  { type, k, fma }: Omit<ProductOptions, "name">,
+  { starts, x, rows }: { readonly starts: readonly Local<"i32">[]; readonly x: Local<"i32">; readonly rows: number },
+  finish: (sums: readonly V[]) => void,
+): void {
+  const count = 2 * rows * starts.length;
+  // Independent sums, so that additions don't wait for each other: eight, or as many as registers hold beside all loads.
+  const phases = Math.floor((fma > 4 ? 8 : 4) / count) || 1;
+  const sums = Array.from({ length: phases }, () => f.locals("v128", count));
+  const half = f.hoist(splat(2 ** 56));
+  const zero = f.hoist(splat(0));
+  const value = f.local("v128");
+  const weights = f.locals("v128", 2);
+  /** @param factor of activations and of sums, each */
+  const emit = (wide: (four: V) => V, factor?: V) => {
+    const scaled = (v: V): V => (factor ? f32x4.mul(v, factor) : v);
+    const step = (phase: number) => {
+      const activation = (r: number): V => scaled(v128.load32_splat(x, 4 * (phase + r * k)));
+      if (rows === 1) f.set(value, activation(0));
+      starts.forEach((start, p) => {
+        weights.forEach((v, h) => {
+          f.set(v, wide(v128.load16x4_s(start, 2 * PANEL_COLUMNS * phase + 8 * h)));
+        });
+        for (let r = 0; r < rows; r++) {
+          if (rows > 1) f.set(value, activation(r));
           weights.forEach((v, h) => {
-            f.set(v, wide(v128.load16x4_s(start, 2 * PANEL_COLUMNS * phase + 8 * h)));
+            const sum = sums[phase][2 * (p * rows + r) + h];
+            f.set(sum, multiplyAdd(fma, v, value, sum));
           });
-          for (let r = 0; r < rows; r++) {
-            if (rows > 1) f.set(value, activation(r));
-            weights.forEach((v, h) => {
-              const sum = sums[phase][2 * (p * rows + r) + h];
-              f.set(sum, multiplyAdd(fma, v, value, sum));
-            });
-          }
-        });
-      };
-      const loop = (count: number, end: Expr<"i32">) =>
-        f.while(i32.lt_u(x, end), () => {
-          for (let phase = 0; phase < count; phase++) step(phase);
-          for (const start of starts) f.increment(start, 2 * PANEL_COLUMNS * count);
-          f.increment(x, 4 * count);
-        });
-      const end = f.let(i32.add(x, 4 * k));
-      if (phases > 1) loop(phases, f.let(i32.add(x, 4 * (k - (k % phases)))));
-      loop(1, end);
-      for (let r = 0; r < rows * panels; r++) {
-        for (const h of [0, 1]) {
-          const sum = sums.map((s): V => s[2 * r + h]).reduce((a, b) => f32x4.add(a, b));
-          f.v128.store(out, scaled(sum), 16 * h);
         }
+      });
+    };
+    const loop = (count: number, end: Expr<"i32">) =>
+      f.while(i32.lt_u(x, end), () => {
+        for (let phase = 0; phase < count; phase++) step(phase);
+        for (const start of starts) f.increment(start, 2 * PANEL_COLUMNS * count);
+        f.increment(x, 4 * count);
+      });
+    for (const sum of sums.flat()) f.set(sum, zero);
+    const end = f.let(i32.add(x, 4 * k));
+    if (phases > 1) loop(phases, f.let(i32.add(x, 4 * (k - (k % phases)))));
+    loop(1, end);
+    finish(sums[0].map((_, i) => scaled(sums.map((s): V => s[i]).reduce((a, b) => f32x4.add(a, b)))));
+  };
+  if (type === "bf16") {
+    emit((four) => i32x4.shl(four, 16));
+    return;
+  }
+  f.if(
+    starts.map((start) => i32.load(start, 2 * PANEL_COLUMNS * k)).reduce((a, b) => i32.or(a, b)),
+    () => emit((four) => fromHalf(f, four)),
+    () => emit((four) => tinyHalves(f, four), half),
+  );
+}
+
+/** The dot products of a panel with a few rows of activations, as they are. */
+export const emitFloatDot = (m: ModuleBuilder, { name, rows, ...o }: ProductOptions & { rows: number }): DotFunction =>
+  m.func({ name, params: dotParams }, (f, { w, x, out, ldo }) => {
+    addProducts(f, o, { starts: [w], x, rows }, (sums) => {
+      for (let r = 0; r < rows; r++) {
+        for (const h of [0, 1]) f.v128.store(out, sums[2 * r + h], 16 * h);
         f.increment(out, ldo);
       }
-    };
-    if (type === "bf16") emit((four) => i32x4.shl(four, 16));
-    else
-      f.if(
-        starts.map((start) => i32.load(start, 2 * PANEL_COLUMNS * k)).reduce((a, b) => i32.or(a, b)),
-        () => emit((four) => fromHalf(f, four)),
-        () => emit((four) => tinyHalves(f, four), half),
-      );
+    });
   });
-}
+
+/** The dot products of panels with one row, two panels at a time. */
+export const emitFloatRow = (m: ModuleBuilder, { name, ...o }: ProductOptions): RowFunction =>
+  m.func({ name, params: rowParams }, (f, params) => {
+    const [xAt, second] = f.locals("i32", 2);
+    const starts = f.locals("i32", 2);
+    walkRow(f, params, 2 * panelHalves(o.k), ({ w, out, apart }) => {
+      f.set(starts[0], w);
+      f.set(starts[1], i32.add(w, apart.w));
+      f.set(second, i32.add(out, apart.out));
+      f.set(xAt, params.x);
+      addProducts(f, o, { starts, x: xAt, rows: 1 }, (sums) => {
+        sums.forEach((sum, i) => {
+          f.v128.store(i < 2 ? out : second, sum, 16 * (i & 1));
+        });
+      });
+    });
+  });
 
 /** The f32 of a panel. */
 export const emitFloatPanel = (m: ModuleBuilder, { name, type }: Pick<FloatOptions, "name" | "type">): PanelFunction =>

@@ -5,10 +5,11 @@ import type { StepEmitter } from "../step.ts";
 import { floatMatrix } from "./float-matrix.ts";
 import type { Fma } from "./gemm-tile.ts";
 import { blockBytes, emitQuantize, emitRound } from "./quantized-activations.ts";
-import { activationLayout, type DotAdd, emitDot } from "./quantized-dot.ts";
+import { emitDot, emitRow } from "./quantized-dot.ts";
 import { GROUP } from "./quantized-format.ts";
 import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./quantized-formats.ts";
 import { emitPanel } from "./quantized-panel.ts";
+import { activationLayout, type DotAdd } from "./quantized-unit.ts";
 import type { StoredMatrix } from "./stored-panels.ts";
 
 /** What products are made of: see WasmFeatures. */
@@ -16,6 +17,9 @@ export interface Multiplication {
   readonly fma: Fma;
   readonly dotAdd: DotAdd;
 }
+
+/** Weights of a matrix from which they rather come from memory than from a cache. */
+const manyWeights = 2 ** 18;
 
 /** Whether `matrixOf` knows the type. */
 export const hasKernels = (type: BlockType): boolean => isHalf(type) || formats[type] !== undefined;
@@ -48,11 +52,15 @@ export function matrixOf(type: BlockType, n: number, k: number, host: Multiplica
     // See the header of quantized-dot.ts.
     manyRows: layout.codes !== "bytes" && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
     activations: { name, emit: (e) => e.shared(name, (m) => emitQuantize(m, name, layout)) },
-    // Larger units would be turns of a kilobyte, and twice as much code.
-    twoPanels: format.unit === 32,
-    dot(e, rows, panels) {
-      const name = `quantizedDot/${type}/${k}/${rows}/${panels}`;
-      return e.shared(name, (m) => emitDot(m, { name, format, k, rows, panels, fma, dotAdd, table: table(e) }));
+    // See there, too.
+    pairs: format.unit === 32 && n * k >= manyWeights ? 4 : 1,
+    row(e) {
+      const name = `quantizedRow/${type}/${k}`;
+      return e.shared(name, (m) => emitRow(m, name, { format, k, fma, dotAdd, table: table(e) }));
+    },
+    dot(e, rows) {
+      const name = `quantizedDot/${type}/${k}/${rows}`;
+      return e.shared(name, (m) => emitDot(m, name, { format, k, rows, fma, dotAdd, table: table(e) }));
     },
     panels(e, exact) {
       const name = `dequantizePanel/${type}`;

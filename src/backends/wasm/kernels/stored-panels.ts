@@ -7,12 +7,17 @@ import type { Func } from "../assembler.ts";
 import type { StepEmitter } from "../step.ts";
 import type { Fma } from "./gemm-tile.ts";
 
-/**
- * Addresses: a panel, the first row of activations, results; `ldo`: bytes between rows of these. Where one row takes two
- * panels, the other one is `apart` bytes away, and `ldo` is between their results.
- */
-export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32", apart: "i32" } as const;
+/** Addresses: a panel, the first row of activations, results; `ldo`: bytes between rows of these. */
+export const dotParams = { w: "i32", x: "i32", out: "i32", ldo: "i32" } as const;
 export type DotFunction = Func<typeof dotParams, undefined>;
+
+/**
+ * One row of activations, and `groups` panels that follow one another, as their results do: up to `pairs` pairs in turn, see
+ * row-walk.ts. How many, and which panels are together, changes no bit of a result.
+ */
+export const rowParams = { w: "i32", x: "i32", out: "i32", groups: "i32", pairs: "i32" } as const;
+export type RowFunction = Func<typeof rowParams, undefined>;
+
 /** Rows of activations that one pass over the weights serves: see the header of quantized-dot.ts. */
 export const mostRowsOf = (fma: Fma): number => (fma > 4 ? 4 : 3);
 
@@ -49,9 +54,11 @@ export interface StoredMatrix {
   readonly manyRows: number;
   /** Prepares activations: those of one name make the same. Missing: they are taken as they are. */
   readonly activations?: { readonly name: string; emit(e: StepEmitter): ActivationFunction };
-  /** Whether `dot` does two panels of one row at once, which memory gives faster: see gemm-row.ts. */
-  readonly twoPanels: boolean;
-  dot(e: StepEmitter, rows: number, panels: 1 | 2): DotFunction;
+  /** Pairs of panels in turn for one row, where there are many. */
+  readonly pairs: number;
+  row(e: StepEmitter): RowFunction;
+  /** For two rows and more. */
+  dot(e: StepEmitter, rows: number): DotFunction;
   /** @param exact activations stay as they are: rows are not what `dot` makes of them */
   panels(e: StepEmitter, exact?: boolean): StoredPanels;
 }
