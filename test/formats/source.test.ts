@@ -1,13 +1,18 @@
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
 import { mkdtemp, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { blobSource, bytesSource, openSource } from "../../src/formats/source.ts";
 import { fileSource } from "../../src/formats/sources/file.ts";
 import { urlSource } from "../../src/formats/sources/url.ts";
+import { load } from "../../src/index.ts";
 import { FormatError, InputError } from "../../src/tensor/errors.ts";
 import { inPage } from "../hosts.ts";
 
@@ -94,6 +99,35 @@ describe("local sources", () => {
     expect(() => source.hold!()).toThrow(expect.objectContaining(shrunk));
     await rm(own);
     expect(() => source.hold!()).toThrow(InputError);
+  });
+
+  test("a file that was held is closed when nobody reads it any more, also where loading failed", async () => {
+    const opened = vi.spyOn(fs, "openSync");
+    const closed = vi.spyOn(fs, "closeSync");
+    const damaged = join(folder, "damaged.safetensors");
+    await writeFile(damaged, Buffer.from('\x09\0\0\0\0\0\0\0{"a":{}}}'));
+    await (await fileSource(path)).hold!().read(0, 5);
+    expect(await load(damaged, { device: "cpu" }).catch((e) => e.name)).toBe("FormatError");
+    const held = opened.mock.results.flatMap((r, i) =>
+      [path, damaged].includes(String(opened.mock.calls[i][0])) ? [r.value] : [],
+    );
+    expect(held).toHaveLength(2);
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    await vi.waitFor(() => {
+      collect();
+      expect(closed.mock.calls.map(([fd]) => fd)).toEqual(expect.arrayContaining(held));
+    });
+    vi.restoreAllMocks();
+  });
+
+  test.skipIf(process.platform === "win32")("a pipe is refused, and not waited for", async () => {
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    for (const input of [pipe, pathToFileURL(pipe), "/dev/null"])
+      await expect(openSource(input)).rejects.toThrow(
+        expect.objectContaining({ name: "InputError", message: expect.stringMatching(/pipe.*: copy .* into a file/) }),
+      );
   });
 
   test("bytes are read without a copy", async () => {

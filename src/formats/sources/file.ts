@@ -14,13 +14,15 @@ interface Opened {
   close?(): Promise<void>;
 }
 
-/** Files that were held, and nobody reads any more. */
-const forgotten = /* @__PURE__ */ new FinalizationRegistry<() => void>((close) => close());
+/** Files that were held, and nobody reads any more, by their descriptors: a closure would keep its file from being forgotten. */
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<number>(async (fd) =>
+  (await builtin("node:fs")).closeSync(fd),
+);
 
 /**
  * A source over a file on disk. Opened for each read, so there is nothing to close; one that is held is closed when nobody
  * has the source any more.
- * @throws InputError when the file cannot be opened
+ * @throws InputError when the file cannot be opened, or is a pipe, socket or device
  */
 export async function fileSource(path: string | URL, name = String(path)): Promise<ByteSource> {
   const fs = await builtin("node:fs");
@@ -49,6 +51,9 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
       for (const file of await fs.promises.readdir(inside("onnx")).catch(() => [])) files.push(`onnx/${file}`);
     return fileSource(inside(modelFileAmong(files, name)));
   }
+  // To open a pipe waits for who writes to it.
+  if (!stat.isFile())
+    throw new InputError(`${name}: a pipe, socket or device: copy what it gives into a file, or hand over its bytes`);
   const { size, mtimeMs } = stat;
   const ended = (offset: number): never => {
     throw new FormatError(`${name}: the file ends at ${offset}, it had ${size} bytes when opened`, { offset });
@@ -108,7 +113,7 @@ export async function fileSource(path: string | URL, name = String(path)): Promi
   const hold = (): HeldSource => {
     const fd = now(() => fs.openSync(path, "r"));
     const file: Opened = { fd };
-    forgotten.register(file, () => fs.closeSync(fd));
+    forgotten.register(file, fd);
     const unchanged = (offset: number): Opened => {
       const latest = fs.fstatSync(file.fd);
       if (latest.size < size) ended(latest.size);
