@@ -144,7 +144,7 @@ async function openUrl(url: string, given: SourceOptions & { response?: Response
   if (url.startsWith("file:") && hasFileSystem()) return openFile(new URL(url), given);
   if (given.sha256 !== undefined) (await import("./sources/checksum.ts")).assertSha256(given.sha256);
   const options = { ...given, offline: isOffline(given) };
-  if (url.startsWith("npm:")) return verified(await (await import("./sources/npm.ts")).npmSource(url, options), given);
+  if (url.startsWith("npm:")) return (await import("./sources/npm.ts")).npmSource(url, options);
   if (url.startsWith("hf:")) return (await import("./sources/hub.ts")).hubSource(url, options);
   const remote = /^https?:/.test(url);
   if (remote && plainName(url).endsWith("/") && !options.response)
@@ -176,7 +176,8 @@ async function openWhole(url: string, options: SourceOptions & { response?: Resp
   return verified(await urlSource(url, { ...options, whole: options.sha256 !== undefined }), options);
 }
 
-async function verified(source: ByteSource, { sha256, signal }: SourceOptions): Promise<ByteSource> {
+/** @throws FormatError for a file with another checksum than the caller's */
+export async function verified(source: ByteSource, { sha256, signal }: SourceOptions): Promise<ByteSource> {
   if (sha256 !== undefined) await (await import("./sources/checksum.ts")).checkSha256(source, sha256, signal);
   return source;
 }

@@ -247,6 +247,25 @@ describe("a registry", () => {
     expect(await read("npm:@models/tiny@1.2.0/data.bin")).toBe(text(weights));
   });
 
+  test("a file that is not what the caller's checksum says is unpacked again, once, also offline", async () => {
+    serve();
+    const sha256 = createHash("sha256").update(weights).digest("hex");
+    await read("npm:@models/tiny@1.2.0/data.bin", { sha256 });
+    expect(server.requests).toHaveLength(2);
+    const path = join(cache, "npm/@models/tiny@1.2.0/files/data.bin");
+    for (const offline of [true, false]) {
+      await writeFile(
+        path,
+        weights.map((b) => b ^ 1),
+      );
+      expect(await read("npm:@models/tiny@1.2.0/data.bin", { offline, sha256 })).toBe(text(weights));
+      expect(await readFile(path)).toEqual(Buffer.from(weights));
+    }
+    const other = { sha256: "0".repeat(64) };
+    await expect(read("npm:@models/tiny@1.2.0/data.bin", other)).rejects.toThrow(/its SHA-256 is/);
+    expect(server.requests.filter((q) => q.url.endsWith(".tgz"))).toHaveLength(1);
+  });
+
   test("registries that want credentials, are gone, or answer nonsense", async () => {
     server.serve((_, r) => r.writeHead(401).end());
     await expect(read("npm:@models/tiny@1.2.0/data.bin")).rejects.toThrow(/401.*headers: \{ authorization/);

@@ -1,6 +1,6 @@
 /** Files of npm packages: `npm:NAME[@VERSION][/path]`. */
 import { FormatError, ForwardpassError, InputError } from "../../tensor/errors.ts";
-import { type ByteSource, bytesSource, checkSibling, hasFileSystem, type SourceOptions } from "../source.ts";
+import { type ByteSource, bytesSource, checkSibling, hasFileSystem, type SourceOptions, verified } from "../source.ts";
 import { checkIntegrity } from "./checksum.ts";
 import { download, offlineHelps } from "./download.ts";
 import { fileSource, loadFs } from "./file.ts";
@@ -28,16 +28,27 @@ function parseSpec(spec: string): Spec {
 
 /**
  * A file of a package: from `node_modules` where that version is installed, from the cache, or from the registry.
- * @throws InputError for a package, version or file that is not there, or needs credentials; FormatError for an archive with
- * a wrong checksum, and for a broken `package.json` of an installed package
+ * @throws InputError for a package, version or file that is not there, or needs credentials; FormatError for an archive or file
+ * with a wrong checksum, and for a broken `package.json` of an installed package
  */
 export async function npmSource(spec: string, options: SourceOptions): Promise<ByteSource> {
   const { name, version, path } = parseSpec(spec);
   const folder = await installed(name, version);
   checkSibling(spec, path);
-  if (folder) return fileSource(`${folder}/${path}`.replace(/\/$/, ""));
+  if (folder) return verified(await fileSource(`${folder}/${path}`.replace(/\/$/, "")), options);
   const store = await openStore(options.cache);
-  return sourceIn(await openPackage({ name, version, path }, store, options), path);
+  const tree = await openPackage({ name, version, path }, store, options);
+  return verified(await sourceIn(tree, path), options).catch(async (e) => {
+    if (!tree.renew || !(e instanceof FormatError)) throw e;
+    // Damaged since it was unpacked, maybe.
+    await tree.renew();
+    return verified(await sourceIn(tree, path), options);
+  });
+}
+
+interface PackageTree extends FileTree {
+  /** Unpacks all of it again. Missing where it is not kept. */
+  renew?(): Promise<unknown>;
 }
 
 /** The folder of an installed package, of the version wanted, in or above the working directory. */
@@ -69,7 +80,7 @@ interface Kept {
   readonly files: Readonly<Record<string, number>>;
 }
 
-async function openPackage(spec: Spec, store: Store | undefined, options: SourceOptions): Promise<FileTree> {
+async function openPackage(spec: Spec, store: Store | undefined, options: SourceOptions): Promise<PackageTree> {
   const wanted = spec.version ?? "latest";
   const tagName = `npm/${spec.name}@${wanted}.json`;
   const tagged = async () => (await readJson<{ version: string }>(store, tagName))?.version;
@@ -120,23 +131,27 @@ async function unpackInto(store: Store, release: Release, options: SourceOptions
 }
 
 /** Files that were deleted, or cut short, are unpacked again when they are asked for. */
-function storedTree(spec: Spec, { files }: Kept, store: Store, options: SourceOptions): FileTree {
+function storedTree(spec: Spec, { files }: Kept, store: Store, options: SourceOptions): PackageTree {
   const { name, version = "" } = spec;
   const called = `npm:${name}@${version}`;
   const whole = async (path: string): Promise<ByteSource | undefined> => {
     const source = await store.open(nameIn(name, version, path));
     return source?.size === files[path] ? source : undefined;
   };
+  const renew = async (): Promise<Kept> => {
+    // Offline the archive has to do that came with it.
+    const kept = { name, version, tarball: "", integrity: undefined };
+    return unpackInto(store, options.offline ? kept : await resolve(spec, options), options, true);
+  };
   return {
     name: called,
+    renew,
     files: async () => Object.keys(files),
     async open(path) {
       if (!Object.hasOwn(files, path)) return missing(called, path);
       const found = await whole(path);
       if (found) return found;
-      // Offline the archive has to do that came with it.
-      const kept = { name, version, tarball: "", integrity: undefined };
-      await unpackInto(store, options.offline ? kept : await resolve(spec, options), options, true);
+      await renew();
       return (await whole(path)) ?? missing(called, path);
     },
   };
