@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { openSource } from "../../src/formats/source.ts";
 import { registryOf } from "../../src/formats/sources/npm-registry.ts";
-import { openStore } from "../../src/formats/sources/store.ts";
+import { openStore, writeJson } from "../../src/formats/sources/store.ts";
+import { usualFolder } from "../../src/formats/sources/store-files.ts";
 import { isWritten } from "../../src/formats/sources/writer.ts";
 import { InputError } from "../../src/index.ts";
 import { withoutEnvironment } from "../hosts.ts";
@@ -54,6 +55,31 @@ test("to write: without a cache in the usual folder, not in one that was asked f
   expect(await openStore(true)).toBeUndefined();
   vi.stubEnv("FORWARDPASS_CACHE", path);
   await expect(openStore(true)).rejects.toThrow(/the cache in .*writable: Requires write access/);
+});
+
+test("to write, where there are files already: they are used, and the usual folder's offline", async () => {
+  for (const name of ["HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"]) vi.stubEnv(name, join(folder, "filled"));
+  vi.stubEnv("FORWARDPASS_CACHE", "");
+  const url = `${server.base}/m.bin`;
+  await openSource(url, { cache: true });
+  const cache = usualFolder()!;
+  await writeJson(await openStore(cache), "list.json", [1]);
+  const { open } = fs.promises;
+  const refused = Object.assign(new Error("EACCES: permission denied"), { code: "EACCES" });
+  vi.spyOn(fs.promises, "writeFile").mockRejectedValue(refused);
+  vi.spyOn(fs.promises, "open").mockImplementation(async (path, flags) => {
+    if (flags !== "r") throw refused;
+    return open(path, flags);
+  });
+  for (const options of [{ cache }, { cache, offline: true }, { cache: true, offline: true }])
+    expect((await openSource(url, options)).size).toBe(1000);
+  expect(await openStore(true)).toBeUndefined();
+  await expect(openSource(`${server.base}/other.bin`, { cache })).rejects.toThrow(/the cache in .*: EACCES/);
+  await expect(openSource(`${server.base}/other.bin`, { cache, offline: true })).rejects.toThrow(/not in the cache/);
+  await writeJson(await openStore(cache), "list.json", [1]);
+  await expect(writeJson(await openStore(cache), "list.json", [2])).rejects.toThrow(InputError);
+  vi.stubEnv("FORWARDPASS_CACHE", cache);
+  for (const offline of [true, false]) expect((await openSource(url, { cache: true, offline })).size).toBe(1000);
 });
 
 test("to rename onto a file that is there, as workerd does: that one goes first", async () => {

@@ -46,7 +46,7 @@ const mostBegins = 3;
  * @throws InputError as `download`, and offline where there is no place
  */
 export async function downloadUrl(url: string, options: SourceOptions): Promise<ByteSource | undefined> {
-  const store = await openStore(options.cache);
+  const store = await openStore(options.cache, options.offline);
   if (store) return download({ key: url, url }, store, options);
   if (options.offline)
     throw new InputError(`${url}: there is no cache, and offline nothing is fetched`, { notFound: true });

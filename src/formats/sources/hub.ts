@@ -30,7 +30,12 @@ export async function hubSource(spec: string, options: SourceOptions): Promise<B
     /^hf:(?:\/\/)?([\w.-]+\/[\w.-]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(spec) ?? [];
   if (repo === undefined)
     throw new InputError(`"${spec}": expected hf:org/name, hf:org/name@revision or hf:org/name/path`);
-  const repository = new Repository(repo, decodeURIComponent(revision), await openStore(options.cache), options);
+  const repository = new Repository(
+    repo,
+    decodeURIComponent(revision),
+    await openStore(options.cache, options.offline),
+    options,
+  );
   return sourceIn(repository, path);
 }
 

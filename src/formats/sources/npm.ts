@@ -36,7 +36,7 @@ export async function npmSource(spec: string, options: SourceOptions): Promise<B
   const folder = await installed(name, version);
   checkSibling(spec, path);
   if (folder) return verified(await fileSource(`${folder}/${path}`.replace(/\/$/, "")), options);
-  const store = await openStore(options.cache);
+  const store = await openStore(options.cache, options.offline);
   const tree = await openPackage({ name, version, path }, store, options);
   return verified(await sourceIn(tree, path), options).catch(async (e) => {
     if (!tree.renew || !(e instanceof FormatError)) throw e;

@@ -42,10 +42,12 @@ export async function makeFolder(path: string): Promise<string | undefined> {
 }
 
 /**
- * @throws InputError for a folder that cannot be made or written to
+ * A folder that can only be read will do for what is in it: writing to it is an InputError then. Not the usual one, without which
+ * files can be fetched, unless nothing is fetched.
+ * @throws InputError for a folder that cannot be made, and for an empty one that cannot be written to
  * @returns undefined where no folder was named and the usual one cannot be used
  */
-export async function openFileStore(named: string | undefined): Promise<Store | undefined> {
+export async function openFileStore(named: string | undefined, offline?: boolean): Promise<Store | undefined> {
   const folder = named ?? usualFolder();
   if (!folder) return undefined;
   const fs = await loadFs();
@@ -59,8 +61,9 @@ export async function openFileStore(named: string | undefined): Promise<Store | 
     await fs.writeFile(probe, "");
     await fs.rm(probe);
   } catch (cause) {
-    if (named === undefined && !environment("FORWARDPASS_CACHE")) return undefined;
-    fail(cause);
+    const chosen = named ?? environment("FORWARDPASS_CACHE");
+    const files = chosen || offline ? await fs.readdir(folder).catch(() => []) : [];
+    if (files.length === 0) return chosen ? fail(cause) : undefined;
   }
   const pathOf = (name: string): string => `${folder}/${name.split("/").map(safeName).join("/")}`;
   return {

@@ -31,11 +31,13 @@ export interface StoreWriter {
 /**
  * @param cache false: none. A path: that folder. Otherwise the usual place: the folder that the environment variable
  * FORWARDPASS_CACHE names, or `forwardpass` among the user's caches. In browsers: OPFS.
+ * @param offline nothing will be fetched: the usual place need not be one to write to
  * @returns undefined where nothing can be kept
  */
-export async function openStore(cache: boolean | string | undefined): Promise<Store | undefined> {
+export async function openStore(cache: boolean | string | undefined, offline?: boolean): Promise<Store | undefined> {
   if (cache === false) return undefined;
-  if (hasFileSystem()) return (await import("./store-files.ts")).openFileStore(cache === true ? undefined : cache);
+  if (hasFileSystem())
+    return (await import("./store-files.ts")).openFileStore(cache === true ? undefined : cache, offline);
   const storage = typeof navigator === "undefined" ? undefined : navigator.storage;
   if (!storage?.getDirectory) return undefined;
   return (await import("./store-opfs.ts")).openOpfsStore(await storage.getDirectory());
@@ -52,9 +54,12 @@ export async function readJson<T>(store: Store | undefined, name: string): Promi
   }
 }
 
+/** Nothing is written where that is there already: a store may be one that can only be read. */
 export async function writeJson(store: Store | undefined, name: string, value: unknown): Promise<void> {
   if (!store) return;
-  await replaceFile(store, name, async (writer) => writer.write(new TextEncoder().encode(JSON.stringify(value))));
+  const text = JSON.stringify(value);
+  if (JSON.stringify(await readJson(store, name)) === text) return;
+  await replaceFile(store, name, async (writer) => writer.write(new TextEncoder().encode(text)));
 }
 
 /** Writes a file anew. Others see the old one until it is whole, where the store can rename, or it is small. */
