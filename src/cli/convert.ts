@@ -1,6 +1,7 @@
 /** `forwardpass convert`: a model in another format, or with other weights. */
-import { open, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import type { Stats } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { convert as convertModel, type Quantization, quantizations } from "../formats/convert/index.ts";
 import { makeFolder } from "../formats/sources/store-files.ts";
@@ -9,6 +10,7 @@ import { type CliIO, type Command, deviceOptions, positional, UsageError } from 
 import { interruptible } from "./interruptible.ts";
 import { fetchOptions } from "./model.ts";
 import { formatBytes, progressBar } from "./progress.ts";
+import { replaceFiles } from "./replace-files.ts";
 
 export const convert: Command = {
   name: "convert",
@@ -55,14 +57,16 @@ export const convert: Command = {
         const made = await makeFolder(dirname(path)).catch((cause: Error) => {
           throw new InputError(`${path}: ${cause.message}`, { cause });
         });
-        await write(path, model.chunks, (done) => bar.update({ phase: "read", loaded: done, total: model.size }));
-        for (const [name, text] of model.beside) await writeFile(join(dirname(path), name), text);
+        const chunks = shown(model.chunks, (loaded) => bar.update({ phase: "read", loaded, total: model.size }));
+        const beside = [...model.beside].map(([name, text]): [string, string[]] => [join(dirname(path), name), [text]]);
+        // The model last: one that is there can be read.
+        await replaceFiles(new Map<string, string[] | typeof chunks>([...beside, [path, chunks]]));
         bar.done();
         const types = [...model.types].map(([type, n]) => `${n} ${type}`).join(", ");
-        const beside = model.beside.size ? `; beside it ${[...model.beside.keys()].join(", ")}` : "";
+        const others = model.beside.size ? `; beside it ${[...model.beside.keys()].join(", ")}` : "";
         const tokenizer = model.tokenizer ? "" : "; without a tokenizer";
         const folder = made === undefined ? "" : `; the folder ${dirname(path)} is new`;
-        io.stdout.write(`${path}: ${formatBytes(model.size)}, tensors: ${types}${beside}${tokenizer}${folder}\n`);
+        io.stdout.write(`${path}: ${formatBytes(model.size)}, tensors: ${types}${others}${tokenizer}${folder}\n`);
         return 0;
       } finally {
         loading.done();
@@ -72,14 +76,24 @@ export const convert: Command = {
   },
 };
 
-const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
+async function* shown(chunks: AsyncIterable<Uint8Array>, onBytes: (n: number) => void): AsyncGenerator<Uint8Array> {
+  let done = 0;
+  for await (const chunk of chunks) {
+    yield chunk;
+    onBytes((done += chunk.length));
+  }
+}
+
+const statOf = (path: string): Promise<Stats | undefined> => stat(path).catch(() => undefined);
 
 /** What would be in vain, before anything is read. */
 async function checkPlace(path: string): Promise<void> {
-  if ((await stat(path).catch(() => undefined))?.isDirectory())
-    throw new UsageError(`OUT is a folder, "${path}": name a file in it`);
+  const there = await statOf(path);
+  if (there?.isDirectory()) throw new UsageError(`OUT is a folder, "${path}": name a file in it`);
+  if (there && !there.isFile())
+    throw new UsageError(`OUT is a pipe or a device, "${path}": name a regular file, or one that is not there yet`);
   const index = join(dirname(path), "model.safetensors.index.json");
-  if (basename(path) === "model.safetensors" && (await exists(index)))
+  if (basename(path) === "model.safetensors" && (await statOf(index)))
     throw new InputError(
       `${index}: a folder with it is read by it, not by ${basename(path)}. Choose another folder, or remove it with the files that it names`,
     );
@@ -95,12 +109,18 @@ function saidBy(text: string): unknown {
   }
 }
 
-/** Files of the folder that are another model's stay. */
+/** Files of the folder that are another model's stay, and what is no file. */
 async function checkBeside(path: string, beside: ReadonlyMap<string, string>): Promise<void> {
   for (const [name, text] of beside) {
     const there = join(dirname(path), name);
-    const old = await readFile(there, "utf8").catch(() => undefined);
-    if (old !== undefined && !isDeepStrictEqual(saidBy(old), saidBy(text)))
+    const old = await statOf(there);
+    if (!old) continue;
+    if (!old.isFile())
+      throw new InputError(`${there}: there already, and no regular file. Choose another folder for OUT, or remove it`);
+    const said = await readFile(there, "utf8").catch((cause: Error) => {
+      throw new InputError(`${there}: ${cause.message}`, { cause });
+    });
+    if (!isDeepStrictEqual(saidBy(said), saidBy(text)))
       throw new InputError(
         `${there}: there already, and of another model. Choose another folder for OUT, or remove it`,
       );
@@ -122,38 +142,5 @@ async function stoppable(io: CliIO, work: (signal: AbortSignal) => Promise<numbe
     return 143;
   } finally {
     process.off("SIGTERM", terminate);
-  }
-}
-
-/** Where a link leads, through others too: there may be nothing yet. */
-async function behindLinks(path: string, most = 40): Promise<string> {
-  const link = await readlink(path).catch(() => undefined);
-  if (link === undefined) return path;
-  if (most === 0) throw new InputError(`${path}: links lead in a circle`);
-  const folder = await realpath(dirname(path));
-  return behindLinks(resolve(folder, link), most - 1);
-}
-
-/** Under another name until it is whole: MODEL and OUT may be the same file, and who stops it finds nothing left behind. */
-async function write(path: string, chunks: AsyncIterable<Uint8Array>, onBytes: (n: number) => void): Promise<void> {
-  // A link stays one.
-  const target = await behindLinks(path);
-  const partial = `${target}.partial`;
-  const fail = (cause: Error): never => {
-    throw new InputError(`${path}: ${cause.message}`, { cause });
-  };
-  const file = await open(partial, "w").catch(fail);
-  try {
-    let done = 0;
-    for await (const chunk of chunks) {
-      await file.writeFile(chunk).catch(fail);
-      onBytes((done += chunk.length));
-    }
-    await file.close();
-    await rename(partial, target);
-  } catch (e) {
-    await file.close().catch(() => {});
-    await rm(partial, { force: true });
-    throw e;
   }
 }

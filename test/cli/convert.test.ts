@@ -1,5 +1,6 @@
 /** `forwardpass convert`: models that say the same afterwards, and mistakes in a line. */
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -88,6 +89,54 @@ describe("convert", () => {
       code: 1,
       err: expect.stringMatching(/^InputError: .*links lead in a circle/),
     });
+  });
+
+  test("two at once to the same file: it is whole, and a file of a like name stays", async () => {
+    const [out, own] = [join(folder, "out.gguf"), join(folder, "out.gguf.partial")];
+    await writeFile(own, "mine");
+    const results = await Promise.all(["f16", "q8_0"].map((quant) => run("convert", model, out, "--quant", quant)));
+    expect(results.map((r) => [r.code, r.err])).toEqual([
+      [0, ""],
+      [0, ""],
+    ]);
+    expect(await readFile(own, "utf8")).toBe("mine");
+    expect((await readdir(folder)).sort()).toEqual(["model.gguf", "out.gguf", "out.gguf.partial"]);
+    const alone: Buffer[] = [];
+    for (const quant of ["f16", "q8_0"]) {
+      await run("convert", model, join(folder, "alone.gguf"), "--quant", quant);
+      alone.push(await readFile(join(folder, "alone.gguf")));
+    }
+    expect(alone).toContainEqual(await readFile(out));
+  });
+
+  test("files beside it that can't be written: a line that names one, and nothing is left", async () => {
+    const there = join(folder, "there");
+    await mkdir(there);
+    const name = join(there, "tokenizer.json");
+    const fails = async (what: string) => {
+      expect(await run("convert", model, join(there, "model.safetensors"))).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(new RegExp(`^InputError: .*there/tokenizer\\.json: ${what}.*\n$`)),
+      });
+      expect(await readdir(there)).toEqual(["tokenizer.json"]);
+    };
+    await symlink("missing/tokenizer.json", name);
+    await fails("ENOENT");
+    await rm(name);
+    await mkdir(name);
+    await fails("there already, and no regular file");
+  });
+
+  test.skipIf(process.platform === "win32")("a pipe stays one, also behind a link", async () => {
+    const pipe = join(folder, "pipe.gguf");
+    execFileSync("mkfifo", [pipe]);
+    await symlink("pipe.gguf", join(folder, "link.gguf"));
+    for (const out of [pipe, join(folder, "link.gguf")])
+      expect(await run("convert", model, out)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining("OUT is a pipe or a device"),
+      });
+    expect((await stat(pipe)).isFIFO()).toBe(true);
   });
 
   test("a wrong command line is exit code 2", async () => {
