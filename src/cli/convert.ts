@@ -127,20 +127,24 @@ async function checkBeside(path: string, beside: ReadonlyMap<string, string>): P
   }
 }
 
-/** As `interruptible`, with SIGTERM besides: that leaves no half file behind either. */
+/** What ends it besides Ctrl-C: the exit code, and what is said. SIGHUP comes when the terminal is closed. */
+const endings = { SIGTERM: [143, "terminated"], SIGHUP: [129, "hung up"] } as const;
+const endedBy = Object.keys(endings) as (keyof typeof endings)[];
+
+/** As `interruptible`, with the signals of `endings` besides: they leave no half file behind either. */
 async function stoppable(io: CliIO, work: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  let terminated = false;
-  const terminate = (): void => {
-    terminated = true;
+  let ended: readonly [number, string] | undefined;
+  const end = (name: NodeJS.Signals): void => {
+    ended = endings[name as keyof typeof endings];
   };
-  process.once("SIGTERM", terminate);
+  for (const name of endedBy) process.once(name, end);
   try {
-    return await interruptible(work, ["SIGINT", "SIGTERM"]);
+    return await interruptible(work, ["SIGINT", ...endedBy]);
   } catch (e) {
-    if (!terminated) throw e;
-    io.stderr.write("terminated\n");
-    return 143;
+    if (!ended) throw e;
+    io.stderr.write(`${ended[1]}\n`);
+    return ended[0];
   } finally {
-    process.off("SIGTERM", terminate);
+    for (const name of endedBy) process.off(name, end);
   }
 }

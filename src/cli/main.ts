@@ -1,5 +1,6 @@
 /**
- * The command line. Exit codes: 0 done, 1 the model or its input is at fault, 2 the command line is, 130 interrupted, 143 terminated.
+ * The command line. Exit codes: 0 done, 1 the model or its input is at fault, 2 the command line is, 129 hung up,
+ * 130 interrupted, 143 terminated.
  */
 import { parseArgs } from "node:util";
 import { ForwardpassError } from "../tensor/errors.ts";

@@ -233,13 +233,16 @@ describe("convert", () => {
     });
   });
 
-  test("SIGTERM stops it too: exit code 143, no half file", async () => {
+  test.each([
+    ["SIGTERM", 143, "terminated\n"],
+    ["SIGHUP", 129, "hung up\n"],
+  ] as const)("%s stops it too: exit code %i, no half file", async (signal, code, err) => {
     const pending = run("convert", model, join(folder, "out.gguf"));
-    while (process.listenerCount("SIGTERM") === 0) await new Promise((next) => setImmediate(next));
-    process.emit("SIGTERM");
-    expect(await pending).toMatchObject({ code: 143, err: "terminated\n" });
+    while (process.listenerCount("SIGINT") === 0) await new Promise((next) => setImmediate(next));
+    expect(process.emit(signal, signal)).toBe(true);
+    expect(await pending).toMatchObject({ code, err });
     expect(await readdir(folder)).toEqual(["model.gguf"]);
-    expect(process.listenerCount("SIGTERM")).toBe(0);
+    expect(process.listenerCount(signal)).toBe(0);
   });
 
   test("Ctrl-C stops it: exit code 130, no half file", async () => {
