@@ -7,10 +7,12 @@ if (process.versions.v8?.startsWith("11.3.") && process.arch === "x64")
 
 // A reader that goes away (`| head`) is no error.
 process.stdout.on("error", (e: NodeJS.ErrnoException) => process.exit(e.code === "EPIPE" ? 0 : 1));
-// What is written there goes with the result: a reader that closed it does not undo that.
+// What is written there goes with the result: a reader that closed it, or a terminal (EIO), does not undo that.
 process.stderr.on("error", (e: NodeJS.ErrnoException) => {
-  if (e.code !== "EPIPE") process.exit(1);
+  if (e.code !== "EPIPE" && e.code !== "EIO") process.exit(1);
 });
 void main(process.argv.slice(2), process).then((code) => {
   process.exitCode = code;
+  // Hung up: Node aborts when it ends without its terminal, the signal itself ends it in peace.
+  if (code === 129) process.kill(process.pid, "SIGHUP");
 });

@@ -1,6 +1,8 @@
 /** Programs in a process of their own: the command line, the demo, the start of the benchmarks. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,6 +36,26 @@ test("a reader of the standard error that goes away is no error", { timeout: 60_
   const code = child.exitCode ?? (await new Promise((done) => child.once("exit", done)));
   await rm(folder, { recursive: true });
   expect([code, out]).toEqual([0, expect.stringMatching(/^risk/)]);
+});
+
+test("a terminal that was closed is no error", () => {
+  const script = `await import(${JSON.stringify(bin)}); process.stderr.emit("error", { code: "EIO" })`;
+  const args = ["--import", "tsx", "--input-type=module", "--eval", script, "--", "forwardpass", "--version"];
+  expect(spawnSync(process.execPath, args).status).toBe(0);
+});
+
+test.skipIf(process.platform === "win32")("SIGHUP ends it as a signal does, once it is tidied up", async () => {
+  const server = createServer(() => child.kill("SIGHUP"));
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const model = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model.gguf`;
+  const args = ["--import", "tsx", fileURLToPath(bin), "convert", model, "out.gguf"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let err = "";
+  for await (const chunk of child.stderr.setEncoding("utf8")) err += chunk;
+  const signal = child.signalCode ?? (await new Promise((done) => child.once("exit", (_, s) => done(s))));
+  server.closeAllConnections();
+  server.close();
+  expect([signal, err]).toEqual(["SIGHUP", "hung up\n"]);
 });
 
 test("the benchmarks' help installs nothing", async () => {
