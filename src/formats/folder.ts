@@ -6,6 +6,7 @@ import { FormatError, InputError } from "../tensor/errors.ts";
 import { decodeHalves, halfWeight } from "../tensor/half-weight.ts";
 import type { BinaryTensor, HostTensor } from "../tensor/tensor.ts";
 import { heldSource } from "./decoder/weights.ts";
+import { isSafetensors } from "./recognize.ts";
 import { readSafetensors, readShardedSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import {
   type ByteSource,
@@ -50,7 +51,8 @@ export class ModelFolder {
   ) {}
 
   /**
-   * @param input a folder, its path or URL (with a slash at the end), or one of its safetensors files or their index
+   * @param input a folder, its path or URL (with a slash at the end), or one of its safetensors files, whatever it is called, or
+   * their index
    * @throws InputError when it can't be read
    */
   static async open(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
@@ -105,7 +107,7 @@ export class ModelFolder {
    */
   async weights(later = false): Promise<SafetensorsFile> {
     const held = (source: ByteSource): ByteSource => (later ? heldSource(source) : source);
-    const source = isWeights(this.name) ? this.anchor : await this.first(weightNames);
+    const source = (await this.isWeights()) ? this.anchor : await this.first(weightNames);
     if (!source) throw new InputError(`${this.name}: there is neither ${weightNames.join(" nor ")} beside it`);
     if (!plainName(source.name).endsWith(".json")) return readSafetensors(held(source));
     return readShardedSafetensors(source, async (file) => held(await this.sibling(file)));
@@ -122,7 +124,14 @@ export class ModelFolder {
 
   /** Whether there are safetensors. */
   async hasWeights(): Promise<boolean> {
-    return isWeights(this.name) || (await this.has(...weightNames));
+    return (await this.isWeights()) || (await this.has(...weightNames));
+  }
+
+  /** Whether the anchor is safetensors, by content where the name does not say it: those that lie beside it are others. */
+  private async isWeights(): Promise<boolean> {
+    const { name, anchor } = this;
+    if (isWeights(name) || isConfig(name)) return isWeights(name);
+    return isSafetensors(await anchor.read(0, Math.min(16, anchor.size)), anchor.size);
   }
 
   /**
@@ -157,8 +166,8 @@ export class ModelFolder {
   /** @throws FormatError for a file that is not JSON, InputError for one that is missing */
   async json(name: string): Promise<Json> {
     const source = await this.sibling(name).catch(async (cause) => {
-      const bare = name === "config.json" && this.name.endsWith(".safetensors");
-      if (!bare || !(cause instanceof InputError && cause.notFound)) throw cause;
+      const bare = name === "config.json" && this.anchor.sibling && !this.name.endsWith(".json");
+      if (!bare || !(cause instanceof InputError && cause.notFound) || !(await this.isWeights())) throw cause;
       // What else is wrong with the file comes first.
       await readSafetensors(this.anchor);
       throw new InputError(

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { ModelFolder } from "../../src/formats/folder.ts";
+import { writeSafetensors } from "../../src/formats/safetensors.ts";
 import { openSource } from "../../src/formats/source.ts";
-import { FormatError, InputError } from "../../src/index.ts";
+import { FormatError, InputError, load } from "../../src/index.ts";
 import { send, TestServer } from "./server.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -54,6 +55,29 @@ describe("a name stands for a file beside the model, whatever else it would be i
     await rm(folder, { recursive: true });
   });
 });
+
+test.each(["model.safetensors.bak", "other.bin", "OTHER.SAFETENSORS", "blob"])(
+  "safetensors called %s are that file, not one of a usual name beside it",
+  async (name) => {
+    const folder = await mkdtemp(join(tmpdir(), "named-"));
+    const write = (file: string, value: number) =>
+      writeFile(
+        join(folder, file),
+        writeSafetensors(new Map([["w", { dtype: "f32", shape: [1], data: Float32Array.of(value) }]])),
+      );
+    await write(name, 2);
+    const weight = async () => {
+      const model = await ModelFolder.open(join(folder, name));
+      expect(await model.hasWeights()).toBe(true);
+      return [...(await (await model.weights()).tensors.get("w")!.read()).data];
+    };
+    expect(await weight()).toEqual([2]);
+    await expect(load(join(folder, name))).rejects.toThrow(/no config\.json beside it.*reads the tensors alone/);
+    await write("model.safetensors", 1);
+    expect(await weight()).toEqual([2]);
+    await rm(folder, { recursive: true });
+  },
+);
 
 describe("what an address has behind its path is no part of a name", () => {
   test("an address of safetensors is that file, not one of a usual name beside it", async () => {
