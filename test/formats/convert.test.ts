@@ -7,9 +7,10 @@ import { type Converted, convert, type Quantization } from "../../src/formats/co
 import { tokenizerJsonOf, vocabularyOf } from "../../src/formats/convert/tokenizer-json.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
 import type { ByteLevelVocabulary, SentencePieceVocabulary } from "../../src/formats/decoder/vocabulary.ts";
-import { readGguf } from "../../src/formats/gguf/index.ts";
+import { quantize, readGguf } from "../../src/formats/gguf/index.ts";
+import { readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { type ByteSource, bytesSource, openSource } from "../../src/formats/source.ts";
-import { FormatError, InputError, UnsupportedOpError } from "../../src/index.ts";
+import { FormatError, type HostTensor, InputError, UnsupportedOpError } from "../../src/index.ts";
 import { textGeneration } from "../../src/tasks/text-generation.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
 import { build, text, variants } from "../models/tiny.ts";
@@ -155,6 +156,21 @@ describe("types", () => {
       expect([...gguf.types]).toEqual(expect.arrayContaining([[quant, 15]]));
       expect(worst(await logits(await bytesOf(gguf)), await logits(path))).toBeLessThan(1e-4);
     }
+  });
+
+  test.each(["gemma", "gpt2"])("vectors and positions of %s in f16 become f32", async (arch) => {
+    const { config, weights } = build(variants[arch]);
+    const path = await saved(await convert(ggufFile(arch, config, weights), { to: "safetensors" }));
+    const file = join(path, "model.safetensors");
+    const halves = new Map<string, HostTensor>();
+    for (const [name, t] of (await readSafetensors(await openSource(file))).tensors) {
+      const data = new Uint16Array(quantize("F16", (await t.read()).data as Float32Array).buffer);
+      halves.set(name, { dtype: "f16", shape: t.shape, data });
+    }
+    await writeFile(file, writeSafetensors(halves));
+    const gguf = await convert(path, { to: "gguf" });
+    expect([...gguf.types.keys()].sort()).toEqual(["f16", "f32"]);
+    expect(worst(await logits(await bytesOf(gguf)), await logits(path))).toBeLessThan(1e-6);
   });
 
   test("tensors pass through one by one", async () => {

@@ -16,13 +16,16 @@ import { safetensorsHeader } from "../safetensors.ts";
 import { type ByteSource, type FetchOptions, openSource, type SourceInput } from "../source.ts";
 import { contentsOfDecoder, contentsOfGguf } from "./gguf.ts";
 import { besideOf, besideOfFolder, huggingFaceWeights } from "./huggingface.ts";
-import { encode, type Quantization, quantizations, typeFor } from "./types.ts";
+import { encode, type Quantization, quantizations, staysF32, typeFor } from "./types.ts";
 
 export { type Quantization, quantizations } from "./types.ts";
 
 export interface ConvertOptions extends FetchOptions {
   to: "gguf" | "safetensors";
-  /** Type of the matrices. Default: what they are; blocks become f16 in safetensors, which holds only f32, f16 and bf16. */
+  /**
+   * Type of the matrices; vectors are f32. Default: what they are; blocks become f16 in safetensors, which holds only f32, f16 and
+   * bf16.
+   */
   quant?: Quantization;
   /** Default true: take the vocabulary and chat template along. */
   tokenizer?: boolean;
@@ -106,7 +109,8 @@ async function toGguf(source: ByteSource, options: ConvertOptions): Promise<Conv
   const output = weights.has("output.weight") ? "output.weight" : "token_embd.weight";
   const tensors = new Map(
     [...weights].map(([name, { shape, stored: type }]): [string, { type: GgufType; shape: readonly number[] }] => {
-      const wanted = quant && isWeight(type) ? typeFor(quant, name, shape, name === output) : type;
+      const unasked = !isGguf && staysF32(name, shape) ? "F32" : type;
+      const wanted = quant && isWeight(type) ? typeFor(quant, name, shape, name === output) : unasked;
       return [name, { type: wanted, shape }];
     }),
   );

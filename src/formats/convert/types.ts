@@ -16,8 +16,12 @@ const delicate = /\.attn_(v|output)\.weight$/;
 
 const fills = (type: GgufType, row: number): boolean => row % ggufTypes[type].blockSize === 0;
 
+/** Whether a tensor is f32 in GGUF files whatever the others are: vectors, and tables of positions and types of tokens. */
+export const staysF32 = (name: string, shape: readonly number[]): boolean =>
+  shape.length < 2 || !name.endsWith(".weight") || /^(position_embd|token_types)\./.test(name);
+
 /**
- * The type of a tensor by its name and shape. Vectors, and tables of positions and types of tokens, stay f32. The matrix that gives the logits
+ * The type of a tensor by its name and shape, where it is not one that stays f32. The matrix that gives the logits
  * decides between tokens directly: with 4 bits it gets more, and so do values and outputs of attention. Rows that do not fill blocks get the next best type.
  * @param isOutput whether it is that matrix
  */
@@ -27,8 +31,7 @@ export function typeFor(
   shape: readonly number[],
   isOutput: boolean,
 ): QuantizableType {
-  if (shape.length < 2 || quant === "f32" || !name.endsWith(".weight") || /^(position_embd|token_types)\./.test(name))
-    return "F32";
+  if (quant === "f32" || staysF32(name, shape)) return "F32";
   const wanted = ggufTypeNamed(quant as BlockType) as QuantizableType;
   const row = shape[shape.length - 1];
   const choices: QuantizableType[] =
