@@ -7,6 +7,7 @@ import { type Converted, convert, type Quantization } from "../../src/formats/co
 import { tokenizerJsonOf, vocabularyOf } from "../../src/formats/convert/tokenizer-json.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
 import type { ByteLevelVocabulary, SentencePieceVocabulary } from "../../src/formats/decoder/vocabulary.ts";
+import { wordCuts } from "../../src/formats/decoder/word-cuts.ts";
 import { quantize, readGguf } from "../../src/formats/gguf/index.ts";
 import { readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { type ByteSource, bytesSource, openSource } from "../../src/formats/source.ts";
@@ -334,6 +335,58 @@ describe("vocabularies", () => {
     expect(broken).toThrow(message);
   });
 
+  const space = { type: "Replace", pattern: { String: " " }, content: "\u2581" };
+  const prepend = { type: "Prepend", prepend: "\u2581" };
+  const metaspace = { type: "Metaspace", replacement: "\u2581" };
+  const inOrder = (normalizers: object[]) => ({ type: "Sequence", normalizers });
+  const vocabularyWith = (steps: object, model: object = {}) => {
+    const source = { model: { vocab: { a: 0, "\u2581": 1 }, merges: [], ...model }, ...steps };
+    return vocabularyOf({ kind: "tokenizer.json", source, config: {}, end: [] });
+  };
+  const [llamaCut] = wordCuts["smaug-bpe"].expressions;
+  const cutBy = (behavior: string, invert: boolean) => ({
+    type: "Sequence",
+    pretokenizers: [
+      { type: "Split", pattern: { Regex: llamaCut }, behavior, invert },
+      { ...bytes, use_regex: false },
+    ],
+  });
+
+  test.each<[object, object?]>([
+    [{ normalizer: { type: "Lowercase" }, pre_tokenizer: bytes }],
+    [{ normalizer: { type: "NFKC" }, pre_tokenizer: bytes }],
+    [{ normalizer: { type: "NFC" }, pre_tokenizer: bytes }],
+    [{ normalizer: inOrder([{ type: "NFC" }, { type: "Lowercase" }]), pre_tokenizer: bytes }],
+    [{ pre_tokenizer: { ...bytes, add_prefix_space: true } }],
+    [{ pre_tokenizer: cutBy("Removed", false) }],
+    [{ pre_tokenizer: cutBy("Isolated", true) }],
+    [{ pre_tokenizer: bytes }, { ignore_merges: true }],
+    [{ pre_tokenizer: bytes }, { end_of_word_suffix: "</w>" }],
+    [{ normalizer: inOrder([{ type: "NFKC" }, prepend, space]) }, { byte_fallback: true }],
+    [{ normalizer: space, pre_tokenizer: { type: "Digits" } }, { byte_fallback: true }],
+    [{ pre_tokenizer: { type: "Metaspace", replacement: "_\u2581" } }, { byte_fallback: true }],
+  ])("a step that GGUF cannot say is told: %j %j", (steps, model) => {
+    expect(() => vocabularyWith(steps, model)).toThrow(UnsupportedOpError);
+    expect(() => vocabularyWith(steps, model)).toThrow(/cannot be written to GGUF/);
+  });
+
+  test.each<[boolean, object]>([
+    [true, { normalizer: inOrder([prepend, space]) }],
+    [false, { normalizer: space, pre_tokenizer: { type: "Split", pattern: { String: " " } } }],
+    [true, { pre_tokenizer: metaspace }],
+    [true, { pre_tokenizer: { ...metaspace, add_prefix_space: true } }],
+    [false, { pre_tokenizer: { ...metaspace, add_prefix_space: false } }],
+    [true, { pre_tokenizer: { ...metaspace, prepend_scheme: "first", split: false } }],
+    [false, { pre_tokenizer: { ...metaspace, prepend_scheme: "never", add_prefix_space: true } }],
+  ])("whether texts get a space in front: %s for %j", (addSpace, steps) => {
+    expect(vocabularyWith(steps, { byte_fallback: true })).toMatchObject({ kind: "sentencepiece", addSpace });
+  });
+
+  test("to keep what an expression matches is to cut there", () => {
+    for (const cut of [cutBy("Isolated", false), cutBy("Removed", true)])
+      expect(vocabularyWith({ pre_tokenizer: cut })).toMatchObject({ kind: "byteLevel", pattern: "smaug-bpe" });
+  });
+
   test("tokens that take white space are told, but Phi-3's, of which readers know it", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const pieces = ["<unk>", "<s>", "<|user|>", "\u2581", "a", "\u2581a"];
@@ -356,8 +409,14 @@ describe("vocabularies", () => {
 
     const other = await saved(await convert(tinyGguf(), { to: "safetensors" }));
     const source = await readFile(join(other, "tokenizer.json"), "utf8");
-    await writeFile(join(other, "tokenizer.json"), source.replace('"rstrip": false', '"rstrip": true'));
+    const odd = source
+      .replace('"rstrip": false', '"rstrip": true')
+      .replace('"single_word": false', '"single_word": true');
+    await writeFile(join(other, "tokenizer.json"), odd);
     await convert(other, { to: "gguf" });
+    expect(warn).toHaveBeenCalledWith(
+      expect.stringContaining("cannot say of <|begin|> that they are none within a word"),
+    );
     expect(warn).toHaveBeenCalledWith(
       expect.stringContaining("cannot say of <|begin|> that they take the white space"),
     );

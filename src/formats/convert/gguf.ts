@@ -7,10 +7,11 @@ import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { configOf, type GgufShapes, type RopeFactors } from "../decoder/gguf.ts";
 import { ggufVocabulary, vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
 import { Metadata } from "../decoder/metadata.ts";
+import type { TokenizerJson } from "../decoder/vocabulary.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "../gguf/index.ts";
 import { type GgufValueType, type PackedValue, plainValue } from "../gguf/values.ts";
 import { permuteHeads } from "./permute.ts";
-import { trimming, vocabularyOf } from "./tokenizer-json.ts";
+import { addsFewerSpaces, trimming, vocabularyOf, wordsAlone } from "./tokenizer-json.ts";
 
 /** A model on its way into a file. */
 export interface Contents {
@@ -62,22 +63,27 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
     const { vocabulary } = file;
     const plain = vocabulary.kind === "tokenizer.json" ? vocabularyOf(vocabulary) : vocabulary;
     for (const [key, value] of vocabularyMetadata(plain)) metadata.set(key, value);
-    if (vocabulary.kind === "tokenizer.json") warnOfTrimming(trimming(vocabulary), new Metadata({ metadata }, name));
+    if (vocabulary.kind === "tokenizer.json") warnOfTokens(vocabulary, new Metadata({ metadata }, name));
     if (file.chatTemplate !== undefined) metadata.set("tokenizer.chat_template", file.chatTemplate);
   }
   return { metadata, types, weights };
 }
 
-/** Readers know it of Phi-3 alone. */
-function warnOfTrimming(tokens: readonly string[], written: Metadata): void {
-  if (tokens.length === 0) return;
+/** Of what no vocabulary in GGUF says, and only some texts hold. */
+function warnOfTokens(source: TokenizerJson, written: Metadata): void {
+  const warn = (what: string): void => console.warn(`GGUF files cannot say ${what}: there, tokens will differ.`);
   const v = ggufVocabulary(written);
-  if (v?.kind === "sentencepiece" && v.trimsBut) return;
-  const named = [...tokens.slice(0, 3), ...(tokens.length > 3 ? [`${tokens.length - 3} others`] : [])].join(", ");
-  console.warn(
-    `GGUF files cannot say of ${named} that they take the white space around them: there, tokens will differ.`,
-  );
+  // Readers know it of Phi-3 alone.
+  const trims = v?.kind === "sentencepiece" && v.trimsBut ? [] : trimming(source);
+  if (trims.length > 0) warn(`of ${listed(trims)} that they take the white space around them`);
+  const alone = wordsAlone(source);
+  if (alone.length > 0) warn(`of ${listed(alone)} that they are none within a word`);
+  if (addsFewerSpaces(source))
+    warn("that texts which begin with a space, or follow a special token, may get none in front");
 }
+
+const listed = (names: readonly string[]): string =>
+  [...names.slice(0, 3), ...(names.length > 3 ? [`${names.length - 3} others`] : [])].join(", ");
 
 function configMetadata(c: DecoderConfig, name: string) {
   const { architecture: arch, rope } = c;

@@ -18,6 +18,8 @@ interface Bpe {
   readonly byte_fallback?: boolean;
   readonly ignore_merges?: boolean;
   readonly unk_token?: string | null;
+  readonly continuing_subword_prefix?: string | null;
+  readonly end_of_word_suffix?: string | null;
 }
 interface AddedToken {
   readonly id: number;
@@ -25,12 +27,20 @@ interface AddedToken {
   readonly special: boolean;
   readonly lstrip?: boolean;
   readonly rstrip?: boolean;
+  readonly single_word?: boolean;
 }
 
 const cuts: Readonly<Record<string, WordCut>> = wordCuts;
 
 const fail = (message: string): never => {
   throw new FormatError(`tokenizer.json: ${message}`);
+};
+
+const refuse = (what: string, step: unknown): never => {
+  throw new UnsupportedOpError(
+    `${what} cannot be written to GGUF: ${JSON.stringify(step)}; tokens would differ. Leave the tokenizer out to convert the weights alone`,
+    { missing: [what] },
+  );
 };
 
 /** No vocabulary has more: what is made for every number up to the largest has to end. */
@@ -41,6 +51,14 @@ const isId = (v: unknown): v is number => Number.isInteger(v) && (v as number) >
 function objectsOf(value: unknown, name: string): readonly Json[] {
   const list = value ?? [];
   return Array.isArray(list) && list.every(isObject) ? list : fail(`${name} is no list of objects`);
+}
+
+const sequences = { normalizer: "normalizers", pre_tokenizer: "pretokenizers", post_processor: "processors" } as const;
+
+/** What a text passes through there, one by one. @throws FormatError for what is no step */
+function stepsOf(source: Json, part: keyof typeof sequences): readonly Json[] {
+  const step = source[part] as Json | null | undefined;
+  return objectsOf(step?.["type"] === "Sequence" ? step[sequences[part]] : step && [step], part);
 }
 
 /** @throws FormatError unless numbers and merges are what they should be */
@@ -93,10 +111,12 @@ export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | Byt
   const ends = json.end.map((end) => (typeof end === "number" ? end : idOf(end)));
   const end = new Set(ends.filter((id) => id !== undefined));
   const common = { pieces, kinds, begin, end, addBegin: begin !== undefined && beginsTexts(json, json.begin!) };
-  const cut = JSON.stringify(json.source["pre_tokenizer"] ?? null);
-  if (cut.includes('"ByteLevel"')) return { kind: "byteLevel", ...common, merges, pattern: patternOf(json.source) };
-  const normalizer = JSON.stringify(json.source["normalizer"] ?? null);
-  if (!model.byte_fallback || !(normalizer + cut).includes("\u2581"))
+  for (const affix of ["continuing_subword_prefix", "end_of_word_suffix"] as const)
+    if (model[affix]) refuse(affix, model[affix]);
+  const { normalizer = null, pre_tokenizer: cut = null } = json.source;
+  if (JSON.stringify(cut).includes('"ByteLevel"'))
+    return { kind: "byteLevel", ...common, merges, pattern: patternOf(json.source) };
+  if (!model.byte_fallback || !JSON.stringify([normalizer, cut]).includes(mark))
     throw new UnsupportedOpError("this BPE works neither on bytes nor on SentencePiece's characters", {
       missing: ["BPE"],
     });
@@ -107,14 +127,49 @@ export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | Byt
     ...common,
     scores: scoresOf(pieces, merges),
     unknown,
-    addSpace: normalizer.includes('"Prepend"') || /"prepend_scheme":"(first|always)"/.test(cut),
+    addSpace: addsSpace(json.source),
   };
 }
+
+/** SentencePiece's sign for a space. */
+const mark = "\u2581";
+const patternIn = (step: Json): { readonly String?: string; readonly Regex?: string } => step["pattern"] ?? {};
+const isPrepend = (step: Json): boolean => step["type"] === "Prepend" && step["prepend"] === mark;
+const isReplace = (step: Json): boolean =>
+  step["type"] === "Replace" && patternIn(step).String === " " && step["content"] === mark;
+const isMetaspace = (step: Json): boolean => step["type"] === "Metaspace" && (step["replacement"] ?? mark) === mark;
+const prepends = (metaspace: Json): boolean =>
+  (metaspace["prepend_scheme"] ?? "always") !== "never" && metaspace["add_prefix_space"] !== false;
+
+/** Whether texts get a space in front. @throws UnsupportedOpError for a step that vocabularies of SentencePiece don't have */
+function addsSpace(source: Json): boolean {
+  const normalizers = stepsOf(source, "normalizer");
+  const other = normalizers.find((step) => !isPrepend(step) && !isReplace(step));
+  if (other) refuse("normalizer", other);
+  const cutters = stepsOf(source, "pre_tokenizer");
+  // Gemma's cuts at spaces, of which none are left.
+  const isIdle = (step: Json): boolean =>
+    step["type"] === "Split" && patternIn(step).String === " " && normalizers.some(isReplace);
+  const cutter = cutters.find((step) => !isMetaspace(step) && !isIdle(step));
+  if (cutter) refuse("pre_tokenizer", cutter);
+  return normalizers.some(isPrepend) || cutters.some((step) => isMetaspace(step) && prepends(step));
+}
+
+/** Whether the space that texts get is left out where they begin with one, or after a special token: readers of GGUF put it there. */
+export const addsFewerSpaces = ({ source }: TokenizerJson): boolean =>
+  !stepsOf(source, "normalizer").some(isPrepend) &&
+  stepsOf(source, "pre_tokenizer").some((step) => isMetaspace(step) && prepends(step));
 
 /** Names of tokens that take the white space around them. */
 export const trimming = ({ source }: TokenizerJson): string[] =>
   addedTokens(source)
     .filter((t) => t.lstrip || t.rstrip)
+    .map((t) => t.content);
+
+/** Names of tokens that stay text within a word. */
+export const wordsAlone = ({ source }: TokenizerJson): string[] =>
+  addedTokens(source)
+    .filter((t) => t.single_word)
     .map((t) => t.content);
 
 /** SentencePiece merges to the piece with the best score first, which is the order of the merges. */
@@ -130,35 +185,49 @@ function scoresOf(pieces: readonly string[], merges: readonly string[]): Float32
 /** Whether texts get the first token: the template of the post-processor begins with it. */
 function beginsTexts({ source, config }: TokenizerJson, begin: string): boolean {
   if (typeof config["add_bos_token"] === "boolean") return config["add_bos_token"];
-  const last = source["post_processor"] as Json | null | undefined;
-  const processors = objectsOf(last?.["type"] === "Sequence" ? last["processors"] : last && [last], "post_processor");
-  const template = processors.find((p) => p["type"] === "TemplateProcessing")?.["single"] as Json[] | undefined;
+  const template = stepsOf(source, "post_processor").find((p) => p["type"] === "TemplateProcessing")?.["single"] as
+    | Json[]
+    | undefined;
   return (template?.[0]?.["SpecialToken"] as { id?: string } | undefined)?.id === begin;
 }
 
 /** @throws UnsupportedOpError where words are cut in a way that GGUF has no name for here, FormatError for what is none */
 function patternOf(source: Json): string {
-  const cutter = source["pre_tokenizer"] as Json;
-  const parts = objectsOf(cutter["type"] === "Sequence" ? cutter["pretokenizers"] : [cutter], "pre_tokenizer");
-  const [first] = parts;
-  if (!first) return fail("pre_tokenizer is a sequence of none");
-  const byWords = parts.at(-1)!["use_regex"] !== false;
-  if (parts.length === 1 && byWords) return "gpt-2";
-  if (parts.length === 2 && first["type"] === "Digits" && first["individual_digits"] === true && byWords)
-    return "smollm";
-  const expressions = parts.slice(0, -1).map((part) => (part["pattern"] as { Regex?: string } | undefined)?.Regex);
-  const composed = (source["normalizer"] as Json | null | undefined)?.["type"] === "NFC";
+  const parts = stepsOf(source, "pre_tokenizer");
+  const last = parts.at(-1);
+  if (!last) return fail("pre_tokenizer is a sequence of none");
+  const normalizers = stepsOf(source, "normalizer");
+  const other = normalizers.find((step) => step["type"] !== "NFC");
+  if (other) refuse("normalizer", other);
+  const splits = parts.slice(0, -1);
+  const composed = normalizers.length > 0;
   const wholeWords = (source["model"] as Bpe).ignore_merges === true;
-  const known = Object.keys(cuts).find((name) => {
+  const byWords = last["use_regex"] !== false;
+  const nameOf = () => (byWords ? !composed && !wholeWords && gpt2Cut(splits) : cutOf(splits, composed, wholeWords));
+  const known = last["type"] === "ByteLevel" && last["add_prefix_space"] !== true && nameOf();
+  return known || refuse("pre_tokenizer", { normalizer: normalizers, pre_tokenizer: parts, ignore_merges: wholeWords });
+}
+
+/** The name of GPT-2's way to cut words, after what comes before it. */
+function gpt2Cut(before: readonly Json[]): string | undefined {
+  if (before.length === 0) return "gpt-2";
+  const [{ type, individual_digits }] = before;
+  return before.length === 1 && type === "Digits" && individual_digits === true ? "smollm" : undefined;
+}
+
+/** The name of a way to cut words by regular expressions. */
+function cutOf(splits: readonly Json[], composed: boolean, wholeWords: boolean): string | undefined {
+  const expressions = splits.map((step) => {
+    const { type, behavior, invert } = step;
+    // Expressions that stand alone match all of a text: to keep what matches is to cut there.
+    const keeps = behavior === "Isolated" ? invert !== true : behavior === "Removed" && invert === true && !splits[1];
+    return type === "Split" && keeps ? patternIn(step).Regex : undefined;
+  });
+  return Object.keys(cuts).find((name) => {
     const p = cuts[name];
     const same = p.expressions.length === expressions.length && p.expressions.every((e, i) => e === expressions[i]);
     return same && !p.composed === !composed && !p.wholeWords === !wholeWords;
   });
-  if (known === undefined || byWords)
-    throw new UnsupportedOpError(`this way to cut words cannot be written to GGUF: ${JSON.stringify(cutter)}`, {
-      missing: ["pre_tokenizer"],
-    });
-  return known;
 }
 
 type GgufVocabulary = Exclude<DecoderVocabulary, TokenizerJson>;
