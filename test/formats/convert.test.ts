@@ -18,7 +18,7 @@ import { build, text, variants } from "../models/tiny.ts";
 import { weightsOf } from "../packages.ts";
 import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
-import { bytesOf, logits as logitsOf, savedIn, worst } from "./converted.ts";
+import { bytesOf, edit, logits as logitsOf, savedIn, worst } from "./converted.ts";
 import { TestServer } from "./server.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "forwardpass-convert-"));
@@ -244,6 +244,26 @@ describe("what can't be done is told", () => {
       JSON.stringify({ ...json, layer_types: ["sliding_attention", "sliding_attention"] }),
     );
     await expect(convert(path, { to: "gguf" })).rejects.toThrow(UnsupportedOpError);
+  });
+
+  test("weights that are missing", async () => {
+    const { config, weights } = build(variants["llama 2"]);
+    const path = await saved(await convert(ggufFile("llama", config, weights), { to: "safetensors" }));
+    const refused = async (missing: string) => {
+      for (const to of ["gguf", "safetensors"] as const) {
+        await expect(convert(path, { to })).rejects.toThrow(FormatError);
+        await expect(convert(path, { to })).rejects.toThrow(`"${missing}" is missing`);
+      }
+    };
+    await edit(path, { num_hidden_layers: 3 });
+    await refused("blk.2.attn_norm.weight");
+    await edit(path, { num_hidden_layers: 2 });
+    const file = join(path, "model.safetensors");
+    const tensors = new Map<string, HostTensor>();
+    for (const [name, t] of (await readSafetensors(await openSource(file))).tensors) tensors.set(name, await t.read());
+    tensors.delete("model.norm.weight");
+    await writeFile(file, writeSafetensors(tensors));
+    await refused("output_norm.weight");
   });
 
   test("any architecture passes from GGUF to GGUF, not to safetensors", async () => {

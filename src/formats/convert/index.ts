@@ -79,9 +79,23 @@ export async function convert(input: SourceInput, options: ConvertOptions): Prom
   return to === "gguf" ? toGguf(source, options) : toSafetensors(source, options);
 }
 
-/** As long as the model was made for: nothing is computed with it here. */
-const read = (source: ByteSource, { signal }: ConvertOptions): Promise<DecoderFile> =>
-  readDecoder(source, { signal, contextLimit: Number.POSITIVE_INFINITY });
+/** As long as the model was made for: nothing is computed with it here. @throws FormatError also for weights that are missing */
+async function read(source: ByteSource, { signal }: ConvertOptions): Promise<DecoderFile> {
+  const file = await readDecoder(source, { signal, contextLimit: Number.POSITIVE_INFINITY });
+  checkWeights(file);
+  return file;
+}
+
+const inLayers = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_up", "ffn_down"];
+
+/** @throws FormatError for a weight that no decoder goes without */
+function checkWeights({ config: { architecture, layers, rope }, weights }: DecoderFile): void {
+  const names = ["token_embd", ...(rope ? [] : ["position_embd"]), "output_norm"];
+  for (const n of layers.keys()) names.push(...inLayers.map((part) => `blk.${n}.${part}`));
+  const has = (name: string): boolean => weights.has(`${name}.weight`);
+  const missing = names.find((name) => !has(name) && !has(name.replace(/_[qkv]$/, "_qkv")));
+  if (missing) throw new FormatError(`${architecture}: weight "${missing}.weight" is missing`);
+}
 
 /** The numbers that GGUF files have for the type that most of their matrices are. */
 const fileTypes: Partial<Record<Quantization, number>> = {
