@@ -1,11 +1,11 @@
 /** `forwardpass compile`: a model as a static module, its weights, and a loader, for runtimes that forbid compiling. */
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compileAhead } from "../ahead.ts";
 import { makeFolder } from "../formats/sources/store-files.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { loading } from "./model.ts";
 import { formatBytes } from "./progress.ts";
+import { replaceFiles } from "./replace-files.ts";
 import { shapeOption, shapesIn } from "./shapes.ts";
 
 export const compile: Command = {
@@ -28,10 +28,9 @@ export const compile: Command = {
       compileAhead(path, { ...options, shapes, relaxedSimd }),
     );
     await makeFolder(folder);
-    for (const [name, content] of Object.entries(files)) {
-      await writeFile(join(folder, name), content);
+    await replaceFiles(new Map(Object.entries(files).map(([name, content]) => [join(folder, name), [content]])));
+    for (const [name, content] of Object.entries(files))
       io.stdout.write(`${join(folder, name)}  ${formatBytes(content.length)}\n`);
-    }
     return 0;
   },
 };

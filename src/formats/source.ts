@@ -105,9 +105,14 @@ export function checkRange(source: { name: string; size: number }, offset: numbe
 /** A source over bytes in memory. Reads are views. */
 export function bytesSource(data: Uint8Array | ArrayBuffer, name = "bytes"): ByteSource {
   // A plain view, also of a Buffer, whose slice() would share memory, and of what another realm made.
-  const bytes = ArrayBuffer.isView(data)
-    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    : new Uint8Array(data);
+  let bytes: Uint8Array;
+  try {
+    bytes = ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : new Uint8Array(data);
+  } catch (cause) {
+    throw new InputError(`${name}: their ArrayBuffer was handed over (it is detached); keep a copy`, { cause });
+  }
   const source = {
     size: bytes.byteLength,
     name,

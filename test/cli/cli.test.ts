@@ -1,5 +1,5 @@
 /** The command line as a person meets it: what it prints, where, and its exit codes. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -106,6 +106,14 @@ describe("forwardpass", () => {
     const file = fileURLToPath(import.meta.url);
     const { code, err } = await cli("compile", model("fraud-mlp"), "--shape", "features=1,30", "--out", file);
     expect([code, err]).toEqual([1, expect.stringMatching(/^EEXIST: .*cli\.test\.ts'\n$/)]);
+  });
+
+  test("compile writes all of its files, or none", async () => {
+    const out = join(folder, "compiled");
+    mkdirSync(join(out, "model.wasm"), { recursive: true });
+    const { code, err } = await cli("compile", model("fraud-mlp"), "--shape", "features=1,30", "--out", out);
+    expect([code, err]).toEqual([1, expect.stringMatching(/^InputError: .*model\.wasm: EISDIR/)]);
+    expect(readdirSync(out)).toEqual(["model.wasm"]);
   });
 
   test("run: json and npy inputs, text and JSON outputs", async () => {

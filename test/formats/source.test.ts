@@ -134,6 +134,12 @@ describe("local sources", () => {
     expect((await bytesSource(content).read(5, 7)).buffer).toBe(content.buffer);
   });
 
+  test("bytes whose buffer was handed over are an InputError", () => {
+    const bytes = content.slice();
+    structuredClone(bytes, { transfer: [bytes.buffer] });
+    for (const given of [bytes, bytes.buffer]) expect(() => bytesSource(given)).toThrow(InputError);
+  });
+
   test("ranges outside the file are refused with the offset", async () => {
     for (const source of [bytesSource(content), blobSource(new Blob([content])), await fileSource(path)])
       for (const [offset, length] of [
