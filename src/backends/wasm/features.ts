@@ -1,4 +1,4 @@
-import { type Expr, f32x4, i32, i32x4, type Local, ModuleBuilder, v128 } from "./assembler.ts";
+import { type Expr, f32x4, i32, type Local, ModuleBuilder, v128 } from "./assembler.ts";
 import type { Fma } from "./kernels/gemm-tile.ts";
 import type { DotAdd } from "./kernels/quantized-unit.ts";
 
@@ -9,7 +9,8 @@ export interface WasmFeatures {
   readonly relaxedSimd: boolean;
   /** Whether products multiply and add in one instruction, by the rows of their tiles: see kernels/gemm.ts. */
   readonly fma: Fma;
-  readonly dotAdd: DotAdd;
+  /** Missing: it is asked for when products need to know, see dot-add.ts. */
+  readonly dotAdd?: DotAdd;
   /** Shared memory and atomics. Says nothing about whether workers can be started. */
   readonly threads: boolean;
 }
@@ -32,21 +33,6 @@ export function mayCompile(): boolean {
   }
 }
 
-/** Engines whose code stops at 16 bits on the way have several instructions for it; all eight bits show which one others have. */
-function dotAddHere(): DotAdd {
-  if (!mayCompile()) return undefined;
-  const m = new ModuleBuilder();
-  m.memory({ min: 1, max: 1, export: "memory" });
-  m.func({ name: "f", params: {}, export: true }, (f) => {
-    const dots = i32x4.relaxed_dot_i8x16_i7x16_add_s(i32x4.splat(0x7f7f7f7f), i32x4.splat(-1), i32x4.splat(0));
-    f.v128.store(0, dots);
-  });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(m.toBytes()));
-  (exports["f"] as () => void)();
-  const [sum] = new Int32Array((exports["memory"] as WebAssembly.Memory).buffer);
-  return sum === 4 * 127 * 255 ? "unsigned" : sum === 4 * 127 * -1 ? "signed" : undefined;
-}
-
 /** The host's features, probed by validating tiny modules. `override` wins, e.g. to test a plainer variant. */
 export function wasmFeatures(override?: Partial<WasmFeatures>): WasmFeatures {
   const relaxedSimd = override?.relaxedSimd ?? has((x) => f32x4.relaxed_madd(x, x, x));
@@ -55,7 +41,6 @@ export function wasmFeatures(override?: Partial<WasmFeatures>): WasmFeatures {
     relaxedSimd,
     // Not known to a V8 that moves loads, such as that of Node 22.
     fma: relaxedSimd ? ("Float16Array" in globalThis ? 6 : 4) : 0,
-    dotAdd: relaxedSimd && !(override && "dotAdd" in override) ? dotAddHere() : undefined,
     threads:
       typeof SharedArrayBuffer !== "undefined" &&
       validates((m) => {

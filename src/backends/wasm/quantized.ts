@@ -3,6 +3,7 @@ import { type QuantizedMatmulAttrs, quantizedGather, quantizedMatmul } from "../
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { KernelInput } from "../backend.ts";
+import { dotAddOf } from "./dot-add.ts";
 import { hasActivation } from "./kernels/activations.ts";
 import { hasKernels, matrixOf } from "./kernels/quantized-matrix.ts";
 import type { StoredMatrix } from "./kernels/stored-panels.ts";
@@ -19,11 +20,12 @@ export function leavesOut(dtypes: readonly string[]): boolean {
 }
 
 export const quantizedKernels: WasmKernels = (target) => {
+  const host = { fma: target.features.fma, dotAdd: dotAddOf(target.features) };
   /** A model has few sizes of matrices, and many of each. */
   const known = new Map<string, StoredMatrix | undefined>();
   const matrix = (type: BlockType, n: number, k: number): StoredMatrix | undefined => {
     const key = `${type} ${n} ${k}`;
-    if (!known.has(key)) known.set(key, matrixOf(type, n, k, target.features));
+    if (!known.has(key)) known.set(key, matrixOf(type, n, k, host));
     return known.get(key);
   };
   /** The product if the type has kernels, and the weights are constant. */

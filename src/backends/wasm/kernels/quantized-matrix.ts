@@ -4,12 +4,12 @@ import { isHalf } from "../../../tensor/dtype.ts";
 import type { StepEmitter } from "../step.ts";
 import { floatMatrix } from "./float-matrix.ts";
 import type { Fma } from "./gemm-tile.ts";
-import { blockBytes, emitQuantize, emitRound } from "./quantized-activations.ts";
+import { emitQuantize, emitRound } from "./quantized-activations.ts";
 import { emitDot, emitRow } from "./quantized-dot.ts";
 import { GROUP } from "./quantized-format.ts";
 import { formats, packBlocks, packedBytes, storedBytes, unpackBlocks } from "./quantized-formats.ts";
 import { emitPanel } from "./quantized-panel.ts";
-import { activationLayout, type DotAdd } from "./quantized-unit.ts";
+import { activationBytes, activationLayout, type DotAdd } from "./quantized-unit.ts";
 import type { StoredMatrix } from "./stored-panels.ts";
 
 /** What products are made of: see WasmFeatures. */
@@ -48,7 +48,7 @@ export function matrixOf(type: BlockType, n: number, k: number, host: Multiplica
       unpack: (packed) => unpackBlocks(type, n, k, packed as Uint8Array),
     },
     groupBytes: packedBytes(format, GROUP, k),
-    activationBytes: (k / 32) * blockBytes(layout),
+    activationBytes: activationBytes({ format, k, fma, dotAdd }).row,
     // See the header of quantized-dot.ts.
     manyRows: layout.codes !== "bytes" && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
     activations: { name, emit: (e) => e.shared(name, (m) => emitQuantize(m, name, layout)) },

@@ -57,7 +57,7 @@ export interface UnitOptions {
 }
 
 /** Of a row of activations, and of what a unit is multiplied with. */
-export function activationBytes({ format, k, fma, dotAdd }: Omit<UnitOptions, "rows">) {
+export function activationBytes({ format, k, fma, dotAdd }: Pick<UnitOptions, "format" | "k" | "fma" | "dotAdd">) {
   const block = blockBytes(activationLayout(format, fma > 0, dotAdd));
   return { row: (k / 32) * block, unit: (format.unit / 32) * block };
 }
@@ -68,7 +68,7 @@ export function activationBytes({ format, k, fma, dotAdd }: Omit<UnitOptions, "r
  * @param xAt where the activations are, those of the first row
  */
 export function unitProducts(f: FunctionBuilder, o: UnitOptions, xAt: Local<"i32">) {
-  const { format, k, rows, fma, dotAdd, table } = o;
+  const { format, rows, fma, dotAdd, table } = o;
   const relaxed = fma > 0;
   const codes = multiplied(format, relaxed, dotAdd);
   const [words, bytes, magnitudes] = [codes === "words", codes === "bytes", codes === "magnitudes"];
@@ -77,7 +77,7 @@ export function unitProducts(f: FunctionBuilder, o: UnitOptions, xAt: Local<"i32
   const inShorts = bytes && !dotAdd;
   const layout = activationLayout(format, relaxed, dotAdd);
   const xBlock = blockBytes(layout);
-  const xRow = (k / 32) * xBlock;
+  const { row: xRow } = activationBytes(o);
   const sumsOfUnit = f.locals("v128", format.d ? 2 * rows : 0);
   const minsOfUnit = f.locals("v128", format.dmin ? 2 * rows : 0);
   /** Of the unit that code is written for. */
