@@ -275,6 +275,8 @@ export interface DeviceSession<S extends Step = Step> {
   /** The memory whose tensors its programs take as they are. Missing where that is the host's. */
   readonly memory?: object;
   prepare(plan: StagePlan<S>): Program | Promise<Program>;
+  /** Hears of a plan before its weights are read. */
+  expect?(plan: StagePlan<S>): void;
   /** Whether a step of a plan, or the plan's outputs, will read a weight on the host. Default: always. */
   needs?(place: Place, step: PlannedStep<S> | undefined): boolean;
   /** Reads a weight that is pending and takes it over, without having all of it on the host. Undefined where it can't. */

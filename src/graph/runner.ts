@@ -234,8 +234,10 @@ export class GraphRunner<S extends Step = Step> {
   }
 
   /** Weights that are pending go to the device one by one. */
-  private *readWeights({ steps, outputs }: StagePlan<S>): Work<void> {
+  private *readWeights(plan: StagePlan<S>): Work<void> {
     const { device } = this;
+    const { steps, outputs } = plan;
+    device.expect?.(plan);
     const places = steps.flatMap((step) => step.inputs.map((place) => ({ step, place })));
     for (const { step, place } of [...places, ...outputs.map((place) => ({ step: undefined, place }))]) {
       const weight = place?.constant;

@@ -1,7 +1,12 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { compile } from "../../src/api.ts";
+import { wasm } from "../../src/backends/wasm/index.ts";
 import { LinearMemory } from "../../src/backends/wasm/memory.ts";
 import { type StateHost, WasmState } from "../../src/backends/wasm/state.ts";
+import { graph } from "../../src/graph/define.ts";
+import { matmul } from "../../src/ops/matmul.ts";
+import { hostTensor } from "../../src/tensor/host-tensor.ts";
 
 const start = new LinearMemory(false).end;
 
@@ -85,3 +90,28 @@ test("states grow with what is in them, and without holes where nothing lies beh
       },
     ),
   ));
+
+test("memory grows once for all that a plan takes, however many weights that is", async () => {
+  const grown = vi.spyOn(WebAssembly.Memory.prototype, "grow");
+  try {
+    const width = 512;
+    const weight = () => hostTensor(new Float32Array(width * width).fill(1 / width), { shape: [width, width] });
+    const model = graph((g) => {
+      let x = g.input("x", "f32", [1, width]);
+      for (let i = 0; i < 12; i++) x = matmul(x, g.weight(weight()));
+      return { x };
+    });
+    using session = await compile(model, { device: wasm({ threads: 1 }) });
+    const { x } = await session.run({ x: new Float32Array(width).fill(2) });
+    expect(x.data).toEqual(new Float32Array(width).fill(2));
+    expect(grown.mock.calls.length).toBe(1);
+  } finally {
+    grown.mockRestore();
+  }
+});
+
+test("what memory cannot grow by at once is no error before it is allocated", () => {
+  const memory = new LinearMemory(false);
+  memory.expect(2 ** 33);
+  expect(memory.allocate(64)).toBe(start);
+});

@@ -57,12 +57,23 @@ export class LinearMemory {
     return at;
   }
 
-  /** Grows to `end` bytes or more. */
+  /**
+   * Grows by so many bytes that are about to be allocated. Every step makes a buffer that counts with all of its bytes until
+   * it is collected: by weights of a megabyte each, loading would be interrupted by a collection for nearly every one. What
+   * is not used yet takes no memory.
+   */
+  expect(bytes: number): void {
+    try {
+      this.reach(this.top + bytes + 64);
+    } catch {
+      // Holes may have room for some of it. Who allocates what there is no memory for gets the error.
+    }
+  }
+
+  /** Grows to `end` bytes or more: where nobody said what comes, by more than that. */
   private reach(end: number): void {
     const size = this.memory.buffer.byteLength;
     if (end <= size) return;
-    // Every step makes a buffer that counts with all of its bytes until it is collected: by weights of a megabyte each,
-    // loading would be interrupted by a collection for nearly every one. What is ahead takes no memory until it is used.
     const ahead = Math.min(size / 4, mostAhead, maxPages * pageBytes - size);
     try {
       this.memory.grow(Math.ceil(Math.max(end - size, ahead) / pageBytes));

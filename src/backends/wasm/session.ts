@@ -82,6 +82,23 @@ export class WasmSession implements DeviceSession<AnyStep> {
     return program;
   }
 
+  /** Makes room for all that the plan takes beyond what is here. */
+  expect({ steps, arenaBytes }: StagePlan<AnyStep>): void {
+    const found = new Copies<true>();
+    let bytes = Math.max(0, arenaBytes - this.arena.bytes);
+    for (const { inputs } of steps)
+      for (const place of inputs) {
+        if (!place?.constant) continue;
+        const { constant, prepack } = place;
+        const key = prepack?.key ?? "";
+        const elements = constant instanceof Weight ? constant.elements : constant.data;
+        if (found.has(elements, key) || this.constants.has(elements, key)) continue;
+        found.get(elements, key, () => true);
+        bytes += alignUp(typeBytes(prepack?.type ?? constant));
+      }
+    if (bytes > 0) this.memory.expect(bytes);
+  }
+
   keep(place: Place): void {
     this.constantAddress(place, new Copies());
   }
@@ -234,8 +251,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
     return block;
   }
 
-  private allocate({ dtype, shape }: TensorType): Block {
-    const bytes = Math.max(1, sizeOf(shape)) * bytesOf(dtype);
+  private allocate(type: TensorType): Block {
+    const bytes = typeBytes(type);
     return { at: this.memory.allocate(bytes), bytes };
   }
 
@@ -258,6 +275,8 @@ export class WasmSession implements DeviceSession<AnyStep> {
     }
   }
 }
+
+const typeBytes = ({ dtype, shape }: TensorType): number => Math.max(1, sizeOf(shape)) * bytesOf(dtype);
 
 /** The work of the steps that are large enough to be divided. */
 function dividedWork(plan: StagePlan<AnyStep>, target: WasmTarget): number {
