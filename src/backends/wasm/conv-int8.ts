@@ -118,7 +118,7 @@ function planConv(
     emit(e, at, finish) {
       const { f } = e;
       const name = "product/integers";
-      const product = e.shared(name, (m) => emitProduct(m, { name, fma: 0, integers: true }));
+      const product = e.shared(name, (m) => emitProduct(m, { name, fma: 0, integers: "pairs" }));
       const pair = pairFunction(e, x.dtype);
       const workspace = f.let(i32.add(addressOf(e.workspace, e.thread, own), 0));
       const image = f.let(i32.add(workspace, alignUp(layout.bytes)));

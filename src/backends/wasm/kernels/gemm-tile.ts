@@ -43,11 +43,14 @@ export type Fma = 0 | 4 | 6;
 
 const VECTORS = PANEL_COLUMNS / 4;
 
+/** Of fours, those of B are signed, and those of A what `WasmFeatures.dotAdd` says. */
+export type Integers = "pairs" | "fours";
+
 export interface TileOptions extends Epilogue {
   readonly name: string;
   readonly fma: Fma;
-  /** Words are pairs of 16-bit integers, sums 32-bit integers: a step of k is two. */
-  readonly integers?: boolean;
+  /** Words are integers, two of 16 bits or four of 8, and sums integers of 32: a step of k is two or four. */
+  readonly integers?: Integers;
   /** k is not spread over several sums. */
   readonly oneSum?: boolean;
 }
@@ -93,7 +96,7 @@ function emitSums(
       f.set(row, v128.load32_splat(a, (u * height + i) * 4));
       for (let j = 0; j < VECTORS; j++) {
         const sum = sums[u % splits][i * VECTORS + j];
-        f.set(sum, integers ? addDot(row, columns[j], sum) : multiplyAdd(fma, row, columns[j], sum));
+        f.set(sum, integers ? addDots[integers](row, columns[j], sum) : multiplyAdd(fma, row, columns[j], sum));
       }
     }
   };
@@ -125,7 +128,10 @@ function kSplits(height: number, fma: Fma): number {
 export const multiplyAdd = (fma: unknown, x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) =>
   fma ? f32x4.relaxed_madd(x, y, sum) : f32x4.add(sum, f32x4.mul(x, y));
 
-const addDot = (x: Expr<"v128">, y: Expr<"v128">, sum: Expr<"v128">) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y));
+const addDots: Record<Integers, typeof i32x4.relaxed_dot_i8x16_i7x16_add_s> = {
+  pairs: (x, y, sum) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y)),
+  fours: (x, y, sum) => i32x4.relaxed_dot_i8x16_i7x16_add_s(y, x, sum),
+};
 
 /** A function that finishes one full row of the tile and moves on to the next. */
 export function epilogue(

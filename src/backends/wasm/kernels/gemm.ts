@@ -62,7 +62,7 @@ import {
 } from "../assembler.ts";
 import { emitPackColumns, emitPackRows, PANEL_COLUMNS } from "./gemm-pack.ts";
 import { emitRowTile, finishRow, LONGEST_ROW, ROW_PANELS } from "./gemm-row.ts";
-import { type Epilogue, emitTile, type Fma, type TileFunction, tileParams } from "./gemm-tile.ts";
+import { type Epilogue, emitTile, type Fma, type Integers, type TileFunction, tileParams } from "./gemm-tile.ts";
 import type { Deal } from "./row-deal.ts";
 import type { StoredPanels } from "./stored-panels.ts";
 import { type RunFunction, runArgs } from "./vector.ts";
@@ -73,7 +73,7 @@ export interface GemmOptions extends Epilogue {
   /** Use `f32x4.relaxed_madd`, in tiles of so many rows: the `fma` feature. */
   readonly fma: Fma;
   /** As in TileOptions: `lda` and `k` count words. No epilogue then. */
-  readonly integers?: boolean;
+  readonly integers?: Integers;
   /** `m` is always 1: a fifth of the code, which a small model waits for. */
   readonly oneRow?: boolean;
   /** A lies as [k, m]: `lda` is from one k to the next, rows are 4 bytes apart. */
