@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { compile } from "../../src/graph/session.ts";
+import { convInteger } from "../../src/ops/conv-integer.ts";
 import { matmulInteger } from "../../src/ops/matmul-integer.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -42,7 +43,7 @@ describe.each(["unsigned", "signed"] as const)("a side of bytes is %s", (dotAdd)
   for (const fma of [4, 6] as const) {
     const backend = wasm({ threads: 1, features: { relaxedSimd: true, dotAdd, fma } });
     describe(`tiles of ${fma} rows`, async () => {
-      const kernels = (await backend.ownKernels()).filter((k) => /matmulInteger|qlinearMatmul/.test(k.op.name));
+      const kernels = (await backend.ownKernels()).filter((k) => /nteger|qlinear/.test(k.op.name));
       testKernels("products of bytes", { ...backend, kernels });
     });
   }
@@ -68,6 +69,35 @@ describe.each(["unsigned", "signed"] as const)("a side of bytes is %s", (dotAdd)
             expect(y.data, `${a.dtype} ${b.dtype} ${ofA} ${ofB}`).toEqual(want.data);
             session.dispose();
           }
+  });
+
+  test.each([
+    [{}, 3, 4, 1],
+    [{ pads: [1, 2, 0, 1], strides: [2, 1] }, 7, 9, 1],
+    [{ pads: [1, 1, 1, 1], dilations: [1, 2], groups: 2 }, 10, 6, 2],
+  ])("convolutions %o: padding is a zero point, whatever that is", async (attrs, channels, out, group) => {
+    const random = randomFrom(channels);
+    const device = wasm({ threads: 1, features: { relaxedSimd: true, dotAdd, fma: 6 } });
+    for (const typeX of types)
+      for (const typeW of types)
+        for (const hasZero of [false, true]) {
+          const [x, w] = [
+            bytesOf(typeX, [2, channels, 6, 7], random),
+            bytesOf(typeW, [out, channels / group, 3, 3], random),
+          ];
+          const xZero = hasZero ? bytesOf(typeX, [], random) : undefined;
+          const wZero = typeW === Int8Array ? undefined : hostTensor(Uint8Array.of(128), { shape: [] });
+          const [want] = runReference(convInteger.op, opCase(convInteger, [x, w, xZero, wZero], attrs))!;
+          const g = new GraphBuilder();
+          const zero = xZero && g.input("zero", xZero.dtype, []);
+          const input = g.input("x", x.dtype, x.shape);
+          g.output("y", convInteger(input, g.constant(w), zero, wZero && g.constant(wZero), attrs));
+          const session = await compile(g.build(), { device });
+          const { y } = await session.run(xZero ? { x, zero: xZero } : { x });
+          expect(session.explain().map((s) => s.kernel)).toEqual(["wasm/convInteger/gemm"]);
+          expect(y.data, `${x.dtype} ${w.dtype} ${hasZero}`).toEqual(want.data);
+          session.dispose();
+        }
   });
 
   onThreads(

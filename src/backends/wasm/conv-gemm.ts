@@ -175,6 +175,8 @@ interface ConvProduct {
    * Where the channels of group `group` of all images are, if not in x: made there when `fresh` is not 0.
    */
   image?(group: Local<"i32">, fresh: Expr<"i32">): Local<"i32">;
+  /** Of padding. Default: zeros. */
+  readonly fill?: Local<"v128">;
   /** The product's place for a block of outputs, if not in y, and what happens to it there. */
   readonly sums?: { readonly at: Operand<"i32">; finish(block: ConvBlock): void };
   /** What happens in y to all outputs of a part's rows. */
@@ -194,7 +196,7 @@ export const sumsStride = (layout: ConvLayout): number => 4 * PANEL_COLUMNS * la
 
 export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p: ConvProduct): void {
   const { f } = e;
-  const { form, packed, workspace, weightBytes = 4 } = p;
+  const { form, packed, workspace, weightBytes = 4, fill = splat(0) } = p;
   const { x, bias, residual, y } = p.at;
   const { source } = layout;
   const k = depthOfProduct(s);
@@ -212,7 +214,7 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
   });
   const stage = f.let(i32.add(workspace, SCRATCH_BYTES));
   const block = f.let(i32.add(stage, layout.stageBytes));
-  if (source.stage) clearStage(e, stage, layout.stageBytes, splat(0));
+  if (source.stage) clearStage(e, stage, layout.stageBytes, fill);
 
   const planes = s.batch * s.groups * depth.output;
   const split = splitOf(s, e.target.threads, deal.tiles);
@@ -257,7 +259,7 @@ export function emitGemmConv(e: StepEmitter, s: ConvShape, layout: ConvLayout, p
             { first: row, outputs: f.let(i32.add(i32.sub(last, row), 1)) },
             depthSlices(e.f, s, s.channelsIn, from, z, source.sliceBytes),
             source.sliceBytes,
-            splat(0),
+            fill,
           )
         : f.let(i32.add(from, i32.mul(row, source.outputRowBytes)));
       f.forRange(i, 0, count, 1, () =>

@@ -2,59 +2,39 @@
  * Convolutions of 8-bit integers. Two neighbouring channels less their zero point go into one word, as 16-bit integers:
  * then the convolution of conv-gemm.ts serves, with words for floats and half of the channels, and the integers' product
  * of matmul-int8.ts. Padding is a word of zeros. Each part of the work makes the words of the images that it needs.
+ *
+ * Or four channels as bytes, on hosts that multiply them at once (`WasmFeatures.dotAdd`), where weights have no zero points but
+ * that of signed bytes: padding is then the image's, and what it adds to each sum is known from the weights.
  */
 import { type ConvWindowAttrs, convGeometry } from "../../ops/conv.ts";
 import { convInteger, convIntegerToFloat, qlinearConv } from "../../ops/conv-integer.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
-import type { KernelInput, Prepack } from "../backend.ts";
-import { f32x4, i8x16, i16x8, i32, i32x4, type Local, v128 } from "./assembler.ts";
+import type { Kernel, KernelInput, Prepack } from "../backend.ts";
+import { f32x4, i8x16, i32, i32x4, type Local } from "./assembler.ts";
 import { type ConvBlock, emitGemmConv, layoutOf, sumsStride } from "./conv-gemm.ts";
 import { type ConvShape, convShape, depthOfProduct, workOf } from "./conv-shape.ts";
-import { isByte, isScalar, runOf, saturated, toFloatForm } from "./int8.ts";
+import { dotAddOf } from "./dot-add.ts";
+import { correctFunction, isByte, isScalar, runOf, saturated, toFloatForm } from "./int8.ts";
+import { fourFunction, packWeights, pairFunction } from "./int8-channels.ts";
 import { tileRowsOf } from "./kernels/gemm.ts";
-import { emitProduct, packRows } from "./kernels/gemm-prepacked.ts";
+import { emitProduct } from "./kernels/gemm-prepacked.ts";
+import type { DotAdd } from "./kernels/quantized-unit.ts";
 import { runArgs, runFunction } from "./kernels/vector.ts";
 import { alignUp } from "./memory.ts";
 import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type WasmTarget, wasmKernel } from "./step.ts";
 
-const tileRows = tileRowsOf(0);
-
-/** Words of channels two by two. The bytes of a plane are `size`, planes follow one another. */
-function pairFunction(e: StepEmitter, dtype: string) {
-  const name = `pairs/${dtype}`;
-  const load = dtype === "i8" ? v128.load8x8_s : v128.load8x8_u;
-  const params = { x: "i32", size: "i32", channels: "i32", zero: "i32", y: "i32" } as const;
-  const words = (first: number) =>
-    Array.from({ length: 16 }, (_, i) => 2 * (first + (i >> 2)) + (i & 1) + (i & 2 ? 16 : 0));
-  return e.shared(name, (m) =>
-    m.func({ name, params }, (f, { x, size, channels, zero, y }) => {
-      const zeros = f.let(i16x8.splat(zero));
-      const [i, second] = f.locals("i32", 2);
-      const [a, b, mask] = f.locals("v128", 3);
-      f.while(i32.gt_s(channels, 0), () => {
-        // The last of an odd number has no neighbour: zeros, made of itself.
-        f.set(second, i32.gt_s(channels, 1));
-        f.set(mask, i32x4.splat(i32.sub(0, second)));
-        f.set(second, i32.add(x, i32.mul(second, size)));
-        f.forRange(i, 0, size, 8, () => {
-          f.set(a, i16x8.sub(load(i32.add(x, i)), zeros));
-          f.set(b, v128.and(i16x8.sub(load(i32.add(second, i)), zeros), mask));
-          const to = i32.add(y, i32.shl(i, 2));
-          f.v128.store(to, i8x16.shuffle(a, b, words(0)));
-          f.v128.store(to, i8x16.shuffle(a, b, words(4)), 16);
-        });
-        f.increment(x, i32.shl(size, 1));
-        f.increment(y, i32.shl(size, 2));
-        f.increment(channels, -2);
-      });
-    }),
-  );
+interface Target extends WasmTarget {
+  readonly dotAdd: DotAdd;
 }
 
+/** Whether weights less their zero points are what signed bytes hold. */
+const isSigned = (dtype: string, zeros: TypedArray | undefined): boolean =>
+  Array.from(zeros ?? [0], Number).every((z) => z === (dtype === "i8" ? 0 : 128));
+
 interface IntegerConv {
-  /** Of words: half of the channels. */
+  /** Of words, in which channels are side by side. */
   readonly shape: ConvShape;
   readonly bytes: number;
   prepack(input: number): Prepack;
@@ -63,11 +43,12 @@ interface IntegerConv {
 }
 
 /** A row of sums at `sums` (in the result, or what is kept of a block), of output channel `channel`; `y`: index of the first in the result. */
-type FinishRow = (row: Record<"sums" | "channel" | "columns" | "y", Local<"i32">>) => void;
+type SumsRow = Record<"sums" | "channel" | "columns" | "y", Local<"i32">>;
+type FinishRow = (row: SumsRow) => void;
 
 /** @param keepsSums results are narrower than sums: these have a place of their own, block by block */
 function planConv(
-  target: WasmTarget,
+  target: Target,
   x: KernelInput,
   w: KernelInput,
   xZero: KernelInput | undefined,
@@ -81,56 +62,68 @@ function planConv(
     return undefined;
   if (sizeOf(g.shape) === 0 || sizeOf(w.shape) === 0) return undefined;
   const channels = bytes.channelsIn;
-  const shape = { ...bytes, channelsIn: Math.ceil(channels / 2) };
+  const zeros = wZero?.constant?.data as TypedArray | undefined;
+  const { features, dotAdd } = target;
+  // Two channels or fewer are a word either way.
+  const fours = dotAdd !== undefined && channels > 2 && isSigned(w.dtype, zeros);
+  const perWord = fours ? 4 : 2;
+  const fma = fours ? features.fma : 0;
+  const tileRows = tileRowsOf(fma);
+  const turn = !fours || (x.dtype === "i8") === (dotAdd === "signed") ? 0 : x.dtype === "i8" ? 128 : -128;
+  const shape = { ...bytes, channelsIn: Math.ceil(channels / perWord) };
   const size = bytes.depth.input * bytes.rows.input * bytes.columns.input;
-  const taps = bytes.depth.kernel * bytes.rows.kernel * bytes.columns.kernel;
   const k = depthOfProduct(shape);
   const rows = bytes.channelsOut;
   const layout = layoutOf(shape);
-  // The last words of an image go by eight, past its end.
-  const imageBytes = alignUp(4 * shape.channelsIn * size + 32);
+  // The last words of an image go by eight or sixteen, past its end.
+  const imageBytes = alignUp(4 * shape.channelsIn * size + 64);
   const sumsBytes = keepsSums ? alignUp(rows * sumsStride(layout)) : 0;
   const own = alignUp(layout.bytes) + imageBytes + sumsBytes;
-  const zeros = wZero?.constant?.data as TypedArray | undefined;
+  const weights = {
+    groups: shape.groups,
+    rows,
+    channels,
+    taps: bytes.depth.kernel * bytes.rows.kernel * bytes.columns.kernel,
+    perWord,
+    tileRows,
+  };
+  const words = shape.groups * rows * k;
   return {
     shape,
     bytes: own * target.threads,
     prepack: (input) => ({
       input,
-      key: `pairs/${tileRows}/${shape.groups}/${zeros ?? ""}`,
-      type: { dtype: "i32", shape: [shape.groups * rows * k] },
-      pack(source, packed) {
-        packRows({ groups: shape.groups, rows, k, tileRows }, (at, first, height) => {
-          for (let i = 0; i < height; i++) {
-            const channel = first + i;
-            const zero = Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
-            for (let c = 0, to = at + i; c < channels; c += 2)
-              for (let tap = 0; tap < taps; tap++, to += height) {
-                const from = (channel * channels + c) * taps + tap;
-                const low = (source[from] as number) - zero;
-                const high = c + 1 < channels ? (source[from + taps] as number) - zero : 0;
-                packed[to] = (low & 0xffff) | (high << 16);
-              }
-          }
-        });
-      },
+      key: `${perWord}/${tileRows}/${shape.groups}/${zeros ?? ""}`,
+      type: { dtype: "i32", shape: [words + shape.groups * rows] },
+      pack: (source, packed) => packWeights(source as TypedArray, zeros, packed as Int32Array, weights),
     }),
     emit(e, at, finish) {
       const { f } = e;
-      const name = "product/integers";
-      const product = e.shared(name, (m) => emitProduct(m, { name, fma: 0, integers: "pairs" }));
-      const pair = pairFunction(e, x.dtype);
+      const name = fours ? `product/fours/${fma}` : "product/pairs";
+      const product = e.shared(name, (m) => emitProduct(m, { name, fma, integers: fours ? "signedA" : "pairs" }));
+      const toWords = fours ? fourFunction(e, turn !== 0) : pairFunction(e, x.dtype);
       const workspace = f.let(i32.add(addressOf(e.workspace, e.thread, own), 0));
       const image = f.let(i32.add(workspace, alignUp(layout.bytes)));
       const sums = f.let(i32.add(image, imageBytes));
-      const zero = at.zero === 0 ? 0 : x.dtype === "i8" ? i32.load8_s(at.zero) : i32.load8_u(at.zero);
+      const zero = f.local("i32");
+      if (at.zero !== 0) f.set(zero, x.dtype === "i8" ? i32.load8_s(at.zero) : i32.load8_u(at.zero));
       const plane = shape.depth.output * shape.rows.output * shape.columns.output;
+      const corrects = fours && (at.zero !== 0 || turn !== 0);
+      const correct = (row: SumsRow): void => {
+        const ofZero = at.zero === 0 ? undefined : (x.dtype as "i8" | "u8");
+        const fn = correctFunction(e, { zero: ofZero, turn, sameWeights: true, points: false });
+        const ofChannel = i32.add(i32.shl(row.channel, 2), at.w + 4 * words);
+        const operands = [row.sums, ofChannel, ...(at.zero === 0 ? [] : [at.zero])];
+        f.call(fn, runArgs(operands, row.sums, row.columns));
+      };
+      const finishes = corrects || finish !== undefined;
       const finishBlock = ({ channel, rows, columns, y }: ConvBlock): void => {
         const first = keepsSums ? sums : i32.add(i32.shl(y, 2), at.y);
         const row = { sums: f.let(first), channel: f.let(i32.add(channel, 0)), columns, y };
         const left = f.let(i32.add(rows, 0));
         f.while(left, () => {
-          finish!(row);
+          if (corrects) correct(row);
+          finish?.(row);
           f.increment(row.sums, keepsSums ? sumsStride(layout) : 4 * plane);
           f.increment(row.channel, 1);
           f.increment(y, plane);
@@ -146,11 +139,13 @@ function planConv(
         at: { x: at.x, bias: 0, residual: 0, y: at.y },
         image(group, fresh) {
           const from = i32.add(i32.mul(group, channels * size), at.x);
-          f.if(fresh, () => f.call(pair, { x: from, size, channels, zero, y: image }));
+          f.if(fresh, () => f.call(toWords, { x: from, size, channels, zero, y: image }));
           return image;
         },
         sums: keepsSums ? { at: sums, finish: finishBlock } : undefined,
-        finish: finish && !keepsSums ? finishBlock : undefined,
+        finish: finishes && !keepsSums ? finishBlock : undefined,
+        // What pads is the zero point as the image has it.
+        fill: fours ? f.let(i8x16.splat(i32.add(zero, turn))) : undefined,
       });
     },
   };
@@ -178,7 +173,7 @@ function requantize(e: StepEmitter, dtype: "i8" | "u8", bias: boolean) {
 
 const isF32 = (t: TensorType): boolean => t.dtype === "f32";
 
-export const convInt8Kernels: WasmKernels = (target) => [
+const kernelsIn = (target: Target): Kernel<WasmStep>[] => [
   wasmKernel(convInteger, "wasm/convInteger/gemm", ([x, w, xZero, wZero], _, attrs) => {
     const conv = planConv(target, x, w, xZero, wZero, attrs, false);
     if (!conv) return undefined;
@@ -233,3 +228,5 @@ export const convInt8Kernels: WasmKernels = (target) => [
     } satisfies WasmStep;
   }),
 ];
+
+export const convInt8Kernels: WasmKernels = (target) => kernelsIn({ ...target, dotAdd: dotAddOf(target.features) });

@@ -9,13 +9,14 @@
  * Bytes of the other kind are turned by 128, and their zero points with them.
  */
 import type { TypedArray } from "../../tensor/dtype.ts";
-import { call, type Expr, i8x16, i32, i32x4, type Local, type Operand, v128 } from "./assembler.ts";
+import { call, i8x16, i32, i32x4, type Operand, v128 } from "./assembler.ts";
+import { correctFunction } from "./int8.ts";
 import type { Layout } from "./int8-product.ts";
 import { emitGemm } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import type { Fma } from "./kernels/gemm-tile.ts";
 import type { DotAdd } from "./kernels/quantized-unit.ts";
-import { type RunOperand, runArgs, runFunction } from "./kernels/vector.ts";
+import { runArgs } from "./kernels/vector.ts";
 import { addressOf, type StepEmitter } from "./step.ts";
 
 /**
@@ -87,39 +88,6 @@ function sumFunction(e: StepEmitter, signed: boolean) {
   );
 }
 
-interface Correction {
-  /** Type of A's zero point: there is one. */
-  readonly zero?: "i8" | "u8";
-  /** What A's bytes, and its zero points, are turned by. */
-  readonly turn: number;
-  /** Whether B has zero points. */
-  readonly columns: boolean;
-}
-
-/** Sums of a row without what zero points add to them. Operands: sums, sums of columns, A's zero point, the row's sum, B's. */
-function correctFunction(e: StepEmitter, { zero, turn, columns }: Correction) {
-  const operands: RunOperand[] = [
-    { element: "i32", repeated: false },
-    { element: "i32", repeated: false },
-  ];
-  if (zero) operands.push({ element: zero, repeated: true });
-  if (columns) operands.push({ element: "i32", repeated: true }, { element: "i32", repeated: false });
-  return runFunction(e, {
-    name: `bytes/correct/${turn}`,
-    operands,
-    result: "i32",
-    short: true,
-    value(f, [sum, ofColumn, ...rest]) {
-      let y: Expr<"v128"> = sum;
-      const turned = f.hoist(i32x4.splat(turn));
-      const point = zero ? i32x4.add(rest.shift()!, turned) : turned;
-      if (zero || turn) y = i32x4.sub(y, i32x4.mul(point, ofColumn));
-      const [ofRow, points] = rest as Local<"v128">[];
-      return columns ? i32x4.sub(y, i32x4.mul(ofRow, points)) : y;
-    },
-  });
-}
-
 /** Room for a sum of a row, a cache line for each thread. */
 const slotBytes = 64;
 
@@ -132,7 +100,7 @@ export const inFours =
     const turn = (a === "i8") === signed ? 0 : signed ? -128 : 128;
     const ofSigned = b === "u8" ? 128 : 0;
     const hasPoints = Array.from(zeros ?? [0], Number).some((z) => z !== ofSigned);
-    const correction: Correction = { zero: hasZero ? a : undefined, turn, columns: hasPoints };
+    const correction = { zero: hasZero ? a : undefined, turn, sameWeights: false, points: hasPoints };
     const turnedBytes = turn ? 16 * Math.ceil((m * k + 16) / 16) : 0;
     return {
       words,
@@ -142,7 +110,7 @@ export const inFours =
       workspaceBytes: turnedBytes + slotBytes * threads,
       gemm(e) {
         const name = `gemm/fours/${fma}`;
-        return e.shared(name, (module) => emitGemm(module, { name, fma, integers: "fours" }));
+        return e.shared(name, (module) => emitGemm(module, { name, fma, integers: "signedB" }));
       },
       rows(e, { a: from, row, rows }) {
         const x = addressOf(from, row, k);

@@ -4,7 +4,8 @@ import type { TensorType } from "../../tensor/tensor.ts";
 import { type Expr, type FunctionBuilder, f32x4, i32x4 } from "./assembler.ts";
 import type { Elementwise } from "./elementwise.ts";
 import { constant } from "./kernels/math.ts";
-import type { RunForm } from "./kernels/vector.ts";
+import { type RunForm, type RunFunction, type RunOperand, runFunction } from "./kernels/vector.ts";
+import type { StepEmitter } from "./step.ts";
 
 type V = Expr<"v128">;
 
@@ -37,3 +38,40 @@ export const toFloatForm = (bias: boolean): Elementwise => ({
     return shift ? f32x4.add(y, shift) : y;
   },
 });
+
+/** What zero points add to sums of products of bytes that were multiplied as they are. */
+interface Correction {
+  /** Of the side that is no weight: there is a zero point of this type. */
+  readonly zero?: "i8" | "u8";
+  /** What that side's bytes, and zero points, are turned by. */
+  readonly turn: number;
+  /** Whether all sums are of the same weights. */
+  readonly sameWeights: boolean;
+  /** Whether weights have zero points. */
+  readonly points: boolean;
+}
+
+/**
+ * A run of sums without what zero points add to them. Operands: the sums; of weights less their zero points; the other side's
+ * zero point; the sum of its bytes, and the weights' zero points.
+ */
+export function correctFunction(e: StepEmitter, { zero, turn, sameWeights, points }: Correction): RunFunction {
+  const operands: RunOperand[] = [
+    { element: "i32", repeated: false },
+    { element: "i32", repeated: sameWeights },
+  ];
+  if (zero) operands.push({ element: zero, repeated: true });
+  if (points) operands.push({ element: "i32", repeated: true }, { element: "i32", repeated: false });
+  return runFunction(e, {
+    name: `bytes/correct/${turn}`,
+    operands,
+    result: "i32",
+    short: true,
+    value(f, [sum, ofWeights, ...rest]) {
+      const turned = f.hoist(i32x4.splat(turn));
+      const point = zero ? i32x4.add(rest.shift()!, turned) : turned;
+      const y = zero || turn ? i32x4.sub(sum, i32x4.mul(point, ofWeights)) : sum;
+      return points ? i32x4.sub(y, i32x4.mul(rest[0], rest[1])) : y;
+    },
+  });
+}

@@ -43,13 +43,13 @@ export type Fma = 0 | 4 | 6;
 
 const VECTORS = PANEL_COLUMNS / 4;
 
-/** Of fours, those of B are signed, and those of A what `WasmFeatures.dotAdd` says. */
-export type Integers = "pairs" | "fours";
+/** Two of 16 bits in a word, or four of 8, where those of A or of B are signed and the others what `WasmFeatures.dotAdd` says. */
+export type Integers = "pairs" | "signedA" | "signedB";
 
 export interface TileOptions extends Epilogue {
   readonly name: string;
   readonly fma: Fma;
-  /** Words are integers, two of 16 bits or four of 8, and sums integers of 32: a step of k is two or four. */
+  /** Words are integers, and sums such of 32 bits: a step of k is two or four. */
   readonly integers?: Integers;
   /** k is not spread over several sums. */
   readonly oneSum?: boolean;
@@ -130,7 +130,8 @@ export const multiplyAdd = (fma: unknown, x: Expr<"v128">, y: Expr<"v128">, sum:
 
 const addDots: Record<Integers, typeof i32x4.relaxed_dot_i8x16_i7x16_add_s> = {
   pairs: (x, y, sum) => i32x4.add(sum, i32x4.dot_i16x8_s(x, y)),
-  fours: (x, y, sum) => i32x4.relaxed_dot_i8x16_i7x16_add_s(y, x, sum),
+  signedA: (x, y, sum) => i32x4.relaxed_dot_i8x16_i7x16_add_s(x, y, sum),
+  signedB: (x, y, sum) => i32x4.relaxed_dot_i8x16_i7x16_add_s(y, x, sum),
 };
 
 /** A function that finishes one full row of the tile and moves on to the next. */
