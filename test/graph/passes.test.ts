@@ -377,6 +377,42 @@ describe("attention", () => {
     },
   );
 
+  test.each([
+    [false, "axes as they are", 0, batch],
+    [false, "scores in two axes", 2, batch],
+    [true, "a mask between reshapes", 3, batch],
+    [true, "a mask between reshapes", 3, 0],
+  ])("batch and heads in one axis (mask %s, %s): one step on packed heads", async (masks, _, rank, b) => {
+    const of = (n: string, seed: number) => ({ [n]: random(seed, [b, seq, heads * dim]) });
+    const merged = [b * heads, seq, dim];
+    const g = graph(({ input, weight }) => {
+      const side = (n: string) => {
+        const x = reshape(input(n, "f32", [b, seq, heads * dim]), [b, seq, heads, dim]);
+        return reshape(transpose(x, { perm: [0, 2, 1, 3] }), merged);
+      };
+      let scores = matmul(mul(side("q"), weight(scalar(0.3))), transpose(side("k"), { perm: [0, 2, 1] }));
+      if (masks) scores = add(reshape(scores, [b, heads, seq, seq]), input("mask", "f32", [b, 1, 1, seq]));
+      if (rank === 2) scores = reshape(scores, [b * heads * seq, seq]);
+      if (rank === 3) scores = reshape(scores, [b * heads, seq, seq]);
+      const weights = softmax(scores, { axis: -1 });
+      const mixed = matmul(rank ? reshape(weights, [b * heads, seq, seq]) : weights, side("v"));
+      const split = transpose(reshape(mixed, [b, heads, seq, dim]), { perm: [0, 2, 1, 3] });
+      return { y: reshape(split, [b, seq, heads * dim]) };
+    });
+    const given = { ...of("q", 1), ...of("k", 2), ...of("v", 3), ...(masks && { mask: random(4, [b, 1, 1, seq]) }) };
+    expect(await check(g, given)).toEqual(b ? ["attention"] : []);
+  });
+
+  test("reshapes that move matrices stay where they are", async () => {
+    const g = graph(({ input }) => {
+      // Heads are the second and third axis here, and rows of other sizes.
+      const [q, k] = ["q", "k"].map((n) => reshape(input(n, "f32", [2, 3, 4, 6]), [2, 12, 6]));
+      const odd = reshape(softmax(reshape(q, [2, 36, 2]), { axis: -1 }), [2, 12, 6]);
+      return { y: matmul(transpose(q, { perm: [0, 2, 1] }), k), z: odd };
+    });
+    expect(await check(g, { q: random(1, [2, 3, 4, 6]), k: random(2, [2, 3, 4, 6]) })).toContain("matmul");
+  });
+
   test("a softmax over another axis stays", async () => {
     const g = graph(({ input }) => {
       const [q, k, v] = ["q", "k", "v"].map((n) => input(n, "f32", [batch, heads, seq, dim]));

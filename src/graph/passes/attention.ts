@@ -7,10 +7,10 @@
  * does not make them more. Queries whose keys are all masked by -Infinity give zeros, where a softmax alone gives NaN.
  */
 import { attention } from "../../ops/attention.ts";
-import { reshape } from "../../ops/reshape.ts";
 import { transpose } from "../../ops/transpose.ts";
 import { sameShape } from "../../tensor/shape.ts";
 import type { Node, ValueId } from "../ir.ts";
+import { reshaped } from "./heads.ts";
 import { eitherOrder, only, samePermutation, scaled } from "./match.ts";
 import type { RewriteContext, Rule } from "./rewrite.ts";
 
@@ -104,15 +104,9 @@ export const packAttention: Rule = (node, context) => {
   if (sources.some((id) => id === undefined)) return undefined;
   const nodes: Node[] = [];
   const reshapeTo = (x: ValueId, shape: readonly number[], output?: ValueId): ValueId => {
-    const { dtype } = context.type(x)!;
-    const id = output ?? context.addValue({ dtype, shape });
-    const target = context.addConstant({
-      dtype: "i64",
-      shape: [shape.length],
-      data: BigInt64Array.from(shape, BigInt),
-    });
-    nodes.push({ op: reshape.op, name: node.name, inputs: [x, target], outputs: [id], attrs: {} });
-    return id;
+    const last = reshaped(x, shape, { name: node.name, context, output });
+    nodes.push(last);
+    return last.outputs[0];
   };
   const packed = sources.map((id) => {
     const [b, s, h, d] = context.type(id!)!.shape;
