@@ -20,6 +20,7 @@ import {
   dropout,
   dynamicQuantizeLinear,
   erf,
+  flatten,
   gemm,
   hardSigmoid,
   hardSwish,
@@ -392,7 +393,7 @@ describe("attention", () => {
       };
       let scores = matmul(mul(side("q"), weight(scalar(0.3))), transpose(side("k"), { perm: [0, 2, 1] }));
       if (masks) scores = add(reshape(scores, [b, heads, seq, seq]), input("mask", "f32", [b, 1, 1, seq]));
-      if (rank === 2) scores = reshape(scores, [b * heads * seq, seq]);
+      if (rank === 2) scores = flatten(scores, { axis: 2 });
       if (rank === 3) scores = reshape(scores, [b * heads, seq, seq]);
       const weights = softmax(scores, { axis: -1 });
       const mixed = matmul(rank ? reshape(weights, [b * heads, seq, seq]) : weights, side("v"));

@@ -5,10 +5,7 @@
  *
  * Legal because a reshape that leaves the last axis alone leaves rows alone, and one that leaves the last two leaves matrices.
  */
-import { matmul } from "../../ops/matmul.ts";
 import { reshape } from "../../ops/reshape.ts";
-import { softmax } from "../../ops/softmax.ts";
-import { transpose } from "../../ops/transpose.ts";
 import { sameShape } from "../../tensor/shape.ts";
 import type { Node, ValueId } from "../ir.ts";
 import { samePermutation, scalarOf } from "./match.ts";
@@ -26,13 +23,13 @@ export function reshaped(
   return { op: reshape.op, name, inputs: [x, target], outputs: [id], attrs: { allowZero: true } };
 }
 
-/** What a value was before it was reshaped, and its shape then. */
+/** What a value was before it got another shape, and its own then. */
 function before(
   id: ValueId | undefined,
   context: RewriteContext,
 ): { x: ValueId; shape: readonly number[] } | undefined {
   const node = id === undefined ? undefined : context.producer(id);
-  const shape = node?.op.name === "reshape" ? context.type(node.inputs[0]!)?.shape : undefined;
+  const shape = node?.op.view ? context.type(node.inputs[0]!)?.shape : undefined;
   return shape && { x: node!.inputs[0]!, shape };
 }
 
@@ -54,25 +51,25 @@ export const reshapeLater: Rule = (node, context) => {
     const last = reshaped(id, type.shape, { name: node.name, context, output: outputs[0] });
     return [{ ...node, ...change, outputs: [id] }, last];
   };
+  if (op.view) {
+    const found = before(inputs[0], context);
+    if (!found) return undefined;
+    if (sameShape(found.shape, type.shape)) return { same: found.x };
+    return [reshaped(found.x, type.shape, { name: node.name, context, output: outputs[0] })];
+  }
   switch (op.name) {
-    case "reshape": {
-      const found = before(inputs[0], context);
-      if (!found) return undefined;
-      if (sameShape(found.shape, type.shape)) return { same: found.x };
-      return [reshaped(found.x, type.shape, { name: node.name, context, output: outputs[0] })];
-    }
     case "transpose": {
       const found = beforeMerge(inputs[0], context);
       if (!found || !samePermutation(node, [0, 2, 1])) return undefined;
       const [b, h, rows, columns] = found.shape;
-      return earlier([b, h, columns, rows], { op: transpose.op, inputs: [found.x], attrs: { perm: [0, 1, 3, 2] } });
+      return earlier([b, h, columns, rows], { inputs: [found.x], attrs: { perm: [0, 1, 3, 2] } });
     }
     case "softmax": {
       const found = before(inputs[0], context);
       const axis = (attrs["axis"] as number | undefined) ?? -1;
       const last = axis === -1 || axis === type.shape.length - 1;
       if (!found || !last || found.shape.at(-1) !== type.shape.at(-1)) return undefined;
-      return earlier(found.shape, { op: softmax.op, inputs: [found.x], attrs: { axis: -1 } });
+      return earlier(found.shape, { inputs: [found.x], attrs: { axis: -1 } });
     }
     case "mul":
     case "div": {
@@ -85,7 +82,7 @@ export const reshapeLater: Rule = (node, context) => {
       if (!a || !b || inputs[2] !== undefined || inputs[3] !== undefined) return undefined;
       if (!sameShape(a.shape.slice(0, 2), b.shape.slice(0, 2))) return undefined;
       const shape = [...a.shape.slice(0, 2), ...type.shape.slice(1)];
-      return earlier(shape, { op: matmul.op, inputs: [a.x, b.x] });
+      return earlier(shape, { inputs: [a.x, b.x] });
     }
     default:
       return undefined;
