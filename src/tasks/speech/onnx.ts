@@ -5,7 +5,7 @@ import type { ByteSource } from "../../formats/source.ts";
 import { compile, type Session } from "../../graph/session.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
-import { openGraph, readGraph } from "../onnx-model.ts";
+import { readGraph } from "../onnx-model.ts";
 import type { Listening, SpeechModel } from "./model.ts";
 import { StatefulListening, type TokenInputs } from "./stateful.ts";
 
@@ -19,7 +19,12 @@ export async function openGraphs(
   device: Backend,
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
-  const { session: encoder } = await openGraph(encoderFile, { device, signal });
+  const heard = (await readGraph(encoderFile, signal)).graph;
+  // Exports for timestamps of words give all attention weights, too, some 50 MB a window: then they have to be computed.
+  const outputs = heard.outputs.filter((p) => p.name === "last_hidden_state");
+  if (outputs.length === 0)
+    throw new UnsupportedOpError(`${encoderFile.name}: the graph has no output "last_hidden_state"`);
+  const encoder = await compile({ ...heard, outputs }, { device, ownsWeights: encoderFile.local });
   const { graph } = await readGraph(decoderFile, signal);
   const expected = ["input_ids", "encoder_hidden_states"].find((n) => !graph.inputs.some((p) => p.name === n));
   if (expected) throw new UnsupportedOpError(`${decoderFile.name}: the graph has no input "${expected}"`);
