@@ -50,13 +50,18 @@ export function checkSibling(name: string, path: string): void {
 }
 
 /**
- * The address of a file beside another one, which has that name and no other meaning: in an address, "%2e%2e" is a folder
- * further up, and what begins with a blank and two slashes another host.
+ * A path as a part of an address, in which it has no other meaning: there, "%2e%2e" is a folder further up, and what begins
+ * with a blank and two slashes another host.
+ */
+export const escapedPath = (path: string): string => path.split(/[/\\]/).map(encodeURIComponent).join("/");
+
+/**
+ * The address of a file beside another one.
  * @param name of who refers to it
  */
 export function besideUrl(name: string, path: string, url: string): string {
   checkSibling(name, path);
-  return new URL(path.split(/[/\\]/).map(encodeURIComponent).join("/"), url).href;
+  return new URL(escapedPath(path), url).href;
 }
 
 /** A name without what an address has behind its path (`?download=true`). */

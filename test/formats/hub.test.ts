@@ -41,7 +41,7 @@ function serve({ files, token, revision = "main", cut }: Hub): void {
       r.writeHead(200, { "content-type": "application/json" });
       return r.end(JSON.stringify([{ type: "directory", path: "onnx", size: 0, oid: "0" }, ...list]));
     }
-    const file = files[q.url!.replace(`/org/tiny/resolve/${revision}/`, "")];
+    const file = files[decodeURIComponent(q.url!.replace(`/org/tiny/resolve/${revision}/`, ""))];
     if (!file) return r.writeHead(404, { "x-error-code": "EntryNotFound" }).end();
     const etag = `"${file.etag ?? sha256(file.bytes)}"`;
     return send(q, r, file.bytes, { etag, cut: cut?.(n) });
@@ -75,6 +75,20 @@ test("kept files are not fetched again, and serve offline", async () => {
   expect(server.requests).toHaveLength(0);
   await expect(read("hf:org/tiny/config.json", { offline: true })).rejects.toThrow(/config\.json is not in the cache/);
   await expect(read("hf:org/other", { offline: true })).rejects.toThrow(/hf:org\/other is not in the cache/);
+});
+
+test("names that mean something else in addresses are files' own, and lead to no other folder", async () => {
+  const names = ["a#b.bin", "a?b.bin", "a%20b.bin", "50% off.bin", "ü ñ.bin", "b/c#d.bin"];
+  const secret = "/org/other/resolve/main/secret.bin";
+  serve({ files: Object.fromEntries([...names, secret].map((name, i) => [name, { bytes: bytesOf(100 + i) }])) });
+  for (const [i, name] of names.entries())
+    for (const store of [cache, false]) {
+      const source = await openSource(`hf:org/tiny/${name}`, { ...options, cache: store });
+      expect([source.name, source.size]).toEqual([`hf:org/tiny/${name}`, 100 + i]);
+      const escaping = source.sibling!("%2e%2e/%2e%2e/%2e%2e/other/resolve/main/secret.bin");
+      await expect(escaping).rejects.toThrow(/there is no such file/);
+    }
+  expect(server.requests.filter((q) => !q.url.startsWith("/org/tiny/resolve/main/"))).toEqual([]);
 });
 
 test("revisions, broken connections, no cache", async () => {

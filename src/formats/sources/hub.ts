@@ -1,7 +1,7 @@
 /** Files of Hugging Face repositories: `hf:org/name[@revision][/path]`, through the optional peer `@huggingface/hub`. */
 import { FormatError, InputError } from "../../tensor/errors.ts";
 import { loadPeer } from "../../tensor/peer.ts";
-import { type ByteSource, environment, type SourceOptions } from "../source.ts";
+import { type ByteSource, environment, escapedPath, type SourceOptions } from "../source.ts";
 import { checkSha256 } from "./checksum.ts";
 import { download, isKept, offlineHelps } from "./download.ts";
 import { Connection } from "./http.ts";
@@ -16,6 +16,7 @@ interface Params {
   hubUrl?: string;
   fetch?: typeof fetch;
 }
+/** It puts paths into addresses as they are. */
 interface Hub {
   fileDownloadInfo(params: Params & { path: string }): Promise<{ size: number; etag: string; url: string } | null>;
   listFiles(params: Params & { recursive: boolean }): AsyncIterable<{ type: string; path: string }>;
@@ -85,7 +86,7 @@ class Repository {
       throw new InputError(`${key}: there is no cache, and offline nothing is fetched`, { notFound: true });
     }
     const info = await this.ask(
-      (hub, params) => hub.fileDownloadInfo({ ...params, path }),
+      (hub, params) => hub.fileDownloadInfo({ ...params, path: escapedPath(path) }),
       async () => store !== undefined && isKept(key, store),
     );
     if (!info) throw new InputError(`${key}: there is no such file`, { notFound: true });
