@@ -36,12 +36,13 @@ interface Hub {
 function serve({ files, token, revision = "main", cut }: Hub): void {
   server.serve((q, r, n) => {
     if (token && q.headers.authorization !== `Bearer ${token}`) return r.writeHead(401).end("{}");
-    if (q.url!.startsWith(`/api/models/org/tiny/tree/${revision}?recursive=true`)) {
+    const escaped = encodeURIComponent(revision);
+    if (q.url!.startsWith(`/api/models/org/tiny/tree/${escaped}?recursive=true`)) {
       const list = Object.entries(files).map(([path, f]) => ({ type: "file", path, size: f.bytes.length, oid: "0" }));
       r.writeHead(200, { "content-type": "application/json" });
       return r.end(JSON.stringify([{ type: "directory", path: "onnx", size: 0, oid: "0" }, ...list]));
     }
-    const file = files[decodeURIComponent(q.url!.replace(`/org/tiny/resolve/${revision}/`, ""))];
+    const file = files[decodeURIComponent(q.url!.replace(`/org/tiny/resolve/${escaped}/`, ""))];
     if (!file) return r.writeHead(404, { "x-error-code": "EntryNotFound" }).end();
     const etag = `"${file.etag ?? sha256(file.bytes)}"`;
     return send(q, r, file.bytes, { etag, cut: cut?.(n) });
@@ -89,6 +90,11 @@ test("names that mean something else in addresses are files' own, and lead to no
       await expect(escaping).rejects.toThrow(/there is no such file/);
     }
   expect(server.requests.filter((q) => !q.url.startsWith("/org/tiny/resolve/main/"))).toEqual([]);
+});
+
+test("a slash at the end of the hub's address, and one in a revision", async () => {
+  serve({ files: { "model.gguf": { bytes: model } }, revision: "refs/pr/1" });
+  expect(await read("hf:org/tiny@refs%2Fpr%2F1", { hubUrl: `${server.base}/` })).toBe(text(model));
 });
 
 test("revisions, broken connections, no cache", async () => {
@@ -149,7 +155,16 @@ test("tokens, and repositories that want one", async () => {
 
 test("specs that are none, and an abort", async () => {
   serve({ files: {} });
-  for (const spec of ["hf:", "hf:/", "hf:name", "hf:name/", "hf:/org/tiny", "hf:org/na me"]) {
+  for (const spec of [
+    "hf:",
+    "hf:/",
+    "hf:name",
+    "hf:name/",
+    "hf:/org/tiny",
+    "hf:org/na me",
+    "hf:org/name@%zz",
+    "hf:org/name@\ud800",
+  ]) {
     await expect(read(spec)).rejects.toThrow(InputError);
     await expect(embeddings(spec, options)).rejects.toThrow(/expected hf:org\/name/);
   }

@@ -16,7 +16,7 @@ interface Params {
   hubUrl?: string;
   fetch?: typeof fetch;
 }
-/** It puts paths into addresses as they are. */
+/** It puts paths into addresses as they are, and with `listFiles` the revision, too. */
 interface Hub {
   fileDownloadInfo(params: Params & { path: string }): Promise<{ size: number; etag: string; url: string } | null>;
   listFiles(params: Params & { recursive: boolean }): AsyncIterable<{ type: string; path: string }>;
@@ -27,17 +27,22 @@ interface Hub {
  * FormatError for a wrong checksum
  */
 export async function hubSource(spec: string, options: SourceOptions): Promise<ByteSource> {
-  const [, repo, revision = "main", path = ""] =
-    /^hf:(?:\/\/)?([\w.-]+\/[\w.-]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(spec) ?? [];
-  if (repo === undefined)
+  const [, repo, escaped = "main", path = ""] =
+    /^hf:(?:\/\/)?([\w.-]+\/[\w.-]+)(?:@([^/\p{Surrogate}]+))?(?:\/(.*))?$/u.exec(spec) ?? [];
+  const revision = unescaped(escaped);
+  if (repo === undefined || revision === undefined)
     throw new InputError(`"${spec}": expected hf:org/name, hf:org/name@revision or hf:org/name/path`);
-  const repository = new Repository(
-    repo,
-    decodeURIComponent(revision),
-    await openStore(options.cache, options.offline),
-    options,
-  );
+  const repository = new Repository(repo, revision, await openStore(options.cache, options.offline), options);
   return sourceIn(repository, path);
+}
+
+/** Undefined for what is no escaped text. */
+function unescaped(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 class Repository {
@@ -67,7 +72,8 @@ class Repository {
     const files: string[] = [];
     await this.ask(
       async (hub, params) => {
-        for await (const entry of hub.listFiles({ ...params, recursive: true }))
+        const revision = encodeURIComponent(params.revision);
+        for await (const entry of hub.listFiles({ ...params, revision, recursive: true }))
           if (entry.type === "file") files.push(entry.path);
       },
       async () => Array.isArray(await readJson(store, listName)),
@@ -112,7 +118,7 @@ class Repository {
         repo,
         revision,
         accessToken: token,
-        hubUrl: options.hubUrl,
+        hubUrl: options.hubUrl?.replace(/\/+$/, ""),
         fetch: (input, init) => persistentFetch(String(input), init, options),
       });
     } catch (cause) {
