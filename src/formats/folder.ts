@@ -33,6 +33,8 @@ const isNameless = (name: string): boolean => /^([a-z]{2,}:\/*(@[^/]*)?|hf:\/*[^
 
 /** Endings of exported graphs, the most exact first. */
 const graphVariants = ["", "_fp32", "_quantized", "_int8", "_uint8"];
+const graphNames = (name: string): string[] =>
+  ["onnx/", ""].flatMap((folder) => graphVariants.map((v) => `${folder}${name}${v}.onnx`));
 
 /** Optimum puts graphs into a folder within the model's. What comes before it is no host. */
 const graphInOnnx = /^([/\\]?|.*[^:/\\][/\\])onnx[/\\][^/\\]+\.onnx$/is;
@@ -44,10 +46,12 @@ export class ModelFolder {
   /**
    * @param anchor any file of the folder: the others are found beside it
    * @param around of the folder that the anchor's is in, where that is a part of the model: for what isn't beside the anchor
+   * @param checked opens the file that is the model, where the caller gave a checksum and the anchor is another file
    */
   private constructor(
     readonly anchor: ByteSource,
     private readonly around?: ByteSource,
+    private readonly checked?: (name: string) => Promise<ByteSource>,
   ) {}
 
   /**
@@ -67,14 +71,15 @@ export class ModelFolder {
   static async openConfigured(input: SourceInput, options: SourceOptions = {}): Promise<ModelFolder> {
     if (typeof input !== "string" && !(input instanceof URL)) return ModelFolder.open(input, options);
     const name = plainName(String(input));
-    const config =
-      isFile(name) || isNameless(name)
-        ? undefined
-        : await ifThere(openSource(`${name.replace(/\/$/, "")}/config.json`, options));
+    const inside = (file: string, given: SourceOptions) => openSource(`${name.replace(/\/$/, "")}/${file}`, given);
+    const others = { ...options, sha256: undefined };
+    const config = isFile(name) || isNameless(name) ? undefined : await ifThere(inside("config.json", others));
+    if (config && options.sha256 !== undefined)
+      return new ModelFolder(config, undefined, (file) => inside(file, options));
     const folder = ModelFolder.at(config ?? (await openSource(input, options)));
     const [, outer] = graphInOnnx.exec(folder.name) ?? [];
     if (outer === undefined || (await folder.has("config.json"))) return folder;
-    const own = { ...options, name: undefined, sha256: undefined };
+    const own = { ...others, name: undefined };
     return new ModelFolder(folder.anchor, await firstThere(besideGraphs, (name) => openSource(outer + name, own)));
   }
 
@@ -107,7 +112,7 @@ export class ModelFolder {
    */
   async weights(later = false): Promise<SafetensorsFile> {
     const held = (source: ByteSource): ByteSource => (later ? heldSource(source) : source);
-    const source = (await this.isWeights()) ? this.anchor : await this.first(weightNames);
+    const source = (await this.isWeights()) ? this.anchor : await this.model(weightNames);
     if (!source) throw new InputError(`${this.name}: there is neither ${weightNames.join(" nor ")} beside it`);
     if (!plainName(source.name).endsWith(".json")) return readSafetensors(held(source));
     return readShardedSafetensors(source, async (file) => held(await this.sibling(file)));
@@ -116,6 +121,20 @@ export class ModelFolder {
   /** The first of the files that is there. @throws what else keeps one from being opened */
   async first(names: readonly string[]): Promise<ByteSource | undefined> {
     return firstThere(names, (name) => this.sibling(name));
+  }
+
+  /** The same of names of the model. @throws FormatError for one with another checksum than the caller's */
+  private async model(names: readonly string[]): Promise<ByteSource | undefined> {
+    if (!this.checked) return this.first(names);
+    for (const name of names) if (await this.has(name)) return this.checked(name);
+    return undefined;
+  }
+
+  /** @throws InputError for a model in several files where the caller gave a checksum, which is that of one */
+  checkParts(...files: readonly ByteSource[]): void {
+    if (!this.checked) return;
+    const names = files.map((file) => plainName(file.name)).join(" and ");
+    throw new InputError(`${this.name}: the model is ${names}, and sha256 is the checksum of one file: leave it out`);
   }
 
   async has(...names: string[]): Promise<boolean> {
@@ -139,13 +158,13 @@ export class ModelFolder {
    * @param name without ending
    */
   async graph(name: string): Promise<ByteSource | undefined> {
-    return this.first(["onnx/", ""].flatMap((folder) => graphVariants.map((v) => `${folder}${name}${v}.onnx`)));
+    return this.first(graphNames(name));
   }
 
   /** The graph "model" where it is what there is of the model: the file itself, or a folder's without safetensors. */
   async onlyGraph(): Promise<ByteSource | undefined> {
     if (this.name.endsWith(".onnx")) return this.anchor;
-    return isConfig(this.name) && !(await this.hasWeights()) ? this.graph("model") : undefined;
+    return isConfig(this.name) && !(await this.hasWeights()) ? this.model(graphNames("model")) : undefined;
   }
 
   /**
@@ -154,7 +173,7 @@ export class ModelFolder {
    */
   async graphOrFile(): Promise<ByteSource> {
     if (!isConfig(this.name) && !isWeights(this.name)) return this.anchor;
-    const graph = await this.graph("model");
+    const graph = await this.model(graphNames("model"));
     if (!graph)
       throw new InputError(
         `${this.name}: there is no ONNX graph beside it, model.onnx or onnx/model.onnx, and this task runs nothing else; ` +

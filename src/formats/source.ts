@@ -83,7 +83,10 @@ export interface FetchOptions extends Omit<UrlOptions, "signal" | "onProgress"> 
   cache?: boolean | string;
   /** Use what was kept and ask nobody. Default: whether the environment variable FORWARDPASS_OFFLINE is 1. */
   offline?: boolean;
-  /** The file's SHA-256 in hexadecimal: another one is a FormatError. The whole file is read for it. */
+  /**
+   * The file's SHA-256 in hexadecimal: another one is a FormatError. The whole file is read for it. Of a folder it is that of the
+   * file that is read as its model.
+   */
   sha256?: string;
   /** For `hf:`. Default: the environment variable HF_TOKEN. */
   token?: string;

@@ -1,4 +1,5 @@
 /** Files beside a model: how they are named, and what it means when one can't be read. */
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -207,6 +208,31 @@ describe("files that may be left out", () => {
     await expect(openSource(`${server.base}/app/`, options)).rejects.toThrow(/there is none of/);
   });
 });
+
+test.each(["on a server", "on disk"])(
+  "a folder's checksum is that of the file that is the model, %s",
+  async (place) => {
+    const weights = "\u0002\0\0\0\0\0\0\0{}";
+    files = { "/m/config.json": '{"of":"model"}', "/m/model.safetensors": weights, "/m/onnx/model.onnx": "model" };
+    const folder = await mkdtemp(join(tmpdir(), "beside-"));
+    await mkdir(join(folder, "m/onnx"), { recursive: true });
+    for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), String(text));
+    const at = place === "on disk" ? join(folder, "m") : `${server.base}/m/`;
+    const open = (text: string) =>
+      ModelFolder.openModel(at, { ...options, sha256: createHash("sha256").update(text).digest("hex") });
+    const native = await open(weights);
+    expect((await native.weights()).tensors.size).toBe(0);
+    expect(await native.json("config.json")).toEqual({ of: "model" });
+    await expect(native.graphOrFile()).rejects.toThrow(/onnx\/model\.onnx: its SHA-256 is/);
+    expect((await (await open("model")).graphOrFile()).size).toBe(5);
+    await expect((await open('{"of":"model"}')).weights()).rejects.toThrow(/model\.safetensors: its SHA-256 is/);
+    delete files["/m/model.safetensors"];
+    await rm(join(folder, "m/model.safetensors"));
+    expect((await (await open("model")).onlyGraph())?.size).toBe(5);
+    await expect((await open('{"of":"model"}')).onlyGraph()).rejects.toThrow(FormatError);
+    await rm(folder, { recursive: true });
+  },
+);
 
 test("a folder on a server that refuses to answer is no folder without a model", async () => {
   for (const status of [401, 503]) {

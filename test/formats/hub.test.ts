@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { ModelFolder } from "../../src/formats/folder.ts";
 import { type FetchOptions, openSource, type SourceOptions } from "../../src/formats/source.ts";
 import { FormatError, InputError, load } from "../../src/index.ts";
 import { embeddings } from "../../src/tasks/index.ts";
@@ -133,6 +134,16 @@ test("the caller's checksum is that of the file asked for, with a cache and with
   }
   await expect(read("hf:org/tiny/small.bin", { offline: true, sha256: wrong })).rejects.toThrow(FormatError);
   expect((await read("hf:org/tiny/small.bin", { offline: true })).length).toBe(1000);
+});
+
+test("a repository's checksum is that of the file that is the model, for tasks too", async () => {
+  const graph = bytesOf(100);
+  serve({ files: { "config.json": { bytes: new TextEncoder().encode("{}") }, "onnx/model.onnx": { bytes: graph } } });
+  for (const store of [cache, false]) {
+    const open = (sum: string) => ModelFolder.openModel("hf:org/tiny", { ...options, cache: store, sha256: sum });
+    expect((await (await open(sha256(graph))).onlyGraph())?.name).toBe("hf:org/tiny/onnx/model.onnx");
+    await expect((await open("0".repeat(64))).onlyGraph()).rejects.toThrow(/model\.onnx: its SHA-256 is/);
+  }
 });
 
 test("a hub that can't be reached: what is kept is told", async () => {

@@ -100,6 +100,10 @@ test("of ONNX graphs, the merged decoder is named where it is missing", async ()
     await writeFile(join(folder, `onnx/${name}.onnx`), "");
   await expect(opened()).rejects.toThrow(InputError);
   await expect(opened()).rejects.toThrow(/encoder_model\.onnx there is no decoder_model_merged\.onnx.*`optimum-cli/);
+  await writeFile(join(folder, "onnx/decoder_model_merged.onnx"), "");
+  const checked = transcription(folder, { ...options, sha256: "0".repeat(64) });
+  await expect(checked).rejects.toThrow(InputError);
+  await expect(checked).rejects.toThrow(/sha256 is the checksum of one file/);
 });
 
 describe.skipIf(!whisper)("Whisper tiny", { timeout: 300_000 }, () => {

@@ -43,6 +43,7 @@ export async function readSpeechModel(folder: ModelFolder): Promise<SpeechModelF
       const encoder = await folder.graph("encoder_model");
       const decoder = encoder && (await folder.graph("decoder_model_merged"));
       if (encoder && decoder) {
+        folder.checkParts(encoder, decoder);
         const sizes = { contextLength: positions, frames: number(config, "max_source_positions", 1500) };
         return (await import("./onnx.ts")).openGraphs(encoder, decoder, sizes, device, signal);
       }
