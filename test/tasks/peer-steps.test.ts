@@ -87,6 +87,38 @@ test("Nmt takes control characters out and makes spaces of others", async () => 
   expect(neighbours.map((c) => tokenizer.encode(c)[0])).toEqual(neighbours.map((_, i) => i + 1));
 });
 
+test.each([{ type: "Lowercase" }, { type: "BertNormalizer", lowercase: true }])(
+  "$type lowers each character alone",
+  async (normalizer) => {
+    const pre_tokenizer = { type: "WhitespaceSplit" };
+    const { wordsOf } = await tokenizerOf(["λογοσς"], { normalizer, pre_tokenizer });
+    expect(wordsOf("ΛΟΓΟΣ ΣΛΣ ΛΟγος")).toEqual(["λογοσ", "σλσ", "λογος"]);
+  },
+);
+
+describe("Chinese characters of two units", () => {
+  const wordsWith = (text: string, handle_chinese_chars: boolean) =>
+    wordsOf(text, {
+      normalizer: { type: "BertNormalizer", handle_chinese_chars },
+      pre_tokenizer: { type: "BertPreTokenizer" },
+    });
+
+  test("are words, unless the file says otherwise", async () => {
+    const text = "a𠮷b 𠮷𠮷中c";
+    expect(await wordsWith(text, true)).toEqual(["a", "𠮷", "b", "𠮷", "𠮷", "中", "c"]);
+    expect(await wordsWith(text, false)).toEqual(["a𠮷b", "𠮷𠮷中c"]);
+  });
+
+  test("are those that the original takes for such", async () => {
+    const ends = [0x20000, 0x2a6df, 0x2a700, 0x2b73f, 0x2b740, 0x2b81f, 0x2b920, 0x2ceaf, 0x2f800, 0x2fa1f];
+    const others = [0x1ffff, 0x2a6e0, 0x2b820, 0x2b91f, 0x2ceb0, 0x2f7ff, 0x2fa20, 0x30000];
+    for (const c of ends.map((code) => String.fromCodePoint(code)))
+      expect(await wordsWith(`a${c}a`, true)).toEqual(["a", c, "a"]);
+    for (const c of others.map((code) => String.fromCodePoint(code)))
+      expect(await wordsWith(`a${c}a`, true)).toEqual([`a${c}a`]);
+  });
+});
+
 describe("added tokens that are words of their own", () => {
   const pre_tokenizer = { type: "WhitespaceSplit" };
   const texts: [string, string[]][] = [

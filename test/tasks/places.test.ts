@@ -50,6 +50,15 @@ describe("places of tokens", () => {
     ]);
   });
 
+  test("a capital sigma at a word's end", async () => {
+    expect(await places("ΛΟΓΟΣ λόγος", [...vocabulary, "λογ", "##οσ", "##ος"])).toEqual([
+      ["λογ", "ΛΟΓ", false],
+      ["##οσ", "ΟΣ", true],
+      ["λογ", "λόγ", false],
+      ["##ος", "ος", true],
+    ]);
+  });
+
   test("marks are of the piece before them, and of no other", async () => {
     expect(await places("#\ufe0f\u20e3 x", vocabulary)).toEqual([
       ["#", "#\ufe0f\u20e3", false],
@@ -87,6 +96,14 @@ describe("places of tokens", () => {
       [5, 7],
       [7, 8],
       [8, 9],
+    ]);
+    expect(await spans("x𠮷paris𠮷𠮷.")).toEqual([
+      [0, 1],
+      [1, 3],
+      [3, 8],
+      [8, 10],
+      [10, 12],
+      [12, 13],
     ]);
     expect(await spans("  !?paris")).toEqual([
       [2, 3],

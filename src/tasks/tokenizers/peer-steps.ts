@@ -56,16 +56,38 @@ function ownWords(step: Json): Json[] {
   }
 }
 
+const replaced = (Regex: string, content: string): Json => ({ type: "Replace", pattern: { Regex }, content });
+
 /** Rules of machine translation: control characters go, other spaces and marks of none become spaces. */
 const nmt: readonly Json[] = [
-  ["[\\x01-\\x08\\x0B\\x0E-\\x1F\\x7F\\x8F\\x9F]", ""],
-  ["[\\x09\\x0A\\x0C\\x0D\\u1680\\u200B-\\u200F\\u2028\\u2029\\u2581\\uFEFF\\uFFFD]", " "],
-].map(([Regex, content]) => ({ type: "Replace", pattern: { Regex }, content }));
+  replaced("[\\x01-\\x08\\x0B\\x0E-\\x1F\\x7F\\x8F\\x9F]", ""),
+  replaced("[\\x09\\x0A\\x0C\\x0D\\u1680\\u200B-\\u200F\\u2028\\u2029\\u2581\\uFEFF\\uFFFD]", " "),
+];
+
+/** Han characters of two UTF-16 units, of which the peer sees each alone. As in the original, U+2B820 to U+2B91F are none. */
+const wideHan =
+  "[\\u{20000}-\\u{2A6DF}\\u{2A700}-\\u{2B73F}\\u{2B740}-\\u{2B81F}\\u{2B920}-\\u{2CEAF}\\u{2F800}-\\u{2FA1F}]";
+const spacesAroundHan: readonly Json[] = [replaced(`(?=${wideHan})`, " "), replaced(`(?<=${wideHan})`, " ")];
+/** The original lowers each character alone; JavaScript makes a "ς" of the one at a word's end. */
+const sigma = replaced("Σ", "σ");
+
+function ownNormal(step: Json): readonly Json[] {
+  switch (step["type"]) {
+    case "Nmt":
+      return nmt;
+    case "Lowercase":
+      return [sigma, step];
+    case "BertNormalizer":
+      return [...(step["handle_chinese_chars"] ? spacesAroundHan : []), ...(step["lowercase"] ? [sigma] : []), step];
+    default:
+      return [step];
+  }
+}
 
 /** The source with steps that the peer does as the original. */
 export function withOwnSteps(source: Json): Json {
   const { pre_tokenizer: cuts, normalizer } = source;
-  const normalizers = stepsOf(normalizer, "normalizers").flatMap((s) => (s["type"] === "Nmt" ? nmt : [s]));
+  const normalizers = stepsOf(normalizer, "normalizers").flatMap(ownNormal);
   const pretokenizers = stepsOf(cuts, "pretokenizers").flatMap(ownWords);
   return {
     ...source,
