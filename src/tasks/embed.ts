@@ -174,7 +174,8 @@ export class SentenceEncoder {
   /**
    * One vector for each text, or for the one text. Texts of any lengths go together; what exceeds the model's longest text
    * is cut.
-   * @throws InputError for anything but texts, and a prompt that there is not; the signal's reason when aborted
+   * @throws InputError for anything but texts, a prompt that there is not, and a model without room for a text; the signal's
+   * reason when aborted
    */
   async embed(texts: string, options?: EmbedOptions): Promise<Float32Array>;
   async embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;

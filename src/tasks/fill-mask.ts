@@ -8,7 +8,7 @@ import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type EncoderFile, encoderInputs, maskTokenOf, paddedLength, readEncoder } from "./language/encoder.ts";
 import { checkPerToken, widthOf } from "./language/per-token.ts";
-import { marksOf } from "./language/pieces.ts";
+import { roomOf } from "./language/pieces.ts";
 import { logProbabilities, topTokens } from "./language/sampling.ts";
 import { checkKind, openExported, type RunnerOptions, runnerOptions } from "./language/text-runner.ts";
 import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
@@ -97,7 +97,8 @@ export class MaskFiller {
 
   /**
    * For each gap of the text the likeliest words, in order. Of a text that is too long a gap's surroundings are read.
-   * @throws InputError for a text without a gap, options that are wrong, or a model of another kind; the signal's reason when aborted
+   * @throws InputError for a text without a gap, options that are wrong, or a model of another kind or without room for a text;
+   * the signal's reason when aborted
    */
   async fill(text: string, options: FillOptions = {}): Promise<MaskedWord[][]> {
     checkOptions("fill", options, fillOptions);
@@ -126,8 +127,7 @@ export class MaskFiller {
     const gapsIn = (tokens: readonly number[]): number[] => tokens.flatMap((t, i) => (t === maskToken ? [i] : []));
     const whole = tokenizer.encode(text);
     if (whole.length <= maxTokens) return [{ tokens: whole, gaps: gapsIn(whole) }].filter((w) => w.gaps.length > 0);
-    const { before, behind } = marksOf(tokenizer);
-    const room = maxTokens - before.length - behind.length;
+    const { before, behind, room } = roomOf(this.model);
     const own = tokenizer.encode(text, { begin: false });
     return gapsIn(own).map((gap) => {
       const start = Math.max(0, Math.min(gap - (room >> 1), own.length - room));

@@ -41,7 +41,8 @@ export class TextClassifier extends TextTask {
 
   /**
    * All classes of a text, the likeliest first; of several texts, those of each. What exceeds the model's longest text is cut.
-   * @throws InputError for anything but texts, or labels that do not fit; the signal's reason when aborted
+   * @throws InputError for anything but texts, labels that do not fit, or a model without room for a text; the signal's reason
+   * when aborted
    */
   async classify(text: string, options?: SignalOptions): Promise<LabelScore[]>;
   async classify(texts: readonly string[], options?: SignalOptions): Promise<LabelScore[][]>;

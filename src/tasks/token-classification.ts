@@ -3,7 +3,7 @@ import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
 import { checkClassOptions, type LabelScore, numbered, ranked } from "./classes.ts";
 import { checkPerToken, widthOf } from "./language/per-token.ts";
-import { marksOf, type Piece, piecesOf } from "./language/pieces.ts";
+import { type Piece, piecesOf, roomOf } from "./language/pieces.ts";
 import {
   openTextRunner,
   type RunnerOptions,
@@ -60,16 +60,14 @@ export class TokenClassifier extends TextTask {
    * What the text names, in its order; words that are nothing (`O`) are left out. A word is what its first piece is. Words of
    * one label side by side are one entity, where the model's labels say beginning and inside (`B-PER`, `I-PER`). Texts of any
    * length are judged part by part.
-   * @throws InputError for anything but a text, labels that do not fit, or a model of another kind; the signal's reason
-   * when aborted
+   * @throws InputError for anything but a text, labels that do not fit, or a model of another kind or without room for a text;
+   * the signal's reason when aborted
    */
   async classify(text: string, options: SignalOptions = {}): Promise<Entity[]> {
     checkOptions("classify", options, signalOptions);
     if (typeof text !== "string") throw new InputError("classify: takes a text");
-    const { tokenizer, maxTokens } = this.runner;
-    const { before, behind } = marksOf(tokenizer);
-    const pieces = piecesOf(tokenizer, text);
-    const parts = partsOf(pieces, maxTokens - before.length - behind.length);
+    const { before, behind, room } = roomOf(this.runner);
+    const parts = partsOf(piecesOf(this.runner.tokenizer, text), room);
     const inputs = parts.map((part) => ({ ids: [...before, ...part.map((piece) => piece.id), ...behind] }));
     const results = await this.runner.run(inputs, options.signal);
     const tagged = parts.flatMap((part, n) => {
@@ -86,7 +84,7 @@ export class TokenClassifier extends TextTask {
   }
 }
 
-/** At most `length` pieces together, cut between words where it can be. */
+/** At most `length` pieces together, 1 or more, cut between words where it can be. */
 function partsOf(pieces: readonly Piece[], length: number): Piece[][] {
   const parts: Piece[][] = [];
   for (let at = 0; at < pieces.length; ) {

@@ -51,7 +51,8 @@ export class ZeroShotClassifier extends TextTask {
 
   /**
    * The labels, the likeliest first; `index` is the place in `labels`, `logit` that of entailment. A text that is too long is cut.
-   * @throws InputError for anything but a text and labels; the signal's reason when aborted
+   * @throws InputError for anything but a text and labels, and a label that leaves the text no room; the signal's reason when
+   * aborted
    */
   async classify(
     text: string,

@@ -1,6 +1,12 @@
 /** How much of a text encoders read, in which letters, and at which positions. */
 import { expect, test } from "vitest";
 import { embeddings } from "../../src/tasks/embed.ts";
+import { fillMask } from "../../src/tasks/fill-mask.ts";
+import { reranking } from "../../src/tasks/reranking.ts";
+import { textClassification } from "../../src/tasks/text-classification.ts";
+import { tokenClassification } from "../../src/tasks/token-classification.ts";
+import { zeroShotClassification } from "../../src/tasks/zero-shot-classification.ts";
+import { InputError } from "../../src/tensor/errors.ts";
 import { encodeModel, node } from "../onnx/encode.ts";
 import {
   bertJson,
@@ -58,6 +64,28 @@ test.each([
     using model = await embeddings(path, options);
     const [whole, cut] = await model.embed(["the ".repeat(room), `${"the ".repeat(room)} dog sat on mat.`]);
     expect(cut).toEqual(whole);
+  }
+});
+
+// All that is but the text: two marks, or three and the other text.
+test.each<[task: string, limit: number, run: (path: string) => Promise<unknown>]>([
+  ["embeddings", 2, async (path) => (await embeddings(path, options)).embed("the cat")],
+  ["textClassification", 2, async (path) => (await textClassification(path, options)).classify("the cat")],
+  ["tokenClassification", 2, async (path) => (await tokenClassification(path, options)).classify("the cat")],
+  ["fillMask", 2, async (path) => (await fillMask(path, options)).fill("the [MASK]")],
+  ["reranking", 4, async (path) => (await reranking(path, options)).rank("cat", ["the cat"])],
+  [
+    "zeroShotClassification",
+    4,
+    async (path) => (await zeroShotClassification(path, options)).classify("the cat", ["cat"], { hypothesis: "{}" }),
+  ],
+])("where there is no room for a text, %s fails", async (_, limit, run) => {
+  const id2label = { 0: "contradiction", 1: "neutral", 2: "entailment" };
+  const more = { "config.json": { ...bertJson, id2label } };
+  for (const least of [limit, 1]) {
+    const result = run(await folderOf("bert", { ...more, "tokenizer_config.json": { model_max_length: least } }));
+    await expect(result).rejects.toThrow(InputError);
+    await expect(result).rejects.toThrow(/leaves no room/);
   }
 });
 

@@ -28,11 +28,18 @@ export function piecesOf(tokenizer: Tokenizer, text: string): Piece[] {
   return pieces;
 }
 
+type Limits = Pick<TextRunner, "tokenizer" | "maxTokens">;
+
+interface Marks {
+  readonly before: readonly number[];
+  readonly behind: readonly number[];
+}
+
 /**
  * What the tokenizer puts before and behind a text.
  * @throws InputError for one that changes the text's own tokens
  */
-export function marksOf(tokenizer: Tokenizer): { before: number[]; behind: number[] } {
+export function marksOf(tokenizer: Tokenizer): Marks {
   const probe = "a";
   const [own, whole] = [tokenizer.encode(probe, { begin: false }), tokenizer.encode(probe)];
   const at = own.length === 0 ? -1 : whole.findIndex((_, i) => own.every((id, k) => id === whole[i + k]));
@@ -44,25 +51,38 @@ export function marksOf(tokenizer: Tokenizer): { before: number[]; behind: numbe
 }
 
 /**
- * A text's tokens, at most as many as the model takes: the text's end is left out, not the marks behind it.
- * @throws InputError for a text too long where marks change the text's own tokens
+ * The marks, and how many tokens of a text the model takes between them.
+ * @throws InputError where it takes none, and as `marksOf`
  */
-export function encodeText(
-  { tokenizer, maxTokens }: Pick<TextRunner, "tokenizer" | "maxTokens">,
-  text: string,
-): number[] {
-  const ids = tokenizer.encode(text);
-  const excess = ids.length - maxTokens;
-  if (excess > 0) ids.splice(ids.length - marksOf(tokenizer).behind.length - excess, excess);
+export function roomOf({ tokenizer, maxTokens }: Limits): Marks & { readonly room: number } {
+  const { before, behind } = marksOf(tokenizer);
+  const marks = before.length + behind.length;
+  const room = maxTokens - marks;
+  if (room < 1)
+    throw new InputError(
+      `the model takes ${maxTokens} tokens, which leaves no room for a text beside the ${marks} that the tokenizer puts around ` +
+        "it: see max_position_embeddings in config.json, and model_max_length in tokenizer_config.json",
+    );
+  return { before, behind, room };
+}
+
+/**
+ * A text's tokens, at most as many as the model takes: the text's end is left out, not the marks behind it.
+ * @throws InputError for a text too long where the model takes nothing but marks, or marks change the text's own tokens
+ */
+export function encodeText(limits: Limits, text: string): number[] {
+  const ids = limits.tokenizer.encode(text);
+  const excess = ids.length - limits.maxTokens;
+  if (excess > 0) ids.splice(ids.length - roomOf(limits).behind.length - excess, excess);
   return ids.length ? ids : [0];
 }
 
 /**
  * Two texts as one input. Where they are too long, the end of one is left out.
- * @throws InputError for a tokenizer that knows no pairs, and where the other text alone is too long
+ * @throws InputError for a tokenizer that knows no pairs, and where all else leaves no room for the text that is cut
  */
 export function encodePair(
-  { tokenizer, maxTokens }: Pick<TextRunner, "tokenizer" | "maxTokens">,
+  { tokenizer, maxTokens }: Limits,
   first: string,
   second: string,
   cut: "first" | "second",
@@ -71,8 +91,10 @@ export function encodePair(
   const excess = ids.length - maxTokens;
   if (excess <= 0) return { ids, types };
   const length = tokenizer.encode(cut === "first" ? first : second, { begin: false }).length;
-  if (length < excess)
-    throw new InputError(`${ids.length - length} tokens are more than the ${maxTokens} that the model takes`);
+  if (length <= excess)
+    throw new InputError(
+      `the model takes ${maxTokens} tokens: the other text and its marks are ${ids.length - length}, which leaves no room`,
+    );
   // One mark stands before the first text, one behind the second.
   const at = (cut === "first" ? 1 + length : ids.length - 1) - excess;
   ids.splice(at, excess);
