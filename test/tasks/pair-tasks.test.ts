@@ -2,9 +2,11 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { encodePair } from "../../src/tasks/language/pieces.ts";
 import { questionAnswering } from "../../src/tasks/question-answering.ts";
 import { reranking } from "../../src/tasks/reranking.ts";
 import { tokenClassification } from "../../src/tasks/token-classification.ts";
+import { HuggingFaceTokenizer } from "../../src/tasks/tokenizers/hugging-face.ts";
 import { zeroShotClassification } from "../../src/tasks/zero-shot-classification.ts";
 import { InputError } from "../../src/tensor/errors.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
@@ -274,4 +276,31 @@ test("words are tagged whatever marks a tokenizer puts around a text", async () 
     });
     expect(await model.classify("")).toEqual([]);
   }
+});
+
+test.each([
+  ["[CLS] $A [SEP] $B [SEP]"],
+  ["$A [SEP] $B [SEP]"],
+  ["$A [SEP] $B"],
+  ["$A $B"],
+  ["[CLS] [SEP] $A [SEP] [CLS] $B [SEP] [CLS]"],
+])("of a pair that is too long the end of one text is left out, and no mark: %s", async (template) => {
+  const steps = template.split(" ");
+  const typeOf = (step: string): number => (step === "$B" ? 1 : 0);
+  const pair = steps.map((step) =>
+    step.startsWith("$")
+      ? { Sequence: { id: step[1], type_id: typeOf(step) } }
+      : { SpecialToken: { id: step, type_id: 0 } },
+  );
+  const source = { ...tokenizer, post_processor: { ...tokenizer.post_processor, pair } };
+  const opened = await HuggingFaceTokenizer.open(source);
+  const want = (a: string, b: string) => {
+    const tokens = steps.map((step) => ids(step === "$A" ? a : step === "$B" ? b : step));
+    return { ids: tokens.flat(), types: steps.flatMap((step, i) => tokens[i].map(() => typeOf(step))) };
+  };
+  const [short, long] = ["the cat sat", "the cat sat on the cat"];
+  const cut = { tokenizer: opened, maxTokens: want(short, short).ids.length };
+  expect(encodePair(cut, long, short, "first")).toEqual(want(short, short));
+  expect(encodePair(cut, short, long, "second")).toEqual(want(short, short));
+  expect(() => encodePair(cut, short, long.repeat(2), "first")).toThrow(/leaves no room/);
 });

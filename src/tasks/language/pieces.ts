@@ -42,12 +42,22 @@ interface Marks {
 export function marksOf(tokenizer: Tokenizer): Marks {
   const probe = "a";
   const [own, whole] = [tokenizer.encode(probe, { begin: false }), tokenizer.encode(probe)];
-  const at = own.length === 0 ? -1 : whole.findIndex((_, i) => own.every((id, k) => id === whole[i + k]));
-  if (at < 0)
+  const at = own.length === 0 ? undefined : placeOf(own, whole);
+  if (at === undefined)
     throw new InputError(
       `the tokenizer gives "${probe}" other tokens with marks around it (${whole}) than without (${own}): pass { tokenizer }`,
     );
   return { before: whole.slice(0, at), behind: whole.slice(at + own.length) };
+}
+
+/** Where tokens stand among others: the first time, or the last. */
+function placeOf(own: readonly number[], ids: readonly number[], last = false): number | undefined {
+  const end = ids.length - own.length;
+  for (let i = 0; i <= end; i++) {
+    const at = last ? end - i : i;
+    if (own.every((id, k) => id === ids[at + k])) return at;
+  }
+  return undefined;
 }
 
 /**
@@ -90,15 +100,16 @@ export function encodePair(
   const { ids, types } = pairOf(tokenizer, first, second);
   const excess = ids.length - maxTokens;
   if (excess <= 0) return { ids, types };
-  const length = tokenizer.encode(cut === "first" ? first : second, { begin: false }).length;
-  if (length <= excess)
+  const own = tokenizer.encode(cut === "first" ? first : second, { begin: false });
+  if (own.length <= excess)
     throw new InputError(
-      `the model takes ${maxTokens} tokens: the other text and its marks are ${ids.length - length}, which leaves no room`,
+      `the model takes ${maxTokens} tokens: the other text and its marks are ${ids.length - own.length}, which leaves no room`,
     );
-  // One mark stands before the first text, one behind the second.
-  const at = (cut === "first" ? 1 + length : ids.length - 1) - excess;
-  ids.splice(at, excess);
-  types.splice(at, excess);
+  // Nearest to its own end of the input: the other text may hold it, too.
+  const at = placeOf(own, ids, cut === "second");
+  if (at === undefined)
+    throw new InputError("the tokenizer gives a text other tokens beside another one than alone: pass { tokenizer }");
+  for (const list of [ids, types]) list.splice(at + own.length - excess, excess);
   return { ids, types };
 }
 
