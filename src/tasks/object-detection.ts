@@ -129,7 +129,7 @@ export class ObjectDetector {
   ) {}
 
   /**
-   * The objects of an image, the surest first.
+   * The objects of an image, the surest first. A box is one object, of its likeliest class, as Ultralytics' own `predict` has it.
    * @throws FormatError for a file that is no image, MissingPeerError for one that needs `sharp`, InputError for options out of
    * range and pixels that do not fill their size, UnsupportedOpError for outputs that are not YOLO's or hold more than the
    * classes that the file names, the signal's reason when aborted
@@ -195,7 +195,8 @@ function fitted(image: Pixels, height: number, width: number) {
 
 /**
  * Output [1, 4 + classes + behind, n] as boxes [1, m, 4] of centre and size, and scores [1, classes, m]. Boxes without a region in
- * the image are left out: they would take the places of others. Scores below `least` become NaN, which is above nothing.
+ * the image are left out: they would take the places of others. Of a box's scores the highest stays, unless it is below `least`;
+ * others become NaN, which is above nothing.
  * @throws UnsupportedOpError
  */
 function split(
@@ -218,13 +219,14 @@ function split(
   }
   const m = columns.length;
   const boxes = new Float64Array(4 * m);
-  const scores = new Float64Array(classes * m);
+  const scores = new Float64Array(classes * m).fill(Number.NaN);
   for (let k = 0; k < 4; k++) for (let i = 0; i < m; i++) boxes[4 * i + k] = all[k * n + columns[i]];
-  for (let c = 0; c < classes; c++)
-    for (let i = 0; i < m; i++) {
-      const score = all[(4 + c) * n + columns[i]];
-      scores[c * m + i] = score >= least ? score : Number.NaN;
-    }
+  for (let i = 0; i < m; i++) {
+    const scoreOf = (c: number): number => all[(4 + c) * n + columns[i]];
+    let best = 0;
+    for (let c = 1; c < classes; c++) if (scoreOf(c) > scoreOf(best)) best = c;
+    if (scoreOf(best) >= least) scores[best * m + i] = scoreOf(best);
+  }
   return {
     regions,
     boxes: { dtype: "f64", shape: [1, m, 4], data: boxes },
