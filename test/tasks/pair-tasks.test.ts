@@ -170,7 +170,7 @@ for (const [kind, { json, first, types }] of Object.entries(kinds))
         expect(logit).toBeCloseTo(logits[index], 4);
         expect(score).toBeCloseTo(1 / (1 + Math.exp(-logits[index])), 4);
       }
-      await expect(model.rank("the cat sat on the mat. ".repeat(3), ["dog"])).rejects.toThrow(/leaves no room/);
+      await expect(model.rank("the cat sat on the mat. ".repeat(3), ["dog"])).rejects.toThrow(/leaves? no room/);
       await expect(model.rank("cat", texts, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
       using several = await reranking(await folderOf(kind), options);
       await expect(several.rank("cat", texts)).rejects.toThrow(/has one class, this model has 3/);
@@ -302,5 +302,5 @@ test.each([
   const cut = { tokenizer: opened, maxTokens: want(short, short).ids.length };
   expect(encodePair(cut, long, short, "first")).toEqual(want(short, short));
   expect(encodePair(cut, short, long, "second")).toEqual(want(short, short));
-  expect(() => encodePair(cut, short, long.repeat(2), "first")).toThrow(/leaves no room/);
+  expect(() => encodePair(cut, short, long.repeat(2), "first")).toThrow(/leaves? no room/);
 });

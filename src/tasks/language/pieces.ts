@@ -103,7 +103,8 @@ export function encodePair(
   const own = tokenizer.encode(cut === "first" ? first : second, { begin: false });
   if (own.length <= excess)
     throw new InputError(
-      `the model takes ${maxTokens} tokens: the other text and its marks are ${ids.length - own.length}, which leaves no room`,
+      `the model takes ${maxTokens} tokens: ${ids.length - own.length} of another text and marks leave no room for this one; ` +
+        "shorten the other",
     );
   // Nearest to its own end of the input: the other text may hold it, too.
   const at = placeOf(own, ids, cut === "second");
