@@ -71,25 +71,28 @@ test("options of webgpu that are none are told before the device is looked for",
 });
 
 describe("where WebAssembly may not be compiled", () => {
-  const forbid = (): void => {
-    vi.spyOn(WebAssembly, "Module").mockImplementation(() => {
-      throw new WebAssembly.CompileError("Wasm code generation disallowed by embedder");
+  // Some refuse to make a module, Safari an instance of it.
+  describe.each(["Module", "Instance"] as const)("a %s", (what) => {
+    const forbid = (): void => {
+      vi.spyOn(WebAssembly, what).mockImplementation(() => {
+        throw new WebAssembly.CompileError("Wasm code generation disallowed by embedder");
+      });
+    };
+
+    test("models run on the plain device", async () => {
+      const x = { features: new Float32Array(30).fill(0.5) };
+      using usual = await load(model, { device: "cpu" });
+      forbid();
+      using session = await load(model);
+      expect(session.device.name).toBe("cpu");
+      expect(await session.run(x)).toEqual(await usual.run(x));
     });
-  };
 
-  test("models run on the plain device", async () => {
-    const x = { features: new Float32Array(30).fill(0.5) };
-    using usual = await load(model, { device: "cpu" });
-    forbid();
-    using session = await load(model);
-    expect(session.device.name).toBe("cpu");
-    expect(await session.run(x)).toEqual(await usual.run(x));
-  });
-
-  test("who insists on wasm is told at once", async () => {
-    forbid();
-    const refused = openDevice("wasm");
-    await expect(refused).rejects.toThrow(DeviceError);
-    await expect(refused).rejects.toThrow("wasm: this host forbids to compile WebAssembly; use the cpu device");
+    test("who insists on wasm is told at once", async () => {
+      forbid();
+      const refused = openDevice("wasm");
+      await expect(refused).rejects.toThrow(DeviceError);
+      await expect(refused).rejects.toThrow("wasm: this host forbids to compile WebAssembly; use the cpu device");
+    });
   });
 });

@@ -1,6 +1,8 @@
 /** A compiled model: checks inputs by name, runs the graph, gives named host tensors. */
+
 import type { Backend, DeviceSession } from "../backends/backend.ts";
 import { DeviceTensor } from "../tensor/device-tensor.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { bytesOf, type TypedArray } from "../tensor/dtype.ts";
 import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import type { OptionNames } from "../tensor/options.ts";
@@ -351,7 +353,7 @@ export class Session {
     this.runner = new GraphRunner(this.graph, this.device, this.store);
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 

@@ -2,9 +2,11 @@
  * Tensors that users compute with. They are lazy: operators check shapes at once and record themselves; `data()`
  * compiles what was recorded and runs it on the tensor's device, fused like any model (docs/decisions/002).
  */
+
 import type { Backend } from "../backends/backend.ts";
 import { checkAttributes } from "../ops/attributes.ts";
 import { type Attrs, checkInputs, type Executor, isHostInput, type OpDef, outputCount, type Value } from "../ops/op.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import type { DType, TensorData, TypedArray } from "../tensor/dtype.ts";
 import { DisposedError, InputError } from "../tensor/errors.ts";
 import { type HostTensorOptions, hostTensor, type NestedArray } from "../tensor/host-tensor.ts";
@@ -64,7 +66,7 @@ export class Tensor implements Value {
     this.recorded = undefined;
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 

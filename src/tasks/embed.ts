@@ -1,4 +1,5 @@
 /** Sentence embeddings: texts to vectors that are near each other where meanings are. */
+
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { whileLoading } from "../formats/loading.ts";
@@ -6,6 +7,7 @@ import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";
 import { batchesOf, type EncoderFile, encoderInputs, readEncoder } from "./language/encoder.ts";
 import { encodeText } from "./language/pieces.ts";
@@ -222,7 +224,7 @@ export class SentenceEncoder {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }

@@ -1,10 +1,12 @@
 /** Missing words: what an encoder trained on gaps would write there. */
+
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type EncoderFile, encoderInputs, maskTokenOf, paddedLength, readEncoder } from "./language/encoder.ts";
 import { checkPerToken, widthOf } from "./language/per-token.ts";
@@ -142,7 +144,7 @@ export class MaskFiller {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }

@@ -1,6 +1,8 @@
 /** Image classification: what is on a picture. */
+
 import type { SourceInput } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { UnsupportedOpError } from "../tensor/errors.ts";
 import {
   checkClassOptions,
@@ -107,7 +109,7 @@ export class ImageClassifier {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }

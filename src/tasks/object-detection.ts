@@ -1,9 +1,11 @@
 /** Object detection: what is where on a picture. For the YOLO family from version 8 on, as Ultralytics exports it. */
+
 import type { SourceInput } from "../formats/source.ts";
 import type { Dim } from "../graph/ir.ts";
 import type { Session } from "../graph/session.ts";
 import { suppress } from "../ops/non-max-suppression.ts";
 import { toF64 } from "../tensor/convert.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../tensor/errors.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
@@ -177,7 +179,7 @@ export class ObjectDetector {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }

@@ -1,4 +1,5 @@
 /** Text generation: a language model from a file, and texts that it continues. */
+
 import { deviceFor } from "../device.ts";
 import { readDecoder } from "../formats/decoder/read.ts";
 import { storedWeights } from "../formats/decoder/weights.ts";
@@ -10,6 +11,7 @@ import { sourceOptions } from "../load.ts";
 import type { KvCache } from "../models/transformer/decoder.ts";
 import type { FeedOptions } from "../models/transformer/feed-checks.ts";
 import { Decoder } from "../models/transformer/sequence.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { DeviceError, DisposedError, InputError } from "../tensor/errors.ts";
 import { decodeUtf8 } from "../tensor/utf8.ts";
 import { type ChatMessage, checkMessages, renderChat } from "./language/chat.ts";
@@ -197,7 +199,7 @@ export class TextGenerator {
     this.decoder.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 

@@ -1,10 +1,12 @@
 /** Speech recognition: sound to text. */
+
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
 import { drive, type Work } from "../graph/drive.ts";
 import { compile, type Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
+import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";
 import type { HostType } from "../tensor/host-type.ts";
 import { framesOf, logMel } from "./audio/log-mel.ts";
@@ -176,7 +178,7 @@ export class Transcriber {
     this.spectrogram.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 

@@ -1,4 +1,5 @@
 /** Tensors whose elements stay in the memory of a device, until somebody asks for them. */
+import { symbolDispose } from "./dispose.ts";
 import type { TensorData } from "./dtype.ts";
 import { DisposedError } from "./errors.ts";
 import type { Shape } from "./shape.ts";
@@ -60,7 +61,7 @@ export class DeviceTensor implements TensorType {
     this.held = undefined;
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 

@@ -384,6 +384,24 @@ describe("checksums", () => {
 });
 
 describe("stores", () => {
+  test.each([
+    [
+      "storage is refused, as in private windows",
+      { createWritable() {} },
+      () => Promise.reject(new DOMException("", "SecurityError")),
+    ],
+    ["files cannot be written", {}, async () => new MemoryFolder()],
+  ])("in pages, nothing is kept where %s", async (_, handle, getDirectory) => {
+    vi.stubGlobal("process", undefined);
+    vi.stubGlobal("navigator", { storage: { getDirectory } });
+    vi.stubGlobal("FileSystemFileHandle", { prototype: handle });
+    try {
+      expect(await openStore(true)).toBeUndefined();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
   const stores = { files: () => openStore(cache), opfs: () => openOpfsStore(new MemoryFolder() as never, 1000) };
   for (const [kind, open] of Object.entries(stores))
     test(`${kind}: files are written on, begun anew, removed`, async () => {

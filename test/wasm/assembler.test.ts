@@ -423,6 +423,24 @@ describe("features", () => {
     expect(wasmFeatures()).toEqual(features);
   });
 
+  it("are plain where relaxed SIMD is there in parts", () => {
+    const { validate } = WebAssembly;
+    // i32x4.relaxed_dot_i8x16_i7x16_add_s, which WebKitGTK has left out.
+    const dotAdd = [0xfd, 0x93, 0x02];
+    const hasDot = (bytes: Uint8Array) => bytes.some((_, i) => dotAdd.every((byte, k) => bytes[i + k] === byte));
+    const seen: boolean[] = [];
+    vi.spyOn(WebAssembly, "validate").mockImplementation((bytes) => {
+      seen.push(hasDot(bytes as Uint8Array));
+      return !seen.at(-1) && validate(bytes);
+    });
+    try {
+      expect(wasmFeatures()).toMatchObject({ relaxedSimd: false, fma: 0 });
+      expect(seen).toContain(true);
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
+
   it("throw nothing where WebAssembly may not be compiled", () => {
     vi.spyOn(WebAssembly, "Module").mockImplementation(() => {
       throw new WebAssembly.CompileError("disallowed by embedder");

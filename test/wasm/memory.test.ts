@@ -6,6 +6,7 @@ import { LinearMemory } from "../../src/backends/wasm/memory.ts";
 import { type StateHost, WasmState } from "../../src/backends/wasm/state.ts";
 import { graph } from "../../src/graph/define.ts";
 import { matmul } from "../../src/ops/matmul.ts";
+import { DeviceError } from "../../src/tensor/errors.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
 
 const start = new LinearMemory(false).end;
@@ -114,4 +115,16 @@ test("what memory cannot grow by at once is no error before it is allocated", ()
   const memory = new LinearMemory(false);
   memory.expect(2 ** 33);
   expect(memory.allocate(64)).toBe(start);
+});
+
+test("where there is no memory for another session the error says what to do", () => {
+  vi.spyOn(WebAssembly, "Memory").mockImplementation(() => {
+    throw new RangeError("Out of memory");
+  });
+  try {
+    expect(() => new LinearMemory(true)).toThrow(DeviceError);
+    expect(() => new LinearMemory(true)).toThrow(/dispose those that are not needed.*threads: 1/);
+  } finally {
+    vi.restoreAllMocks();
+  }
 });

@@ -1,4 +1,4 @@
-import { type Expr, f32x4, i32, type Local, ModuleBuilder, v128 } from "./assembler.ts";
+import { type Expr, f32x4, i16x8, i32, i32x4, type Local, ModuleBuilder, v128 } from "./assembler.ts";
 import type { Fma } from "./kernels/gemm-tile.ts";
 import type { DotAdd } from "./kernels/quantized-unit.ts";
 
@@ -21,13 +21,18 @@ function validates(build: (m: ModuleBuilder) => void): boolean {
   return !!globalThis.WebAssembly?.validate(m.toBytes());
 }
 
-const has = (instruction: (x: Local<"v128">) => Expr<"v128">): boolean =>
-  validates((m) => m.func({ name: "f", params: { x: "v128" } }, (f, { x }) => f.drop(instruction(x))));
+const has = (...instructions: ((x: Local<"v128">) => Expr<"v128">)[]): boolean =>
+  validates((m) =>
+    m.func({ name: "f", params: { x: "v128" } }, (f, { x }) => {
+      for (const instruction of instructions) f.drop(instruction(x));
+    }),
+  );
 
 /** Whether this host lets programs compile WebAssembly: content-security policies and isolates at the edge may not. */
 export function mayCompile(): boolean {
   try {
-    return new WebAssembly.Module(new ModuleBuilder().toBytes()) !== undefined;
+    // Some refuse the module, others to run it.
+    return new WebAssembly.Instance(new WebAssembly.Module(new ModuleBuilder().toBytes())) !== undefined;
   } catch {
     return false;
   }
@@ -35,7 +40,13 @@ export function mayCompile(): boolean {
 
 /** The host's features, probed by validating tiny modules. `override` wins, e.g. to test a plainer variant. */
 export function wasmFeatures(override?: Partial<WasmFeatures>): WasmFeatures {
-  const relaxedSimd = override?.relaxedSimd ?? has((x) => f32x4.relaxed_madd(x, x, x));
+  const relaxedSimd =
+    override?.relaxedSimd ??
+    has(
+      (x) => f32x4.relaxed_madd(x, x, x),
+      (x) => i16x8.relaxed_dot_i8x16_i7x16_s(x, x),
+      (x) => i32x4.relaxed_dot_i8x16_i7x16_add_s(x, x, x),
+    );
   return {
     simd: has(v128.not),
     relaxedSimd,

@@ -36,7 +36,17 @@ export class LinearMemory {
   constructor(shared: boolean) {
     // A module's import must not ask for more than the memory declares: limits are those at creation.
     this.limits = shared ? { min: 1, max: maxPages, shared: true } : { min: 1 };
-    this.memory = new WebAssembly.Memory({ initial: 1, maximum: this.limits.max, shared });
+    try {
+      this.memory = new WebAssembly.Memory({ initial: 1, maximum: this.limits.max, shared });
+    } catch (cause) {
+      const least = shared ? " (shared memory takes 4 GiB of addresses: threads: 1 takes none ahead)" : "";
+      throw new DeviceError(
+        `wasm: no room for the memory of another session: dispose those that are not needed${least}`,
+        {
+          cause,
+        },
+      );
+    }
   }
 
   /** The address of `bytes` bytes, 64-byte aligned. Throws DeviceError when 4 GiB don't suffice. */

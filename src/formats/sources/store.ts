@@ -39,8 +39,10 @@ export async function openStore(cache: boolean | string | undefined, offline?: b
   if (hasFileSystem())
     return (await import("./store-files.ts")).openFileStore(cache === true ? undefined : cache, offline);
   const storage = typeof navigator === "undefined" ? undefined : navigator.storage;
-  if (!storage?.getDirectory) return undefined;
-  return (await import("./store-opfs.ts")).openOpfsStore(await storage.getDirectory());
+  // Private windows have no storage, and some Safaris none that a page may write to.
+  const writes = typeof FileSystemFileHandle !== "undefined" && "createWritable" in FileSystemFileHandle.prototype;
+  const root = writes ? await storage?.getDirectory?.().catch(() => undefined) : undefined;
+  return root && (await import("./store-opfs.ts")).openOpfsStore(root);
 }
 
 /** JSON that was stored, undefined for what is missing or was not written to its end. */

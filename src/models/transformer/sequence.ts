@@ -1,7 +1,9 @@
 /** Running a decoder: texts as sequences of tokens, each with its own caches, all in one session. */
+
 import { nextTurn } from "../../graph/drive.ts";
 import { type CompileOptions, compile, type Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
+import { symbolDispose } from "../../tensor/dispose.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { checkOptions } from "../../tensor/options.ts";
@@ -110,7 +112,7 @@ export class Decoder {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }

@@ -2,6 +2,7 @@
  * A language model as an ONNX graph that is run as it comes: where it has caches they go in and out and grow, so that every
  * length is planned anew; where it has none the whole text goes through it for each token.
  */
+
 import { isPast, presentOf } from "../../formats/onnx/stateful/index.ts";
 import type { ValueInfo } from "../../graph/ir.ts";
 import type { Session } from "../../graph/session.ts";
@@ -15,6 +16,7 @@ import {
   type FeedOptions,
 } from "../../models/transformer/feed-checks.ts";
 import { toF64 } from "../../tensor/convert.ts";
+import { symbolDispose } from "../../tensor/dispose.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
@@ -49,7 +51,7 @@ export class GraphModel implements LanguageModel {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }

@@ -1,4 +1,5 @@
 /** Encoders with a head, from safetensors or as ONNX graphs: tokens of texts to logits. */
+
 import { deviceFor } from "../../device.ts";
 import { ModelFolder } from "../../formats/folder.ts";
 import { whileLoading } from "../../formats/loading.ts";
@@ -7,6 +8,7 @@ import { compile, type Session } from "../../graph/session.ts";
 import { sourceOptions } from "../../load.ts";
 import { type EncoderHead, transformerEncoder } from "../../models/transformer/encoder.ts";
 import { toF64 } from "../../tensor/convert.ts";
+import { symbolDispose } from "../../tensor/dispose.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
@@ -70,7 +72,7 @@ export class TextTask {
     this.session.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [symbolDispose](): void {
     this.dispose();
   }
 }
