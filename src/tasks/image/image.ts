@@ -31,7 +31,8 @@ export type Drawable = OneOf<
 
 /**
  * Pixels, what the host can draw, or a file, upright as its EXIF data say. BMP and PNM are read here. Others are what the
- * browser knows in pages and workers; elsewhere the optional peer `sharp` reads PNG, JPEG, WebP, GIF, TIFF and AVIF.
+ * browser knows in pages and workers; elsewhere the optional peer `sharp` reads PNG, JPEG, WebP, GIF, TIFF and AVIF. Alpha is dropped;
+ * what is nearly transparent has lost digits of its colours in pages, where pictures are drawn.
  */
 export type ImageInput = Pixels | Drawable | SourceInput;
 

@@ -68,7 +68,10 @@ export class TextPieces implements AsyncIterable<string> {
     return this.pieces;
   }
 
-  /** Cancelling it stops the generation, also in the prompt. */
+  /**
+   * Cancelling it stops the generation, also in the prompt. Safari neither iterates over streams with `for await` nor transfers
+   * them: there, iterate over this object, or use the stream's reader.
+   */
   toReadableStream(): ReadableStream<string> {
     const { signal } = this;
     const cancelled = new AbortController();
