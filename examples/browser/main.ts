@@ -218,8 +218,9 @@ find("verify").addEventListener("click", async () => {
   note.textContent = "checking ...";
   try {
     await ready;
-    let worst = 0;
-    await call("verify", [], ({ op, shapes, kernel, error, reason }) => {
+    let worst: number | undefined;
+    let failures = 0;
+    await call("verify", [], ({ op, shapes, kernel, error, missing, failure }) => {
       const row = document.createElement("tr");
       // Narrow screens break names after a slash.
       for (const cell of [
@@ -229,11 +230,16 @@ find("verify").addEventListener("click", async () => {
       ])
         row.append(Object.assign(document.createElement("td"), { textContent: cell }));
       row.firstChild!.appendChild(Object.assign(document.createElement("small"), { textContent: shapes }));
-      if (reason) row.title = reason;
+      if (missing) row.title = missing;
+      if (failure !== undefined) {
+        failures++;
+        showError(failure, row.lastElementChild as HTMLElement);
+      }
       body.append(row);
-      worst = Math.max(worst, error ?? 0);
+      if (error !== undefined) worst = Math.max(worst ?? 0, error);
     });
-    note.textContent = `done: at most ${worst.toExponential(1)}`;
+    const most = worst === undefined ? "no operator ran" : `at most ${worst.toExponential(1)}`;
+    note.textContent = `done: ${most}${failures ? `, ${failures} failed` : ""}`;
   } catch (e) {
     showError(e, note);
   }

@@ -15,9 +15,11 @@ import {
   maxPool,
   reduceMean,
   rmsNorm,
+  type Session,
   sigmoid,
   softmax,
   tanh,
+  UnsupportedOpError,
 } from "../../src/index.ts";
 import type { AnyOp } from "../../src/ops/op.ts";
 import { emptyTensor } from "../../src/tensor/tensor.ts";
@@ -28,8 +30,9 @@ export interface Verification {
   kernel: string;
   /** Largest |got - want| / max(1, |want|). Undefined where it could not run. */
   error?: number;
-  /** Why not. */
-  reason?: string;
+  /** Why not: the device has no kernel for it, or the run failed. */
+  missing?: string;
+  failure?: string;
 }
 
 interface Case {
@@ -84,12 +87,14 @@ export async function verifyAll(device: Backend, report: (row: Verification) => 
 async function verify(device: Backend, { op: { op }, shapes, attrs = {} }: Case): Promise<Verification> {
   const row = { op: op.name, shapes: shapes.map((s) => s.join("x")).join(", "), kernel: "" };
   const inputs = shapes.map((s, i) => noise(s, i + 1));
+  // Not `using`: the development server leaves it as it is, and not every browser knows it.
+  let session: Session | undefined;
   try {
     const net = graph(({ input }) => {
       const values = shapes.map((s, i) => input(`x${i}`, "f32", s));
       return { y: values[0].executor.run(op, values, attrs)[0] };
     });
-    using session = await compile(net, { device });
+    session = await compile(net, { device });
     const { y } = await session.run(Object.fromEntries(inputs.map((t, i) => [`x${i}`, t])));
     const wants = [op.infer!(inputs, attrs)].flat().map(emptyTensor);
     op.reference!(inputs, attrs, wants);
@@ -101,6 +106,9 @@ async function verify(device: Backend, { op: { op }, shapes, attrs = {} }: Case)
     }
     return { ...row, kernel: session.explain().at(-1)?.kernel ?? "", error };
   } catch (e) {
-    return { ...row, reason: (e as Error).message };
+    const { message } = e as Error;
+    return e instanceof UnsupportedOpError ? { ...row, missing: message } : { ...row, failure: message };
+  } finally {
+    session?.dispose();
   }
 }

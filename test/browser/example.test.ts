@@ -1,5 +1,6 @@
 /** The page of examples/browser as people use it, built and served, on a desktop's screen and on a phone's. */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { build, type PreviewServer, preview } from "vite";
@@ -56,6 +57,21 @@ async function drawThree(page: Page): Promise<void> {
   for (const [dx, dy] of rest) await page.mouse.move(x + dx * width, y + dy * height, { steps: 4 });
   await page.mouse.up();
 }
+
+/** Names and texts of the files of a folder that a pattern matches. */
+async function textsOf(folder: string, pattern: RegExp): Promise<[name: string, text: string][]> {
+  const names = (await readdir(folder)).filter((name) => pattern.test(name));
+  return Promise.all(
+    names.map(async (name) => [name, await readFile(`${folder}/${name}`, "utf8")] satisfies [string, string]),
+  );
+}
+
+describe("in browsers that are not here", () => {
+  test("the development server leaves `using` as it is: the page's files do without", async () => {
+    const sources = await textsOf(dirname(configFile), /\.ts$/);
+    expect(sources.filter(([, text]) => /^\s*(await )?using /m.test(text))).toEqual([]);
+  });
+});
 
 const screens = [
   { name: "desktop", viewport: { width: 1280, height: 900 }, colorScheme: "light" },
