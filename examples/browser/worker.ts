@@ -88,7 +88,8 @@ const engine = {
     }
     if (name === "gpujs") return "through gpu.js; stories on WebAssembly";
     if (name === "cpu") return "plain typed arrays, one thread";
-    return crossOriginIsolated ? `SIMD, ${Math.min(navigator.hardwareConcurrency, 8)} threads` : "SIMD, one thread";
+    const threads = crossOriginIsolated && typeof SharedArrayBuffer !== "undefined";
+    return threads ? `SIMD, ${Math.min(navigator.hardwareConcurrency, 8)} threads` : "SIMD, one thread";
   },
 
   /** Scores of a picture, the time of a run that was warmed up, and where it goes. */
