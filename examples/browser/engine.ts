@@ -1,5 +1,6 @@
 /** The worker's remote control: calls as promises, with what they report on the way. */
-import type { Engine, EngineCall, Reply } from "./worker.ts";
+import type { Engine } from "./worker.ts";
+import type { EngineCall, Reply } from "./worker-entry.ts";
 
 type Report<K extends keyof Engine> = Engine[K] extends (report: infer R, ...args: never[]) => unknown ? R : never;
 type Args<K extends keyof Engine> = Engine[K] extends (report: never, ...args: infer A) => unknown ? A : never;
@@ -11,7 +12,7 @@ interface Pending {
   reject: (reason: Error) => void;
 }
 
-const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+const worker = new Worker(new URL("./worker-entry.ts", import.meta.url), { type: "module" });
 const pending = new Map<number, Pending>();
 let nextId = 0;
 

@@ -4,15 +4,6 @@ import { type Backend, type DeviceName, load, openDevice, type Session, type Ste
 import { type TextGenerator, textGeneration } from "../../src/tasks/index.ts";
 import { type Verification, verifyAll } from "./verify.ts";
 
-export interface EngineCall {
-  id: number;
-  name: keyof Engine;
-  args: unknown[];
-}
-export type Reply =
-  | { id: number; kind: "report" | "result"; value: unknown }
-  | { id: number; kind: "error"; message: string };
-
 export interface Timing {
   kernel: string;
   ms: number;
@@ -63,7 +54,7 @@ async function session(model: string): Promise<Session> {
 /** The page's folder: the worker's own is elsewhere once bundled. */
 let base = "";
 
-const engine = {
+export const engine = {
   /** Which backends there are here. */
   async backends(_report: Nothing, page: string): Promise<Record<DeviceName, boolean>> {
     base = page;
@@ -178,15 +169,3 @@ async function profileToken(model: TextGenerator, tokens: readonly number[]): Pr
 }
 
 export type Engine = typeof engine;
-
-const post = (reply: Reply): void => globalThis.postMessage(reply);
-
-globalThis.onmessage = async ({ data: { id, name, args } }: MessageEvent<EngineCall>) => {
-  const report = (value: unknown): void => post({ id, kind: "report", value });
-  try {
-    const run = engine[name] as (report: (value: unknown) => void, ...args: unknown[]) => Promise<unknown>;
-    post({ id, kind: "result", value: await run(report, ...args) });
-  } catch (e) {
-    post({ id, kind: "error", message: (e as Error).message });
-  }
-};

@@ -67,6 +67,13 @@ async function textsOf(folder: string, pattern: RegExp): Promise<[name: string, 
 }
 
 describe("in browsers that are not here", () => {
+  test("WebKit evaluates a worker's entry again where a chunk imports it: none does", async () => {
+    const chunks = await textsOf(`${outDir}/assets`, /\.js$/);
+    expect(chunks.filter(([name]) => name.startsWith("worker-entry-"))).toHaveLength(1);
+    const mentions = chunks.filter(([, text]) => text.includes("worker-entry-")).map(([name]) => name);
+    expect(mentions).toEqual([expect.stringMatching(/^index-/)]);
+  });
+
   test("the development server leaves `using` as it is: the page's files do without", async () => {
     const sources = await textsOf(dirname(configFile), /\.ts$/);
     expect(sources.filter(([, text]) => /^\s*(await )?using /m.test(text))).toEqual([]);
