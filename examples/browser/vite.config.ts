@@ -33,6 +33,11 @@ const servesModels = (): Plugin => {
     },
     async configureServer(server) {
       const files = await modelFiles();
+      // Not `server.headers`: "304 Not Modified" goes without them, and WebKit refuses the worker of a reloaded page.
+      server.middlewares.use((_request, response, next) => {
+        for (const [name, value] of Object.entries(isolation)) response.setHeader(name, value);
+        next();
+      });
       server.middlewares.use("/models", (request, response, next) => {
         const path = files.get((request.url ?? "").slice(1).split("?")[0]);
         if (path && existsSync(path)) createReadStream(path).pipe(response);
@@ -51,7 +56,6 @@ const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
 export default defineConfig({
   root,
   base: "./",
-  server: { headers: isolation },
   preview: { headers: isolation },
   build: { outDir: "../../.cache/example", emptyOutDir: true, target: "es2022", chunkSizeWarningLimit: 1500 },
   worker: { format: "es" },

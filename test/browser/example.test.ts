@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
-import { build, type PreviewServer, preview } from "vite";
+import { build, createServer, type PreviewServer, preview } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { weightsOf } from "../packages.ts";
 import { launchChromium } from "./browser.ts";
@@ -72,6 +72,24 @@ describe("in browsers that are not here", () => {
     expect(chunks.filter(([name]) => name.startsWith("worker-entry-"))).toHaveLength(1);
     const mentions = chunks.filter(([, text]) => text.includes("worker-entry-")).map(([name]) => name);
     expect(mentions).toEqual([expect.stringMatching(/^index-/)]);
+  });
+
+  test("a worker that did not change still has the headers that isolate it", async () => {
+    const dev = await createServer({
+      configFile,
+      logLevel: "silent",
+      server: { port: 0 },
+      optimizeDeps: { noDiscovery: true },
+    });
+    try {
+      await dev.listen();
+      const url = new URL("worker-entry.ts?worker_file&type=module", dev.resolvedUrls!.local[0]);
+      const etag = (await fetch(url)).headers.get("etag")!;
+      const { status, headers } = await fetch(url, { headers: { "if-none-match": etag } });
+      expect([status, headers.get("cross-origin-embedder-policy")]).toEqual([304, "require-corp"]);
+    } finally {
+      await dev.close();
+    }
   });
 
   test("the development server leaves `using` as it is: the page's files do without", async () => {
