@@ -66,19 +66,6 @@ export function requireGpuJs(given: GpuConstructor | undefined): GpuConstructor 
  */
 const settings = { precision: "single", tactic: "precision", pipeline: true, immutable: true } as const;
 
-const webgl2 = (canvas: OffscreenCanvas | undefined): WebGL2RenderingContext | null | undefined =>
-  canvas?.getContext("webgl2", { antialias: false, depth: false, alpha: false });
-
-/** Some pages have WebGL2 on elements alone. */
-function openContext() {
-  const offscreen = typeof OffscreenCanvas === "undefined" ? undefined : new OffscreenCanvas(1, 1);
-  const context = webgl2(offscreen);
-  if (context || typeof document === "undefined") return { canvas: offscreen, context };
-  // Nothing is asked of it that the other has not.
-  const canvas = document.createElement("canvas") as unknown as OffscreenCanvas;
-  return { canvas, context: webgl2(canvas) };
-}
-
 export class GpuContext {
   private readonly gpu: GpuInstance;
   private readonly copy: GpuFunction;
@@ -88,7 +75,8 @@ export class GpuContext {
 
   /** @throws DeviceError where WebGL2 or its float textures are missing */
   constructor(GPU: GpuConstructor) {
-    const { canvas, context } = openContext();
+    const canvas = typeof OffscreenCanvas === "undefined" ? undefined : new OffscreenCanvas(1, 1);
+    const context = canvas?.getContext("webgl2", { antialias: false, depth: false, alpha: false });
     if (!context) throw new DeviceError("gpujs: no WebGL2 here; use the wasm device");
     if (!context.getExtension("EXT_color_buffer_float"))
       throw new DeviceError("gpujs: this host's WebGL2 has no float textures to draw to; use the wasm device");
