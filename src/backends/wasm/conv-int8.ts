@@ -16,7 +16,7 @@ import { f32x4, i8x16, i32, i32x4, type Local } from "./assembler.ts";
 import { type ConvBlock, emitGemmConv, layoutOf, sumsStride } from "./conv-gemm.ts";
 import { type ConvShape, convShape, depthOfProduct, workOf } from "./conv-shape.ts";
 import { dotAddOf } from "./dot-add.ts";
-import { correctFunction, isByte, isScalar, runOf, saturated, toFloatForm } from "./int8.ts";
+import { correctFunction, hasPoints, isByte, isScalar, runOf, saturated, toFloatForm, turnOf } from "./int8.ts";
 import { fourFunction, packWeights, pairFunction } from "./int8-channels.ts";
 import { tileRowsOf } from "./kernels/gemm.ts";
 import { emitProduct } from "./kernels/gemm-prepacked.ts";
@@ -28,10 +28,6 @@ import { addressOf, type StepEmitter, type WasmKernels, type WasmStep, type Wasm
 interface Target extends WasmTarget {
   readonly dotAdd: DotAdd;
 }
-
-/** Whether weights less their zero points are what signed bytes hold. */
-const isSigned = (dtype: string, zeros: TypedArray | undefined): boolean =>
-  Array.from(zeros ?? [0], Number).every((z) => z === (dtype === "i8" ? 0 : 128));
 
 interface IntegerConv {
   /** Of words, in which channels are side by side. */
@@ -65,11 +61,11 @@ function planConv(
   const zeros = wZero?.constant?.data as TypedArray | undefined;
   const { features, dotAdd } = target;
   // Two channels or fewer are a word either way.
-  const fours = dotAdd !== undefined && channels > 2 && isSigned(w.dtype, zeros);
+  const fours = dotAdd !== undefined && channels > 2 && !hasPoints(w.dtype, zeros);
   const perWord = fours ? 4 : 2;
   const fma = fours ? features.fma : 0;
   const tileRows = tileRowsOf(fma);
-  const turn = !fours || (x.dtype === "i8") === (dotAdd === "signed") ? 0 : x.dtype === "i8" ? 128 : -128;
+  const turn = fours ? turnOf(x.dtype, dotAdd) : 0;
   const shape = { ...bytes, channelsIn: Math.ceil(channels / perWord) };
   const size = bytes.depth.input * bytes.rows.input * bytes.columns.input;
   const k = depthOfProduct(shape);

@@ -2,10 +2,13 @@ import { i32x4, ModuleBuilder } from "./assembler.ts";
 import type { WasmFeatures } from "./features.ts";
 import type { DotAdd } from "./kernels/quantized-unit.ts";
 
-/** Which instruction for four products of bytes and their sum there is. It takes running a module: half a millisecond. */
+/** What running a module told, which takes half a millisecond. */
+let known: { readonly dotAdd: DotAdd } | undefined;
+
+/** Which instruction for four products of bytes and their sum there is. */
 export function dotAddOf(features: WasmFeatures): DotAdd {
   if (!features.relaxedSimd) return undefined;
-  return "dotAdd" in features ? features.dotAdd : dotAddHere();
+  return "dotAdd" in features ? features.dotAdd : (known ??= { dotAdd: dotAddHere() }).dotAdd;
 }
 
 /** Engines whose code stops at 16 bits on the way have several instructions for it; all eight bits show which one others have. */

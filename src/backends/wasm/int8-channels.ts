@@ -2,6 +2,7 @@
 
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { i8x16, i16x8, i32, i32x4, v128 } from "./assembler.ts";
+import { zeroOf } from "./int8.ts";
 import { packRows } from "./kernels/gemm-prepacked.ts";
 import type { StepEmitter } from "./step.ts";
 
@@ -30,7 +31,7 @@ export function packWeights(
   packed.fill(0);
   packRows({ groups, rows, k, tileRows }, (at, first, height) => {
     for (let channel = first; channel < first + height; channel++) {
-      const zero = Number(zeros?.[zeros.length === 1 ? 0 : channel] ?? 0);
+      const zero = zeroOf(zeros, channel);
       for (let c = 0, from = channel * channels * taps; c < channels; c++) {
         const shift = bits * (c % perWord);
         let to = at + channel - first + Math.floor(c / perWord) * taps * height;

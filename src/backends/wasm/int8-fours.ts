@@ -10,7 +10,7 @@
  */
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { call, i8x16, i32, i32x4, type Operand, v128 } from "./assembler.ts";
-import { correctFunction } from "./int8.ts";
+import { correctFunction, hasPoints, turnOf, zeroOf } from "./int8.ts";
 import type { Layout } from "./int8-product.ts";
 import { emitGemm } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
@@ -30,7 +30,7 @@ function packFours(b: TypedArray, zeros: TypedArray | undefined, packed: Int32Ar
   const source = b as Uint8Array;
   packed.fill(0);
   for (let column = 0; column < n; column++) {
-    const zero = Number(zeros?.[zeros.length === 1 ? 0 : column] ?? 0);
+    const zero = zeroOf(zeros, column);
     packed[columns * words + column] = -k * zero;
     packed[columns * (words + 1) + column] = zero - turn;
   }
@@ -96,11 +96,9 @@ export const inFours =
   ({ m, n, k, a, b, zeros, hasZero, threads }) => {
     const words = Math.ceil(k / 4);
     const columns = PANEL_COLUMNS * Math.ceil(n / PANEL_COLUMNS);
-    const signed = dotAdd === "signed";
-    const turn = (a === "i8") === signed ? 0 : signed ? -128 : 128;
-    const ofSigned = b === "u8" ? 128 : 0;
-    const hasPoints = Array.from(zeros ?? [0], Number).some((z) => z !== ofSigned);
-    const correction = { zero: hasZero ? a : undefined, turn, sameWeights: false, points: hasPoints };
+    const turn = turnOf(a, dotAdd);
+    const points = hasPoints(b, zeros);
+    const correction = { zero: hasZero ? a : undefined, turn, sameWeights: false, points };
     const turnedBytes = turn ? 16 * Math.ceil((m * k + 16) / 16) : 0;
     return {
       words,
@@ -120,16 +118,16 @@ export const inFours =
         return { at: y, stride: k };
       },
       correct:
-        hasZero || turn || hasPoints
+        hasZero || turn || points
           ? (e, { a: from, b: packed, zero, zeroStep, row, column, count, c }) => {
               const { f } = e;
               const ofColumns = (place: number): Operand<"i32"> => addressOf(packed + 4 * columns * place, column, 4);
               const operands: Operand<"i32">[] = [c, ofColumns(words)];
               if (hasZero) operands.push(addressOf(zero, row, zeroStep));
-              if (hasPoints) {
+              if (points) {
                 const x = addressOf(turn ? e.workspace : from, row, k);
                 const slot = f.let(i32.add(addressOf(e.workspace + turnedBytes, e.thread, slotBytes), 0));
-                f.i32.store(slot, call(sumFunction(e, signed), { x, k }));
+                f.i32.store(slot, call(sumFunction(e, dotAdd === "signed"), { x, k }));
                 operands.push(slot, ofColumns(words + 1));
               }
               f.call(correctFunction(e, correction), runArgs(operands, c, count));

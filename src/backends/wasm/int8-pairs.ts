@@ -4,16 +4,17 @@
  */
 import type { TypedArray } from "../../tensor/dtype.ts";
 import { i16x8, i32, v128 } from "./assembler.ts";
+import { zeroOf } from "./int8.ts";
 import type { Layout } from "./int8-product.ts";
 import { emitGemm } from "./kernels/gemm.ts";
 import { PANEL_COLUMNS } from "./kernels/gemm-pack.ts";
 import { addressOf, type StepEmitter } from "./step.ts";
 
 /** B [k, n] less its zero points, in panels of 8 columns; each word has the values of two neighbouring k. */
-function packPairs(b: TypedArray, zero: TypedArray | undefined, packed: Int32Array, k: number, n: number): void {
+function packPairs(b: TypedArray, points: TypedArray | undefined, packed: Int32Array, k: number, n: number): void {
   const rest = (wordsOf(k) - (k >> 1)) * PANEL_COLUMNS;
   const source = b as Int8Array;
-  const zeros = Int32Array.from({ length: n }, (_, c) => Number(zero?.[zero.length === 1 ? 0 : c] ?? 0));
+  const zeros = Int32Array.from({ length: n }, (_, c) => zeroOf(points, c));
   packed.fill(0);
   // A panel's rows in order: reads and writes go on where they were.
   for (let first = 0, at = 0; first < n; first += PANEL_COLUMNS) {

@@ -1,9 +1,11 @@
 /** What kernels of 8-bit integers have in common. */
+import type { TypedArray } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { TensorType } from "../../tensor/tensor.ts";
 import { type Expr, type FunctionBuilder, f32x4, i32x4 } from "./assembler.ts";
 import type { Elementwise } from "./elementwise.ts";
 import { constant } from "./kernels/math.ts";
+import type { DotAdd } from "./kernels/quantized-unit.ts";
 import { type RunForm, type RunFunction, type RunOperand, runFunction } from "./kernels/vector.ts";
 import type { StepEmitter } from "./step.ts";
 
@@ -11,6 +13,20 @@ type V = Expr<"v128">;
 
 export const isByte = (t: TensorType | undefined): boolean => t?.dtype === "i8" || t?.dtype === "u8";
 export const isScalar = (t: TensorType | undefined): boolean => t === undefined || sizeOf(t.shape) === 1;
+
+/** The zero point of an output channel or column: of one for all, or one for each. */
+export const zeroOf = (zeros: TypedArray | undefined, i: number): number =>
+  Number(zeros?.[zeros.length === 1 ? 0 : i] ?? 0);
+
+/** Whether weights less their zero points are not what signed bytes hold. */
+export const hasPoints = (dtype: string, zeros: TypedArray | undefined): boolean =>
+  Array.from(zeros ?? [0], Number).some((z) => z !== (dtype === "u8" ? 128 : 0));
+
+/** What is added to bytes, and their zero points, for them to be of the kind that the host multiplies with signed ones. */
+export const turnOf = (dtype: string, dotAdd: DotAdd): number => {
+  const signed = dotAdd === "signed";
+  return (dtype === "i8") === signed ? 0 : signed ? -128 : 128;
+};
 
 /** saturate(round(x) + zero) as lanes for bytes of `dtype`; x far out of range stays far out. */
 export function saturated(f: FunctionBuilder, x: V, zero: V, dtype: string): V {
