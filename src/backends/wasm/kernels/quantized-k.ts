@@ -140,7 +140,8 @@ const q6_k: Format = {
     for (let j = 0; j < 16; j++) dst[to + q6Scales + pairAt(j, row)] = src[at + 192 + j];
     for (let h = 0; h < 2; h++)
       for (let l = 0; l < 32; l++) {
-        const [low0, low1] = [src[at + 64 * h + l], src[at + 64 * h + 32 + l]];
+        const low0 = src[at + 64 * h + l];
+        const low1 = src[at + 64 * h + 32 + l];
         const upper = src[at + 128 + 32 * h + l];
         const fourth = (low1 >> 4) | ((upper >> 6) << 4);
         const d = to + q6Codes + q6Step * (8 * h + (l >> 2)) + 4 * row + (l & 3);
