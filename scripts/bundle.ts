@@ -62,10 +62,10 @@ const commonOps = new Set(
 const chunks: readonly (readonly [name: string, modules: RegExp | ((module: string) => boolean)])[] = [
   // What graphs of 16-bit floats load for themselves.
   ["halves", /^(tensor\/half-weight|graph\/passes\/widen)$/],
-  // What pages that load a file do without: graphs and tensors as users write them, the check of options that few have.
+  // What pages that load a file do without: graphs and tensors as users write them, options that few have.
   [
     "arguments",
-    /^(ops\/attributes|tensor\/(options|host-tensor)|graph\/(compile-options|define|tensor|zeros)|formats\/fetch-options|load-options)$/,
+    /^(ops\/attributes|tensor\/(options|host-tensor)|graph\/(compile-options|with-outputs|define|tensor|zeros)|formats\/fetch-options|load-options)$/,
   ],
   // What graphs with a softmax or a norm load for themselves.
   ["blocks", /^(ops\/(attention|layer-norm)|graph\/passes\/(attention|layernorm|blocks))$/],

@@ -2,17 +2,16 @@
 
 export type { Backend } from "./backends/backend.ts";
 export { type DeviceChoice, type DeviceName, openDevice } from "./device.ts";
+export { type CompileOptions, compile } from "./graph/compile.ts";
 export type { Dim, Graph, ValueInfo } from "./graph/ir.ts";
-export {
-  type CompileOptions,
-  compile,
-  type Inputs,
-  type InputValue,
-  type KeptOutputs,
-  type Outputs,
-  type RunOptions,
-  type Session,
-  type StepInfo,
+export type {
+  Inputs,
+  InputValue,
+  KeptOutputs,
+  Outputs,
+  RunOptions,
+  Session,
+  StepInfo,
 } from "./graph/session.ts";
 export { type LoadOptions, type LoadProgress, load } from "./load.ts";
 export { DeviceTensor } from "./tensor/device-tensor.ts";

@@ -11,6 +11,7 @@ export const loadOptions: OptionNames<LoadOptions> = {
   optimize: true,
   memoryLimit: true,
   verify: true,
+  outputs: true,
   signal: true,
   onProgress: true,
   externalData: true,

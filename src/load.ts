@@ -9,8 +9,9 @@ import {
   type SourceInput,
   type SourceOptions,
 } from "./formats/source.ts";
+import { compile } from "./graph/compile.ts";
 import type { Graph } from "./graph/ir.ts";
-import { compile, type Session } from "./graph/session.ts";
+import type { Session } from "./graph/session.ts";
 import { FormatError } from "./tensor/errors.ts";
 import { areUsual } from "./tensor/usual.ts";
 
@@ -41,6 +42,8 @@ export interface LoadOptions extends FetchOptions {
    * takes long. `explain()` tells the errors; a kernel that is off is replaced, with a warning on the console.
    */
   verify?: boolean;
+  /** The outputs to compute, by name. Default: all. What only others need is left out: its inputs, weights and time. */
+  outputs?: readonly string[];
 }
 
 /**
@@ -50,7 +53,7 @@ export interface LoadOptions extends FetchOptions {
  * `forwardpass/tasks`.
  * @param input path, URL, `npm:NAME@VERSION/path`, `hf:org/name`, bytes, Blob or Response
  * @throws FormatError for a file that is corrupt or of an unknown format, UnsupportedOpError with every operator that
- * is missing, InputError when the source can't be read, or for an option of another name
+ * is missing, InputError when the source can't be read, for an option of another name, or for names of no outputs
  */
 export async function load(input: SourceInput, options: LoadOptions = {}): Promise<Session> {
   const usual = areUsual(options, "device threads onProgress") && typeof (options.onProgress ?? load) === "function";
@@ -68,6 +71,7 @@ export async function load(input: SourceInput, options: LoadOptions = {}): Promi
     ownsWeights,
     memoryLimit: options.memoryLimit,
     verify: options.verify,
+    outputs: options.outputs,
   });
   onProgress?.({ phase: "compile", loaded: 1, total: 1 });
   return session;

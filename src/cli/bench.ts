@@ -5,7 +5,7 @@ import type { DType } from "../tensor/dtype.ts";
 import type { Shape } from "../tensor/shape.ts";
 import { emptyTensor, type HostTensor } from "../tensor/tensor.ts";
 import { type Command, deviceOptions, positional, wholeNumber } from "./command.ts";
-import { loadModel } from "./model.ts";
+import { loadModel, outputOption } from "./model.ts";
 import { counted, formatBytes, formatMs, table } from "./progress.ts";
 import { readInputs } from "./run.ts";
 import { estimate, shapeOption, shapesOf } from "./shapes.ts";
@@ -23,6 +23,7 @@ export const bench: Command = {
       help: "real inputs; random ones otherwise",
     },
     shape: shapeOption,
+    output: outputOption,
     runs: { type: "string", value: "N", help: "timed runs; default 20" },
     profile: { type: "boolean", help: "time each step and list them with GFLOP/s and GB/s, slowest first" },
     ...deviceOptions,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { compileAhead } from "../ahead.ts";
 import { makeFolder } from "../formats/sources/store-files.ts";
 import { type Command, deviceOptions, positional, UsageError } from "./command.ts";
-import { loading } from "./model.ts";
+import { loading, outputOption, outputsIn } from "./model.ts";
 import { formatBytes } from "./progress.ts";
 import { replaceFiles } from "./replace-files.ts";
 import { shapeOption, shapesIn } from "./shapes.ts";
@@ -15,6 +15,7 @@ export const compile: Command = {
   options: {
     out: { type: "string", short: "o", value: "FOLDER", help: "where to write model.wasm, .weights, .mjs and .d.mts" },
     shape: { ...shapeOption, help: "the shape of an input, where the model leaves it open" },
+    output: outputOption,
     relaxed: { type: "boolean", help: "use relaxed SIMD instructions, which not every engine has" },
     offline: deviceOptions.offline,
   },
@@ -25,7 +26,7 @@ export const compile: Command = {
     const path = positional(args, 0, "MODEL");
     const [shapes, relaxedSimd] = [shapesIn(args), args.options["relaxed"] === true];
     const files = await loading("compiling", args, io, (options) =>
-      compileAhead(path, { ...options, shapes, relaxedSimd }),
+      compileAhead(path, { ...options, shapes, relaxedSimd, outputs: outputsIn(args) }),
     );
     await makeFolder(folder);
     await replaceFiles(new Map(Object.entries(files).map(([name, content]) => [join(folder, name), [content]])));

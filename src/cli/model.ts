@@ -4,7 +4,7 @@ import type { FetchOptions } from "../formats/source.ts";
 import type { Session } from "../graph/session.ts";
 import { load } from "../load.ts";
 import type { TaskOptions } from "../tasks/options.ts";
-import { type Arguments, type CliIO, UsageError, wholeNumber } from "./command.ts";
+import { type Arguments, type CliIO, type Option, UsageError, wholeNumber } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 import { counted, formatMs, progressBar } from "./progress.ts";
 
@@ -29,8 +29,19 @@ export const fetchOptions = (args: Arguments): FetchOptions => ({
   offline: args.options["offline"] === true || undefined,
 });
 
+/** Of commands whose model computes some of its outputs. */
+export const outputOption: Option = {
+  type: "string",
+  multiple: true,
+  value: "NAME",
+  help: "compute this output alone, or these; default: all",
+};
+
+export const outputsIn = (args: Arguments): readonly string[] | undefined =>
+  args.options["output"] as string[] | undefined;
+
 export const loadModel = (path: string, args: Arguments, io: CliIO): Promise<Session> =>
-  opened(args, io, (options) => load(path, options));
+  opened(args, io, (options) => load(path, { ...options, outputs: outputsIn(args) }));
 
 /** What `open` makes with the options of the command line. */
 export const opened = <T>(args: Arguments, io: CliIO, open: (options: TaskOptions) => Promise<T>): Promise<T> =>

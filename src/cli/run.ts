@@ -6,7 +6,7 @@ import { formatType } from "../tensor/shape.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { type Arguments, type Command, deviceOptions, positional, UsageError } from "./command.ts";
 import { readTensor } from "./files.ts";
-import { loadModel } from "./model.ts";
+import { loadModel, outputOption } from "./model.ts";
 import { formatMs, printable } from "./progress.ts";
 import { typeText } from "./shapes.ts";
 
@@ -22,6 +22,7 @@ export const run: Command = {
       value: "NAME=FILE",
       help: "an input from a .npy, .json, .pb or image file; NAME= may be left out if there is one input",
     },
+    output: outputOption,
     ...deviceOptions,
     json: { type: "boolean", help: "print the outputs as JSON, every element" },
   },

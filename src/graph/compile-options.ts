@@ -1,6 +1,7 @@
 /** The names of what `compile` and `run` take. */
 import { checkOptions, type OptionNames } from "../tensor/options.ts";
-import { type CompileOptions, type RunOptions, runOptions } from "./session.ts";
+import type { CompileOptions } from "./compile.ts";
+import { type RunOptions, runOptions } from "./session.ts";
 
 const known: OptionNames<CompileOptions> = {
   device: true,
@@ -9,6 +10,7 @@ const known: OptionNames<CompileOptions> = {
   memoryLimit: true,
   plans: true,
   verify: true,
+  outputs: true,
 };
 
 /** @throws InputError */

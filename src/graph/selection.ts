@@ -20,22 +20,32 @@ const all: Selection = {};
 /** @throws InputError for names of no outputs */
 export function selectionOf(ports: readonly GraphPort[], { keepOnDevice, outputs }: SelectionOptions): Selection {
   if (!keepOnDevice && outputs === undefined) return all;
-  const wanted = outputs === undefined ? undefined : portsNamed(ports, "outputs", outputs);
-  const stay = keepOnDevice && (keepOnDevice === true ? ports : [...portsNamed(ports, "keepOnDevice", keepOnDevice)]);
+  const wanted = outputs === undefined ? undefined : portsNamed(ports, "run: outputs", outputs);
+  const stay =
+    keepOnDevice &&
+    (keepOnDevice === true ? ports : [...portsNamed(ports, "run: keepOnDevice", keepOnDevice, "true, or ")]);
   return { kept: stay ? new Set(stay.filter((p) => wanted?.has(p) !== false)) : undefined, wanted };
 }
 
-function portsNamed(ports: readonly GraphPort[], option: string, names: readonly string[]): ReadonlySet<GraphPort> {
+/**
+ * @param option whose it is, for errors
+ * @param also what else it takes
+ * @throws InputError for names of no outputs
+ */
+export function portsNamed(
+  ports: readonly GraphPort[],
+  option: string,
+  names: readonly string[],
+  also = "",
+): ReadonlySet<GraphPort> {
   if (!Array.isArray(names))
-    throw new InputError(
-      `run: ${option} takes ${option === "outputs" ? "" : "true, or "}an array of outputs' names, got ${JSON.stringify(names)}`,
-    );
+    throw new InputError(`${option} takes ${also}an array of outputs' names, got ${JSON.stringify(names)}`);
   return new Set(
     names.map((name) => {
       const port = ports.find((p) => p.name === name);
       if (port) return port;
       const known = ports.map((p) => `"${p.name}"`).join(", ");
-      throw new InputError(`run: ${option}: the model has no output "${name}"; it has ${known || "none"}`);
+      throw new InputError(`${option}: the model has no output "${name}"; it has ${known || "none"}`);
     }),
   );
 }

@@ -8,11 +8,10 @@ import { DeviceError, DisposedError, InputError, UnsupportedOpError } from "../t
 import type { OptionNames } from "../tensor/options.ts";
 import { formatType, sizeOf } from "../tensor/shape.ts";
 import type { AnyValue, HostTensor, HostValue } from "../tensor/tensor.ts";
-import { areUsual } from "../tensor/usual.ts";
+import type { CompileOptions } from "./compile.ts";
 import { drive, driveSync, nextTurn, type Work } from "./drive.ts";
 import { checkInput, checkType, isElsewhere, isUnknown, type LazyTensor, letGo } from "./inputs.ts";
-import { type Graph, type GraphPort, usesHalves, type ValueInfo } from "./ir.ts";
-import { loadKernels, optimize, rulesFor } from "./passes/index.ts";
+import type { Graph, GraphPort, ValueInfo } from "./ir.ts";
 import type { PlanLimits } from "./plan.ts";
 import { copied, type ExecuteOptions, GraphRunner } from "./runner.ts";
 import { idsOf, named, type Selection, selectionOf } from "./selection.ts";
@@ -48,32 +47,6 @@ export interface RunOptions<Keep extends boolean | readonly string[] = false> {
   outputs?: readonly string[];
 }
 
-export interface CompileOptions {
-  device: Backend;
-  /** Default true: fold constants and fuse. False runs the graph as it was written. */
-  optimize?: boolean;
-  /**
-   * Nobody else uses the arrays of the graph's constants: they are freed as the device takes them over. Default: they are
-   * left to their owner.
-   */
-  ownsWeights?: boolean;
-  /**
-   * Bytes that the values of a run may take at once: a plan that needs more is refused, and a loop or a sequence that would
-   * hold more on the host. Default: 4 GiB.
-   */
-  memoryLimit?: number;
-  /**
-   * Combinations of input shapes whose plans are kept, the most recent ones. Planning takes longer than most runs: a decoder
-   * whose caches grow from run to run wants one for each length. Default 8.
-   */
-  plans?: number;
-  /**
-   * Compares every kernel with its operator's reference on the values of the first run with each combination of shapes,
-   * which takes long. `explain()` tells the errors; a kernel that is off is replaced, with a warning on the console.
-   */
-  verify?: boolean;
-}
-
 /** One step of a plan, for people and tools. */
 export interface StepInfo {
   readonly node: string;
@@ -89,33 +62,6 @@ export interface StepInfo {
   readonly ms?: number;
   /** The kernel's largest difference from the reference, in verified mode. */
   readonly error?: KernelError;
-}
-
-/**
- * Optimises a graph and makes it ready to run. Plans are made on the first run with each combination of shapes.
- * @throws InputError where the device is none, such as the promise of one, `plans` is no number from 1, or an option is unknown; for what is no graph
- */
-export async function compile(graph: Graph, options: CompileOptions): Promise<Session> {
-  const device = options?.device;
-  if (typeof device?.open !== "function")
-    throw new InputError("compile: device takes a backend, as wasm() or await webgpu() gives");
-  if (!Array.isArray(graph?.nodes))
-    throw new InputError("compile: takes a graph, as graph() gives; load() takes files");
-  if (!((options.plans ?? 1) >= 1)) throw new InputError(`compile: plans takes a number from 1, got ${options.plans}`);
-  if (!areUsual(options, "device optimize ownsWeights memoryLimit verify"))
-    (await import("./compile-options.ts")).checkCompileOptions(options);
-  const optimizes = options.optimize !== false;
-  const halves = usesHalves(graph);
-  // Loaded for those who need it.
-  if (halves) {
-    const { widen } = await import("./passes/widen.ts");
-    graph = widen(graph, optimizes ? device : {}, options.ownsWeights);
-  }
-  const ready = optimizes ? optimize(graph, options.ownsWeights, await rulesFor(graph)) : graph;
-  await loadKernels(device, ready, halves ? ["f16"] : []);
-  // Loaded for those who ask: most pages don't.
-  const verification = options.verify ? await import("./verify.ts") : undefined;
-  return new Session(ready, device, options, verification);
 }
 
 /** The names of what `run` takes: the one list, as a typo is looked for in each run. */

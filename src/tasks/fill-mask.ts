@@ -3,7 +3,8 @@
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import type { ByteSource, SourceInput } from "../formats/source.ts";
-import { compile, type Session } from "../graph/session.ts";
+import { compile } from "../graph/compile.ts";
+import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { symbolDispose } from "../tensor/dispose.ts";

@@ -3,8 +3,9 @@
 import { deviceFor } from "../device.ts";
 import { ModelFolder } from "../formats/folder.ts";
 import { openSource, type SourceInput } from "../formats/source.ts";
+import { compile } from "../graph/compile.ts";
 import { drive, type Work } from "../graph/drive.ts";
-import { compile, type Session } from "../graph/session.ts";
+import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
 import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";

@@ -1,5 +1,5 @@
 /** The command line as a person meets it: what it prints, where, and its exit codes. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -12,7 +12,7 @@ import { readNpy } from "../../src/cli/npy.ts";
 import { progressBar } from "../../src/cli/progress.ts";
 import { offlineHelps } from "../../src/formats/sources/download.ts";
 import { FormatError, InputError } from "../../src/index.ts";
-import { encodeModel, encodeTensor } from "../onnx/encode.ts";
+import { encodeModel, encodeTensor, node } from "../onnx/encode.ts";
 
 const model = (name: string): string =>
   fileURLToPath(new URL(`../../examples/models/${name}/model.onnx`, import.meta.url));
@@ -134,6 +134,27 @@ describe("forwardpass", () => {
     const text = await cli("run", model("fraud-mlp"), "-i", json, "--device", "cpu");
     expect(text.out).toMatch(/^risk: f32\[1,1\]\n {2}0\.\d+\n$/);
     expect(text.err).toMatch(/ on cpu\n$/);
+  });
+
+  test("run, bench and compile: some of a model's outputs", async () => {
+    const x = { name: "x", dtype: "f32" as const, shape: [2] };
+    const nodes = [node("Neg", ["x"], ["y"]), node("Add", ["x", "w"], ["sum"])];
+    const bytes = encodeModel({ nodes, inputs: [x, { ...x, name: "w" }], outputs: [{ name: "y" }, { name: "sum" }] });
+    const path = file("two.onnx", bytes);
+    const given = file("two.json", "[1, -2]");
+    expect(await cli("run", path, "-i", `x=${given}`, "--output", "y")).toMatchObject({
+      code: 0,
+      out: "y: f32[2]\n  -1 2\n",
+    });
+    expect(await cli("run", path, "-i", `x=${given}`, "--output", "z")).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('the model has no output "z"; it has "y", "sum"'),
+    });
+    const timed = await cli("bench", path, "--output", "y", "--runs", "1", "--profile", "--json");
+    expect(JSON.parse(timed.out).steps.map((s: { op: string }) => s.op)).toEqual(["neg"]);
+    const out = join(folder, "of-two");
+    expect(await cli("compile", path, "--out", out, "--output", "y")).toMatchObject({ code: 0 });
+    expect(readFileSync(join(out, "model.d.mts"), "utf8")).not.toMatch(/sum|w: /);
   });
 
   test("run: an image of any kind, where sharp is installed", async () => {

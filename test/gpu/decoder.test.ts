@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { openWebgpu } from "../../src/backends/webgpu/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import type { DecoderConfig, DecoderWeights, Weight } from "../../src/models/transformer/config.ts";
 import { statelessDecoder } from "../../src/models/transformer/decoder.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";

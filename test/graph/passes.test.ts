@@ -4,10 +4,10 @@ import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { SymbolicValue } from "../../src/graph/builder.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { type GraphDefinition, graph } from "../../src/graph/define.ts";
 import type { Graph } from "../../src/graph/ir.ts";
 import { optimize } from "../../src/graph/passes/index.ts";
-import { compile } from "../../src/graph/session.ts";
 import {
   add,
   batchNorm,

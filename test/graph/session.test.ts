@@ -3,10 +3,10 @@ import { describe, expect, test, vi } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import type { SymbolicValue } from "../../src/graph/builder.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { type GraphDefinition, graph } from "../../src/graph/define.ts";
 import { nextTurn } from "../../src/graph/drive.ts";
 import { planInputs } from "../../src/graph/preview.ts";
-import { compile } from "../../src/graph/session.ts";
 import {
   add,
   and,
@@ -92,6 +92,72 @@ describe.each(Object.entries(devices))("a session on %s", (_, device) => {
     expect(made(add(w, w))).toThrow(/isn't computed yet/);
     expect(made([1, 2, 3])).toThrow(DTypeError);
     expect(made({ dtype: "f32", shape: [2], data: new Float32Array(3) })).toThrow(ShapeError);
+  });
+
+  test.each([true, false])(
+    "computes the outputs that it is told, and takes what these need; optimised: %s",
+    async (optimize) => {
+      const sums = graph(({ input, weight }) => {
+        const [x, z] = [input("x", "f32", ["n", 2]), input("z", "f32", ["n", 2])];
+        const known = weight(hostTensor([[10, 20]]));
+        return { both: add(x, z), first: relu(x), z, product: mul(x, known) };
+      });
+      const [x, z] = [Float32Array.of(-1, 2), Float32Array.of(3, 4)];
+      const options = { device: device(), optimize };
+      const ofSome = async (outputs: readonly string[], inputs: Record<string, Float32Array>) => {
+        using s = await compile(sums, { ...options, outputs });
+        expect(s.inputs.map((p) => p.name)).toEqual(Object.keys(inputs));
+        const given = await s.run(inputs);
+        expect(s.outputs.map((p) => p.name)).toEqual(Object.keys(given));
+        return Object.fromEntries(Object.entries(given).map(([name, t]) => [name, [...(t.data as Float32Array)]]));
+      };
+      expect(await ofSome(["first"], { x })).toEqual({ first: [0, 2] });
+      // In the graph's order, whatever that of the names.
+      expect(Object.entries(await ofSome(["product", "both", "both"], { x, z }))).toEqual([
+        ["both", [2, 6]],
+        ["product", [-10, 40]],
+      ]);
+      expect(await ofSome(["z"], { z })).toEqual({ z: [3, 4] });
+      using some = await compile(sums, { ...options, outputs: ["first"] });
+      await expect(some.run({ x, z })).rejects.toThrow('the model has no input "z"; it has "x"');
+      expect(some.graph.constants.size).toBe(0);
+      const refused = (outputs: unknown) => expect(compile(sums, { ...options, outputs: outputs as string[] })).rejects;
+      await refused(["firts"]).toThrow(
+        new InputError('compile: outputs: the model has no output "firts"; it has "both", "first", "z", "product"'),
+      );
+      await refused("first").toThrow(new InputError(`compile: outputs takes an array of outputs' names, got "first"`));
+      await refused([]).toThrow(new InputError("compile: outputs names none: leave it out for all of them"));
+    },
+  );
+
+  test("computes an output of a file whose branch takes values around it", async () => {
+    const branch = (name: string, from: string) => ({
+      graph: { nodes: [node("Identity", [from], [name])], outputs: [{ name }] },
+    });
+    const file = encodeModel({
+      nodes: [
+        node("Neg", ["x"], ["negative"]),
+        node("Exp", ["x"], ["power"]),
+        node("If", ["c"], ["y"], { then_branch: branch("a", "negative"), else_branch: branch("b", "z") }),
+      ],
+      inputs: [
+        { name: "x", dtype: "f32", shape: [1] },
+        { name: "z", dtype: "f32", shape: [1] },
+        { name: "c", dtype: "bool", shape: [] },
+      ],
+      outputs: [{ name: "y" }, { name: "power" }],
+    });
+    using s = await load(file, { device: device(), outputs: ["y"] });
+    const [x, z] = [Float32Array.of(2), Float32Array.of(7)];
+    for (const [c, y] of [
+      [1, -2],
+      [0, 7],
+    ])
+      expect(await s.run({ x, z, c: Uint8Array.of(c) })).toEqual({
+        y: { dtype: "f32", shape: [1], data: Float32Array.of(y) },
+      });
+    using power = await load(file, { device: device(), outputs: ["power"] });
+    expect(power.inputs.map((p) => p.name)).toEqual(["x"]);
   });
 
   test("keeps as many plans as it is told", async () => {

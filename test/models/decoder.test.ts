@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { quantize } from "../../src/formats/gguf/index.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import type { Weight } from "../../src/models/transformer/config.ts";
 import { decoder, statelessDecoder } from "../../src/models/transformer/decoder.ts";
 import { Decoder, type Sequence } from "../../src/models/transformer/sequence.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { type EncoderHead, transformerEncoder } from "../../src/models/transformer/encoder.ts";
 import { vit } from "../../src/models/transformer/vit.ts";
 import { whisperDecoder, whisperEncoder } from "../../src/models/transformer/whisper.ts";

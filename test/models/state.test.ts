@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile, type RunOptions, type Session } from "../../src/graph/session.ts";
+import type { RunOptions, Session } from "../../src/graph/session.ts";
 import { attention } from "../../src/ops/attention.ts";
 import { add } from "../../src/ops/binary.ts";
 import { cachedAttention } from "../../src/ops/cached-attention.ts";

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import { argMax, argMin } from "../../src/ops/arg-reduce.ts";
 import { emptyTensor, type HostTensor } from "../../src/tensor/tensor.ts";
 

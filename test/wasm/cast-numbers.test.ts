@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import { cast, castLike } from "../../src/ops/index.ts";
 import { integerRange, storeIntegers } from "../../src/ops/integers.ts";
 import { fromF64 } from "../../src/tensor/convert.ts";

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GraphBuilder, type SymbolicValue } from "../../src/graph/builder.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { conv } from "../../src/ops/conv.ts";
 import { convTranspose } from "../../src/ops/conv-transpose.ts";
 import type { AnyOp, Attrs } from "../../src/ops/op.ts";

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import { cumProd, cumSum } from "../../src/ops/index.ts";
 import { sizeOf } from "../../src/tensor/shape.ts";
 import { runReference } from "../kernel-property.ts";

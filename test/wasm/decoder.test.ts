@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { cachedAttention } from "../../src/ops/cached-attention.ts";
 import { kvAppend } from "../../src/ops/kv-append.ts";
 import { testKernels } from "../kernels.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { convInteger } from "../../src/ops/conv-integer.ts";
 import { matmulInteger } from "../../src/ops/matmul-integer.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";

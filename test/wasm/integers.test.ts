@@ -4,7 +4,7 @@ import type { Backend } from "../../src/backends/backend.ts";
 import { wasmFeatures } from "../../src/backends/wasm/features.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { compile } from "../../src/graph/session.ts";
+import { compile } from "../../src/graph/compile.ts";
 import * as ops from "../../src/ops/index.ts";
 import { integerRange, storeIntegers } from "../../src/ops/integers.ts";
 import { type AnyOp, type Attrs, isHostInput } from "../../src/ops/op.ts";

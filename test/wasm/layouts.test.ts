@@ -2,8 +2,8 @@
 import { afterEach, expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import { Decoder } from "../../src/models/transformer/sequence.ts";
 import { add, pow, rmsNorm } from "../../src/ops/index.ts";
 import { base, build, text, variants } from "../models/tiny.ts";

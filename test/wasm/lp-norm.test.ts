@@ -1,8 +1,8 @@
 /** Norms whose squares leave the range of f32, and rows that have no finite norm, as the float64 reference has them. */
 import { expect, test } from "vitest";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import { lpNorm } from "../../src/ops/index.ts";
 
 const rows = [

@@ -1,8 +1,8 @@
 /** The plain backend is loaded for what has no kernel in wasm, and for nothing else. */
 import { beforeEach, expect, test, vi } from "vitest";
 import type { SymbolicValue } from "../../src/graph/builder.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import * as ops from "../../src/ops/index.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { emptyTensor } from "../../src/tensor/tensor.ts";

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { cpu } from "../../src/backends/cpu/index.ts";
 import { wasm } from "../../src/backends/wasm/index.ts";
+import { compile } from "../../src/graph/compile.ts";
 import { graph } from "../../src/graph/define.ts";
-import { compile } from "../../src/graph/session.ts";
 import { powF64 } from "../../src/ops/binary.ts";
 import { pow } from "../../src/ops/index.ts";
 import { randomFrom } from "../random.ts";

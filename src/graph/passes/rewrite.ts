@@ -109,7 +109,7 @@ function redirect(node: Node, alias: ReadonlyMap<ValueId, ValueId>): Node {
 }
 
 /** Keeps the nodes whose outputs somebody reads, and those that change state. */
-function dropDead(nodes: readonly Node[], isOutput: (id: ValueId) => boolean): Node[] {
+export function dropDead(nodes: readonly Node[], isOutput: (id: ValueId) => boolean): Node[] {
   const read = new Set<ValueId>();
   const kept: Node[] = [];
   for (let i = nodes.length - 1; i >= 0; i--) {

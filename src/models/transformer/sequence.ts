@@ -1,7 +1,8 @@
 /** Running a decoder: texts as sequences of tokens, each with its own caches, all in one session. */
 
+import { type CompileOptions, compile } from "../../graph/compile.ts";
 import { nextTurn } from "../../graph/drive.ts";
-import { type CompileOptions, compile, type Session } from "../../graph/session.ts";
+import type { Session } from "../../graph/session.ts";
 import type { SessionState } from "../../graph/state.ts";
 import { symbolDispose } from "../../tensor/dispose.ts";
 import type { TypedArray } from "../../tensor/dtype.ts";

@@ -4,7 +4,7 @@ import { activationOf } from "../../formats/activation.ts";
 import { checkTensors } from "../../formats/checkpoint.ts";
 import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import type { SafetensorsTensor } from "../../formats/safetensors.ts";
-import { compile } from "../../graph/session.ts";
+import { compile } from "../../graph/compile.ts";
 import {
   type WhisperConfig,
   type WhisperDecoderConfig,

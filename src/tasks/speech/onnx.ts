@@ -2,7 +2,8 @@
 import type { Backend } from "../../backends/backend.ts";
 import { statefulDecoder } from "../../formats/onnx/stateful/index.ts";
 import type { ByteSource } from "../../formats/source.ts";
-import { compile, type Session } from "../../graph/session.ts";
+import { compile } from "../../graph/compile.ts";
+import type { Session } from "../../graph/session.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { readGraph } from "../onnx-model.ts";
@@ -20,11 +21,11 @@ export async function openGraphs(
   signal?: AbortSignal,
 ): Promise<SpeechModel> {
   const heard = (await readGraph(encoderFile, signal)).graph;
-  // Exports for timestamps of words give all attention weights, too, some 50 MB a window: then they have to be computed.
-  const outputs = heard.outputs.filter((p) => p.name === "last_hidden_state");
-  if (outputs.length === 0)
+  if (!heard.outputs.some((p) => p.name === "last_hidden_state"))
     throw new UnsupportedOpError(`${encoderFile.name}: the graph has no output "last_hidden_state"`);
-  const encoder = await compile({ ...heard, outputs }, { device, ownsWeights: encoderFile.local });
+  // Exports for timestamps of words give all attention weights, too, some 50 MB a window: then they have to be computed.
+  const outputs = ["last_hidden_state"];
+  const encoder = await compile(heard, { device, ownsWeights: encoderFile.local, outputs });
   const { graph } = await readGraph(decoderFile, signal);
   const expected = ["input_ids", "encoder_hidden_states"].find((n) => !graph.inputs.some((p) => p.name === n));
   if (expected) throw new UnsupportedOpError(`${decoderFile.name}: the graph has no input "${expected}"`);
