@@ -169,19 +169,24 @@ export interface Style {
   alibi?: boolean;
   /** Attention that sees later tokens too. */
   bothWays?: boolean;
+  /** How many of the last keys are kept. */
+  last?: number;
   /** Products of 8-bit integers, and normalisation in basic operators. */
   quantised?: boolean;
 }
 
 /** As Optimum exports Llama: everything in basic operators. */
-export function optimumDecoder({ window, softcap, alibi, bothWays, quantised, dtype = "f32" }: Style = {}): Uint8Array {
+export function optimumDecoder(style: Style = {}): Uint8Array {
+  const { window, softcap, alibi, bothWays, last, quantised, dtype = "f32" } = style;
   const w = new Writer("", dtype);
   const times = quantised ? dynamicProduct : product;
   const normal = quantised ? normWrittenOut : norm;
   let x = w.add("Gather", [w.weight(vocabulary, width), "input_ids"]);
   const angles = rotation(w);
   const seen = causalMask(w, window);
-  const bias = w.add("Where", [seen, w.float(0), w.float(-3.4e38)]);
+  const lastOf = (x: string, axis: number): string =>
+    last ? w.add("Slice", [x, w.constant(i64(-last)), w.constant(i64(context)), w.constant(i64(axis))]) : x;
+  const bias = lastOf(w.add("Where", [seen, w.float(0), w.float(-3.4e38)]), 3);
   for (let n = 0; n < layers; n++) {
     const h = normal(w, x);
     const project = (count: number) => splitHeads(w, times(w, h, width, count * dim), count);
@@ -196,8 +201,8 @@ export function optimumDecoder({ window, softcap, alibi, bothWays, quantised, dt
       });
       return name;
     };
-    const k = repeated(w, appended("key", rotate(w, project(kvHeads), angles)));
-    const v = repeated(w, appended("value", project(kvHeads)));
+    const k = lastOf(repeated(w, appended("key", rotate(w, project(kvHeads), angles))), 2);
+    const v = lastOf(repeated(w, appended("value", project(kvHeads))), 2);
     let scores = w.add("Div", [
       w.add("MatMul", [q, w.add("Transpose", [k], { perm: { ints: [0, 1, 3, 2] } })]),
       w.float(Math.sqrt(dim)),
@@ -234,7 +239,7 @@ function fourBits(w: Writer, x: string, k: number, n: number): string {
 }
 
 /** As onnxruntime-genai exports it: fused operators of com.microsoft, and no position_ids. */
-export function genaiDecoder(): Uint8Array {
+export function genaiDecoder({ window = -1, softcap = 0 }: Pick<Style, "window" | "softcap"> = {}): Uint8Array {
   const w = new Writer();
   const toI32 = (x: string) => w.add("Cast", [x], { to: { int: 6 } });
   const lengths = toI32(w.add("Sub", [w.add("ReduceSum", ["attention_mask", w.constant(i64(1))]), w.constant(i64(1))]));
@@ -254,7 +259,13 @@ export function genaiDecoder(): Uint8Array {
       domain: microsoft,
       inputs: [q, k, v, ...past, lengths, total, ...tables],
       outputs: [y, `present.${n}.key`, `present.${n}.value`],
-      attributes: { num_heads: { int: heads }, kv_num_heads: { int: kvHeads }, do_rotary: { int: 1 } },
+      attributes: {
+        num_heads: { int: heads },
+        kv_num_heads: { int: kvHeads },
+        do_rotary: { int: 1 },
+        local_window_size: { int: window },
+        softcap: { float: softcap },
+      },
     });
     const skip = (a: string, b: string) =>
       w.several(

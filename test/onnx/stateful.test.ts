@@ -213,24 +213,31 @@ test("prompts of any length find their plans where the decoder was prepared", as
   expect(plans()).toBe(2);
 });
 
-test.each([{ window: 7 }, { window: 40 }, { window: sizes.context }, { softcap: 0.7 }, { softcap: 3, window: 9 }])(
-  "a decoder with %j gives with state what it gives without",
-  async (style) => {
-    const bytes = optimumDecoder(style);
-    const { graph } = await rewritten(bytes);
-    const attends = graph.nodes.find((n) => n.op.name === "cachedAttention")!;
-    // As long as the context it hides nothing.
-    const hides = style.window !== undefined && style.window < sizes.context;
-    expect(attends.attrs["leftWindow"]).toBe(hides ? style.window! - 1 : undefined);
-    expect(attends.attrs["softcap"]).toBe(style.softcap && Math.fround(style.softcap));
-    using model = await open(bytes, await wasm({ threads: 1 }));
-    using original = await asItComes(bytes);
-    const [sequence, growing] = [model.sequence(), original.sequence()];
-    const longer = [...text, ...text, ...text, ...text];
-    for (let at = 0; at < longer.length; at += 6)
-      close(await sequence.feed(longer.slice(at, at + 6)), await growing.feed(longer.slice(at, at + 6)));
-  },
-);
+const windows = [{ window: 7 }, { window: 40 }, { window: sizes.context }, { softcap: 0.7 }, { softcap: 3, window: 9 }];
+test.each(
+  windows.flatMap((style) => [["Optimum", style, optimumDecoder] as const, ["genai", style, genaiDecoder] as const]),
+)("a decoder as %s writes it with %j gives with state what it gives without", async (_, style, write) => {
+  const bytes = write(style);
+  const { graph } = await rewritten(bytes);
+  const attends = graph.nodes.find((n) => n.op.name === "cachedAttention")!;
+  // As long as the context it hides nothing.
+  const hides = style.window !== undefined && style.window < sizes.context;
+  expect(attends.attrs["leftWindow"]).toBe(hides ? style.window! - 1 : undefined);
+  expect(attends.attrs["softcap"]).toBe(style.softcap && Math.fround(style.softcap));
+  using model = await open(bytes, await wasm({ threads: 1 }));
+  using original = await asItComes(bytes);
+  const [sequence, growing] = [model.sequence(), original.sequence()];
+  const longer = [...text, ...text, ...text, ...text];
+  for (let at = 0; at < longer.length; at += 6)
+    close(await sequence.feed(longer.slice(at, at + 6)), await growing.feed(longer.slice(at, at + 6)));
+});
+
+test("windows show in contexts of any length", async () => {
+  const { graph } = await importOnnx(optimumDecoder({ window: 9 }));
+  const found = statefulDecoder(graph, { ...options, contextLength: 131072 });
+  const nodes = "graph" in found ? found.graph.nodes : [];
+  expect(nodes.find((n) => n.op.name === "cachedAttention")?.attrs["leftWindow"]).toBe(8);
+});
 
 describe("what is not attention to all before is left as it is", () => {
   const reasonFor = async (bytes: Uint8Array): Promise<string> => {
@@ -241,6 +248,11 @@ describe("what is not attention to all before is left as it is", () => {
   test("keys that are weighed by their distance", async () => {
     expect(await reasonFor(optimumDecoder({ alibi: true }))).toMatch(/by their distance/);
     expect(await reasonFor(optimumDecoder({ window: 2 }))).toMatch(/too short to measure/);
+  });
+
+  test("keys that are left out without a mask", async () => {
+    expect(await reasonFor(optimumDecoder({ last: 20 }))).toMatch(/leaves keys out/);
+    expect(await reasonFor(optimumDecoder({ last: sizes.context }))).toBe("");
   });
 
   test("tokens that see later ones", async () => {

@@ -3,8 +3,8 @@
  * then, for several lengths, whether it is causal attention with that scale. Exporters write heads that share keys, masks
  * and padding in many ways; what they compute is the same.
  */
-import type { ValueId } from "../../../graph/ir.ts";
-import { attention } from "../../../ops/attention.ts";
+import type { Node, ValueId } from "../../../graph/ir.ts";
+import { type AttentionAttrs, attention } from "../../../ops/attention.ts";
 import { fromF64, toF64 } from "../../../tensor/convert.ts";
 import { isHalf } from "../../../tensor/dtype.ts";
 import { sizeOf } from "../../../tensor/shape.ts";
@@ -70,14 +70,28 @@ function packingOf(probe: Probe, id: ValueId, dim: number): Packing {
   throw new Unrecognised(`attention reads or gives [${shape}]`);
 }
 
+/** Of a region in which one operator is all of attention: GroupQueryAttention becomes that. */
+const wholeOf = ({ nodes }: Region): AttentionAttrs | undefined =>
+  nodes.find((n) => n.op === attention.op)?.attrs as AttentionAttrs | undefined;
+
+/** How many keys an operator weighs, if it is one that does. */
+function keysOf({ op, inputs }: Node, probe: Probe, otherwise: number): number {
+  if (op === attention.op) return probe.typeOf(inputs[1]!).shape.at(-2)!;
+  return op.name === "softmax" ? probe.typeOf(inputs[0]!).shape.at(-1)! : otherwise;
+}
+
 /**
- * How many tokens before it a token sees, where a mask hides others from one after a past as long as the context.
- * @throws Unrecognised where keys are weighed otherwise by their distance
+ * How many tokens before it a token sees, where others are hidden from one after a past as long as the context: by a mask, or by
+ * an operator itself.
+ * @throws Unrecognised where keys are weighed otherwise by their distance, or left out
  */
-function windowOf({ nodes, keys }: Region, probe: Probe): number | undefined {
+function windowOf(region: Region, probe: Probe): number | undefined {
+  const { nodes, keys } = region;
   const total = probe.typeOf(keys.id).shape[2];
-  let window: number | undefined;
-  for (const node of nodes)
+  const { leftWindow = -1 } = wholeOf(region) ?? {};
+  let window = leftWindow >= 0 && leftWindow < total - 1 ? leftWindow : undefined;
+  for (const node of nodes) {
+    if (keysOf(node, probe, total) !== total) throw new Unrecognised(`"${node.name}" leaves keys out`);
     for (const id of node.inputs) {
       const value = id === undefined ? undefined : probe.valueOf(id);
       if (value?.shape.at(-1) !== total || total === 1) continue;
@@ -89,11 +103,15 @@ function windowOf({ nodes, keys }: Region, probe: Probe): number | undefined {
         throw new Unrecognised(`"${node.name}" masks or weighs keys by their distance`);
       window = total - 1 - seen;
     }
+  }
   return window;
 }
 
 /** Of scores that go through cap tanh(score / cap): what they are multiplied by in the end. */
-function capOf({ nodes }: Region, probe: Probe): number | undefined {
+function capOf(region: Region, probe: Probe): number | undefined {
+  const { nodes } = region;
+  const { softcap } = wholeOf(region) ?? {};
+  if (softcap) return softcap;
   const tanh = nodes.find((n) => n.op.name === "tanh")?.outputs[0];
   const product = nodes.find((n) => n.op.name === "mul" && tanh !== undefined && n.inputs.includes(tanh));
   const cap = product && probe.valueOf(product.inputs.find((id) => id !== tanh)!);

@@ -10,7 +10,7 @@ import { emptyTensor, type HostTensor, type TensorType } from "../../../tensor/t
 import { Weight } from "../../../tensor/weight.ts";
 import { Unrecognised } from "./unrecognised.ts";
 
-/** Elements up to which a value is computed: masks are, weights are not. */
+/** Elements up to which a value is computed: masks are, as long as the context is, weights are not. */
 const valueLimit = 1 << 16;
 
 export interface Setting {
@@ -38,7 +38,8 @@ export class Probe {
       this.types.set(id, t);
       if (hasData(t)) this.values.set(id, t);
     }
-    for (const node of graph.nodes) this.visit(node);
+    const limit = Math.max(valueLimit, 4 * (setting.past + setting.tokens));
+    for (const node of graph.nodes) this.visit(node, limit);
   }
 
   typeOf(id: ValueId): TensorType {
@@ -55,12 +56,12 @@ export class Probe {
     return constant && isReady(constant) ? constant : undefined;
   }
 
-  private visit(node: Node): void {
+  private visit(node: Node, limit: number): void {
     const results = run(
       node,
       (id) => this.typeOf(id),
       (id) => this.valueOf(id),
-      valueLimit,
+      limit,
     );
     node.outputs.forEach((id, k) => {
       this.types.set(id, results[k]);
