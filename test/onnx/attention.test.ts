@@ -161,14 +161,16 @@ describe("com.microsoft::MultiHeadAttention", () => {
     const [want] = await run("Attention", [q, k, v], 1, heads, { opset: 23 });
     expectClose((await mha())[0], want);
   });
-  test("the bias has a part for each of query, key and value", async () => {
-    const bias = random(4, 24);
+  test.each([8, 14])("the bias has a part for each of query, key and values of %d", async (size) => {
+    const [bias, values] = [random(4, 16 + size), random(3, 2, 5, size)];
     const part = (x: HostTensor, p: number): HostTensor => {
-      const b = numbers(bias).slice(8 * p, 8 * p + 8);
-      return { ...x, data: (x.data as Float32Array).map((e, i) => e + b[i % 8]) };
+      const b = numbers(bias).slice(8 * p, 8 * p + x.shape[2]);
+      return { ...x, data: (x.data as Float32Array).map((e, i) => e + b[i % b.length]) };
     };
-    const [want] = await run("MultiHeadAttention", [part(q, 0), part(k, 1), part(v, 2)], 1, attributes, microsoft);
-    expectClose((await mha(bias))[0], want);
+    const apart = [part(q, 0), part(k, 1), part(values, 2)];
+    const [want] = await run("MultiHeadAttention", apart, 1, attributes, microsoft);
+    const [got] = await run("MultiHeadAttention", [q, k, values, bias], 1, attributes, microsoft);
+    expectClose(got, want);
   });
   test("a padding mask by length, by flag, and as a bias of -Infinity", async () => {
     const flags = { ...i32(1, 1, 1, 0, 0, 1, 1, 1, 1, 0), shape: [2, 5] };

@@ -36,14 +36,14 @@ function unpacked(n: OnnxNode): Three {
   return v ? [q, k, v] : ([q, ...apart(k, 2)] as Three);
 }
 
-/** Adds each input's part of the packed bias. The parts are equal unless the inputs' sizes are known to differ. */
+/** Adds each input's part of the packed bias, as long as its last axis. */
 function biased(n: OnnxNode, inputs: Three, bias: SymbolicValue | undefined): Three {
   if (!bias) return inputs;
-  const sizes = inputs.map((x) => x.type?.shape.at(-1));
-  const known = sizes.every((s) => s !== undefined);
-  const parts = known
-    ? split(bias, n.i64(sizes as number[]), { axis: 0, parts: 3 })
-    : split(bias, { axis: 0, parts: 3 });
+  const known = inputs.map((x) => x.type?.shape.at(-1));
+  const sizes = known.every((s) => s !== undefined)
+    ? n.i64(known)
+    : concat(...inputs.map((x) => shape(x, { start: -1 })), { axis: 0 });
+  const parts = split(bias, sizes, { axis: 0, parts: 3 });
   return inputs.map((x, i) => add(x, parts[i])) as Three;
 }
 
