@@ -152,9 +152,11 @@ export class ObjectDetector {
     const outputs = await session.run({ [session.inputs[0].name]: input }, { signal });
     const regionOf = (x: number, y: number, w: number, h: number): Region | undefined =>
       clipped((x - w / 2 - left) / scale, (y - h / 2 - top) / scale, w / scale, h / scale, pixels);
-    const [output, masks] = session.outputs.map(({ name }) => outputs[name]);
+    const given = session.outputs.map(({ name }) => outputs[name]);
+    const [output, masks] = given;
+    if (!setup.hasMasks) checkOthers(given);
     const behind = setup.hasMasks && masks ? masks.shape[1] : 0;
-    const { regions, boxes, scores } = split(output, behind, threshold, regionOf);
+    const { regions, boxes, scores } = split(output, { behind, named: setup.labels?.length }, threshold, regionOf);
     const classes = scores.shape[1];
     const labels = setup.labels ?? numbered(classes);
     if (labels.length !== classes && setup.isNamed)
@@ -196,21 +198,35 @@ function fitted(image: Pixels, height: number, width: number) {
 }
 
 /**
+ * Other detectors have their boxes in an output of its own, [1, n, 4] or [1, 4, n]. Raw exports of YOLO add what the first output
+ * is made of: such boxes too, but then scores of as many classes.
+ * @throws UnsupportedOpError
+ */
+function checkOthers([{ dtype, shape }, ...others]: readonly HostTensor[]): void {
+  const three = others.filter((t) => t.shape.length === 3);
+  const boxes = three.find((t) => t.shape[1] === 4 || t.shape[2] === 4);
+  if (boxes && !three.some((t) => t.shape[1] === shape[1] - 4))
+    throw otherOutput(dtype, shape, ` beside boxes ${boxes.dtype}[${boxes.shape}]`);
+}
+
+/**
  * Output [1, 4 + classes + behind, n] as boxes [1, m, 4] of centre and size, and scores [1, classes, m]. Boxes without a region in
  * the image are left out: they would take the places of others. Of a box's scores the highest stays, unless it is below `least`;
  * others become NaN, which is above nothing.
+ * @param named how many classes have names. More rows than boxes are YOLO's only where they are as many
  * @throws UnsupportedOpError
  */
 function split(
   output: HostTensor,
-  behind: number,
+  { behind, named }: { behind: number; named?: number },
   least: number,
   regionOf: (...box: [number, number, number, number]) => Region | undefined,
 ) {
   const { dtype, shape } = output;
   const [batch, rows, n] = shape;
   const classes = rows - 4 - behind;
-  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || classes <= 0 || rows > n) throw otherOutput(dtype, shape);
+  const isOther = classes <= 0 || (rows > n && classes !== named);
+  if (!isFloat(dtype) || shape.length !== 3 || batch !== 1 || isOther) throw otherOutput(dtype, shape);
   const all = toF64(output);
   const [regions, columns]: [Region[], number[]] = [[], []];
   for (let i = 0; i < n; i++) {

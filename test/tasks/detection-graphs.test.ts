@@ -15,6 +15,7 @@ const f32 = (shape: number[], ...values: number[]): HostTensor => ({
   shape,
   data: Float32Array.from(values),
 });
+const zeros = (shape: number[]): number[] => new Array<number>(shape.reduce((a, b) => a * b, 1)).fill(0);
 type Dims = (number | string)[];
 const cast = (from: string, to: string, dtype: number) => node("Cast", [from], [to], { to: { int: dtype } });
 const [toF32, toI64, toF16] = [1, 7, 10];
@@ -22,7 +23,15 @@ const [toF32, toI64, toF16] = [1, 7, 10];
 describe("detectors", () => {
   /** Gives these boxes, `x, y, w, h, scores...`, for images of 8 x 8, and empty ones up to eight. */
   const detector = (list: number[][], spec: DetectorSpec = {}) => {
-    const { shape = [1, 3, 8, 8], dtype = "f32", metadata = {}, pixels = "f32", other = [], masks = 0 } = spec;
+    const {
+      shape = [1, 3, 8, 8],
+      dtype = "f32",
+      metadata = {},
+      pixels = "f32",
+      other = [],
+      masks = 0,
+      beside = {},
+    } = spec;
     const rows = Array.from(list[0], (_, r) => Array.from({ length: 8 }, (_, i) => list[i]?.[r] ?? 0));
     return encodeModel({
       metadata,
@@ -31,6 +40,7 @@ describe("detectors", () => {
         ...other.map((name) => ({ name, dtype: "i64" as const, shape })),
       ],
       initializers: {
+        ...Object.fromEntries(Object.entries(beside).map(([name, s]) => [`${name}0`, f32(s, ...zeros(s))])),
         m: f32([1, masks, 1, 1], ...new Array<number>(masks).fill(0)),
         k: f32([1, rows.length, 8], ...rows.flat()),
         zero: f32([1], 0),
@@ -44,8 +54,12 @@ describe("detectors", () => {
         cast("sum", "output0", { f32: toF32, f16: toF16, i64: toI64 }[dtype]),
         ...(masks > 0 ? [node("Identity", ["m"], ["output1"])] : []),
         ...other.map((name, i) => node("Identity", [name], [`other${i}`])),
+        ...Object.keys(beside).map((name) => node("Identity", [`${name}0`], [name])),
       ],
-      outputs: [{ name: "output0", dtype }, ...(masks > 0 ? [{ name: "output1", dtype: "f32" as const }] : [])],
+      outputs: [
+        { name: "output0", dtype },
+        ...[...(masks > 0 ? ["output1"] : []), ...Object.keys(beside)].map((name) => ({ name, dtype: "f32" as const })),
+      ],
     });
   };
   interface DetectorSpec {
@@ -58,6 +72,8 @@ describe("detectors", () => {
     other?: string[];
     /** How many parts masks have. */
     masks?: number;
+    /** Shapes of outputs behind the first. */
+    beside?: Record<string, number[]>;
   }
   const square = { width: 8, height: 8, data: new Uint8Array(192) };
   const flat = { width: 16, height: 8, data: new Uint8Array(384) };
@@ -186,6 +202,36 @@ describe("detectors", () => {
     }
     using own = await objectDetection(detector(boxes, { metadata: { names } }), { ...options, labels: ["a"] });
     await expect(own.detect(square)).rejects.toThrow(/1 labels for 4 classes/);
+  });
+
+  test("boxes in an output of their own are another detector's, unless YOLO makes its first of them", async () => {
+    const boxes = [[4, 4, 4, 2, 0.1, 0.75, 0.1]];
+    for (const shape of [
+      [1, 7, 4],
+      [1, 4, 8],
+    ])
+      for (const labels of [undefined, ["a", "b", "c", "d", "e", "f", "g"]]) {
+        using other = await objectDetection(detector(boxes, { beside: { pred_boxes: shape } }), { ...options, labels });
+        await expect(other.detect(square)).rejects.toThrow(UnsupportedOpError);
+        await expect(other.detect(square)).rejects.toThrow(`not f32[1,7,8] beside boxes f32[${shape}]`);
+      }
+    const maps = { p3: [1, 3, 1, 1, 8], p4: [1, 67, 1, 1] };
+    for (const beside of [maps, { raw: [1, 4, 8], scores: [1, 3, 8], ...maps }])
+      expect((await found(detector(boxes, { beside }))).map((o) => o.label)).toEqual(["class 1"]);
+    const four = detector([[...boxes[0], 0.1]], { beside: { raw: [1, 64, 8], scores: [1, 4, 8] } });
+    expect(await found(four)).toHaveLength(1);
+  });
+
+  test("more classes than boxes are YOLO's where as many have names", async () => {
+    const boxes = [[4, 4, 4, 2, ...new Array<number>(8).fill(0.1), 0.9]];
+    const names = `{${boxes[0].slice(4).map((_, i) => `${i}: 'n${i}'`)}}`;
+    expect((await found(detector(boxes, { metadata: { names } }))).map((o) => o.label)).toEqual(["n8"]);
+    const others: Record<string, string>[] = [{}, { names: "{0: 'a'}" }];
+    for (const metadata of others) {
+      const refused = found(detector(boxes, { metadata }));
+      await expect(refused).rejects.toThrow(UnsupportedOpError);
+      await expect(refused).rejects.toThrow("not f32[1,13,8]");
+    }
   });
 
   test("names of classes: gaps are numbered, numbers beyond reason refused", async () => {
