@@ -274,11 +274,21 @@ function namesIn(text = ""): string[] | undefined {
     const c = Number(n);
     if (c >= mostNames)
       throw new FormatError(`metadata "names" has class ${n}; they are below ${mostNames}: pass { labels }`);
-    names.set(c, a ?? b);
+    names.set(c, unescaped(a ?? b));
     count = Math.max(count, c + 1);
   }
   return count > 0 ? Array.from({ length: count }, (_, i) => names.get(i) ?? `class ${i}`) : undefined;
 }
+
+/** What backslashes stand for where Python prints a string. */
+const unescaped = (text: string): string =>
+  text.replace(
+    /\\(?:x([\da-f]{2})|u([\da-f]{4})|U(00(?:0[\da-f]|10)[\da-f]{4})|([\\'"nrt]))/g,
+    (_, x, u, U, c: string) =>
+      c === undefined
+        ? String.fromCodePoint(Number.parseInt(x ?? u ?? U, 16))
+        : ({ n: "\n", r: "\r", t: "\t" }[c] ?? c),
+  );
 
 /** Of `[480, 640]`; one number is both. Throws FormatError for one that no image has. */
 function sidesIn(text = ""): Sides | undefined {

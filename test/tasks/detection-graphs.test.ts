@@ -234,6 +234,19 @@ describe("detectors", () => {
     }
   });
 
+  test.each([
+    [String.raw`'a\'b"c'`, `a'b"c`],
+    [String.raw`'and\\or'`, "and\\or"],
+    [String.raw`'\\x41'`, "\\x41"],
+    [String.raw`'1\n2\t3\r4'`, "1\n2\t3\r4"],
+    [String.raw`'\xad\u200b\U000e0001'`, "\u00ad\u200b\u{e0001}"],
+    [String.raw`'\q\xzz\Uffffffff'`, String.raw`\q\xzz\Uffffffff`],
+  ])("the name of a class that Python prints as %s", async (printed, name) => {
+    const boxes = [[4, 4, 4, 2, 0.9, 0.1]];
+    const [{ label }] = await found(detector(boxes, { metadata: { names: `{0: ${printed}, 1: "b"}` } }));
+    expect(label).toBe(name);
+  });
+
   test("names of classes: gaps are numbered, numbers beyond reason refused", async () => {
     const boxes = [[4, 4, 4, 2, 0.1, 0.9, 0.1]];
     const named = (names: string) => found(detector(boxes, { metadata: { names } }));
