@@ -100,7 +100,8 @@ export class ImageClassifier {
     const pixels = await readImage(image, options);
     const input = imageTensor(pixels, layout, setup.preparation);
     const outputs = await session.run({ [session.inputs[0].name]: input }, options);
-    const { name } = session.outputs[0];
+    // Graphs may give the features that they judge by as well.
+    const { name } = session.outputs.find((p) => p.name === "logits") ?? session.outputs[0];
     const logits = logitsOf(name, outputs[name]);
     return ranked(logits, setup.labels ?? numbered(logits.length), setup.scoring(name, logits.length));
   }

@@ -74,6 +74,7 @@ export const fillMask = async (model: SourceInput, options?: FillMaskOptions): P
 /**
  * Loads a classifier of images: an ONNX file, or a folder with one. `preprocessor_config.json` beside it says how pixels are
  * prepared, as far as the options do not: resized, cut and scaled as image processors of Hugging Face do it.
+ * Of several outputs `logits` counts, else the first.
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for operators that are missing, or a model that
  * takes no images
  */

@@ -23,8 +23,13 @@ const f32 = (shape: number[], ...values: number[]): HostTensor => ({
 const image = { width: 4, height: 4, data: new Uint8Array(48).map((_, i) => (i * 37) % 256) };
 type Dims = (number | string)[];
 
-/** Means of the three channels, times 1, 2 and 3, then what `end` makes of "l". */
-const classifier = (end: NodeSpec[], dtype: "f16" | "f32" | "i64" = "f32", shape: Dims = ["b", 3, 4, 4]) =>
+/** Means of the three channels, times 1, 2 and 3, then what `end` makes of "l"; `first` are floats that it gives before logits. */
+const classifier = (
+  end: NodeSpec[],
+  dtype: "f16" | "f32" | "i64" = "f32",
+  shape: Dims = ["b", 3, 4, 4],
+  first: string[] = [],
+) =>
   encodeModel({
     inputs: [{ name: "pixel_values", dtype: "f32", shape }],
     initializers: {
@@ -39,7 +44,7 @@ const classifier = (end: NodeSpec[], dtype: "f16" | "f32" | "i64" = "f32", shape
       node("MatMul", ["m", "w"], ["l"]),
       ...end,
     ],
-    outputs: [{ name: "logits", dtype }],
+    outputs: [...first.map((name) => ({ name, dtype: "f32" as const })), { name: "logits", dtype }],
   });
 const cast = (from: string, to: string, dtype: number) => node("Cast", [from], [to], { to: { int: dtype } });
 const [toF32, toI64, toF16] = [1, 7, 10];
@@ -143,6 +148,14 @@ describe("scores of classes", () => {
     const end = [cast("l", "h", toF16), node("Sigmoid", ["h"], ["s"]), cast("s", "logits", toF32)];
     const want = await scoresOf(classifier([node("Identity", ["l"], ["logits"])]), { scoring: "sigmoid" });
     close(await scoresOf(classifier(end)), want, 3);
+  });
+
+  test("of several outputs logits are judged by", async () => {
+    const features = node("Concat", ["l", "l"], ["features"], { axis: { int: 1 } });
+    const want = await scoresOf(classifier([node("Identity", ["l"], ["logits"])]));
+    expect(
+      await scoresOf(classifier([features, node("Identity", ["l"], ["logits"])], "f32", undefined, ["features"])),
+    ).toEqual(want);
   });
 
   test("half floats are numbers; integers are no scores", async () => {
