@@ -58,7 +58,7 @@ export async function imageClassification(
     const channels = config?.["num_channels"];
     const layout = layoutOf(session.inputs[0], typeof channels === "number" ? channels : undefined);
     const beside = preparationIn(await folder.optionalJson("preprocessor_config.json"), layout.channels);
-    const { mean = beside.mean, std = beside.std, size, crop = beside.crop } = options;
+    const { mean = beside.mean, std = beside.std, size, crop } = options;
     const preparation = { ...beside, mean, std, size, crop };
     checkPreparation(preparation, layout.channels);
     return new ImageClassifier(session, layout, {

@@ -227,6 +227,36 @@ const processors: [string, object, [number, number], string][] = [
     "8ad403136828d4571e3c5deead6ee5389411d0289aa34cf59804f92eb7299955577999be449deee23be1eccc8cbff5bf",
   ],
   [
+    "Perceiver",
+    { size: 4, crop_size: 3, resample: 3 },
+    [4, 4],
+    "401e273b3d154b275637426e6f656f6f8749964e9c72809f798d7e8c74bdb09c8f9bb24d544f385d476153304b391d59",
+  ],
+  [
+    "Perceiver",
+    { size: { height: 3, width: 4 }, crop_size: { height: 4, width: 3 }, resample: 3 },
+    [3, 4],
+    "777a636b92318b4b956575965c4c836e6d82965f8e7d8f6f7db5749173cfc0c08eb1d632",
+  ],
+  [
+    "Perceiver",
+    { do_resize: false, size: 3, crop_size: 6 },
+    [3, 3],
+    "136828d4571e3c5dee389411d0289aa34cf52eb7299955577999be",
+  ],
+  [
+    "TextNet",
+    { size: { shortest_edge: 3 }, size_divisor: 3, resample: 2 },
+    [3, 6],
+    "7255586e72447e7443804da9766bb56174806164667c72a677765b9e71a68990677fb4898da459827aacbc86b99c8482907f6a86c080",
+  ],
+  [
+    "TextNet",
+    { size: 3, size_divisor: 4, crop_size: 3, resample: 2 },
+    [3, 3],
+    "744d4b7872417a55ab6d71737376599259a870748a8375949da378",
+  ],
+  [
     "PoolFormer",
     { size: 4, crop_size: 4, crop_pct: 0.75, resample: 3 },
     [4, 4],
@@ -261,6 +291,11 @@ describe("what image processors of Hugging Face make of a picture", () => {
     expect(seenBy({ size: 5, crop_size: 4, do_center_crop: true })).toEqual(cut);
     expect(seenBy({ size: 5, crop_size: 4 })).toEqual(cut);
     expect(seenBy({ size: 4 })).toEqual(seenBy({ size: 4, resample: 2 }));
+  });
+
+  test("TextNet's sides are multiples of 32 where its file says none", () => {
+    const file = { image_processor_type: "TextNetImageProcessor", size: { shortest_edge: 40 } };
+    expect(imageTensor(noise(9, 6), free, preparationIn(file, 3)).shape).toEqual([1, 64, 64, 3]);
   });
 
   test("ConvNeXT's stretches from 384 on", () => {
@@ -342,6 +377,12 @@ describe("what image processors of Hugging Face make of a picture", () => {
       { size: { shortest_edge: 1e9 } },
       { size: [4, 4, 4] },
       { crop_size: -1 },
+      { image_processor_type: "PerceiverImageProcessor", size: 9, crop_size: 4 },
+      ...[0, 1.5, 8193, "32"].map((size_divisor) => ({
+        image_processor_type: "TextNetImageProcessor",
+        size: 4,
+        size_divisor,
+      })),
       { size: 4, crop_pct: 0, image_processor_type: "ConvNextImageProcessor" },
       { resample: 6 },
       { resample: "bicubic" },

@@ -6,7 +6,7 @@ import { fromF64 } from "../../tensor/convert.ts";
 import { FormatError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import type { HostType } from "../../tensor/host-type.ts";
 import { emptyTensor, type HostTensor } from "../../tensor/tensor.ts";
-import { type FullPreparation, viewOf } from "./preparation.ts";
+import { type FullPreparation, middleOf, viewOf } from "./preparation.ts";
 import { resample } from "./resample.ts";
 
 /** Rows of pixels from the top: grey, RGB or RGBA (alpha is dropped), a byte each. `ImageData` is one. */
@@ -122,9 +122,18 @@ const notes = (given: Dim | undefined, free: number): string =>
 export function imageTensor(image: Pixels, layout: ImageLayout, preparation: FullPreparation = {}): HostTensor {
   const fixed = (d: Dim): number | undefined => (typeof d === "number" ? d : undefined);
   const sides = { height: fixed(layout.height), width: fixed(layout.width) };
-  const { region, height, width, window } = viewOf(image, preparation, sides);
-  const rgb = resample(image, region, height, width, preparation.filter, window);
+  const middle = middleOf(image, preparation);
+  const picture = middle ? cutOut(image, middle) : image;
+  const { region, height, width, window } = viewOf(picture, preparation, sides);
+  const rgb = resample(picture, region, height, width, preparation.filter, window);
   return tensorOf(rgb, window.height, window.width, layout, preparation);
+}
+
+/** As a picture of its own, black beyond the edges. */
+function cutOut(image: Pixels, part: Region): Pixels {
+  const { width, height } = image;
+  const data = resample(image, { x: 0, y: 0, width, height }, height, width, "nearest", part);
+  return { width: part.width, height: part.height, data };
 }
 
 /** @param rgb [height, width, 3] */

@@ -33,8 +33,12 @@ export interface FullPreparation extends ImagePreparation {
 
 /** How pictures come to the size of a model. */
 interface Fit {
+  /** First the middle of these shares of the shorter side, black beyond the edges. Default: all. */
+  readonly middle?: Sides;
   /** To these sides, or to this shorter one in proportion; "none": they stay as they are. Default: to the model's sides. */
   readonly resize?: Sides | number | "none";
+  /** What these sides are rounded up to multiples of. Default 1. */
+  readonly multiple?: number;
   /** Then the middle of these sides, black beyond the edges. Default: all. */
   readonly crop?: Sides;
 }
@@ -66,6 +70,13 @@ export interface View {
   readonly window: Region;
 }
 
+/** What a file cuts out before all else, as whole pixels that may lie beyond the edges. */
+export function middleOf({ width, height }: Pixels, { crop, fit }: FullPreparation): Region | undefined {
+  if (crop !== undefined || !fit?.middle) return undefined;
+  const [h, w] = fit.middle.map((share) => Math.max(1, Math.floor(share * Math.min(width, height))));
+  return { x: (width - w) >> 1, y: (height - h) >> 1, width: w, height: h };
+}
+
 /**
  * @param fixed sides of the model
  * @throws InputError where pictures stay as they are and this one does not fit
@@ -75,7 +86,7 @@ export function viewOf(
   { size, crop, fit = {} }: FullPreparation,
   fixed: { height?: number; width?: number },
 ): View {
-  const [h, w] = resized(fit.resize, height, width);
+  const [h, w] = resized(fit, height, width);
   let [middleHeight, middleWidth] = fit.crop ?? [h, w];
   const toHeight = fixed.height ?? size?.[0] ?? middleHeight;
   const toWidth = fixed.width ?? size?.[1] ?? middleWidth;
@@ -104,17 +115,20 @@ export function viewOf(
   };
 }
 
-function resized(resize: Fit["resize"], height: number, width: number): Sides {
+function resized({ resize, multiple = 1 }: Fit, height: number, width: number): Sides {
   if (resize === undefined || resize === "none") return [height, width];
-  if (typeof resize !== "number") return resize;
-  const long = Math.floor((resize * Math.max(height, width)) / Math.min(height, width));
-  return width <= height ? [long, resize] : [resize, long];
+  const up = (side: number): number => Math.ceil(side / multiple) * multiple;
+  if (typeof resize !== "number") return [up(resize[0]), up(resize[1])];
+  const long = up(Math.floor((resize * Math.max(height, width)) / Math.min(height, width)));
+  return width <= height ? [long, up(resize)] : [up(resize), long];
 }
 
 const file = "preprocessor_config.json";
 
 /** A square of floats with such sides takes 768 MB. */
 const longest = 8192;
+
+const isSide = (n: unknown): n is number => Number.isInteger(n) && (n as number) > 0 && (n as number) <= longest;
 
 /** Image processors that take one number as the shorter side; others take it as both. */
 const keepProportions = new Set(
@@ -149,7 +163,7 @@ export function preparationIn(json: Json | undefined, channels: number): FullPre
     offset: rescale && json["rescale_offset"] === true ? 1 : 0,
     flipped: json["do_flip_channel_order"] === true,
     filter,
-    ...fitIn(json),
+    fit: fitIn(json),
   };
 }
 
@@ -161,29 +175,53 @@ function familyOf(json: Json): string {
     .toLowerCase();
 }
 
+const bothOf = (v: Sides | number | undefined): Sides | undefined => (typeof v === "number" ? [v, v] : v);
+
 /** @throws FormatError */
-function fitIn(json: Json): Pick<FullPreparation, "fit" | "crop"> {
+function fitIn(json: Json): Fit {
   const family = familyOf(json);
-  const square = (side: number): Sides => [side, side];
-  const bothOf = (v: Sides | number | undefined): Sides | undefined => (typeof v === "number" ? square(v) : v);
   const crops = json["do_center_crop"] ?? (family !== "efficientnet" && (json["crop_size"] ?? undefined) !== undefined);
   const cut = crops && family !== "convnext" ? bothOf(sidesIn(json, "crop_size", true)) : undefined;
-  if (json["do_resize"] === false) return { fit: { resize: "none", crop: cut } };
+  if (family === "perceiver" && crops) return perceiverFit(json, cut);
+  if (json["do_resize"] === false) return { resize: "none", crop: cut };
   const size = sidesIn(json, "size", family ? !keepProportions.has(family) : !crops);
   const all = bothOf(size);
-  if (size === undefined || all === undefined) return { fit: { resize: cut } };
+  if (size === undefined || all === undefined) return { resize: cut };
   const enlarged = (side: number): number => Math.max(1, Math.floor(side / positive(json, "crop_pct", 224 / 256)));
   if (family === "convnext" && typeof size === "number")
-    return { fit: size < 384 ? { resize: enlarged(size), crop: all } : { resize: all } };
+    return size < 384 ? { resize: enlarged(size), crop: all } : { resize: all };
   const crop = crops ? (cut ?? all) : undefined;
-  // Perceiver's cuts off as much before it resizes.
-  if (family === "perceiver" && crop) return { fit: { resize: all }, crop: all[0] / crop[0] };
-  if (family === "levit" && typeof size === "number") return { fit: { resize: Math.floor((256 / 224) * size), crop } };
+  if (family === "levit" && typeof size === "number") return { resize: Math.floor((256 / 224) * size), crop };
+  if (family === "textnet") return { resize: size, multiple: divisorIn(json), crop };
   // PoolFormer's enlarges before it cuts out.
-  if (typeof json["crop_pct"] !== "number") return { fit: { resize: size, crop } };
+  if (typeof json["crop_pct"] !== "number") return { resize: size, crop };
   const [height, width] = all.map(enlarged);
   const resize = height === width ? height : ([height, width] as const);
-  return { fit: { resize, crop: json["do_center_crop"] === false ? undefined : (crop ?? all) } };
+  return { resize, crop: json["do_center_crop"] === false ? undefined : (crop ?? all) };
+}
+
+/** Pictures grow by as much at most: a number in a file does not decide how large they become. */
+const mostPadding = 2;
+
+/**
+ * Perceiver's cuts off before it resizes: `size` by `crop` is what stays, as a share of the shorter side.
+ * @throws FormatError
+ */
+function perceiverFit(json: Json, crop: Sides = [256, 256]): Fit {
+  const size = bothOf(sidesIn(json, "size", true)) ?? [224, 224];
+  const middle = [size[0] / crop[0], size[1] / crop[1]] as const;
+  if (Math.max(...middle) > mostPadding)
+    throw new FormatError(
+      `${file}: size ${size.join(" x ")} is more than ${mostPadding} times crop_size ${crop.join(" x ")}, which is not supported`,
+    );
+  return { middle, resize: json["do_resize"] === false ? "none" : size };
+}
+
+/** @throws FormatError */
+function divisorIn(json: Json): number {
+  const v = json["size_divisor"] ?? 32;
+  if (isSide(v)) return v;
+  throw new FormatError(`${file}: size_divisor is a whole number from 1 to ${longest}, not ${JSON.stringify(v)}`);
 }
 
 /** @throws FormatError */
@@ -204,7 +242,6 @@ function sidesIn(json: Json, key: string, isSquare: boolean): Sides | number | u
   const named = typeof v === "object" && !Array.isArray(v) ? (v as Json) : {};
   const shortest = named["shortest_edge"] ?? (isSquare ? undefined : v);
   const sides = Array.isArray(v) ? v : typeof v === "number" ? [v, v] : [named["height"], named["width"]];
-  const isSide = (n: unknown): n is number => Number.isInteger(n) && (n as number) > 0 && (n as number) <= longest;
   if (isSide(shortest)) return shortest;
   if (sides.length === 2 && sides.every(isSide)) return [sides[0], sides[1]];
   throw new FormatError(
