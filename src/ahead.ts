@@ -7,8 +7,9 @@ import type { PlacedValue, ProgramImage } from "./backends/wasm/image.ts";
 import { wasm } from "./backends/wasm/index.ts";
 import { type AnyStep, isWasmStep } from "./backends/wasm/step.ts";
 import type { SourceInput } from "./formats/source.ts";
+import type { ValueInfo } from "./graph/ir.ts";
 import type { Stage } from "./graph/plan.ts";
-import { planInputs } from "./graph/preview.ts";
+import { knownShapes, planInputs, type Shapes } from "./graph/preview.ts";
 import type { Session } from "./graph/session.ts";
 import { ShapeWalk } from "./graph/shape-walk.ts";
 import { type LoadOptions, load } from "./load.ts";
@@ -20,7 +21,10 @@ import { sizeOf } from "./tensor/shape.ts";
 import { emptyTensor, type HostTensor, type TensorType } from "./tensor/tensor.ts";
 
 export interface AheadOptions extends Omit<LoadOptions, "device" | "threads" | "fallback" | "verify"> {
-  /** Shapes of inputs with free dimensions, by name. */
+  /**
+   * Shapes of inputs with free dimensions, by name. A named dimension has one size in all inputs: those whose names have all
+   * got one may be left out.
+   */
   shapes?: Readonly<Record<string, readonly number[]>>;
   /** Use relaxed SIMD instructions, which not every engine has. Default false: baseline SIMD runs everywhere. */
   relaxedSimd?: boolean;
@@ -51,27 +55,19 @@ interface Port extends PlacedValue {
  */
 export async function compileAhead(input: SourceInput, options: AheadOptions = {}): Promise<AheadFiles> {
   checkOptions("compile", options, known);
-  const { shapes = {}, relaxedSimd = false, ...rest } = options;
+  const { shapes: given = {}, relaxedSimd = false, ...rest } = options;
   if (typeof relaxedSimd !== "boolean")
     throw new InputError(`compile: relaxedSimd takes true or false, got ${JSON.stringify(relaxedSimd)}`);
   const device = wasm({ threads: 1, features: { relaxedSimd, dotAdd: undefined } });
-  if (typeof shapes !== "object" || shapes === null)
+  if (typeof given !== "object" || given === null)
     throw new ShapeError("compile: shapes are an object, as { shapes: { x: [1, 3] } }");
   using session = await load(input, { ...rest, device });
-  for (const name of Object.keys(shapes))
+  for (const name of Object.keys(given))
     if (!session.inputs.some((p) => p.name === name))
       throw new ShapeError(
         `compile: there is no input "${name}"; there are: ${session.inputs.map((p) => p.name).join(", ")}`,
       );
-  const open = session.inputs.filter((p) => !shapes[p.name] && !p.shape?.every((d) => typeof d === "number"));
-  if (open.length) {
-    const told = open.map(({ name, shape }) => `"${name}" is [${shape ?? "?"}]`).join(", ");
-    const example = ({ name, shape = [1] }: (typeof open)[number]): string =>
-      `--shape ${name}=${shape.map((d) => (typeof d === "number" ? d : 1))}`;
-    throw new ShapeError(
-      `compile: shapes are open: ${told}; give them, as ${open.map(example).join(" ")} (in code: the option "shapes")`,
-    );
-  }
+  const shapes = wholeShapes(session, given);
   const stage = planned(session, shapes);
   const { graph } = session;
   const stopsAt = graph.nodes[stage.end];
@@ -96,7 +92,7 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
     const type = session.inputs.find((p) => p.name === own);
     if (own === undefined || !type?.dtype || type.dtype === "string")
       throw new UnsupportedOpError(`compile: the output "${name}" is no tensor of numbers`);
-    const place = room.reserve({ dtype: type.dtype, shape: shapes[own] ?? (type.shape as number[]) });
+    const place = room.reserve({ dtype: type.dtype, shape: shapes[own] });
     if (!inputs.some((p) => p.name === own)) inputs.push({ ...place, name: own });
     return { ...place, name, input: own };
   });
@@ -111,7 +107,18 @@ export async function compileAhead(input: SourceInput, options: AheadOptions = {
 
 const nameOf = ({ graph }: Session, id: number): string | undefined => graph.inputs.find((p) => p.id === id)?.name;
 
-type Shapes = Readonly<Record<string, readonly number[]>>;
+/** @throws ShapeError for what is still open */
+function wholeShapes(session: Session, given: Shapes): Shapes {
+  const known = knownShapes(session, given);
+  const open = session.inputs.filter((p) => !known[p.name]?.every((d) => typeof d === "number"));
+  if (open.length === 0) return known as Shapes;
+  const told = open.map(({ name, shape }) => `"${name}" is [${shape ?? "?"}]`).join(", ");
+  const example = ({ name }: ValueInfo): string =>
+    `--shape ${name}=${(known[name] ?? [1]).map((d) => (typeof d === "number" ? d : 1))}`;
+  throw new ShapeError(
+    `compile: shapes are open: ${told}; give them, as ${open.map(example).join(" ")} (in code: the option "shapes")`,
+  );
+}
 
 /** @throws UnsupportedOpError where shapes depend on the values of inputs */
 function planned(session: Session, shapes: Shapes): Stage {
@@ -134,7 +141,7 @@ function planned(session: Session, shapes: Shapes): Stage {
 /** The inputs whose values shapes come from. */
 function valuesRead({ graph }: Session, shapes: Shapes): Iterable<number> {
   try {
-    const types = graph.inputs.map((p) => ({ ...p, shape: shapes[p.name] ?? p.shape }) as TensorType & { id: number });
+    const types = graph.inputs.map((p) => ({ ...p, shape: shapes[p.name] }) as TensorType & { id: number });
     const walk = new ShapeWalk(graph, 0, new Map(types.map((t) => [t.id, emptyTensor(t)])), Number.POSITIVE_INFINITY);
     try {
       walk.walk();

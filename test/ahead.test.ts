@@ -271,6 +271,37 @@ describe("compiled ahead of time", () => {
     );
   });
 
+  test("inputs that are left out follow those that are given, by their dimensions' names", async () => {
+    const model = encodeModel({
+      nodes: [node("Identity", ["a"], ["y"]), node("Identity", ["b"], ["z"])],
+      inputs: [
+        { name: "a", dtype: "f32", shape: ["rows", "?"] },
+        { name: "b", dtype: "f32", shape: [2, "rows"] },
+        { name: "c", dtype: "f32", shape: ["rows", "?"] },
+      ],
+      outputs: ["y", "z"].map((name) => ({ name, dtype: "f32" })),
+    });
+    const compiled = (shapes: Record<string, number[]>) => compileAhead(model, { shapes });
+    const files = await compiled({ a: [3, 4], c: [3, 5] });
+    const { inputs } = (await loaderOf(files)) as unknown as Pick<Program, "inputs">;
+    expect(Object.fromEntries(inputs.map((p) => [p.name, (p as { shape?: number[] }).shape]))).toMatchObject({
+      a: [3, 4],
+      b: [2, 3],
+    });
+    for (const [shapes, told] of [
+      [{ a: [3, 4] }, 'shapes are open: "c" is [rows,?]; give them, as --shape c=3,1 '],
+      [
+        { a: [3, 4], b: [2, 5], c: [3, 4] },
+        'input "b": its dimension "rows" is 5, but 3 in input "a": give both one size',
+      ],
+      [{ a: [3] }, 'input "a" is f32[rows,?], got f32[3]'],
+      [{ b: [1, 3] }, 'input "b" is f32[2,rows], got f32[1,3]'],
+    ] as [Record<string, number[]>, string][]) {
+      await expect(compiled(shapes)).rejects.toThrow(told);
+      await expect(compiled(shapes)).rejects.toThrow(ShapeError);
+    }
+  });
+
   test("an index that is outside of its tensor is told with operator, node, axis and indices", async () => {
     const model = encodeModel({
       nodes: [

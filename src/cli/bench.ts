@@ -38,7 +38,9 @@ export const bench: Command = {
     const given = await readInputs(model, args);
     const shapes = { ...shapesOf(args, model.inputs) };
     for (const [name, t] of Object.entries(given)) shapes[name] = [...t.shape];
-    const taken = estimate(model, shapes)?.shapes ?? {};
+    // What is given whole is left to the run, which takes a 1 that stands for any size.
+    const isWhole = model.inputs.every((p) => given[p.name]);
+    const taken = isWhole ? {} : (estimate(model, shapes)?.shapes ?? {});
     const inputs = Object.fromEntries(
       model.inputs
         .filter((p) => p.dtype && (taken[p.name] || given[p.name]))

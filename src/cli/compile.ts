@@ -14,7 +14,10 @@ export const compile: Command = {
   usage: "MODEL --out FOLDER [options]",
   options: {
     out: { type: "string", short: "o", value: "FOLDER", help: "where to write model.wasm, .weights, .mjs and .d.mts" },
-    shape: { ...shapeOption, help: "the shape of an input, where the model leaves it open" },
+    shape: {
+      ...shapeOption,
+      help: "the shape of an input, where the model leaves it open; others follow by their dimensions' names",
+    },
     output: outputOption,
     relaxed: { type: "boolean", help: "use relaxed SIMD instructions, which not every engine has" },
     offline: deviceOptions.offline,

@@ -1,6 +1,6 @@
 /** Shapes of inputs that a model leaves open: as the command line says, or small ones that the model can take. */
 import type { ValueInfo } from "../graph/ir.ts";
-import { type PlanPreview, previewPlan } from "../graph/preview.ts";
+import { knownShapes, type PlanPreview, previewPlan } from "../graph/preview.ts";
 import type { Session } from "../graph/session.ts";
 import { ShapeError } from "../tensor/errors.ts";
 import { type Arguments, type Option, UsageError } from "./command.ts";
@@ -9,7 +9,7 @@ export const shapeOption: Option = {
   type: "string",
   multiple: true,
   value: "NAME=1,3,224,224",
-  help: "the shape of an input; free dimensions are small otherwise",
+  help: "the shape of an input, which others follow by their dimensions' names; what is free then is small",
 };
 
 /** What `--shape` says, by name. */
@@ -40,7 +40,7 @@ const guesses = [1, 64, 256];
 
 /** Undefined where the shapes are for the caller to choose, and none of the guesses will do. */
 export function estimate(model: Session, shapes: Record<string, number[]>): PlanPreview | undefined {
-  const open = model.inputs.some((p) => !shapes[p.name] && p.shape?.some((d) => typeof d !== "number"));
+  const open = Object.values(knownShapes(model, shapes)).some((shape) => shape?.some((d) => typeof d !== "number"));
   for (const free of open ? guesses : [1])
     try {
       return previewPlan(model, shapes, free);

@@ -321,6 +321,22 @@ describe("forwardpass", () => {
     });
   });
 
+  test("inspect and bench: a dimension's name has one size, except where inputs are given whole", async () => {
+    const [x, y] = ["x", "y"].map((name) => ({ name, dtype: "f32" as const, shape: ["n"] }));
+    const nodes = [node("Add", ["x", "y"], ["z"])];
+    const path = file("sum.onnx", encodeModel({ nodes, inputs: [x, y], outputs: [{ name: "z", dtype: "f32" }] }));
+    const [one, three] = [file("one.json", "[1]"), file("three.json", "[1, 2, 3]")];
+    expect((await cli("inspect", path, "--shape", "y=3")).out).toContain("x f32[3], y f32[3]");
+    const bench = ["bench", path, "--runs", "1", "--profile", "--json", "-i", `x=${three}`];
+    expect(JSON.parse((await cli(...bench)).out).steps[0].inputs).toEqual(["f32[3]", "f32[3]"]);
+    expect(JSON.parse((await cli(...bench, "-i", `y=${one}`)).out).steps[0].inputs).toEqual(["f32[3]", "f32[1]"]);
+    for (const argv of [["inspect", path, "--shape", "x=3"], bench])
+      expect(await cli(...argv, "--shape", "y=1")).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/^ShapeError: input "y": its dimension "n" is 1, but 3 in input "x": /),
+      });
+  });
+
   test("run: a .pb input; what JSON can't say is a string", async () => {
     const log = file(
       "log.onnx",
