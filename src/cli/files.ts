@@ -1,5 +1,4 @@
 /** Reading inputs from files: .npy, .json, .pb (an ONNX TensorProto), images (most of them through the optional peer `sharp`). */
-import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { bytesSource } from "../formats/source.ts";
 import type { Dim, ValueInfo } from "../graph/ir.ts";
@@ -10,21 +9,14 @@ import { hostTensor, type NestedArray } from "../tensor/host-tensor.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import { checkDType, type HostTensor } from "../tensor/tensor.ts";
 import { readNpy } from "./npy.ts";
+import { readNamed } from "./system.ts";
 
 /** Of images that are read here, and of those that `sharp` reads. */
 const isImage = (extension: string): boolean => /^\.(bmp|p[bgpn]m|png|jpe?g|webp|gif|tiff?|avif)$/.test(extension);
 
-const fileTroubles: Readonly<Record<string, (path: string) => string>> = {
-  ENOENT: (path) => `there is no file ${path}`,
-  EISDIR: (path) => `${path} is a folder, not a file`,
-};
-
 /** A tensor for `port` from a file, by its extension. Throws FormatError, InputError, MissingPeerError. */
 export async function readTensor(path: string, port: ValueInfo): Promise<HostTensor> {
-  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    const what = fileTroubles[cause.code ?? ""]?.(path) ?? cause.message;
-    throw new InputError(`input "${port.name}": ${what}`, { cause });
-  });
+  const bytes = await readNamed(path, `input "${port.name}"`);
   const extension = extname(path).toLowerCase();
   switch (extension) {
     case ".npy":

@@ -1,5 +1,4 @@
 /** `forwardpass generate`: a language model continues a text. */
-import { readFile } from "node:fs/promises";
 import { tokensPerSecond } from "../tasks/language/speed.ts";
 import { type Generation, type JsonSchema, textGeneration } from "../tasks/text-generation.ts";
 import { InputError } from "../tensor/errors.ts";
@@ -16,6 +15,7 @@ import { generationOptions, openingOf, samplingOf } from "./generation.ts";
 import { interruptible } from "./interruptible.ts";
 import { opened, standardInput } from "./model.ts";
 import { counted, formatMs, printable } from "./progress.ts";
+import { readNamed } from "./system.ts";
 
 export const generate: Command = {
   name: "generate",
@@ -83,9 +83,7 @@ async function promptOf(given: string | undefined, io: CliIO): Promise<string> {
 
 async function schemaOf(path: string | undefined): Promise<JsonSchema | undefined> {
   if (path === undefined) return undefined;
-  const bytes = await readFile(path).catch((cause: Error) => {
-    throw new InputError(`--schema: ${cause.message}`, { cause });
-  });
+  const bytes = await readNamed(path, "--schema");
   let schema: JsonSchema;
   try {
     schema = JSON.parse(new TextDecoder().decode(bytes)) as JsonSchema;

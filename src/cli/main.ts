@@ -48,6 +48,8 @@ const overview = async (): Promise<string> => {
 /** Runs one command line. Returns the exit code. */
 export async function main(argv: readonly string[], io: CliIO): Promise<number> {
   const [name, ...rest] = argv;
+  // `help run` is `run --help`.
+  if (name === "help" && rest[0] !== undefined && !rest[0].startsWith("-")) return main([rest[0], "--help"], io);
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     io.stdout.write(await overview());
     return name === undefined ? 2 : 0;
@@ -106,7 +108,7 @@ function report(e: unknown, command: Command, io: CliIO): number {
 function told(e: unknown): unknown {
   if (e instanceof ForwardpassError) return `${e.name}: ${onCommandLine(e.message)}`;
   if (!(e instanceof Error)) return e;
-  // Of the system: a folder that may not be written, a disk that is full.
+  // Of the system: a standard input that is a folder.
   return "syscall" in e ? e.message : (e.stack ?? e.message);
 }
 

@@ -61,7 +61,9 @@ export async function readInputs(model: Session, args: Arguments): Promise<Recor
     if (!port)
       throw new UsageError(`--input ${given}: the model's inputs are ${model.inputs.map((p) => p.name).join(", ")}`);
     if (Object.hasOwn(inputs, name)) throw new UsageError(`--input ${given}: "${name}" is given twice`);
-    inputs[name] = await readTensor(given.slice(equals + 1), port);
+    const path = given.slice(equals + 1);
+    if (path === "") throw new UsageError(`--input ${given}: a file is missing, as in NAME=FILE`);
+    inputs[name] = await readTensor(path, port);
   }
   return inputs;
 }

@@ -1,5 +1,6 @@
 /** Programs in a process of their own: the command line, the demo, the start of the benchmarks. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -36,6 +37,14 @@ test("a reader of the standard error that goes away is no error", { timeout: 60_
   const code = child.exitCode ?? (await new Promise((done) => child.once("exit", done)));
   await rm(folder, { recursive: true });
   expect([code, out]).toEqual([0, expect.stringMatching(/^risk/)]);
+});
+
+test.skipIf(!existsSync("/dev/full"))("a standard output that takes nothing is told", () => {
+  const full = openSync("/dev/full", "w");
+  const args = ["--import", "tsx", fileURLToPath(bin), "--version"];
+  const { status, stderr } = spawnSync(process.execPath, args, { stdio: ["ignore", full, "pipe"], encoding: "utf8" });
+  closeSync(full);
+  expect([status, stderr]).toEqual([1, "forwardpass: cannot write the standard output: no space left on device\n"]);
 });
 
 test("a terminal that was closed is no error", () => {

@@ -1,8 +1,8 @@
 /** The command line as a person meets it: what it prints, where, and its exit codes. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Writable } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, describe, expect, test, vi } from "vitest";
@@ -60,7 +60,9 @@ describe("forwardpass", () => {
       const { code, out } = await cli(name, "--help");
       expect(code).toBe(0);
       expect(out).toMatch(new RegExp(`^Usage: forwardpass ${name} `));
+      expect(await cli("help", name)).toEqual({ code, out, err: "" });
     }
+    expect(await cli("help", "fly")).toEqual(await cli("fly"));
   });
 
   test("a wrong command line is exit code 2, with a hint", async () => {
@@ -70,6 +72,11 @@ describe("forwardpass", () => {
       err: expect.stringContaining("forwardpass run --help"),
     });
     expect(await cli("run")).toMatchObject({ code: 2, err: expect.stringContaining("MODEL is missing") });
+    for (const given of ["features=", ""])
+      expect(await cli("run", model("fraud-mlp"), "-i", given)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining(`--input ${given}: a file is missing, as in NAME=FILE`),
+      });
     expect(await cli("bench", model("fraud-mlp"), "--runs", "x")).toMatchObject({ code: 2 });
     for (const device of ["abacus", "gpujs"])
       expect(await cli("inspect", model("fraud-mlp"), "--device", device)).toMatchObject({
@@ -103,9 +110,17 @@ describe("forwardpass", () => {
   });
 
   test("what the system refuses is told in one line", async () => {
-    const file = fileURLToPath(import.meta.url);
-    const { code, err } = await cli("compile", model("fraud-mlp"), "--shape", "features=1,30", "--out", file);
-    expect([code, err]).toEqual([1, expect.stringMatching(/^EEXIST: .*cli\.test\.ts'\n$/)]);
+    const there = file("there", "");
+    for (const [code, told, ...argv] of [
+      [2, `forwardpass compile: --out is a folder to write to, and "${there}" is a file\n`, "--out", there],
+      [1, `InputError: --out ${there}/in: the folder cannot be made: not a directory\n`, "--out", join(there, "in")],
+    ] as const) {
+      const compiled = await cli("compile", model("fraud-mlp"), "--shape", "features=1,30", ...argv);
+      expect([compiled.code, compiled.err.replace(/Try: .*\n/, "")]).toEqual([code, told]);
+    }
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+    const code = await main(["generate", "none.gguf", "-"], { stdout, stderr, stdin: createReadStream(folder) });
+    expect([code, String(stderr.read())]).toEqual([1, "EISDIR: illegal operation on a directory, read\n"]);
   });
 
   test("compile writes all of its files, or none", async () => {
