@@ -25,11 +25,11 @@ async function modelFiles(): Promise<Map<string, string>> {
 }
 
 const servesModels = (): Plugin => {
-  let out = "";
+  let out: string | undefined;
   return {
     name: "models",
-    configResolved(config) {
-      out = resolve(config.root, config.build.outDir);
+    configResolved({ command, root, build }) {
+      if (command === "build") out = resolve(root, build.outDir);
     },
     async configureServer(server) {
       const files = await modelFiles();
@@ -45,6 +45,8 @@ const servesModels = (): Plugin => {
       });
     },
     async closeBundle() {
+      // A server closes too.
+      if (out === undefined) return;
       await mkdir(join(out, "models"), { recursive: true });
       for (const [name, path] of await modelFiles()) await cp(path, join(out, "models", name));
     },

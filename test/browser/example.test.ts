@@ -1,4 +1,5 @@
 /** The page of examples/browser as people use it, built and served, on a desktop's screen and on a phone's. */
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -75,9 +76,11 @@ describe("in browsers that are not here", () => {
   });
 
   test("a worker that did not change still has the headers that isolate it", async () => {
+    const unused = `${cache}example-dev`;
     const dev = await createServer({
       configFile,
       logLevel: "silent",
+      build: { outDir: unused },
       server: { port: 0 },
       optimizeDeps: { noDiscovery: true },
     });
@@ -90,6 +93,8 @@ describe("in browsers that are not here", () => {
     } finally {
       await dev.close();
     }
+    // Models are copied for builds alone.
+    expect(existsSync(unused)).toBe(false);
   });
 
   test("the development server leaves `using` as it is: the page's files do without", async () => {
