@@ -51,7 +51,8 @@ export const generate: Command = {
         return 0;
       }
       // A continuation reads best after what it continues, which waits for it: there may be an error in its place.
-      let before = args.options["chat"] ? "" : prompt;
+      const answers = args.options["chat"] || schema !== undefined;
+      let before = answers ? "" : prompt;
       let written = false;
       const write = (piece: string): void => {
         io.stdout.write(io.stdout.isTTY ? printable(before + piece) : before + piece);
@@ -65,9 +66,17 @@ export const generate: Command = {
         if (written) io.stdout.write("\n");
       }
       io.stderr.write(`${statistics(stream.generation)} on ${model.decoder.session.device.name}\n`);
+      const why = answers && cut[stream.generation.finish ?? ""];
+      if (why) io.stderr.write(`(${why}${schema === undefined ? "" : ": the JSON is not whole"})\n`);
       return 0;
     });
   },
+};
+
+/** Why an answer is not whole. */
+const cut: Readonly<Record<string, string>> = {
+  length: "cut off by --max-tokens",
+  context: "cut off by the end of the context",
 };
 
 /** Of the command line, or of the standard input: for `-`, and where something is piped in and nothing else is there. */

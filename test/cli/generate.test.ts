@@ -75,6 +75,21 @@ describe("generate", () => {
     expect(await main(["generate", model, "x", "-n", "1", ...common], open)).toBe(0);
   });
 
+  test("an answer is all of the standard output, and what cuts it is told", async () => {
+    const schema = join(folder, "bit.json");
+    await writeFile(schema, '{ "enum": [0, 1] }');
+    const whole = await run(["generate", model, "hello", "--schema", schema, "-n", "4", ...common]);
+    expect([JSON.parse(whole.out), whole.err.split("\n").length]).toEqual([expect.any(Number), 2]);
+    const remark = async (...argv: string[]) =>
+      (await run(["generate", model, "hello", "-n", "2", ...argv, ...common])).err.split("\n").slice(1, -1);
+    await writeFile(schema, '{ "const": "a text" }');
+    expect(await remark("--schema", schema)).toEqual(["(cut off by --max-tokens: the JSON is not whole)"]);
+    const full = ["--schema", schema, "-n", "9", "--context", "9"];
+    expect(await remark(...full)).toEqual(["(cut off by the end of the context: the JSON is not whole)"]);
+    expect(await remark("--chat")).toEqual(["(cut off by --max-tokens)"]);
+    expect(await remark()).toEqual([]);
+  });
+
   test("an error leaves the standard output empty", async () => {
     const schema = join(folder, "schema.json");
     await writeFile(schema, '{ "type": "nothing" }');
@@ -82,6 +97,8 @@ describe("generate", () => {
       [model, "x".repeat(100)],
       [story, "x", "--chat"],
       [model, "x", "--schema", schema],
+      [model, "x", "--schema", folder],
+      [model, "x", "--schema", join(folder, "none.json")],
     ]) {
       const { code, out, err } = await run(["generate", ...argv, ...common]);
       expect([code, out, err.startsWith("InputError")]).toEqual([1, "", true]);
@@ -172,7 +189,6 @@ describe("chat", () => {
     const { code, out, err } = await run(["chat", model, "-n", "4", ...common], `${lines.join("\n")}\n`);
     expect(code).toBe(0);
     expect(out.split("\n").length).toBeGreaterThanOrEqual(3);
-    expect(err.split("\n").filter((line) => line.length >= 80)).toEqual([]);
     expect(err).toMatch(/user: hi\nassistant: [\s\S]*user: more\nassistant: /);
     // The second question comes after what is known already.
     expect(err).toMatch(/prompt tokens, first token/);
