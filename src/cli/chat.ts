@@ -15,10 +15,8 @@ const help = `  /help          this text
   /stats         speed and size of the latest answer
   /system TEXT   begin anew with instructions; without TEXT, with none
   /quit          leave (or Ctrl-D)
-What you paste is one message, sent with Enter. A line that ends with \\ goes on
-in the next one; """ begins and ends a text of several lines.
-Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier
-sessions.
+What you paste is one message, sent with Enter. A line that ends with \\ goes on in the next one; """ begins and ends a text of several lines.
+Ctrl-C stops an answer. Arrow keys bring back what you typed, also in earlier sessions.
 `;
 
 const noInstructions =

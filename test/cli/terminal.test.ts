@@ -227,6 +227,17 @@ test("a dumb terminal gets no escape sequences; what was said breaks between wor
   const said = (await screen.shows("assistant: ")).trimEnd().split("\n");
   expect(said).toHaveLength(3);
   for (const line of said) expect(line).toMatch(/^(wordy ?){1,10}$/);
+  await screen.shows("> ");
+  screen.type(`/help${keys.enter}`);
+  await screen.shows("(or Ctrl-D)\n");
+  expect((await screen.shows("> ")).split("\n")).toEqual([
+    "What you paste is one message, sent with Enter. A line that",
+    'ends with \\ goes on in the next one; """ begins and ends a',
+    "text of several lines.",
+    "Ctrl-C stops an answer. Arrow keys bring back what you",
+    "typed, also in earlier sessions.",
+    "",
+  ]);
   screen.type(keys.end);
   expect(await screen.exit).toBe(0);
   expect(screen.text).not.toContain("\x1b");
