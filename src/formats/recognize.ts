@@ -22,8 +22,8 @@ export function isSafetensors(head: Uint8Array, size: number): boolean {
 }
 
 /**
- * Whether a file may be ONNX, which has no magic number: it begins with the tag of one of ModelProto's first 15 fields.
- * Text, pages of HTML and pointers to large files do not.
+ * Whether a file that is no text may be ONNX, which has no magic number: it begins with the tag of one of ModelProto's
+ * first 15 fields. Some of these are letters, but lengths and tags that follow soon are not.
  */
 function isOnnx([tag]: Uint8Array): boolean {
   const [field, wire] = [tag >> 3, tag & 7];
@@ -50,9 +50,11 @@ export async function recognize(source: ByteSource): Promise<ModelFormat> {
     const { isLlama2c } = await import("./llama2c-config.ts");
     if (isLlama2c(head, source.size)) return "llama2c";
   }
-  if (isOnnx(head)) return "onnx";
-  const start = [...head.subarray(0, 16)].every((b) => b >= 9 && b < 127)
-    ? `it begins with ${JSON.stringify(String.fromCharCode(...head.subarray(0, 16)))}`
-    : "it begins with other bytes than any of these";
-  throw new FormatError(`${source.name}: neither ONNX, GGUF, safetensors nor llama2.c: ${start}`, { offset: 0 });
+  const start = String.fromCharCode(...head.subarray(0, 16));
+  const isText = /^[\t\n\r -~]*$/.test(start);
+  if (!isText && isOnnx(head)) return "onnx";
+  const what = isText ? JSON.stringify(start) : "other bytes than any of these";
+  throw new FormatError(`${source.name}: neither ONNX, GGUF, safetensors nor llama2.c: it begins with ${what}`, {
+    offset: 0,
+  });
 }

@@ -125,11 +125,21 @@ describe("load", () => {
   test("what can't be loaded says why", async () => {
     await expect(load(new Uint8Array(0))).rejects.toThrow(FormatError);
     await expect(load(folder)).rejects.toThrow(InputError);
-    const page = load(new TextEncoder().encode("<!DOCTYPE html>"));
-    await expect(page).rejects.toThrow(FormatError);
-    await expect(page).rejects.toThrow(
-      'neither ONNX, GGUF, safetensors nor llama2.c: it begins with "<!DOCTYPE html>"',
-    );
+    const [page, cut] = [join(folder, "page.gguf"), join(folder, "cut.onnx")];
+    // Some begin with what would be the tag of a model's field.
+    for (const start of ["<!DOCTYPE html>", "Bad Gateway", '"Not found"', "root: yes\nfiles:", "2 files", ":)"]) {
+      await writeFile(page, start);
+      await expect(load(page)).rejects.toThrow(
+        new FormatError(
+          `${page}: neither ONNX, GGUF, safetensors nor llama2.c: it begins with ${JSON.stringify(start)}`,
+          { offset: 0 },
+        ),
+      );
+    }
+    // A model without nodes whose graph comes first, and one that ends too early.
+    (await load(Uint8Array.of(0x3a, 0x00, 0x08, 0x0a), { device })).dispose();
+    await writeFile(cut, encodeModel({}).subarray(0, -1));
+    await expect(load(cut)).rejects.toThrow(/cut\.onnx: a field of \d+ bytes reaches past the end of its message/);
     await expect(load(await checkpoint("odd", { model_type: "rwkv" }))).rejects.toThrow(UnsupportedOpError);
     // Weights without a configuration beside them.
     const bytes = writeSafetensors(new Map([["w", { dtype: "f32", shape: [1], data: Float32Array.of(1) }]]));

@@ -49,7 +49,7 @@ export interface OnnxModel {
  * that has no lowering
  */
 export async function importOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Promise<OnnxModel> {
-  const model = readModel(bytes);
+  const model = readModel(bytes, options.name);
   const external = [...tensorsOf(model)].filter((t) => t.external);
   if (external.length > 0)
     await (await import("./external.ts")).readExternal(external, options.loadExternal, options.signal);

@@ -128,11 +128,14 @@ export type TypeProto =
   | { kind: "sequence" | "optional"; element?: TypeProto }
   | { kind: "other" };
 
-/** @throws FormatError with the byte offset when `bytes` is not an ONNX model */
-export function readModel(bytes: Uint8Array): ModelProto {
-  const model = WireReader.read(bytes, "onnx", readModelFields);
+/**
+ * @param name of the file, for messages
+ * @throws FormatError with the byte offset when `bytes` is not an ONNX model
+ */
+export function readModel(bytes: Uint8Array, name = "onnx"): ModelProto {
+  const model = WireReader.read(bytes, name, readModelFields);
   const { graph, ...rest } = model;
-  if (!graph) throw new FormatError("onnx: the file holds no graph: not an ONNX model, or truncated", { offset: 0 });
+  if (!graph) throw new FormatError(`${name}: the file holds no graph: not an ONNX model, or truncated`, { offset: 0 });
   return { ...rest, graph };
 }
 

@@ -90,7 +90,7 @@ class Scan {
   }
 
   private fail(what: string, offset: number): never {
-    throw new FormatError(`onnx: malformed protobuf at byte ${offset}: ${what}`, { offset });
+    throw new FormatError(`${this.source.name}: malformed protobuf at byte ${offset}: ${what}`, { offset });
   }
 }
 

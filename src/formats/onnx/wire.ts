@@ -32,18 +32,21 @@ export class WireReader {
   private end: number;
   private depth = 0;
 
-  private constructor(bytes: Uint8Array) {
+  private constructor(
+    bytes: Uint8Array,
+    private readonly what: string,
+  ) {
     this.pbf = new PbfReader(bytes);
     this.end = bytes.length;
   }
 
   /**
-   * Decodes `bytes` as one message.
+   * Decodes `bytes` as one message. Errors begin with `what`.
    * @throws FormatError with the byte offset for anything that isn't protobuf
    */
   static read<T>(bytes: Uint8Array, what: string, decode: (wire: WireReader) => T): T {
     // A plain view: Node's Buffer has other ideas of slice().
-    const wire = new WireReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    const wire = new WireReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), what);
     try {
       return decode(wire);
     } catch (e) {
@@ -64,7 +67,7 @@ export class WireReader {
   }
 
   fail(what: string, offset = this.pbf.pos): never {
-    throw new FormatError(`onnx: ${what} (at byte ${offset})`, { offset });
+    throw new FormatError(`${this.what}: ${what} (at byte ${offset})`, { offset });
   }
 
   /** Calls `visit` with the number of each field of the message; fields that it doesn't read are skipped. */
