@@ -1,11 +1,9 @@
 import { defineConfig } from "tsup";
-import { entries } from "./scripts/bundle.ts";
+import { publicEntries } from "./scripts/bundle.ts";
 
-const { api: _, operators: __, values: ___, ...rest } = entries;
-
-/** The declarations of `dist`; scripts/build.ts writes its JavaScript. */
+/** The declarations of `dist`; scripts/build.ts writes its JavaScript, and scripts/declarations.ts finishes them. */
 export default defineConfig({
-  entry: { index: "src/index.ts", ...rest },
+  entry: publicEntries,
   format: ["esm", "cjs"],
   // For `using`: programs whose `lib` ends before it have the types nevertheless.
   dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },

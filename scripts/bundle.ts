@@ -34,9 +34,10 @@ export const entries: Readonly<Record<string, string>> = {
   tasks: "src/tasks/index.ts",
 };
 
-/** The same for CommonJS, and the command. */
+/** The same by their names in package.json: those of declarations and of CommonJS. */
 const { api: _, operators: __, values: ___, ...rest } = entries;
-const commonJsEntries = { index: "src/index.ts", ...rest, cli: "src/cli/bin.ts" };
+export const publicEntries: Readonly<Record<string, string>> = { index: "src/index.ts", ...rest };
+const commonJsEntries = { ...publicEntries, cli: "src/cli/bin.ts" };
 
 /**
  * The root entry. Nothing but re-exports of everything: bundlers follow these to what a page uses. Were the operators
