@@ -114,9 +114,18 @@ describe("rollup and vite", () => {
     await expectRuns("rollup");
   });
 
-  test.each(["a page", "server-side rendering"])("vite, for %s", async (kind) => {
-    const ssr = kind !== "a page";
-    const name = ssr ? "vite-ssr" : "vite";
+  /** Of a page that only starts a worker, the worker is what runs. */
+  const pages: Record<string, string> = {
+    "page.mjs": 'new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" });\n',
+    "worker.mjs": 'import * as app from "./app.mjs";\nglobalThis.app = app;\n',
+  };
+
+  test.each([
+    { kind: "a page", name: "vite" },
+    { kind: "server-side rendering", name: "vite-ssr", ssr: true },
+    { kind: "a module worker", name: "vite-worker", input: "page.mjs", runs: "worker.mjs" },
+  ])("vite, for $kind", async ({ name, ssr, input = "app.mjs", runs }) => {
+    for (const [file, text] of Object.entries(pages)) await writeFile(join(folder, file), text);
     const said: string[] = [];
     const customLogger = {
       ...createLogger("warn"),
@@ -128,15 +137,16 @@ describe("rollup and vite", () => {
       configFile: false,
       customLogger,
       ssr: { noExternal: true },
+      worker: { format: "es", rollupOptions: { output } },
       build: {
         ssr,
         outDir: outOf(name),
         modulePreload: false,
-        rollupOptions: { input: join(folder, "app.mjs"), output, preserveEntrySignatures: "strict" },
+        rollupOptions: { input: join(folder, input), output, preserveEntrySignatures: "strict" },
       },
     });
     expect(said).toEqual([]);
-    await expectRuns(name);
+    await expectRuns(name, runs);
   });
 });
 
