@@ -18,4 +18,4 @@ export { DeviceTensor } from "./tensor/device-tensor.ts";
 export type { DType, TensorData, TypedArray } from "./tensor/dtype.ts";
 export * from "./tensor/errors.ts";
 export { providePeer } from "./tensor/peer.ts";
-export type { HostTensor, TensorType } from "./tensor/tensor.ts";
+export type { HostTensor, HostValue, TensorType } from "./tensor/tensor.ts";

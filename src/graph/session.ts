@@ -25,8 +25,9 @@ import { withWeights } from "./weights.ts";
  */
 export type InputValue = HostTensor | DeviceTensor | TypedArray | LazyTensor | readonly HostValue[] | null;
 export type Inputs = Readonly<Record<string, InputValue | undefined>>;
+/** What nearly every model gives. Sequences are arrays of host tensors, empty optionals null: see `run`. */
 export type Outputs = Record<string, HostTensor>;
-/** Of a run with `keepOnDevice`: the named outputs, or all of them. Sequences and strings are on the host all the same. */
+/** Of a run with `keepOnDevice`: the named outputs, or all of them. Sequences and empty optionals are on the host all the same. */
 export type KeptOutputs<Name extends string = string> = Record<Name, DeviceTensor>;
 
 export interface RunOptions<Keep extends boolean | readonly string[] = false> {
@@ -111,16 +112,20 @@ export class Session {
 
   /**
    * Runs the model. Calls may overlap: they take turns, each with its inputs as they were when it was called.
+   * @typeParam O what the model gives, unchecked. To be told for sequences and optionals: `run<{ boxes: HostTensor[] }>(inputs)`
    * @throws InputError, DTypeError, ShapeError for inputs that don't fit; InputError for unknown options; ShapeError,
    * DeviceError where values would take more than the memory limit; DeviceError for a tensor on another device; the signal's
    * reason when aborted
    */
-  async run(inputs: Inputs, options?: RunOptions): Promise<Outputs>;
-  async run(inputs: Inputs, options: RunOptions<true>): Promise<KeptOutputs>;
+  async run<O extends Record<string, HostValue> = Outputs>(inputs: Inputs, options?: RunOptions): Promise<O>;
   async run<Name extends string>(
     inputs: Inputs,
     options: RunOptions<readonly Name[]>,
   ): Promise<KeptOutputs<Name> & Record<string, HostTensor | DeviceTensor>>;
+  async run<O extends Record<string, AnyValue> = KeptOutputs>(
+    inputs: Inputs,
+    options: RunOptions<true | readonly string[]>,
+  ): Promise<O>;
   async run(inputs: Inputs, options: RunOptions<boolean | readonly string[]> = {}): Promise<object> {
     let usual = !options?.signal || "throwIfAborted" in Object(options.signal);
     for (const name in options ?? "?") usual &&= Object.hasOwn(runOptions, name);
@@ -214,7 +219,7 @@ export class Session {
    * when they are needed, as those of encoders and language models in GGUF; or while a `run` is under way. InputError for
    * other options and inputs
    */
-  runSync(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): Outputs {
+  runSync<O extends Record<string, HostValue> = Outputs>(inputs: Inputs, options: Omit<RunOptions, "signal"> = {}): O {
     for (const name in options ?? "?")
       if (!Object.hasOwn(runOptions, name))
         throw new InputError("runSync: options are an object of profile, state, rows, outputs");
@@ -228,7 +233,7 @@ export class Session {
     const selection = selectionOf(this.graph.outputs, options);
     this.enter(options);
     const direct = profile ? undefined : this.executeDirectly(values, selection);
-    return (direct ?? driveSync(this.execute(values, { profile }, selection))) as Outputs;
+    return (direct ?? driveSync(this.execute(values, { profile }, selection))) as O;
   }
 
   /**
