@@ -173,3 +173,26 @@ describe("types of pairs", () => {
     expect((await typesOf({ ...roberta, type: "BertProcessing" })).types).toEqual([0, 0, 0, 1, 1]);
   });
 });
+
+describe("words that are not in a vocabulary of words", () => {
+  const typed = (id: string, type_id: number) => ({ Sequence: { id, type_id } });
+  const pair = [typed("A", 0), typed("B", 1)];
+  test.each([
+    ["are the file's unknown token", ["<unk>"], {}, [0, 2, 1], [0, 2, 2], [0, 1, 1]],
+    ["are so whatever the configuration says", ["<unk>"], { unk_token: "is" }, [0, 2, 1], [0, 2, 2], [0, 1, 1]],
+    ["are none where there is no such token", [], {}, [0, 1], [0], [0]],
+  ])("%s", async (_, more, config, ids, both, types) => {
+    const vocab = Object.fromEntries(["who", "is", ...more].map((word, id) => [word, id]));
+    const source = {
+      normalizer: null,
+      pre_tokenizer: { type: "Whitespace" },
+      decoder: null,
+      post_processor: { type: "TemplateProcessing", single: [typed("A", 0)], pair, special_tokens: {} },
+      added_tokens: [],
+      model: { type: "WordLevel", unk_token: "<unk>", vocab },
+    };
+    const tokenizer = await HuggingFaceTokenizer.open(source, config);
+    expect(tokenizer.encode("who hello is")).toEqual(ids);
+    expect(tokenizer.pair("who", "hello hello")).toEqual({ ids: both, types });
+  });
+});

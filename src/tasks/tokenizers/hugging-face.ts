@@ -10,7 +10,7 @@ import { keepWordsWhole, type PeerParts, stepsOf, withOwnSteps } from "./peer-st
 import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
 
 interface PeerTokenizer extends PeerParts {
-  encode(text: string, options?: object): { ids: number[]; token_type_ids?: number[] };
+  encode(text: string, options?: object): { ids: (number | undefined)[]; token_type_ids?: number[] };
   id_to_token(id: number): string | undefined;
   token_to_id(token: string): number | undefined;
   get_added_tokens_decoder(): Map<number, AddedToken>;
@@ -29,6 +29,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly leadingSpace: boolean;
   private readonly added: ReadonlyMap<number, AddedToken>;
   private readonly byteLevel: boolean;
+  /** Whether the file says how two texts go together. */
+  private readonly knowsPairs: boolean;
   /** RoBERTa tells texts of a pair apart by the marks between them alone: the peer counts them as BERT does. */
   private readonly oneType: boolean;
   /** Whether "▁" is a space in added tokens, as it is in pieces. */
@@ -48,6 +50,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.marksSpaces = decoders.some(givesSpaces);
     this.added = peer.get_added_tokens_decoder();
     const processors = stepsOf(source["post_processor"], "processors");
+    this.knowsPairs = !processors.some(({ pair }) => Array.isArray(pair) && pair.length === 0);
     this.oneType = processors.some((p) => p["type"] === "RobertaProcessing");
   }
 
@@ -64,12 +67,15 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const { Tokenizer } = await loadPeer<Peer>("@huggingface/tokenizers", "tokenizer.json");
     try {
       const { rules, rest } = charsMapOf(source);
-      const peer = new Tokenizer(withOwnSteps(rest), config);
+      const model = (source["model"] ?? {}) as Json;
+      // Words are looked up by what the file says, and the peer takes it from elsewhere.
+      const unk_token = model["unk_token"] ?? config["unk_token"];
+      const peer = new Tokenizer(withOwnSteps(rest), { ...config, unk_token });
       const idOf = (name: string | undefined) => (name === undefined ? undefined : peer.token_to_id(name));
       const begin = idOf(names.begin);
       const ends = [...(names.end ?? [])].map((end) => (typeof end === "number" ? end : idOf(end)));
       const end = new Set(ends.filter((id) => id !== undefined));
-      const vocabulary = (source["model"] as { vocab?: object })?.vocab ?? {};
+      const vocabulary = (model["vocab"] ?? {}) as object;
       keepWordsWhole(peer, vocabulary);
       const normal = (text: string): string => (rules ? mapped(text, rules) : text);
       return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, begin, end, normal);
@@ -86,18 +92,24 @@ export class HuggingFaceTokenizer implements Tokenizer {
   /** Special tokens are taken for what they say in any text: the peer knows no other way. */
   encode(text: string, { begin = true }: EncodeOptions = {}): number[] {
     checkText(text);
-    return this.peer.encode(this.normal(text), { add_special_tokens: begin }).ids;
+    return this.encoded(text, { add_special_tokens: begin }).ids;
+  }
+
+  /** Unknown words give no token where the vocabulary has none for them. */
+  private encoded(text: string, options: object): { ids: number[]; types?: number[] } {
+    const { ids, token_type_ids: types } = this.peer.encode(this.normal(text), options);
+    return { ids: ids.filter((id) => id !== undefined), types: types?.filter((_, i) => ids[i] !== undefined) };
   }
 
   /** @throws FormatError where the file does not say how texts go together */
   pair(first: string, second: string): { ids: number[]; types: number[] } {
+    if (!this.knowsPairs) throw new FormatError("tokenizer.json does not say how two texts go together");
     // The peer takes an empty text for none: another one stands for it, and is taken out.
     const filler = this.normal(second) === "" ? "." : "";
-    const { ids, token_type_ids: given } = this.peer.encode(this.normal(first), {
+    const { ids, types: given } = this.encoded(first, {
       text_pair: this.normal(second) || filler,
       return_token_type_ids: true,
     });
-    if (ids.length === 0) throw new FormatError("tokenizer.json does not say how two texts go together");
     const types = (!this.oneType && given) || ids.map(() => 0);
     const extra = filler && this.encode(filler, { begin: false }).length;
     if (extra) for (const list of [ids, types]) list.splice(list.length - 1 - extra, extra);
