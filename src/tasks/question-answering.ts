@@ -1,7 +1,7 @@
 /** Question answering: where in a text an answer stands. */
 import type { SourceInput } from "../formats/source.ts";
 import { InputError } from "../tensor/errors.ts";
-import { type Piece, pairOf, piecesOf } from "./language/pieces.ts";
+import { type Piece, pairOf, piecesOf, placeInPair } from "./language/pieces.ts";
 import { openTextRunner, type RunnerOptions, runnerOptions, TextTask } from "./language/text-runner.ts";
 import { checkOptions, checkWhole, type OptionNames, type SignalOptions, signalOptions } from "./options.ts";
 
@@ -35,7 +35,8 @@ export async function questionAnswering(
 export class QuestionAnswerer extends TextTask {
   /**
    * The likeliest answer that stands in the context; undefined where the context is empty or the model finds none in it
-   * (its first token, which stands for that, is likelier). Contexts of any length are read in parts that overlap.
+   * (the token that stands for that is likelier: the mark "[CLS]" or "<cls>", else the first of all). Contexts of any length
+   * are read in parts that overlap.
    * @throws InputError for anything but texts, or a question too long; the signal's reason when aborted
    */
   async answer(question: string, context: string, options: AnswerOptions = {}): Promise<Answer | undefined> {
@@ -45,34 +46,43 @@ export class QuestionAnswerer extends TextTask {
     const { maxTokens = 30, signal } = options;
     checkWhole("answer", { maxTokens }, 1);
     const { tokenizer } = this.runner;
-    const marks = pairOf(tokenizer, question, "");
-    const room = this.runner.maxTokens - marks.ids.length;
-    if (room < 1) throw new InputError(`answer: the question leaves no room for the context (${room} tokens)`);
     const pieces = piecesOf(tokenizer, context);
+    if (pieces.length === 0) return undefined;
+    const { ids, types } = pairOf(tokenizer, question, context);
+    const room = this.runner.maxTokens - (ids.length - pieces.length);
+    if (room < 1) throw new InputError(`answer: the question leaves no room for the context (${room} tokens)`);
+    const before = placeInPair(
+      pieces.map((p) => p.id),
+      ids,
+      "second",
+    );
+    const behind = before + pieces.length;
     // Half of a part comes again in the next: an answer at an edge is whole in one of them.
     const parts: Piece[][] = [];
     for (let at = 0; at < pieces.length; at += Math.ceil(room / 2)) {
       parts.push(pieces.slice(at, at + room));
       if (at + room >= pieces.length) break;
     }
-    // The context stands before the last mark, and is of its type.
-    const before = marks.ids.length - 1;
-    const type = marks.types[before];
     const inputs = parts.map((part) => ({
-      ids: [...marks.ids.slice(0, -1), ...part.map((p) => p.id), marks.ids[before]],
-      types: [...marks.types.slice(0, -1), ...part.map(() => type), type],
+      ids: [...ids.slice(0, before), ...part.map((p) => p.id), ...ids.slice(behind)],
+      types: [...types.slice(0, before), ...part.map(() => types[before]), ...types.slice(behind)],
     }));
+    const marks = [...ids.slice(0, before), ...ids.slice(behind)];
+    const mark = marks.findIndex((id) => /^(\[CLS\]|<cls>)$/.test(tokenizer.specialName(id) ?? ""));
     const results = await this.runner.run(inputs, signal);
-    const found = parts.map((part, n) => bestSpan(part, results[n], before, maxTokens));
+    const found = parts.map((part, n) => {
+      const none = mark < before ? Math.max(0, mark) : mark + part.length;
+      return bestSpan(part, results[n], before, none, maxTokens);
+    });
     const best = found.reduce((a, b) => (b && (!a || b.score > a.score) ? b : a), undefined);
     return best && { ...best, text: context.slice(best.start, best.end) };
   }
 }
 
-/** Probabilities are shared by the tokens of the context and the first of all, which stands for "no answer". */
-function bestSpan(part: readonly Piece[], logits: Float32Array, before: number, longest: number) {
+/** Probabilities are shared by the tokens of the context and the one at `none`, which stands for "no answer". */
+function bestSpan(part: readonly Piece[], logits: Float32Array, before: number, none: number, longest: number) {
   const probabilities = (which: 0 | 1): number[] => {
-    const values = [0, ...part.map((_, i) => before + i)].map((token) => logits[2 * token + which]);
+    const values = [none, ...part.map((_, i) => before + i)].map((token) => logits[2 * token + which]);
     const most = Math.max(...values);
     const weights = values.map((v) => Math.exp(v - most));
     const total = weights.reduce((a, b) => a + b, 0);

@@ -1,7 +1,7 @@
 /** Tags, answers, labels of one's own and ranks, by encoders with small random weights, against the naive float64 implementation. */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { encodePair } from "../../src/tasks/language/pieces.ts";
 import { questionAnswering } from "../../src/tasks/question-answering.ts";
 import { reranking } from "../../src/tasks/reranking.ts";
@@ -14,6 +14,7 @@ import { encodeModel, type ModelSpec, node } from "../onnx/encode.ts";
 import {
   bertJson,
   cls,
+  exportedFolder,
   folderOf,
   kinds,
   naiveOf,
@@ -278,13 +279,14 @@ test("words are tagged whatever marks a tokenizer puts around a text", async () 
   }
 });
 
-test.each([
+describe.each([
   ["[CLS] $A [SEP] $B [SEP]"],
   ["$A [SEP] $B [SEP]"],
   ["$A [SEP] $B"],
   ["$A $B"],
+  ["$A [SEP] $B [SEP] [CLS]"],
   ["[CLS] [SEP] $A [SEP] [CLS] $B [SEP] [CLS]"],
-])("of a pair that is too long the end of one text is left out, and no mark: %s", async (template) => {
+])("pairs as %s", (template) => {
   const steps = template.split(" ");
   const typeOf = (step: string): number => (step === "$B" ? 1 : 0);
   const pair = steps.map((step) =>
@@ -293,14 +295,60 @@ test.each([
       : { SpecialToken: { id: step, type_id: 0 } },
   );
   const source = { ...tokenizer, post_processor: { ...tokenizer.post_processor, pair } };
-  const opened = await HuggingFaceTokenizer.open(source);
   const want = (a: string, b: string) => {
-    const tokens = steps.map((step) => ids(step === "$A" ? a : step === "$B" ? b : step));
+    const texts: Record<string, string> = { $A: a, $B: b };
+    const tokens = steps.map((step) => ids(texts[step] ?? step).filter((id) => id >= 0));
     return { ids: tokens.flat(), types: steps.flatMap((step, i) => tokens[i].map(() => typeOf(step))) };
   };
-  const [short, long] = ["the cat sat", "the cat sat on the cat"];
-  const cut = { tokenizer: opened, maxTokens: want(short, short).ids.length };
-  expect(encodePair(cut, long, short, "first")).toEqual(want(short, short));
-  expect(encodePair(cut, short, long, "second")).toEqual(want(short, short));
-  expect(() => encodePair(cut, short, long.repeat(2), "first")).toThrow(/leaves? no room/);
+
+  test("of one that is too long the end of one text is left out, and no mark", async () => {
+    const opened = await HuggingFaceTokenizer.open(source);
+    const [short, long] = ["the cat sat", "the cat sat on the cat"];
+    const cut = { tokenizer: opened, maxTokens: want(short, short).ids.length };
+    expect(encodePair(cut, long, short, "first")).toEqual(want(short, short));
+    expect(encodePair(cut, short, long, "second")).toEqual(want(short, short));
+    expect(() => encodePair(cut, short, long.repeat(2), "first")).toThrow(/leaves? no room/);
+  });
+
+  test("texts may be empty", async () => {
+    const opened = await HuggingFaceTokenizer.open(source);
+    for (const [a, b] of [
+      ["the cat .", ""],
+      ["", "dog"],
+      ["", ""],
+    ]) {
+      const { ids: wanted, types } = want(a, b);
+      expect(opened.pair(a, b)).toEqual({ ids: wanted, types });
+      // A graph takes one token at least.
+      const given = encodePair({ tokenizer: opened, maxTokens: 9 }, a, b, "second");
+      expect(given.ids).toEqual(wanted.length ? wanted : [0]);
+      expect(given.types).toHaveLength(given.ids.length);
+    }
+  });
+
+  test("answers stand in the context, and the first [CLS] for none, or the first token", async () => {
+    const logit = (id: number): number => (words[id] === "cat" ? 4 : id / 5);
+    const gather = (output: string) => node("Gather", ["w", "input_ids"], [output]);
+    const port = (name: string) => ({ name, dtype: "i64" as const, shape: ["batch", "tokens"] });
+    const data = Float32Array.from(words, (_, id) => logit(id));
+    const graph = encodeModel({
+      opset: 17,
+      inputs: [port("input_ids"), port("token_type_ids")],
+      nodes: [gather("start_logits"), gather("end_logits")],
+      outputs: [{ name: "start_logits" }, { name: "end_logits" }],
+      initializers: { w: { dtype: "f32", shape: [words.length], data } },
+    });
+    using model = await questionAnswering(await exportedFolder(graph, { "tokenizer.json": source }), options);
+    const run = vi.spyOn(model.session, "run");
+    const got = await model.answer("dog", "the cat sat");
+    const whole = want("dog", "the cat sat");
+    const big = (list: readonly number[]) => expect.objectContaining({ data: BigInt64Array.from(list, BigInt) });
+    expect(run.mock.calls.map(([inputs]) => inputs)).toEqual([
+      { input_ids: big(whole.ids), token_type_ids: big(whole.types) },
+    ]);
+    const none = whole.ids.includes(cls) ? cls : whole.ids[0];
+    const [, , best] = softmax([none, ...ids("the cat sat")].map(logit));
+    expect(got?.text).toBe("cat");
+    expect(got?.score).toBeCloseTo(best ** 2, 5);
+  });
 });

@@ -194,5 +194,6 @@ describe("words that are not in a vocabulary of words", () => {
     const tokenizer = await HuggingFaceTokenizer.open(source, config);
     expect(tokenizer.encode("who hello is")).toEqual(ids);
     expect(tokenizer.pair("who", "hello hello")).toEqual({ ids: both, types });
+    expect(tokenizer.pair("who", "").ids).toEqual([0]);
   });
 });

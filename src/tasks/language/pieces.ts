@@ -1,6 +1,6 @@
 /** Tokens of a text with their places in it, and two texts as one input. */
 import { InputError } from "../../tensor/errors.ts";
-import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import { placeOf, type Tokenizer } from "../tokenizers/tokenizer.ts";
 import { type Piece, placed } from "./places.ts";
 import type { TextRunner, TokenizedText } from "./text-runner.ts";
 
@@ -50,16 +50,6 @@ export function marksOf(tokenizer: Tokenizer): Marks {
   return { before: whole.slice(0, at), behind: whole.slice(at + own.length) };
 }
 
-/** Where tokens stand among others: the first time, or the last. */
-function placeOf(own: readonly number[], ids: readonly number[], last = false): number | undefined {
-  const end = ids.length - own.length;
-  for (let i = 0; i <= end; i++) {
-    const at = last ? end - i : i;
-    if (own.every((id, k) => id === ids[at + k])) return at;
-  }
-  return undefined;
-}
-
 /**
  * The marks, and how many tokens of a text the model takes between them.
  * @throws InputError where it takes none, and as `marksOf`
@@ -99,19 +89,28 @@ export function encodePair(
 ): TokenizedText {
   const { ids, types } = pairOf(tokenizer, first, second);
   const excess = ids.length - maxTokens;
-  if (excess <= 0) return { ids, types };
+  if (excess <= 0) return ids.length ? { ids, types } : { ids: [0], types: [0] };
   const own = tokenizer.encode(cut === "first" ? first : second, { begin: false });
   if (own.length <= excess)
     throw new InputError(
       `the model takes ${maxTokens} tokens: ${ids.length - own.length} of another text and marks leave no room for this one; ` +
         "shorten the other",
     );
-  // Nearest to its own end of the input: the other text may hold it, too.
-  const at = placeOf(own, ids, cut === "second");
-  if (at === undefined)
-    throw new InputError("the tokenizer gives a text other tokens beside another one than alone: pass { tokenizer }");
+  const at = placeInPair(own, ids, cut);
   for (const list of [ids, types]) list.splice(at + own.length - excess, excess);
   return { ids, types };
+}
+
+/**
+ * Where the tokens of one of its texts stand in a pair.
+ * @throws InputError for a tokenizer that gives it others there
+ */
+export function placeInPair(own: readonly number[], ids: readonly number[], which: "first" | "second"): number {
+  // Nearest to its own end of the input: the other text may hold it, too.
+  const at = placeOf(own, ids, which === "second");
+  if (at === undefined)
+    throw new InputError("the tokenizer gives a text other tokens beside another one than alone: pass { tokenizer }");
+  return at;
 }
 
 /** @throws InputError for a tokenizer that knows no pairs */

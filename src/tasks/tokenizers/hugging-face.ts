@@ -7,7 +7,7 @@ import { encodeUtf8 } from "../../tensor/utf8.ts";
 import { byteOf } from "./byte-level.ts";
 import { CharsMap, mapped } from "./charsmap.ts";
 import { keepWordsWhole, type PeerParts, stepsOf, withOwnSteps } from "./peer-steps.ts";
-import { checkText, type EncodeOptions, type Tokenizer } from "./tokenizer.ts";
+import { checkText, type EncodeOptions, placeOf, type Tokenizer } from "./tokenizer.ts";
 
 interface PeerTokenizer extends PeerParts {
   encode(text: string, options?: object): { ids: (number | undefined)[]; token_type_ids?: number[] };
@@ -111,8 +111,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
       return_token_type_ids: true,
     });
     const types = (!this.oneType && given) || ids.map(() => 0);
-    const extra = filler && this.encode(filler, { begin: false }).length;
-    if (extra) for (const list of [ids, types]) list.splice(list.length - 1 - extra, extra);
+    if (filler) {
+      const own = this.encode(filler, { begin: false });
+      // The first text may hold it, too.
+      const at = placeOf(own, ids, true)!;
+      for (const list of [ids, types]) list.splice(at, own.length);
+    }
     return { ids, types };
   }
 

@@ -37,6 +37,16 @@ export function checkTokenizer(who: string, tokenizer: Tokenizer | undefined): v
     throw new InputError(`${who}: tokenizer takes a Tokenizer, as that of another model`);
 }
 
+/** Where tokens stand among others: the first time, or the last. */
+export function placeOf(own: readonly number[], ids: readonly number[], last = false): number | undefined {
+  const end = ids.length - own.length;
+  for (let i = 0; i <= end; i++) {
+    const at = last ? end - i : i;
+    if (own.every((id, k) => id === ids[at + k])) return at;
+  }
+  return undefined;
+}
+
 /** The text of tokens. Bytes that are not UTF-8 become U+FFFD. */
 export function decode(tokenizer: Tokenizer, tokens: Iterable<number>): string {
   const stream = new TextStream(tokenizer, true);
