@@ -79,7 +79,10 @@ describe.each([
     const all = Object.values(pooled).flat();
     close(await vectorIn(await configured(flags(...Object.keys(pooled))), raw), all);
     const two = [...pooled["cls_token"], ...pooled["mean_tokens"]];
-    close(await vectorIn(await configured({ pooling_mode: ["mean", "cls"] }), raw), two);
+    close(await vectorIn(await configured(flags("mean_tokens", "cls_token")), raw), two);
+    close(await vectorIn(await configured({ pooling_mode: ["cls", "mean"] }), raw), two);
+    const turned = [...pooled["mean_tokens"], ...pooled["cls_token"]];
+    close(await vectorIn(await configured({ pooling_mode: ["mean", "cls"] }), raw), turned);
     for (const name of ["lasttoken", "mean_sqrt_len_tokens"])
       close(await vectorIn(await configured({ pooling_mode: name }), raw), pooled[name]);
     const path = await configured(flags("max_tokens"));

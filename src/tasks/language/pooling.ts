@@ -1,7 +1,7 @@
 /** How the states of a text's tokens become one vector. */
 import { InputError } from "../../tensor/errors.ts";
 
-/** As sentence-transformers calls them, in the order in which it joins the vectors of several. */
+/** As sentence-transformers calls them, in the order of several where no file lists them in another. */
 export const poolings = ["cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken"] as const;
 
 /**
@@ -10,13 +10,15 @@ export const poolings = ["cls", "max", "mean", "mean_sqrt_len", "weightedmean", 
  */
 export type Pooling = (typeof poolings)[number];
 
+export const isPooling = (name: unknown): name is Pooling => poolings.includes(name as Pooling);
+
 /** Those that `wanted` says yes to, in their order. */
 export const poolingsWhere = (wanted: (pooling: Pooling) => boolean): Pooling[] => poolings.filter(wanted);
 
 /** Of options: in their order. @throws InputError for what is none, and for no one at all */
 export function checkPooling(who: string, given: unknown): readonly Pooling[] {
   const list: readonly unknown[] = Array.isArray(given) ? given : [given];
-  if (list.length === 0 || list.some((p) => !poolings.includes(p as Pooling)))
+  if (list.length === 0 || !list.every(isPooling))
     throw new InputError(
       `${who}: pooling takes one or several of "${poolings.join('", "')}", got ${JSON.stringify(given)}`,
     );

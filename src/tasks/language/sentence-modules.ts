@@ -6,7 +6,7 @@ import { asF32, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { readSafetensors } from "../../formats/safetensors.ts";
 import { erf } from "../../ops/special.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
-import { type Pooling, poolingsWhere } from "./pooling.ts";
+import { isPooling, type Pooling, poolingsWhere } from "./pooling.ts";
 
 interface Module {
   /** Without the package that it is in: `Pooling`. */
@@ -114,18 +114,18 @@ async function poolingBeside(folder: ModelFolder, modules: readonly Module[] | u
   return module && folder.json(`${module.path}/config.json`);
 }
 
-/** By flags (`pooling_mode_mean_tokens`) or, in newer files, by name. Nothing said is the mean. */
+/** By flags (`pooling_mode_mean_tokens`) or, in newer files, by name and in their order. Nothing said is the mean. */
 function waysIn(name: string, json: Json): readonly Pooling[] {
   const flags = Object.keys(json).filter((key) => key.startsWith("pooling_mode_") && json[key] === true);
   const listed = json["pooling_mode"];
-  const given = listed === undefined || listed === null ? flags : [listed].flat().map(String);
+  const byName = listed !== undefined && listed !== null;
+  const given = byName ? [listed].flat().map(String) : flags;
   const names = given.map((name) => name.replace(/^pooling_mode_|_tokens?$/g, ""));
-  const ways = poolingsWhere((way) => names.includes(way));
-  if (ways.length < new Set(names).size)
+  if (!names.every(isPooling))
     throw new UnsupportedOpError(`${name}: pooling by ${names.join(", ")} is not supported; pass { pooling }`, {
       missing: names,
     });
-  if (ways.length > 0) return ways;
+  if (names.length > 0) return byName ? names : poolingsWhere((way) => names.includes(way));
   if (json["pooling_mode_mean_tokens"] === false)
     throw new FormatError(`${name}: none of the ways to pool is true; pass { pooling }`);
   return ["mean"];
