@@ -178,6 +178,26 @@ describe("modules.json", () => {
     );
   });
 
+  test("a Dense layer adds to what it is given where it says so", async () => {
+    const mean = pooled["mean_tokens"];
+    const adds = { bias: false, use_residual: true };
+    const square = f32([width, width], (i) => (i % (width + 1) === 0 ? 2 : 0));
+    const doubled = await dense({ ...adds, out_features: width }, { "linear.weight": square });
+    close(
+      await vectorIn(doubled, raw),
+      mean.map((x) => Math.tanh(2 * x) + x),
+    );
+    const projected = { "linear.weight": weight, "residual.weight": f32([3, width], (i) => Math.cos(i)) };
+    const residual = [0, 1, 2].map((i) => sum(mean.map((x, j) => x * Math.cos(i * width + j))));
+    close(
+      await vectorIn(await dense(adds, projected), raw),
+      lines(mean, false).map((x, i) => Math.tanh(x) + residual[i]),
+    );
+    await expect(embeddings(await dense(adds, { "linear.weight": weight }), options)).rejects.toThrow(
+      /has use_residual, and no residual\.weight \[3, 16\]/,
+    );
+  });
+
   test("what can't be done is refused by name", async () => {
     const odd = dense({ activation_function: "torch.nn.modules.activation.Mish" }, both);
     await expect(embeddings(await odd, options)).rejects.toThrow(

@@ -161,6 +161,13 @@ const activations: Readonly<Record<string, (x: number) => number>> = {
   Sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
+/** Of a matrix whose rows are as long as the vector. */
+function dotRow(matrix: Float32Array, row: number, v: Float32Array): number {
+  let sum = 0;
+  for (let j = 0; j < v.length; j++) sum += matrix[row * v.length + j] * v[j];
+  return sum;
+}
+
 async function readDense(folder: ModelFolder, { path }: Module): Promise<VectorStep> {
   const json = await folder.json(`${path}/config.json`);
   // Where nothing is said, as sentence-transformers makes one.
@@ -182,12 +189,20 @@ async function readDense(folder: ModelFolder, { path }: Module): Promise<VectorS
       { missing: [`${path}/model.safetensors`] },
     );
   const { tensors } = await readSafetensors(source);
-  const [weight, bias] = await Promise.all(["linear.weight", "linear.bias"].map((name) => tensors.get(name)?.read()));
+  const [weight, bias, residual] = await Promise.all(
+    ["linear.weight", "linear.bias", "residual.weight"].map((name) => tensors.get(name)?.read()),
+  );
   const [gives, takes] = weight?.shape ?? [];
   if (!weight || takes === undefined || (bias ? bias.shape[0] !== gives : json["bias"] !== false))
     throw new FormatError(`${source.name}: a Dense module has linear.weight [out, in] and linear.bias [out]`);
+  const adds = json["use_residual"] === true;
+  if (adds && takes !== gives && (residual?.shape[0] !== gives || residual.shape[1] !== takes))
+    throw new FormatError(
+      `${source.name}: the Dense module has use_residual, and no residual.weight [${gives}, ${takes}]`,
+    );
   const { data: rows } = asF32(weight);
   const offsets = bias && asF32(bias).data;
+  const direct = takes !== gives && residual && asF32(residual).data;
   return {
     name: path,
     takes,
@@ -195,9 +210,8 @@ async function readDense(folder: ModelFolder, { path }: Module): Promise<VectorS
     apply: (v) => {
       checkWidth(path, takes, v.length);
       return Float32Array.from({ length: gives }, (_, i) => {
-        let sum = offsets?.[i] ?? 0;
-        for (let j = 0; j < takes; j++) sum += rows[i * takes + j] * v[j];
-        return activations[activation](sum);
+        const made = activations[activation](dotRow(rows, i, v) + (offsets?.[i] ?? 0));
+        return adds ? made + (direct ? dotRow(direct, i, v) : v[i]) : made;
       });
     },
   };
