@@ -81,7 +81,7 @@ interface Vectors extends Pick<EncoderFile, "tokenizer" | "maxTokens"> {
 }
 
 async function native(folder: ModelFolder, given: GivenRules, options: EmbeddingOptions): Promise<SentenceEncoder> {
-  const file = await readEncoder(folder, options);
+  const file = await readEncoder(folder, { ...options, sentences: true });
   const rules = file.pooling ? ownRules([file.pooling], given) : await readRules(folder, given);
   const { ways } = rules;
   const { width } = file.config;

@@ -50,6 +50,24 @@ test.each([
   }
 });
 
+test.each(["roberta", "distilbert", "xlm-roberta"])("texts are cut by an older name of the file: %s", async (kind) => {
+  const [old, other] = [`sentence_${kind}_config.json`, "sentence_albert_config.json"];
+  const config = { "config.json": kinds[kind].json };
+  const table = Float32Array.from({ length: 13 * 4 }, (_, i) => Math.sin(i * i));
+  const graph = tableGraph(table, 4, "last_hidden_state");
+  for (const [files, room] of [
+    [{ [old]: { max_seq_length: 4 }, [other]: { max_seq_length: 3 } }, 4],
+    [{ [old]: { max_seq_length: 4 }, "sentence_bert_config.json": { max_seq_length: 5 } }, 5],
+  ] as const)
+    for (const path of [await folderOf(kind, files), await exportedFolder(graph, { ...config, ...files })]) {
+      using model = await embeddings(path, options);
+      const texts = [40, room - 2, room - 3].map((n) => `cat ${"the ".repeat(n - 1)}`);
+      const [long, cut, shorter] = await model.embed(texts);
+      expect(long).toEqual(cut);
+      expect(shorter).not.toEqual(cut);
+    }
+});
+
 const mark = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
 const itself = { Sequence: { id: "A", type_id: 0 } };
 test.each([

@@ -44,6 +44,8 @@ export interface EncoderFile {
 export interface EncoderOptions {
   tokenizer?: Tokenizer;
   signal?: AbortSignal;
+  /** Whether vectors of sentences are made, and it may be an old folder of sentence-transformers. */
+  sentences?: boolean;
 }
 
 /** Names of DistilBERT and RoBERTa as BERT's. */
@@ -126,7 +128,7 @@ export async function readEncoder(folder: ModelFolder, options: EncoderOptions):
     epsilon: typeof json["layer_norm_eps"] === "number" ? json["layer_norm_eps"] : 1e-12,
     activation: activationOf(folder.name, json["hidden_act"] ?? json["activation"] ?? "gelu"),
   };
-  const { tokenizer, longest } = await textRules(folder, options.tokenizer);
+  const { tokenizer, longest } = await textRules(folder, options.tokenizer, options.sentences ? kind : undefined);
   return {
     config,
     weights: await readWeights(folder, json, options.signal),
@@ -157,6 +159,9 @@ export const maskTokenOf = (tokenizer: Tokenizer): number | undefined =>
     ? (tokenizer.specials.get("[MASK]") ?? tokenizer.specials.get("<mask>"))
     : undefined;
 
+/** Types of models whose `sentence_bert_config.json` has the type in its name in folders of old sentence-transformers. */
+const hadOwnFile = /^(roberta|distilbert|camembert|albert|xlm-roberta|xlnet)$/;
+
 /** What a folder says of texts. */
 export interface TextRules {
   readonly tokenizer: Tokenizer;
@@ -168,11 +173,15 @@ export interface TextRules {
  * The tokenizer is that of `tokenizer.json`, or of BERT's older `vocab.txt`; padding and truncation are ours. What
  * sentence-transformers says (`sentence_bert_config.json`) comes before `tokenizer_config.json`.
  * @param given in place of the tokenizer
+ * @param kind type of the model, where `sentence_roberta_config.json` and the like count, too: to look costs a request
  * @throws InputError where there is none
  */
-export async function textRules(folder: ModelFolder, given?: Tokenizer): Promise<TextRules> {
+export async function textRules(folder: ModelFolder, given?: Tokenizer, kind?: unknown): Promise<TextRules> {
   const config = (await folder.optionalJson("tokenizer_config.json")) ?? {};
-  const sentences = (await folder.optionalJson("sentence_bert_config.json")) ?? {};
+  const sentences =
+    (await folder.optionalJson("sentence_bert_config.json")) ??
+    (hadOwnFile.test(String(kind)) ? await folder.optionalJson(`sentence_${kind}_config.json`) : undefined) ??
+    {};
   const lengths = [sentences["max_seq_length"], config["model_max_length"]].filter((n) => typeof n === "number");
   return {
     tokenizer: given ?? (await tokenizerOf(folder, config, sentences["do_lower_case"] === true)),

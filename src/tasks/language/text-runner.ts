@@ -169,8 +169,13 @@ export async function openExported(
   options: RunnerOptions,
 ): Promise<TextRunner> {
   const config = (await folder.optionalJson("config.json")) ?? {};
-  if (kind !== "states" && kind !== "vectors") checkKind(source.name, config["architectures"], kind);
-  const { tokenizer, longest } = await textRules(folder, options.tokenizer);
+  const ofSentences = kind === "states" || kind === "vectors";
+  if (!ofSentences) checkKind(source.name, config["architectures"], kind);
+  const { tokenizer, longest } = await textRules(
+    folder,
+    options.tokenizer,
+    ofSentences ? config["model_type"] : undefined,
+  );
   const { session } = await openGraph(source, options);
   const fail = (message: string): never => {
     session.dispose();
@@ -185,13 +190,13 @@ export async function openExported(
   const whole = kind === "vectors" ? outputs.find((name) => name === sentenceOutput) : undefined;
   if (kind === "states" && states === undefined && outputs.includes(sentenceOutput))
     fail(`gives ${outputs.join(", ")}, which is pooled already: leave out { pooling }`);
-  if ((kind === "states" || kind === "vectors") && !(whole ?? states))
+  if (ofSentences && !(whole ?? states))
     fail(
       `gives ${outputs.join(", ")}; vectors are made of last_hidden_state or token_embeddings, or are ${sentenceOutput}`,
     );
   // Graphs may give the states that they judge by as well.
   const judged = outputs.find((name) => name === "logits") ?? outputs[0];
-  const output = kind === "states" || kind === "vectors" ? (whole ?? states!) : kind === "span" ? outputs[0] : judged;
+  const output = ofSentences ? (whole ?? states!) : kind === "span" ? outputs[0] : judged;
   if (kind === "classes") {
     const shape = session.outputs.find((p) => p.name === output)?.shape;
     if (shape?.length === 3) fail(notOfTexts(output, shape));
