@@ -142,6 +142,8 @@ export function unitProducts(f: FunctionBuilder, o: UnitOptions, xAt: Local<"i32
     const left = segment.blocks.map((b) => b.size / 4);
     // One row of k-quants in words is a tenth slower with it.
     const fencesParts = rows > 1 || relaxed || segment.blocks.length === 1;
+    // One row of a block of 32 magnitudes has registers for two steps: 1 to 4% faster from memory.
+    const atOnce = magnitudes && rows === 1 && format.unit === 32 ? 2 : 1;
     for (let step = 0; step < segment.steps; step++) {
       const read = halves.map((half) => segment.codes({ f, at, half, table }, step));
       read[0].forEach(({ block: index, k }, c) => {
@@ -181,7 +183,7 @@ export function unitProducts(f: FunctionBuilder, o: UnitOptions, xAt: Local<"i32
               add(shorts[i], i16x8.relaxed_dot_i8x16_i7x16_s(xs, weights[h]), i16x8.add);
             });
           }
-          if (fencesParts) fence();
+          if (fencesParts && (step + 1) % atOnce === 0) fence();
         });
         if (--left[index] > 0) return;
         for (const half of halves) {
@@ -192,7 +194,7 @@ export function unitProducts(f: FunctionBuilder, o: UnitOptions, xAt: Local<"i32
             finishScaled(block, reader, slot(sharedSums(segment, index), half, 0));
         }
       });
-      fence();
+      if ((step + 1) % atOnce === 0) fence();
     }
   };
   const emitSegment = (segment: Segment) => {
