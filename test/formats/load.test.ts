@@ -153,7 +153,7 @@ describe("load", () => {
 
 test("options of other names are refused before anything is read", async () => {
   const names =
-    "device, threads, fallback, optimize, memoryLimit, verify, signal, onProgress, externalData, cache, offline, sha256, " +
+    "device, threads, fallback, optimize, memoryLimit, verify, outputs, signal, onProgress, externalData, cache, offline, sha256, " +
     "token, hubUrl, registry, retries, retryDelay, headers, fetch";
   await expect(load("/no/such/model", { devise: "wasm" } as never)).rejects.toThrow(
     new InputError(`load: unknown option "devise"; did you mean "device"? There are: ${names}`),
@@ -182,7 +182,7 @@ test("compile: options of other names", async () => {
   const device = await openDevice("cpu");
   await expect(compile(net, { device, optimise: false } as never)).rejects.toThrow(
     new InputError(
-      'compile: unknown option "optimise"; did you mean "optimize"? There are: device, optimize, ownsWeights, memoryLimit, plans, verify',
+      'compile: unknown option "optimise"; did you mean "optimize"? There are: device, optimize, ownsWeights, memoryLimit, plans, verify, outputs',
     ),
   );
   using session = await compile(net, { device, plans: 2, optimise: undefined } as never);
