@@ -52,8 +52,8 @@ export function matrixOf(type: BlockType, n: number, k: number, host: Multiplica
     // See the header of quantized-dot.ts.
     manyRows: layout.codes !== "bytes" && format.unit > 32 ? (relaxed ? 16 : 8) : Number.POSITIVE_INFINITY,
     activations: { name, emit: (e) => e.shared(name, (m) => emitQuantize(m, name, layout)) },
-    // See there, too.
-    pairs: format.unit === 32 && n * k >= manyWeights ? 4 : 1,
+    // See there, too: codes of a byte are the least work for what they take from memory.
+    pairs: format.unit > 32 || n * k < manyWeights ? 1 : format.largest === 255 ? 8 : 4,
     row(e) {
       const name = `quantizedRow/${type}/${k}`;
       return e.shared(name, (m) => emitRow(m, name, { format, k, fma, dotAdd, table: table(e) }));
