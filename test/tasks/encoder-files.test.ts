@@ -140,12 +140,18 @@ test.each(["bert", "distilbert", "roberta"])(
   async (kind) => {
     const { json, first } = kinds[kind];
     const name = "cls.predictions.decoder.weight";
-    const own = randomWeights({ [name]: [shape.vocabSize, shape.width] });
+    const bias = "cls.predictions.decoder.bias";
+    const hasBias = kind !== "distilbert";
+    const own = randomWeights({
+      [name]: [shape.vocabSize, shape.width],
+      ...(hasBias && { [bias]: [shape.vocabSize] }),
+    });
+    const ownBias = own.get(bias);
     const given = [cls, 5, mask, 7, separator];
     for (const [tied, more] of [
       [undefined, []],
       [true, []],
-      [false, [...own]],
+      [false, [...own, ...(ownBias ? ([["cls.predictions.bias", ownBias]] as const) : [])]],
     ] as const) {
       const path = await folderOf(kind, { "config.json": { ...json, tie_word_embeddings: tied } }, own);
       using model = await fillMask(path, options);

@@ -63,7 +63,8 @@ const bertNames: readonly [RegExp, string][] = [
   [/^(vocab_transform|lm_head\.dense)\./, "cls.predictions.transform.dense."],
   [/^(vocab_layer_norm|lm_head\.layer_norm)\./, "cls.predictions.transform.LayerNorm."],
   [/^(vocab_projector|lm_head)\.bias/, "cls.predictions.bias"],
-  [/^(vocab_projector|lm_head\.decoder)\.weight/, "cls.predictions.decoder.weight"],
+  [/^vocab_projector\.weight/, "cls.predictions.decoder.weight"],
+  [/^lm_head\.decoder\./, "cls.predictions.decoder."],
   [/^(pre_classifier|classifier\.dense)\./, "pooler.dense."],
   [/^classifier\.out_proj\./, "classifier."],
   // Checkpoints that were converted from TensorFlow.
@@ -218,10 +219,16 @@ async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal
   const isTied = json["tie_word_embeddings"] !== false;
   const { tensors } = await folder.weights(true);
   const ownDense = [...tensors.keys()].some((name) => classifierDense.test(name));
-  const nameOf = (t: SafetensorsTensor): string => bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
+  const bertName = (t: SafetensorsTensor): string => bertNames.reduce((n, [from, to]) => n.replace(from, to), t.name);
+  // One of its own has a bias of its own, which counts in place of the other.
+  const ownBias = isTied
+    ? undefined
+    : [...tensors.values()].find((t) => bertName(t) === "cls.predictions.decoder.bias");
+  const nameOf = (t: SafetensorsTensor): string => (t === ownBias ? "cls.predictions.bias" : bertName(t));
   const counting = [...tensors.values()].filter((t) => {
     if (ownDense && encoderPooler.test(t.name)) return false;
     const name = nameOf(t);
+    if (ownBias && t !== ownBias && name === "cls.predictions.bias") return false;
     return used.test(name) && !isBuffer(name) && !(isTied && name === wordProjection);
   });
   const isKnown = (name: string): boolean => inside.test(name) || !/^(embeddings|encoder)\./.test(name);
