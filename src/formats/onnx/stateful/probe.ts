@@ -10,8 +10,10 @@ import { emptyTensor, type HostTensor, type TensorType } from "../../../tensor/t
 import { Weight } from "../../../tensor/weight.ts";
 import { Unrecognised } from "./unrecognised.ts";
 
-/** Elements up to which a value is computed: masks are, as long as the context is, weights are not. */
+/** Elements up to which a value is computed: masks are, weights are not. */
 const valueLimit = 1 << 16;
+/** The same of masks of a long context, by their positions. */
+const perPosition = 4;
 
 export interface Setting {
   readonly past: number;
@@ -38,8 +40,7 @@ export class Probe {
       this.types.set(id, t);
       if (hasData(t)) this.values.set(id, t);
     }
-    const limit = Math.max(valueLimit, 4 * (setting.past + setting.tokens));
-    for (const node of graph.nodes) this.visit(node, limit);
+    for (const node of graph.nodes) this.visit(node);
   }
 
   typeOf(id: ValueId): TensorType {
@@ -56,12 +57,13 @@ export class Probe {
     return constant && isReady(constant) ? constant : undefined;
   }
 
-  private visit(node: Node, limit: number): void {
+  private visit(node: Node): void {
+    const positions = this.setting.past + this.setting.tokens;
     const results = run(
       node,
       (id) => this.typeOf(id),
       (id) => this.valueOf(id),
-      limit,
+      ({ shape }) => sizeOf(shape) <= (shape.some((d) => d >= positions) ? perPosition * positions : 0) + valueLimit,
     );
     node.outputs.forEach((id, k) => {
       this.types.set(id, results[k]);
@@ -83,7 +85,7 @@ export function evaluate(
     return v;
   };
   for (const node of nodes) {
-    const results = run(node, valueFor, valueFor, Number.POSITIVE_INFINITY);
+    const results = run(node, valueFor, valueFor, () => true);
     node.outputs.forEach((id, k) => {
       const r = results[k];
       if (hasData(r)) values.set(id, r);
@@ -96,7 +98,7 @@ function run(
   node: Node,
   typeOf: (id: ValueId) => TensorType,
   valueFor: (id: ValueId) => HostTensor | undefined,
-  limit: number,
+  isComputed: (type: TensorType) => boolean,
 ): (TensorType | HostTensor)[] {
   const { op, attrs } = node;
   if (!op.infer) throw new Unrecognised(`it has "${node.name}", whose result has a shape that data decides`);
@@ -107,7 +109,7 @@ function run(
   );
   const outputs = inferNode(node, operands);
   const knows = op.shapeOnly || types.every((type, k) => !type || values[k] || typeOnly[op.name] === k);
-  if (!knows || !op.reference || op.random || outputs.some((t) => sizeOf(t.shape) > limit)) return outputs;
+  if (!knows || !op.reference || op.random || !outputs.every(isComputed)) return outputs;
   const results = outputs.map(emptyTensor);
   const given = types.map((type, k) => type && (values[k] ?? { ...type, data: [] as never }));
   op.reference(given, attrs, results);
