@@ -1,7 +1,7 @@
 /**
  * One engine in a process of its own: `decode-engine.mjs ENGINE THREADS FILE` loads a GGUF file, reads a prompt, goes on
  * from it token by token, and prints what that took as JSON: see `Decoded`. `gemm` in place of the file's name measures
- * the product that prefill is made of. With several numbers of threads, as in `1,2`, decoders of this project take turns, and
+ * the product that prefill is made of. A number after that: seconds to rest before memory is read again. With several numbers of threads, as in `1,2`, decoders of this project take turns, and
  * at last two of one thread at once: what two cores give engines that need not wait for each other.
  */
 import type * as Root from "../../src/index.ts";
@@ -27,10 +27,15 @@ import { randomFeed } from "./task.ts";
 /** Of the context, where the model was not made for more. */
 const context = 1024;
 
-const memory = () => ({
-  rss: process.memoryUsage().rss / 1e6,
-  peak: peakBytes() / 1e6,
-});
+const rss = () => process.memoryUsage().rss / 1e6;
+
+/** Now, and where the process is to rest, after that: V8 gives back what it grew by once it finds itself idle, 8 s later. */
+async function memory(rest: number): Promise<Pick<Decoded, "rss" | "peak" | "rested">> {
+  const now = { rss: rss(), peak: peakBytes() / 1e6 };
+  if (!rest) return now;
+  await new Promise((done) => setTimeout(done, 1000 * rest));
+  return { ...now, rested: rss() };
+}
 
 async function open(threads: number, file: string): Promise<LanguageModel> {
   const { textGeneration } = (await import(distEntry("tasks"))) as typeof Tasks;
@@ -64,18 +69,18 @@ async function beside(file: string): Promise<void> {
   parentPort!.postMessage(0);
 }
 
-async function forwardpass(threads: number, file: string): Promise<Decoded> {
+async function forwardpass(threads: number, file: string, rest: number): Promise<Decoded> {
   const decoder = await open(threads, file);
-  let held = memory();
+  let held: Awaited<ReturnType<typeof memory>>;
   const times = await decodeAndPrefill(decoder, {
-    between: () => {
-      held = memory();
+    between: async () => {
+      held = await memory(rest);
     },
   });
-  return { ...times, ...held };
+  return { ...times, ...held! };
 }
 
-async function llamaCpp(threads: number, file: string): Promise<Decoded> {
+async function llamaCpp(threads: number, file: string, rest: number): Promise<Decoded> {
   const { getLlama, LlamaLogLevel } = await import("node-llama-cpp");
   const native = await getLlama({
     gpu: false,
@@ -101,7 +106,7 @@ async function llamaCpp(threads: number, file: string): Promise<Decoded> {
     last = now;
     if (decode.length === measured) break;
   }
-  const held = memory();
+  const held = await memory(rest);
   let prefill = Number.POSITIVE_INFINITY;
   if (contextSize > prefillTokens)
     for (let i = 0; i < 2; i++) {
@@ -131,12 +136,12 @@ async function gemm(threads: number): Promise<number> {
   return best;
 }
 
-const [engine, list, file] = process.argv.slice(2);
+const [engine, list, file, rest] = process.argv.slice(2);
 if (engine === besideOthers) await beside(file);
 else {
   const [threads, ...others] = list.split(",").map(Number);
   const measure = file === "gemm" ? gemm : engine === "forwardpass" ? forwardpass : llamaCpp;
-  const result = await (others.length ? inTurn([threads, ...others], file) : measure(threads, file));
+  const result = await (others.length ? inTurn([threads, ...others], file) : measure(threads, file, Number(rest ?? 0)));
   console.log(JSON.stringify(result));
   process.exit(0);
 }

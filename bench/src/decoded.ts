@@ -11,6 +11,8 @@ export interface Decoded {
   /** MB: resident memory after decoding, and its peak. */
   readonly rss: number;
   readonly peak: number;
+  /** MB: resident memory once it has rested, where it was asked to. */
+  readonly rested?: number;
 }
 
 /** Some tokens: the median of their milliseconds. */
@@ -38,8 +40,8 @@ async function timedToken(sequence: TextSequence, token: number): Promise<{ next
 }
 
 interface DecodeOptions {
-  /** Called after decoding. */
-  between?(): void;
+  /** Awaited after decoding. */
+  between?(): Promise<void>;
   /** Milliseconds of decoding after which a slow device is stopped, and spared the long prompt. */
   budget?: number;
 }
@@ -60,7 +62,7 @@ export async function decodeAndPrefill(
     next = token.next;
     if (i >= warmup || late()) decode.push(token.time);
   }
-  between?.();
+  await between?.();
   let prefill = Number.POSITIVE_INFINITY;
   if (decoder.config.contextLength >= prefillTokens && !late())
     for (let i = 0; i < 2; i++) {

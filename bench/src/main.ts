@@ -48,6 +48,7 @@ workloads: ${workloads.map((w) => w.name).join(" ")}; default all
   --turns N        of each engine, instead of 25: less time in proportion
   --threads 1,2    numbers of threads of the wasm device and of onnxruntime; the first is what others compare with
   --case TEXT      only cases whose name has TEXT in it
+  --rest SECONDS   decode: what engines hold after that time too, as V8 returns memory once it is idle for 8 s
   --engine TEXT    only these peers, by commas: ${peers.join(",")}; "none": no peers
   --node24         on Node 24 instead of the Node that runs npm
   --json           results as JSON on standard output, tables nowhere
@@ -60,12 +61,14 @@ const { values: options, positionals } = fromLine(() =>
     options: {
       ...commonOptions,
       threads: { type: "string", default: "1,2" },
+      rest: { type: "string", default: "0" },
       only: { type: "string" },
     },
   }),
 );
 const effort = fromLine(() => effortOf(options));
 const threads = fromLine(() => threadsOf(options.threads));
+const rest = fromLine(() => secondsOf(options.rest));
 const wanted = fromLine(() => enginesOf(options.engine, peers));
 
 /** @throws Error for what are no numbers of threads */
@@ -73,6 +76,13 @@ function threadsOf(list: string): number[] {
   const threads = list.split(",").map(Number);
   if (!threads.every((n) => Number.isInteger(n) && n > 0)) throw new Error("--threads takes numbers by commas");
   return threads;
+}
+
+/** @throws Error for what is no time */
+function secondsOf(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds >= 0 && seconds < 1000)) throw new Error("--rest takes a number of seconds");
+  return seconds;
 }
 
 const legend = [
@@ -87,6 +97,7 @@ async function runWorkload(name: string): Promise<void> {
     threads,
     cores: threads.includes(2) ? twoCores() : undefined,
     effort,
+    rest,
     wants: (c) => c.includes(options.case),
     wantsEngine: (e) => e.startsWith("forwardpass") || !wanted.length || wanted.some((w) => e.startsWith(w)),
     openEngines: (extra) => openEngines(context, extra),

@@ -24,8 +24,8 @@ async function json<T>(...args: readonly string[]): Promise<T> {
   return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
 }
 
-const decoded = <T = Decoded>(engine: string, threads: number, file: string): Promise<T> =>
-  json(join(cache, "decode-engine.mjs"), engine, String(threads), file);
+const decoded = <T = Decoded>(engine: string, threads: number, file: string, rest = 0): Promise<T> =>
+  json(join(cache, "decode-engine.mjs"), engine, String(threads), file, String(rest));
 
 interface Timings {
   readonly timings: { readonly predicted_per_token_ms: number };
@@ -77,9 +77,10 @@ async function inTurnCase({ name }: Model, file: string, { threads, report }: Co
 /** Engines in turn, each in a process of its own, some rounds. */
 async function decodeCase(model: Model, context: Context, bandwidth: Bandwidth): Promise<void> {
   const file = await fileOf(model);
+  const { rest } = context;
   const engines = [
-    ...context.threads.map((n) => ({ name: ours(n), run: () => decoded("forwardpass", n, file) })),
-    ...context.threads.map((n) => ({ name: `llama.cpp x${n}`, run: () => decoded("llama.cpp", n, file) })),
+    ...context.threads.map((n) => ({ name: ours(n), run: () => decoded("forwardpass", n, file, rest) })),
+    ...context.threads.map((n) => ({ name: `llama.cpp x${n}`, run: () => decoded("llama.cpp", n, file, rest) })),
   ].filter((e) => context.wantsEngine(e.name));
   const samples = new Map<string, Decoded[]>(engines.map((e) => [e.name, []]));
   const notes = new Map<string, string>();
@@ -136,14 +137,9 @@ async function decodeCase(model: Model, context: Context, bandwidth: Bandwidth):
       row(`prefill of ${prefillTokens}`, "ms/token", (d) => (d.prefill ? [d.prefill / prefillTokens] : [])),
     );
   const size = statSync(file).size / 1e6;
-  context.report(
-    row(
-      "memory held",
-      "MB",
-      (d) => [d.rss],
-      `file ${size.toFixed(0)} MB; 1.25 times that and 60 MB: ${(1.25 * size + 60).toFixed(0)} MB, caches not counted`,
-    ),
-  );
+  const bound = `file ${size.toFixed(0)} MB; 1.25 times that and 60 MB: ${(1.25 * size + 60).toFixed(0)} MB, caches not counted`;
+  context.report(row("memory held", "MB", (d) => [d.rss], bound));
+  if (rest) context.report(row(`memory held, ${rest} s later`, "MB", (d) => [d.rested ?? Number.NaN], bound));
 }
 
 async function wllama(file: string, { threads }: Context): Promise<EngineResult> {

@@ -11,6 +11,8 @@ export interface Context {
   wants(caseName: string): boolean;
   /** Whether the user asked for the engine. */
   wantsEngine(name: string): boolean;
+  /** Seconds after which memory is read again, where processes are asked to rest. */
+  readonly rest?: number;
   /** Whether tasks leave inputs and outputs in the device's memory. */
   readonly resident?: boolean;
   /** Present where two threads are measured. */
