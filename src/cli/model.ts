@@ -11,7 +11,7 @@ import { counted, formatMs, progressBar } from "./progress.ts";
 /** All but the one that takes a page. */
 const devices: readonly DeviceName[] = ["cpu", "wasm", "webgpu"];
 
-export async function deviceOf(args: Arguments): Promise<DeviceChoice | undefined> {
+async function deviceOf(args: Arguments): Promise<DeviceChoice | undefined> {
   const name = args.options["device"] as DeviceName | undefined;
   if (name !== undefined && !devices.includes(name))
     throw new UsageError(`--device takes one of ${devices.join(", ")}, got "${name}"`);

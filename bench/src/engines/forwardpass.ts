@@ -10,7 +10,7 @@ interface Forwardpass {
   openDevice: typeof openDevice;
 }
 
-export const importForwardpass = async (): Promise<Forwardpass> => (await import(distEntry("index"))) as Forwardpass;
+const importForwardpass = async (): Promise<Forwardpass> => (await import(distEntry("index"))) as Forwardpass;
 
 interface Options {
   device: "cpu" | "wasm";

@@ -46,7 +46,7 @@ const isGpuJs = (c: unknown): c is GpuConstructor =>
   typeof (c as { prototype?: { createKernel?: unknown } } | undefined)?.prototype?.createKernel === "function";
 
 /** `gpu.js` as a page has it after a script element, or after `import "gpu.js"` anywhere: a global. */
-export function globalGpuJs(): GpuConstructor | undefined {
+function globalGpuJs(): GpuConstructor | undefined {
   const { GPU } = globalThis as { GPU?: unknown };
   return isGpuJs(GPU) ? GPU : undefined;
 }

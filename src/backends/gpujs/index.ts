@@ -9,7 +9,7 @@ import { rowKernels } from "./rows.ts";
 import { GpujsSession } from "./session.ts";
 import { windowKernels } from "./window.ts";
 
-export { type GpuConstructor, globalGpuJs } from "./gpu.ts";
+export type { GpuConstructor } from "./gpu.ts";
 
 export interface GpujsOptions {
   /** Runs what has no kernel here: `wasm()` or `cpu()`. */

@@ -14,7 +14,7 @@ export const spaces = "\\s+(?!\\S)|\\s+";
 /** GPT-2's. */
 export const gpt2Expression = `'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${spaces}`;
 /** Punctuation, with the line ends after it. */
-export const marks = (ends: string): string => ` ?[^\\s\\p{L}\\p{N}]+[${ends}]*|\\s*[\\r\\n]+|${spaces}`;
+const marks = (ends: string): string => ` ?[^\\s\\p{L}\\p{N}]+[${ends}]*|\\s*[\\r\\n]+|${spaces}`;
 
 /** At most `digits` digits together. */
 export const llama = (digits: string): string[] => [

@@ -2,4 +2,4 @@
 export type { OpenExternal } from "./external.ts";
 export { importOnnx, type OnnxModel, type OnnxOptions } from "./import.ts";
 export { importOnnxSource } from "./parts.ts";
-export { decodeOptionalProto, decodeSequenceProto, decodeTensorProto } from "./tensor-proto.ts";
+export { decodeTensorProto } from "./tensor-proto.ts";

@@ -39,7 +39,7 @@ interface Marks {
  * What the tokenizer puts before and behind a text.
  * @throws InputError for one that changes the text's own tokens
  */
-export function marksOf(tokenizer: Tokenizer): Marks {
+function marksOf(tokenizer: Tokenizer): Marks {
   const probe = "a";
   const [own, whole] = [tokenizer.encode(probe, { begin: false }), tokenizer.encode(probe)];
   const at = own.length === 0 ? undefined : placeOf(own, whole);
