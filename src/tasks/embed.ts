@@ -10,7 +10,8 @@ import { sourceOptions } from "../load.ts";
 import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";
-import { batchesOf, type EncoderFile, encoderInputs, readEncoder } from "./language/encoder.ts";
+import type { StatesModel } from "./language/decoder-states.ts";
+import { batchesOf, type EncoderFile, encoderIn, encoderInputs } from "./language/encoder.ts";
 import { encodeText } from "./language/pieces.ts";
 import { checkPooling, type Pooling, pool, sharesOf } from "./language/pooling.ts";
 import {
@@ -80,13 +81,26 @@ interface Vectors extends Pick<EncoderFile, "tokenizer" | "maxTokens"> {
   run(texts: readonly number[][], length: number, from: number, signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
+async function statesIn(folder: ModelFolder, options: EmbeddingOptions): Promise<StatesModel> {
+  const sentences = { ...options, sentences: true };
+  const file = await encoderIn(folder, sentences);
+  if ("other" in file)
+    return (await import("./language/decoder-states.ts")).readDecoderStates(folder, file.other, sentences);
+  return {
+    ...file,
+    width: file.config.width,
+    graph: transformerEncoder(file.config, file.weights, { kind: "pool" }),
+    inputs: (texts, length) => encoderInputs(file, texts, length),
+  };
+}
+
 async function native(folder: ModelFolder, given: GivenRules, options: EmbeddingOptions): Promise<SentenceEncoder> {
-  const file = await readEncoder(folder, { ...options, sentences: true });
-  const rules = file.pooling ? ownRules([file.pooling], given) : await readRules(folder, given);
+  const file = await statesIn(folder, options);
+  const rules = file.pooling ? ownRules([file.pooling], given, file.steps) : await readRules(folder, given);
   const { ways } = rules;
-  const { width } = file.config;
+  const { width } = file;
   const widthAtLast = widthAfter(rules.steps, ways.length * width);
-  const session = await compile(transformerEncoder(file.config, file.weights, { kind: "pool" }), {
+  const session = await compile(file.graph, {
     device: await deviceFor(options.device, options),
     ownsWeights: folder.local,
   });
@@ -100,7 +114,7 @@ async function native(folder: ModelFolder, given: GivenRules, options: Embedding
       const shares = new Float32Array(texts.length * length);
       for (const [b, ids] of texts.entries()) if (sum) shares.set(sharesOf(sum, ids.length, from), b * length);
       const share = { dtype: "f32", shape: [texts.length, 1, length], data: shares } as const;
-      const { hidden, pooled } = await session.run({ ...encoderInputs(file, texts, length), pool: share }, { signal });
+      const { hidden, pooled } = await session.run({ ...file.inputs(texts, length), pool: share }, { signal });
       return texts.map((ids, b) => {
         if (sum) return (pooled.data as Float32Array).slice(b * width, (b + 1) * width);
         const start = b * length * width;

@@ -279,7 +279,12 @@ describe("embed", () => {
   test("mistakes are told", async () => {
     expect((await run(["embed", model])).code).toBe(2);
     expect((await run(["embed", model, "x", "--pooling", "cls,middle"])).code).toBe(2);
-    expect((await run(["embed", model, "x"])).err).toMatch(/"llama" is no encoder/);
+  });
+
+  test("a language model's states are vectors, too", async () => {
+    const { code, out } = await run(["embed", model, "x", "--json"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)[0].vector).toHaveLength(32);
   });
 });
 

@@ -28,25 +28,39 @@ export class NaiveDecoder {
 
   next(token: number): Float64Array {
     const { c } = this;
-    const x = row(this.need("token_embd.weight"), token);
-    for (let i = 0; i < x.length; i++) x[i] *= c.embeddingScale ?? 1;
-    if (!c.rope) {
-      const learned = row(this.need("position_embd.weight"), this.position);
-      for (let i = 0; i < x.length; i++) x[i] += learned[i];
-    }
-    for (let n = 0; n < c.layers.length; n++) {
-      this.addInto(x, this.attention(n, this.norm(`blk.${n}.attn_norm`, x)), `blk.${n}.post_attention_norm`);
-      this.addInto(x, this.feedForward(n, this.norm(`blk.${n}.ffn_norm`, x)), `blk.${n}.post_ffw_norm`);
-    }
-    this.position++;
-    const h = this.norm("output_norm", x);
+    const [h] = this.states([token]);
     const logits = this.w.has("output.weight") ? this.linear("output", h) : this.linear("token_embd", h);
     const cap = c.logitSoftcap;
     return cap ? logits.map((v) => cap * Math.tanh(v / cap)) : logits;
   }
 
-  private attention(n: number, h: Float64Array): Float64Array {
+  /** What the logits of these tokens are made of, where they come together: they may see each other. */
+  states(tokens: readonly number[]): Float64Array[] {
     const { c, position } = this;
+    const rows = tokens.map((token, i) => this.embedded(token, position + i));
+    for (let n = 0; n < c.layers.length; n++) {
+      const queries = rows.map((x, i) => this.remember(n, this.norm(`blk.${n}.attn_norm`, x), position + i));
+      rows.forEach((x, i) => {
+        this.addInto(x, this.attention(n, queries[i], position + i), `blk.${n}.post_attention_norm`);
+        this.addInto(x, this.feedForward(n, this.norm(`blk.${n}.ffn_norm`, x)), `blk.${n}.post_ffw_norm`);
+      });
+    }
+    this.position += tokens.length;
+    return rows.map((x) => this.norm("output_norm", x));
+  }
+
+  private embedded(token: number, position: number): Float64Array {
+    const { c } = this;
+    const x = row(this.need("token_embd.weight"), token);
+    for (let i = 0; i < x.length; i++) x[i] *= c.embeddingScale ?? 1;
+    if (c.rope) return x;
+    const learned = row(this.need("position_embd.weight"), position);
+    return x.map((v, i) => v + learned[i]);
+  }
+
+  /** Its keys and values. Gives its queries, head by head. */
+  private remember(n: number, h: Float64Array, position: number): Float64Array[] {
+    const { c } = this;
     const rope = c.layers[n].window !== undefined && c.localRope ? c.localRope : c.rope;
     const q = heads(this.linear(`blk.${n}.attn_q`, h), c.heads);
     const k = heads(this.linear(`blk.${n}.attn_k`, h), c.kvHeads);
@@ -60,12 +74,19 @@ export class NaiveDecoder {
     if (rope) for (const v of [...q, ...k]) rotate(v, position, rope, this.length);
     this.keys[n].push(concat(k));
     this.values[n].push(this.linear(`blk.${n}.attn_v`, h));
-    const first = Math.max(0, position - (c.layers[n].window ?? Number.POSITIVE_INFINITY) + 1);
+    return q;
+  }
+
+  private attention(n: number, q: readonly Float64Array[], position: number): Float64Array {
+    const { c } = this;
+    const { window = Number.POSITIVE_INFINITY } = c.layers[n];
+    const first = Math.max(0, position - window + 1);
+    const last = c.bidirectional ? Math.min(this.keys[n].length, position + window) - 1 : position;
     const scale = c.layers[n].attentionScale ?? c.attentionScale ?? 1 / Math.sqrt(c.headDim);
     const outputs = q.map((query, head) => {
       const shared = Math.floor((head * c.kvHeads) / c.heads) * c.headDim;
       const scores: number[] = [];
-      for (let p = first; p <= position; p++) {
+      for (let p = first; p <= last; p++) {
         let dot = 0;
         for (let d = 0; d < c.headDim; d++) dot += query[d] * this.keys[n][p][shared + d];
         dot *= scale;

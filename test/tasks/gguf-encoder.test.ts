@@ -41,7 +41,7 @@ describe("BERT", () => {
   test("mistakes are told", async () => {
     const open = (more: Record<string, GgufValue>, all: ReadonlyMap<string, HostTensor> = weights) =>
       embeddings(bertGguf(metadataOf(shape, { ...wordPieces, ...more }), all), options);
-    await expect(open({ "general.architecture": "llama" })).rejects.toThrow(/"llama" is no encoder; known: bert/);
+    await expect(open({ "general.architecture": "t5" })).rejects.toThrow(/"t5" are not supported; known: bert/);
     await expect(open({ "bert.pooling_type": 5 })).rejects.toThrow(UnsupportedOpError);
     await expect(open({ "tokenizer.ggml.model": "none" })).rejects.toThrow(/no vocabulary in it/);
     await expect(open({}, new Map([...weights].filter(([n]) => !n.includes("position"))))).rejects.toThrow(FormatError);

@@ -2,7 +2,7 @@
 import type { BlockType, GgufType } from "../../tensor/blocks/types.ts";
 import { ggufBytes, ggufTypes } from "../../tensor/blocks/types.ts";
 import type { DType } from "../../tensor/dtype.ts";
-import { FormatError, InputError } from "../../tensor/errors.ts";
+import { FormatError, InputError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { checkOptions, type OptionNames } from "../../tensor/options.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
@@ -83,7 +83,20 @@ export async function convert(input: SourceInput, options: ConvertOptions): Prom
 async function read(source: ByteSource, { signal }: ConvertOptions): Promise<DecoderFile> {
   const file = await readDecoder(source, { signal, contextLimit: Number.POSITIVE_INFINITY });
   checkWeights(file);
+  if (file.config.bidirectional)
+    throw new UnsupportedOpError(`${source.name}: only language models that write texts are converted`, {
+      missing: ["bidirectional attention"],
+    });
   return file;
+}
+
+/** @throws UnsupportedOpError for a folder of sentence-transformers: the file would give other vectors */
+async function checkWrites(source: ByteSource): Promise<void> {
+  if (!source.sibling || !(await ModelFolder.at(source).has("modules.json"))) return;
+  throw new UnsupportedOpError(
+    `${source.name}: the model makes vectors of sentences, and how (modules.json) is not written into GGUF files: use the folder`,
+    { missing: ["modules.json"] },
+  );
 }
 
 const inLayers = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_up", "ffn_down"];
@@ -111,6 +124,7 @@ const fileTypes: Partial<Record<Quantization, number>> = {
 async function toGguf(source: ByteSource, options: ConvertOptions): Promise<Converted> {
   const { quant, signal, tokenizer = true } = options;
   const isGguf = (await recognize(source)) === "gguf";
+  if (!isGguf) await checkWrites(source);
   const contents = isGguf
     ? contentsOfGguf(await readGgufParts(source))
     : contentsOfDecoder(await read(source, options), nameOf(source), tokenizer);

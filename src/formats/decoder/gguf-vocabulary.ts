@@ -58,6 +58,7 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
       scores,
       unknown: named("unknown"),
       addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? model === "llama",
+      addEnd: meta.flag("tokenizer.ggml.add_eos_token") ?? model === "t5",
       addSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
     };
     const isPhi3 = meta.architecture === "phi3" || /phi[- ]?3/i.test(meta.text("general.name") ?? "");
@@ -70,7 +71,6 @@ export function ggufVocabulary(meta: Metadata): Vocabulary | undefined {
       kinds: Array.from(pieces, (_, id) => kindOf(id)),
       charsmap: rules && new Uint8Array(rules.buffer, rules.byteOffset, rules.byteLength),
       collapseSpaces: meta.flag("tokenizer.ggml.remove_extra_whitespaces") ?? true,
-      addEnd: meta.flag("tokenizer.ggml.add_eos_token") ?? true,
     };
   }
   // Words stand there with "▁" in front, what continues them without "##".

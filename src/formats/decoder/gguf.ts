@@ -20,6 +20,8 @@ interface Architecture {
   readonly activation?: DecoderConfig["activation"];
   /** Embeddings are multiplied by the square root of the width. */
   readonly scaledEmbedding?: boolean;
+  /** Tokens see those behind them, of a window half. */
+  readonly bidirectional?: boolean;
   /** Numbers for keys that a file lacks: the first of an architecture's files were written before there were names for all. */
   readonly defaults?: Readonly<Record<string, number>>;
 }
@@ -29,7 +31,13 @@ const windowPattern = "attention.sliding_window_pattern";
 /** Rotary base of layers with a window, where it is not that of the others. */
 const localBase = "rope.freq_base_swa";
 
-const architectures: Readonly<Record<string, Architecture>> = {
+const gemma3: Architecture = {
+  rope: "halves",
+  activation: "geluTanh",
+  scaledEmbedding: true,
+  defaults: { [windowPattern]: 6, [localBase]: 10000 },
+};
+export const architectures: Readonly<Record<string, Architecture>> = {
   llama: { rope: "neighbours" },
   qwen2: { rope: "halves" },
   qwen3: { rope: "halves" },
@@ -46,12 +54,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
       final_logit_softcapping: 30,
     },
   },
-  gemma3: {
-    rope: "halves",
-    activation: "geluTanh",
-    scaledEmbedding: true,
-    defaults: { [windowPattern]: 6, [localBase]: 10000 },
-  },
+  gemma3,
+  "gemma-embedding": { ...gemma3, bidirectional: true },
   gpt2: { rope: "none", norm: "layer", activation: "geluTanh" },
 };
 
@@ -60,9 +64,13 @@ const architectures: Readonly<Record<string, Architecture>> = {
  * architecture that is not known
  */
 export async function readGgufDecoder(source: ByteSource, options: ReadOptions = {}): Promise<DecoderFile> {
-  const file = await readGgufParts(source);
-  const meta = new Metadata(file, source.name);
-  const config = configOf(file, source.name, await ropeFactors(file, options.signal), options);
+  return decoderIn(await readGgufParts(source), source.name, options);
+}
+
+/** @throws as `readGgufDecoder` */
+export async function decoderIn(file: GgufFile<PackedValue>, name: string, options: ReadOptions): Promise<DecoderFile> {
+  const meta = new Metadata(file, name);
+  const config = configOf(file, name, await ropeFactors(file, options.signal), options);
   return {
     format: "gguf",
     config,
@@ -117,7 +125,12 @@ export function configOf(
   const scaling = known.rope === "none" ? undefined : ropeScaling(meta, factors);
   const rope: RopeConfig = { dim, base, interleaved: known.rope === "neighbours", scaling };
   const count = checkLayers(meta.need("block_count"), file.tensors.size, name);
-  const layers = layersOf(meta, optional, count);
+  const bidirectional = known.bidirectional ?? meta.flag("attention.causal") === false;
+  const layers = layersOf(meta, optional, count, known.bidirectional);
+  if (bidirectional && !known.bidirectional && layers.some((l) => l.window))
+    throw new UnsupportedOpError(`${name}: windows of a model that is not causal are not supported`, {
+      missing: ["attention.causal"],
+    });
   const windowedBase = optional(localBase);
   const config: DecoderConfig = {
     architecture: meta.architecture,
@@ -140,6 +153,7 @@ export function configOf(
     attentionSoftcap: optional("attn_logit_softcapping"),
     logitSoftcap: optional("final_logit_softcapping"),
     embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : undefined,
+    bidirectional: bidirectional || undefined,
   };
   checkSizes(config, file.tensors, name);
   return config;
@@ -152,8 +166,14 @@ function attentionScale(meta: Metadata, layers: number, width: number, heads: nu
   return 1 / Math.sqrt(largest ? width / heads : headDim);
 }
 
-function layersOf(meta: Metadata, optional: (key: string) => number | undefined, count: number): DecoderLayer[] {
-  const window = optional("attention.sliding_window") || undefined;
+function layersOf(
+  meta: Metadata,
+  optional: (key: string) => number | undefined,
+  count: number,
+  halves = false,
+): DecoderLayer[] {
+  const given = optional("attention.sliding_window") || undefined;
+  const window = given && halves ? Math.floor(given / 2) + 1 : given;
   // Or layer by layer: whether it has the window.
   const flags = meta.flags(windowPattern);
   const every = flags ? undefined : optional(windowPattern);

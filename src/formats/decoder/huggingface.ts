@@ -39,6 +39,8 @@ export interface ModelType {
   readonly windowed?: (n: number, config: Fields) => boolean;
   /** There is a window only with `use_sliding_window`. */
   readonly choosesWindow?: boolean;
+  /** With `use_bidirectional_attention` half of the window lies behind a token. */
+  readonly halvesWindow?: boolean;
 }
 
 const llama: ModelType = { architecture: "llama", names: llamaNames };
@@ -79,6 +81,7 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
     ...gemma,
     architecture: "gemma3",
     headNorms: true,
+    halvesWindow: true,
     names: gemma2Names,
     defaults: { ...gemma2Defaults, rope_theta: 1e6, rope_local_base_freq: 1e4 },
     windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
@@ -92,6 +95,19 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
  */
 export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadOptions = {}): Promise<DecoderFile> {
   const json = await folder.json("config.json");
+  return { ...(await decoderIn(folder, json, options)), ...(await readVocabulary(folder, json)) };
+}
+
+/**
+ * The same without a vocabulary.
+ * @param headless it is read for its states: what would make logits of them is left out
+ */
+export async function decoderIn(
+  folder: ModelFolder,
+  json: Json,
+  options: ReadOptions,
+  headless = false,
+): Promise<DecoderFile> {
   if (!isObject(json)) throw new FormatError(`${folder.name}: config.json is no object`);
   if (json["model_type"] === undefined)
     throw new FormatError(`${folder.name}: config.json has no model_type: it is not that of a language model`);
@@ -102,14 +118,14 @@ export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadO
       `${folder.name}: model type "${name}" is not known; known: ${Object.keys(modelTypes).join(", ")}`,
       { missing: [name] },
     );
-  const weights = await weightsOf(folder, type, json);
+  const weights = await weightsOf(folder, type, json, headless);
   const config = configOf(new Fields(folder.name, { ...type.defaults, ...json }), type, weights.size, options);
   checkSizes(config, weights, folder.name);
   const count = config.layers.length;
   const beyond = [...weights.keys()].find((key) => Number(/^blk\.(\d+)\./.exec(key)?.[1] ?? -1) >= count);
   if (beyond)
     throw new FormatError(`${folder.name}: config.json gives ${count} layers, but there are more weights: "${beyond}"`);
-  return { format: "safetensors", config, weights, ...(await readVocabulary(folder, json)) };
+  return { format: "safetensors", config, weights };
 }
 
 function configOf(fields: Fields, type: ModelType, tensors: number, options: ReadOptions): DecoderConfig {
@@ -146,13 +162,25 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
     attentionSoftcap: fields.number("attn_logit_softcapping"),
     logitSoftcap: fields.number("final_logit_softcapping"),
     embeddingScale: type.gemma ? Math.sqrt(width) : undefined,
+    bidirectional: isBidirectional(fields, type, layers) || undefined,
   };
+}
+
+/** @throws UnsupportedOpError where it is not known what that makes of the model, or of its windows */
+function isBidirectional({ json, file }: Fields, type: ModelType, layers: readonly DecoderLayer[]): boolean {
+  const own = json["use_bidirectional_attention"] ?? false;
+  if (own === false && json["is_causal"] !== false) return false;
+  if (own === false ? layers.every((l) => l.window === undefined) : own === true && type.halvesWindow) return true;
+  const key = own === false ? "is_causal" : "use_bidirectional_attention";
+  throw new UnsupportedOpError(`${file}: "${key}": ${json[key]} of such a model is not supported`, { missing: [key] });
 }
 
 function layersOf(fields: Fields, type: ModelType, count: number): DecoderLayer[] {
   const { json, file } = fields;
   const chosen = type.windowed && (!type.choosesWindow || json["use_sliding_window"] === true);
-  const window = (chosen && fields.number("sliding_window")) || undefined;
+  const given = (chosen && fields.number("sliding_window")) || undefined;
+  const halved = type.halvesWindow && json["use_bidirectional_attention"] === true;
+  const window = given && halved ? Math.floor(given / 2) + 1 : given;
   const types = json["layer_types"] ?? undefined;
   if (types !== undefined && (!Array.isArray(types) || types.length !== count))
     fields.fail(`layer_types in config.json is no list of ${count} types, one for each layer`);
@@ -168,15 +196,20 @@ function layersOf(fields: Fields, type: ModelType, count: number): DecoderLayer[
   return Array.from({ length: count }, (_, n) => (isLocal(n) && window !== undefined ? { window } : {}));
 }
 
-async function weightsOf(folder: ModelFolder, type: ModelType, json: Json): Promise<Map<string, FileWeight>> {
+async function weightsOf(
+  folder: ModelFolder,
+  type: ModelType,
+  json: Json,
+  headless: boolean,
+): Promise<Map<string, FileWeight>> {
   const weights = new Map<string, FileWeight>();
   const { tensors } = await folder.weights();
   const counting = [...tensors.values()].filter((t) => !hasNoEffect(t.name));
   checkTensors(folder.name, counting, (t) => nameOf(t.name, type) !== undefined, json);
-  const isTied = await checkHead(folder.name, [...tensors.values()], type, json);
+  const isTied = headless || (await checkHead(folder.name, [...tensors.values()], type, json));
   for (const t of tensors.values()) {
     const name = nameOf(t.name, type);
-    if (name === undefined || (isTied && name === "output.weight")) continue;
+    if (name === undefined || (isTied && /^output\.(weight|bias)$/.test(name))) continue;
     const flip = type.transposed && t.shape.length === 2 && name.startsWith("blk.");
     const raise = type.gemma && name.endsWith("norm.weight");
     weights.set(name, {

@@ -21,6 +21,8 @@ export interface SentencePieceVocabulary {
   readonly unknown?: number;
   /** Put `begin` in front. Default true. */
   readonly addBegin?: boolean;
+  /** Put the first of `end` behind. Default false. */
+  readonly addEnd?: boolean;
   /** Put a space in front of the text. Default true. */
   readonly addSpace?: boolean;
   /** Special tokens take the white space behind them, but for these. Default: none does. */
@@ -36,8 +38,6 @@ export interface UnigramVocabulary extends Omit<SentencePieceVocabulary, "kind" 
   readonly charsmap?: Uint8Array;
   /** Several spaces become one, those around the text none. Default true. */
   readonly collapseSpaces?: boolean;
-  /** Put the first of `end` behind. Default false. */
-  readonly addEnd?: boolean;
 }
 
 /** BERT's: words, and what continues them. */

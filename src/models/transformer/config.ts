@@ -34,6 +34,8 @@ export interface DecoderConfig {
   readonly logitSoftcap?: number;
   /** What token embeddings are multiplied by. */
   readonly embeddingScale?: number;
+  /** Tokens see those behind them as well, in layers with a window as many as before them: for vectors of texts alone. */
+  readonly bidirectional?: boolean;
 }
 
 export interface DecoderLayer {

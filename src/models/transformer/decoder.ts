@@ -14,12 +14,13 @@ import { cachedAttention } from "../../ops/cached-attention.ts";
 import { gather } from "../../ops/gather.ts";
 import { kvAppend } from "../../ops/kv-append.ts";
 import { layerNorm, rmsNorm } from "../../ops/layer-norm.ts";
+import { matmul } from "../../ops/matmul.ts";
 import { range } from "../../ops/range.ts";
 import { reshape } from "../../ops/reshape.ts";
 import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { shape } from "../../ops/shape.ts";
 import { tanh } from "../../ops/unary.ts";
-import { FormatError } from "../../tensor/errors.ts";
+import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import { sameShape } from "../../tensor/shape.ts";
 import {
@@ -46,7 +47,7 @@ export type KvCache = "f32" | "f16";
  * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
  */
 export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache: KvCache = "f32"): Graph {
-  checkDecoder(config, weights);
+  checkWriter(config, weights);
   return graph(
     (g) => {
       const logits = new CachedBuilder(g, config, weights, kvCache).build();
@@ -62,12 +63,39 @@ export function decoder(config: DecoderConfig, weights: DecoderWeights, kvCache:
  * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
  */
 export function statelessDecoder(config: DecoderConfig, weights: DecoderWeights): Graph {
-  checkDecoder(config, weights);
+  checkWriter(config, weights);
   const logits = { dtype: "f32", shape: ["batch", "tokens", config.vocabSize] } as const;
   return graph((g) => ({ logits: new StatelessBuilder(g, config, weights).build() }), {
     name: config.architecture,
     outputs: { logits },
   });
+}
+
+/**
+ * The same model as far as its states: what vectors of texts are made of. Inputs: `tokens` i32 [batch, tokens]; `pool` f32
+ * [batch, 1, tokens], the share of each token in its text's vector; of a bidirectional model `mask` bool [batch, 1, 1, tokens],
+ * false for padding, which stands behind texts. Outputs: `hidden` f32 [batch, tokens, width], `pooled` f32 [batch, 1, width].
+ * @throws FormatError for a weight that is missing or of another shape, InputError for what is no configuration
+ */
+export function decoderStates(config: DecoderConfig, weights: DecoderWeights): Graph {
+  checkDecoder(config, weights);
+  return graph(
+    (g) => {
+      const hidden = new StatelessBuilder(g, config, weights).states();
+      return { hidden, pooled: matmul(g.input("pool", "f32", ["batch", 1, "tokens"]), hidden) };
+    },
+    { name: config.architecture },
+  );
+}
+
+/** @throws as `checkDecoder`; UnsupportedOpError for a model that sees the tokens that it would have to write */
+function checkWriter(config: DecoderConfig, weights: DecoderWeights): void {
+  checkDecoder(config, weights);
+  if (config.bidirectional)
+    throw new UnsupportedOpError(
+      `${config.architecture}: the model sees what comes behind a token: it makes vectors of texts (\`embeddings\`) and writes none`,
+      { missing: ["bidirectional attention"] },
+    );
 }
 
 type Rotate = (x: SymbolicValue, heads: number) => SymbolicValue;
@@ -96,18 +124,27 @@ abstract class Builder {
 
   /** The logits. */
   build(): SymbolicValue {
+    const { width, vocabSize, logitSoftcap } = this.config;
+    const last = this.norm("output_norm", this.wanted(this.layers()));
+    const output = this.weights.has("output.weight") ? "output" : "token_embd";
+    const logits = this.linear(output, last, [vocabSize, width]);
+    return logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits;
+  }
+
+  /** What the logits are made of. */
+  states(): SymbolicValue {
+    return this.norm("output_norm", this.layers());
+  }
+
+  private layers(): SymbolicValue {
     const { config } = this;
-    const { width, vocabSize, logitSoftcap } = config;
     const rotate = this.rotation(config.rope);
     const rotateLocally = config.localRope ? this.rotation(config.localRope) : rotate;
     let x = this.embed();
     config.layers.forEach((layer, n) => {
       x = this.layer(x, n, layer.window === undefined ? rotate : rotateLocally);
     });
-    const last = this.norm("output_norm", this.wanted(x));
-    const output = this.weights.has("output.weight") ? "output" : "token_embd";
-    const logits = this.linear(output, last, [vocabSize, width]);
-    return logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits;
+    return x;
   }
 
   private embed(): SymbolicValue {
@@ -281,9 +318,14 @@ class CachedBuilder extends Builder {
 class StatelessBuilder extends Builder {
   protected readonly tokens = this.g.input("tokens", "i32", ["batch", "tokens"]);
   protected readonly position = this.g.weight(hostTensor(Int32Array.of(0)));
+  private readonly mask = this.config.bidirectional
+    ? this.g.input("mask", "bool", ["batch", 1, 1, "tokens"])
+    : undefined;
 
   protected attend(n: number, q: SymbolicValue, k: SymbolicValue, v: SymbolicValue): SymbolicValue {
-    return attention(q, k, v, undefined, undefined, undefined, undefined, { ...this.attentionAttrs(n), causal: true });
+    const attrs = this.attentionAttrs(n);
+    if (!this.mask) return attention(q, k, v, undefined, undefined, undefined, undefined, { ...attrs, causal: true });
+    return attention(q, k, v, this.mask, undefined, undefined, undefined, { ...attrs, rightWindow: attrs.leftWindow });
   }
 
   /** How many tokens texts have, i64 [1]. */

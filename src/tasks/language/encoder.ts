@@ -86,25 +86,40 @@ const inside = new RegExp(
 /** Numbers that are counted, not learned. */
 const isBuffer = (name: string): boolean => /^embeddings\.(position_ids|token_type_ids)$/.test(name);
 
-const known = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
+export const encoderTypes = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
 
+/** What a model is that is none of these encoders: its type in `config.json`, or its architecture in a GGUF file. */
+export interface OtherModel {
+  readonly other: string;
+}
+
+/** @throws UnsupportedOpError for another model; FormatError, InputError as the files deserve */
 export async function readEncoder(folder: ModelFolder, options: EncoderOptions): Promise<EncoderFile> {
+  const file = await encoderIn(folder, options);
+  if ("other" in file) return refuseOther(folder, file.other, encoderTypes.join(", "));
+  return file;
+}
+
+export function refuseOther(folder: ModelFolder, other: string, known: string): never {
+  throw new UnsupportedOpError(`${folder.name}: encoders of type "${other}" are not supported; known: ${known}`, {
+    missing: [other],
+  });
+}
+
+/** The encoder that a folder or file holds, or what it holds instead. */
+export async function encoderIn(folder: ModelFolder, options: EncoderOptions): Promise<EncoderFile | OtherModel> {
   const { anchor } = folder;
   const head = await anchor.read(0, Math.min(headerBytes, anchor.size));
-  if (isGguf(head)) return (await import("./gguf-encoder.ts")).readGgufEncoder(anchor, options);
+  if (isGguf(head)) return (await import("./gguf-encoder.ts")).encoderInGguf(anchor, options);
   if (isLlama2c(head, anchor.size))
     throw new UnsupportedOpError(
-      `${folder.name}: llama2.c weights are a model that writes texts, not an encoder. Encoders (${known.join(", ")}) are ` +
+      `${folder.name}: llama2.c weights are a model that writes texts, not an encoder. Encoders (${encoderTypes.join(", ")}) are ` +
         "folders with safetensors, config.json and tokenizer.json, ONNX graphs with these beside them, or GGUF",
       { missing: ["llama2c"] },
     );
   const json = await folder.json("config.json");
   const kind = String(json["model_type"]);
-  if (!known.includes(kind))
-    throw new UnsupportedOpError(
-      `${folder.name}: encoders of type "${kind}" are not supported; known: ${known.join(", ")}`,
-      { missing: [kind] },
-    );
+  if (!encoderTypes.includes(kind)) return { other: kind };
   const number = (...keys: string[]): number => {
     const found = keys.map((k) => json[k]).find((v) => typeof v === "number");
     if (found === undefined) throw new FormatError(`${folder.name}: config.json has no ${keys[0]}`);

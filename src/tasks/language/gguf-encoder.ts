@@ -10,7 +10,7 @@ import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { scoringIn } from "../classes.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import type { EncoderFile, EncoderOptions } from "./encoder.ts";
+import type { EncoderFile, EncoderOptions, OtherModel } from "./encoder.ts";
 import type { Pooling } from "./pooling.ts";
 
 /** Names of GGUF's tensors as BERT's checkpoints have them. */
@@ -31,29 +31,31 @@ const bertNames: readonly [RegExp, string][] = [
   [/^cls\.output\./, "classifier."],
 ];
 
-/** `bert.pooling_type`. None says nothing of how sentences are compared: then as most are. */
-const poolings: readonly Pooling[] = ["mean", "mean", "cls", "lasttoken", "cls"];
+/** By `pooling_type`. None says nothing of how sentences are compared: then as most are. */
+const poolings: readonly Pooling[] = ["mean", "mean", "cls", "lasttoken"];
+/** Of one that judges pairs of texts. BERT's first state is a vector nevertheless. */
+const rank = 4;
+
+/** @throws UnsupportedOpError for a way to pool that is not known */
+export function ggufPooling(meta: Metadata, ranked?: Pooling): Pooling {
+  const type = meta.number("pooling_type") ?? 0;
+  const pooling = type === rank ? ranked : poolings[type];
+  if (pooling) return pooling;
+  throw new UnsupportedOpError(`pooling_type ${type} is not supported`, { missing: ["pooling_type"] });
+}
 
 /** Tables of which graphs take floats. */
 const dense = /^(position_embd|token_types)\./;
 
 /**
  * Matrices stay in their blocks, in the file until a device takes them.
- * @throws FormatError for metadata that is missing, UnsupportedOpError for another architecture or way to pool
+ * @throws FormatError for metadata that is missing, UnsupportedOpError for another way to pool
  */
-export async function readGgufEncoder(source: ByteSource, options: EncoderOptions): Promise<EncoderFile> {
+export async function encoderInGguf(source: ByteSource, options: EncoderOptions): Promise<EncoderFile | OtherModel> {
   const file = await readPackedGguf(heldSource(source));
   const meta = new Metadata(file, source.name);
-  if (meta.architecture !== "bert")
-    throw new UnsupportedOpError(`${source.name}: architecture "${meta.architecture}" is no encoder; known: bert`, {
-      missing: [meta.architecture],
-    });
-  const poolingType = meta.number("pooling_type") ?? 0;
-  const pooling: Pooling | undefined = poolings[poolingType];
-  if (!pooling)
-    throw new UnsupportedOpError(`${source.name}: pooling_type ${poolingType} is not supported`, {
-      missing: ["pooling_type"],
-    });
+  if (meta.architecture !== "bert") return { other: meta.architecture };
+  const pooling = ggufPooling(meta, "cls");
   const weights = new Map<string, AnyWeight>();
   for (const tensor of file.tensors.values()) {
     options.signal?.throwIfAborted();

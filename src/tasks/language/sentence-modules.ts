@@ -48,11 +48,15 @@ export interface GivenRules {
 }
 
 /** Those of a file that says itself how to pool. */
-export const ownRules = (ways: readonly Pooling[], given: GivenRules): SentenceRules => ({
+export const ownRules = (
+  ways: readonly Pooling[],
+  given: GivenRules,
+  steps: readonly VectorStep[] = [],
+): SentenceRules => ({
   prompts: { texts: {}, usual: "" },
   ways: given.ways ?? ways,
   countsPrompt: true,
-  steps: [],
+  steps,
   normalize: given.normalize ?? true,
 });
 
@@ -200,19 +204,30 @@ async function readDense(folder: ModelFolder, { path }: Module): Promise<VectorS
     throw new FormatError(
       `${source.name}: the Dense module has use_residual, and no residual.weight [${gives}, ${takes}]`,
     );
-  const { data: rows } = asF32(weight);
   const offsets = bias && asF32(bias).data;
   const direct = takes !== gives && residual && asF32(residual).data;
+  const product = matrixStep(path, asF32(weight));
   return {
-    name: path,
+    ...product,
+    apply: (v) =>
+      product.apply(v).map((sum, i) => {
+        const made = activations[activation](sum + (offsets?.[i] ?? 0));
+        return adds ? made + (direct ? dotRow(direct, i, v) : v[i]) : made;
+      }),
+  };
+}
+
+/** The product with a matrix [out, in]. */
+export function matrixStep(name: string, matrix: { shape: readonly number[]; data: Float32Array }): VectorStep {
+  const { data } = matrix;
+  const [gives, takes] = matrix.shape;
+  return {
+    name,
     takes,
     gives,
-    apply: (v) => {
-      checkWidth(path, takes, v.length);
-      return Float32Array.from({ length: gives }, (_, i) => {
-        const made = activations[activation](dotRow(rows, i, v) + (offsets?.[i] ?? 0));
-        return adds ? made + (direct ? dotRow(direct, i, v) : v[i]) : made;
-      });
+    apply(v) {
+      checkWidth(name, takes, v.length);
+      return Float32Array.from({ length: gives }, (_, i) => dotRow(data, i, v));
     },
   };
 }

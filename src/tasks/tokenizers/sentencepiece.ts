@@ -69,13 +69,15 @@ export class SentencePieceTokenizer implements Tokenizer {
 
   encode(text: string, { begin = true, special = false }: EncodeOptions = {}): number[] {
     checkText(text);
-    const { addBegin = true, addSpace = true } = this.v;
+    const { addBegin = true, addEnd = false, addSpace = true } = this.v;
     const out: number[] = begin && addBegin && this.begin !== undefined ? [this.begin] : [];
     // A "▁" that somebody wrote is no different from a space. After a special token the text begins anew.
     for (const part of this.specials.split(spaced(text), special)) {
       if (typeof part === "number") out.push(part);
       else this.encodePlain(addSpace ? ` ${part}` : part, out);
     }
+    const [end] = this.end;
+    if (begin && addEnd && end !== undefined) out.push(end);
     return out;
   }
 
