@@ -206,7 +206,8 @@ export class SentenceEncoder {
     const from = rules.countsPrompt || prompt === "" ? 0 : this.tokensOf(prompt);
     const tokens = texts.map((t) => encodeText(vectors, prompt + t));
     const results = new Array<Float32Array>(texts.length);
-    for (const { length, members } of batchesOf(tokens.map((t) => t.length))) {
+    const lengths = tokens.map((t) => t.length);
+    for (const { length, members } of batchesOf(lengths, vectors.maxTokens)) {
       const batch = members.map((i) => tokens[i]);
       const made = await vectors.run(batch, length, from, options.signal);
       members.forEach((i, k) => {

@@ -60,7 +60,7 @@ async function native(folder: ModelFolder, options: FillMaskOptions): Promise<Wo
     ...file,
     session,
     async run(tokens, places, signal) {
-      const inputs = encoderInputs(file, [tokens], paddedLength(tokens.length));
+      const inputs = encoderInputs(file, [tokens], paddedLength(tokens.length, file.maxTokens));
       const { logits } = await session.run({ ...inputs, rows: Int32Array.from(places) }, { signal });
       return places.map((_, i) => rowOf(logits.data as Float32Array, i, file.config.vocabSize));
     },

@@ -173,10 +173,10 @@ function erf(x: number): number {
 const row = ({ shape, data }: Matrix, i: number): Float64Array =>
   Float64Array.from({ length: shape[1] }, (_, j) => data[i * shape[1] + j]);
 
-const heads = (x: Float64Array, n: number): Float64Array[] =>
+export const heads = (x: Float64Array, n: number): Float64Array[] =>
   Array.from({ length: n }, (_, h) => x.slice((h * x.length) / n, ((h + 1) * x.length) / n));
 
-const concat = (parts: readonly Float64Array[]): Float64Array => Float64Array.from(parts.flatMap((p) => [...p]));
+export const concat = (parts: readonly Float64Array[]): Float64Array => Float64Array.from(parts.flatMap((p) => [...p]));
 
 function rms(x: Float64Array, weight: Matrix, epsilon: number): Float64Array {
   const mean = x.reduce((a, b) => a + b * b, 0) / x.length;
@@ -184,7 +184,7 @@ function rms(x: Float64Array, weight: Matrix, epsilon: number): Float64Array {
   return x;
 }
 
-function rotate(x: Float64Array, position: number, rope: RopeConfig, length: number): void {
+export function rotate(x: Float64Array, position: number, rope: RopeConfig, length = 0): void {
   const { dim, base, interleaved, scaling } = rope;
   const half = dim / 2;
   let magnitude = 1;

@@ -2,7 +2,8 @@
  * BERT, ViT and Whisper a second time: plain loops in float64, written from the papers and the layout of their checkpoints
  * without the engine's operators. What the engine computes is compared with this.
  */
-import { activations, type Matrices, type Matrix } from "./decoder.ts";
+import type { RopeConfig } from "../../src/models/transformer/rope.ts";
+import { activations, concat, heads, type Matrices, type Matrix, rotate } from "./decoder.ts";
 
 /** Rows of numbers, one a token. */
 export type Rows = Float64Array[];
@@ -12,6 +13,8 @@ export interface EncoderShape {
   readonly layers: number;
   readonly epsilon: number;
   readonly activation: keyof typeof activations;
+  /** Of BERT's layers, in place of a table. */
+  readonly rope?: RopeConfig;
 }
 
 export class NaiveEncoder {
@@ -22,14 +25,17 @@ export class NaiveEncoder {
 
   /**
    * BertModel: the states after the last layer. Positions beginning with `first`, of tokens but that of padding, which is the
-   * number before and stays there (RoBERTa's create_position_ids_from_input_ids); types 0 unless given.
+   * number before and stays there (RoBERTa's create_position_ids_from_input_ids); types 0 unless given. Nomic's BERT has rotary
+   * positions and gated layers.
    */
   bert(tokens: readonly number[], first = 0, types?: readonly number[]): Rows {
     const isText = tokens.map((t) => Number(t !== first - 1));
     let x: Rows = tokens.map((t, i) => {
       const word = this.row("embeddings.word_embeddings.weight", t);
       const counted = isText.slice(0, i + 1).reduce((a, b) => a + b, 0);
-      const place = this.row("embeddings.position_embeddings.weight", first - 1 + counted * isText[i]);
+      const place = this.c.rope
+        ? new Float64Array(word.length)
+        : this.row("embeddings.position_embeddings.weight", first - 1 + counted * isText[i]);
       const type = this.w.has("embeddings.token_type_embeddings.weight")
         ? this.row("embeddings.token_type_embeddings.weight", types?.[i] ?? 0)
         : new Float64Array(word.length);
@@ -49,7 +55,10 @@ export class NaiveEncoder {
         ),
       );
       x = x.map((v) => {
-        const inner = this.linear(`${name}.intermediate.dense`, v).map(activations[this.c.activation]);
+        const act = activations[this.c.activation];
+        const up = this.linear(`${name}.intermediate.dense`, v);
+        const gate = this.w.has(`${name}.intermediate.gate.weight`) && this.linear(`${name}.intermediate.gate`, v);
+        const inner = gate ? gate.map((g, i) => act(g) * up[i]) : up.map(act);
         return this.norm(`${name}.output.LayerNorm`, plus(v, this.linear(`${name}.output.dense`, inner)));
       });
     }
@@ -152,17 +161,23 @@ export class NaiveEncoder {
   }
 
   private attend(from: Rows, memory: Rows, [q, k, v]: readonly string[], causal = false): Rows {
+    const { heads: count, rope } = this.c;
+    const rotated = (x: Float64Array, position: number): Float64Array => {
+      if (!rope) return x;
+      const parts = heads(x, count);
+      for (const part of parts) rotate(part, position, rope);
+      return concat(parts);
+    };
     const [queries, keys, values] = [
-      from.map((x) => this.linear(q, x)),
-      memory.map((x) => this.linear(k, x)),
+      from.map((x, i) => rotated(this.linear(q, x), i)),
+      memory.map((x, i) => rotated(this.linear(k, x), i)),
       memory.map((x) => this.linear(v, x)),
     ];
-    const { heads } = this.c;
-    const size = queries[0].length / heads;
+    const size = queries[0].length / count;
     return queries.map((query, i) => {
       const out = new Float64Array(query.length);
       const seen = causal ? i + 1 : keys.length;
-      for (let h = 0; h < heads; h++) {
+      for (let h = 0; h < count; h++) {
         const scores = keys.slice(0, seen).map((key) => {
           let dot = 0;
           for (let d = h * size; d < (h + 1) * size; d++) dot += query[d] * key[d];

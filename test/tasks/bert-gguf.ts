@@ -11,10 +11,12 @@ const ggufName = (name: string): string =>
     .replace("embeddings.token_type_embeddings", "token_types")
     .replace("embeddings.LayerNorm", "token_embd_norm")
     .replace(/encoder\.layer\.(\d+)\./, "blk.$1.")
+    .replace("attention.self.qkv", "attn_qkv")
     .replace(/attention\.self\.([qkv])[a-z]+/, "attn_$1")
     .replace("attention.output.dense", "attn_output")
     .replace("attention.output.LayerNorm", "attn_output_norm")
     .replace("intermediate.dense", "ffn_up")
+    .replace("intermediate.gate", "ffn_gate")
     .replace("output.dense", "ffn_down")
     .replace("output.LayerNorm", "layer_output_norm");
 

@@ -98,6 +98,9 @@ describe("GGUF files", () => {
     const unit = (v: Float64Array) => v.map((x) => x / Math.hypot(...v));
     close(first, unit(naive(model, [0, 2, 3, 4, 1]).at(-1)!));
     close(second, unit(naive(model, [0, 4, 1]).at(-1)!));
+    // Longer than the model's texts, which no number of steps fills.
+    const cut = Array.from({ length: model.config.contextLength - 2 }, (_, i) => 2 + (i % 3));
+    close(await encoder.embed("abc".repeat(20)), unit(naive(model, [0, ...cut, 1]).at(-1)!));
     using others = await embeddings(ggufFile("qwen3", model.config, model.weights, vocabulary), {
       ...options,
       normalize: false,
@@ -149,7 +152,7 @@ describe("GGUF files", () => {
     await expect(open({ "attention.causal": false })).rejects.toThrow(/windows of a model that is not causal/);
     await expect(open({ pooling_type: 4 })).rejects.toThrow(/pooling_type 4 is not supported/);
     await expect(open({ "tokenizer.ggml.model": "none" })).rejects.toThrow(/no vocabulary in it/);
-    await expect(open({}, "rwkv")).rejects.toThrow(/"rwkv" are not supported; known: bert, llama, /);
+    await expect(open({}, "rwkv")).rejects.toThrow(/"rwkv" are not supported; known: bert, nomic-bert, llama, /);
   });
 });
 

@@ -66,7 +66,7 @@ function partsOf(name: string, { architecture, heads, kvHeads, headDim }: Decode
  * The parts as views: rows are whole blocks.
  * @throws FormatError unless they make up the whole
  */
-function splitRows(name: string, w: Weight, parts: readonly (readonly [string, number])[]): [string, Weight][] {
+export function splitRows(name: string, w: Weight, parts: readonly (readonly [string, number])[]): [string, Weight][] {
   if (parts.length === 1) return [[name, w]];
   const rows = w.shape[0];
   const total = parts.reduce((sum, [, n]) => sum + n, 0);

@@ -4,6 +4,7 @@ import type { SymbolicValue } from "../../graph/builder.ts";
 import type { GraphDefinition } from "../../graph/define.ts";
 import type { Activation } from "../../ops/activation.ts";
 import { attention } from "../../ops/attention.ts";
+import { mul } from "../../ops/binary.ts";
 import { layerNorm } from "../../ops/layer-norm.ts";
 import { DTypeError } from "../../tensor/errors.ts";
 import type { Shape } from "../../tensor/shape.ts";
@@ -97,18 +98,29 @@ export class Blocks {
     return known;
   }
 
-  /** residual + attention of x to itself. */
-  selfAttention(names: AttentionNames, x: SymbolicValue, residual: SymbolicValue, mask?: SymbolicValue): SymbolicValue {
+  /** residual + attention of x to itself. @param rotate of queries and keys: their positions, where they are rotary */
+  selfAttention(
+    names: AttentionNames,
+    x: SymbolicValue,
+    residual: SymbolicValue,
+    mask?: SymbolicValue,
+    rotate = (part: SymbolicValue): SymbolicValue => part,
+  ): SymbolicValue {
     const { width, heads } = this.config;
     const project = (name: string): SymbolicValue => this.linear(name, x, [width, width]);
-    const attended = attention(project(names.q), project(names.k), project(names.v), mask, { heads });
+    const [q, k] = [names.q, names.k].map((name) => rotate(project(name)));
+    const attended = attention(q, k, project(names.v), mask, { heads });
     return this.linear(names.out, attended, [width, width], { residual });
   }
 
-  /** residual + the two products of a feed-forward layer. */
-  feedForward(up: string, down: string, x: SymbolicValue, residual: SymbolicValue): SymbolicValue {
+  /** residual + the two products of a feed-forward layer, or the three of a gated one. */
+  feedForward(up: string, down: string, x: SymbolicValue, residual: SymbolicValue, gate = ""): SymbolicValue {
     const { width, hidden, activation: kind } = this.config;
-    const inner = this.linear(up, x, [hidden, width], { activation: { kind } as Activation });
+    const shape = [hidden, width] as const;
+    const activation = { kind } as Activation;
+    const inner = this.weights.has(`${gate}.weight`)
+      ? mul(this.linear(gate, x, shape, { activation }), this.linear(up, x, shape))
+      : this.linear(up, x, shape, { activation });
     return this.linear(down, inner, [width, hidden], { residual });
   }
 }

@@ -7,13 +7,17 @@ import type { Activation } from "../../ops/activation.ts";
 import { add } from "../../ops/binary.ts";
 import { gather } from "../../ops/gather.ts";
 import { matmul } from "../../ops/matmul.ts";
+import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { type BlockConfig, Blocks, type BlockWeights } from "./blocks.ts";
+import { type RopeConfig, ropeTables } from "./rope.ts";
 
 export interface EncoderConfig extends BlockConfig {
   readonly vocabSize: number;
   readonly layers: number;
-  /** Rows of the position table. */
+  /** Rows of the position table, or the longest text. */
   readonly positions: number;
+  /** Rotary positions in place of a table, as Nomic's BERT has them (https://arxiv.org/abs/2402.01613). */
+  readonly rope?: RopeConfig;
 }
 
 /** What comes after the last layer. */
@@ -45,14 +49,15 @@ export const wordProjection = "cls.predictions.decoder.weight";
 
 /**
  * Weights have the names of Hugging Face's BertModel; heads those of BertForMaskedLM and BertForSequenceClassification.
+ * A feed-forward layer with `intermediate.gate` is a gated one.
  * Matrices of layers and heads, and the words', may be in the blocks of GGUF files. Inputs: `tokens` i32 [batch, tokens];
- * `positions` i32 [batch, tokens], rows of the position table; `mask` bool [batch, 1, 1, tokens], false for padding. Where the
+ * `positions` i32 [batch, tokens], rows of the position table, where there is one; `mask` bool [batch, 1, 1, tokens], false for padding. Where the
  * head takes `pairs` and the model tells their texts apart, `types` i32 [batch, tokens], 0 for the first text and 1 for the
  * second. Outputs: `hidden` f32 [batch, tokens, width] and what the head gives.
  * @throws InputError for a weight that is missing, ShapeError for one of another shape, DTypeError for blocks elsewhere
  */
 export function transformerEncoder(config: EncoderConfig, weights: BlockWeights, head: EncoderHead): Graph {
-  const { vocabSize, width, positions } = config;
+  const { vocabSize, width, heads, positions, rope } = config;
   return graph(
     (g): Record<string, SymbolicValue> => {
       const { input, weight } = g;
@@ -60,11 +65,18 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
       const tokens = input("tokens", "i32", ["batch", "tokens"]);
       const mask = input("mask", "bool", ["batch", 1, 1, "tokens"]);
       const words = "embeddings.word_embeddings.weight";
-      const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
-      let x = add(
-        b.rows(words, tokens, [vocabSize, width]),
-        gather(table, input("positions", "i32", ["batch", "tokens"])),
-      );
+      let x = b.rows(words, tokens, [vocabSize, width]);
+      let rotate: ((x: SymbolicValue) => SymbolicValue) | undefined;
+      if (rope) {
+        const { dim: rotaryDim, interleaved } = rope;
+        const tables = ropeTables(rope, positions);
+        const [cos, sin] = [weight(tables.cos), weight(tables.sin)];
+        const first = weight({ dtype: "i32", shape: [1], data: Int32Array.of(0) });
+        rotate = (x) => rotaryEmbedding(x, cos, sin, first, { heads, interleaved, rotaryDim });
+      } else {
+        const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
+        x = add(x, gather(table, input("positions", "i32", ["batch", "tokens"])));
+      }
       const typeCount = weights.get("embeddings.token_type_embeddings.weight")?.shape[0] ?? 0;
       if (typeCount > 1 && "pairs" in head && head.pairs) {
         const types = b.named("embeddings.token_type_embeddings.weight", [typeCount, width]);
@@ -80,10 +92,10 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
         const name = `encoder.layer.${n}`;
         const part = (p: string): string => `${name}.attention.self.${p}`;
         const names = { q: part("query"), k: part("key"), v: part("value"), out: `${name}.attention.output.dense` };
-        const h = b.norm(`${name}.attention.output.LayerNorm`, b.selfAttention(names, x, x, mask));
+        const h = b.norm(`${name}.attention.output.LayerNorm`, b.selfAttention(names, x, x, mask, rotate));
         x = b.norm(
           `${name}.output.LayerNorm`,
-          b.feedForward(`${name}.intermediate.dense`, `${name}.output.dense`, h, h),
+          b.feedForward(`${name}.intermediate.dense`, `${name}.output.dense`, h, h, `${name}.intermediate.gate`),
         );
       }
       switch (head.kind) {

@@ -17,7 +17,7 @@ import { sizeOf } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import { type EncoderFile, type EncoderOptions, encoderTypes, refuseOther, textRules } from "./encoder.ts";
-import { ggufPooling } from "./gguf-encoder.ts";
+import { ggufEncoders, ggufPooling } from "./gguf-encoder.ts";
 import { matrixStep, type VectorStep } from "./sentence-modules.ts";
 
 /** What gives the states of texts, from weights. */
@@ -46,7 +46,7 @@ export async function readDecoderStates(
   };
   if (isGguf(await anchor.read(0, Math.min(headerBytes, anchor.size)))) {
     const gguf = await import("../../formats/decoder/gguf.ts");
-    refuseUnless(gguf.architectures, ["bert"]);
+    refuseUnless(gguf.architectures, ggufEncoders);
     return inGguf(anchor, gguf, options);
   }
   const { decoderIn, modelTypes } = await import("../../formats/decoder/huggingface.ts");

@@ -1,12 +1,13 @@
 /** Hugging Face folders as encoders of text: BERT, DistilBERT, RoBERTa. GGUF files: `gguf-encoder.ts`. */
 import { activationOf } from "../../formats/activation.ts";
 import { checkTensors } from "../../formats/checkpoint.ts";
-import { largeWeight } from "../../formats/decoder/weights.ts";
-import { f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
+import { largeWeight, splitRows } from "../../formats/decoder/weights.ts";
+import { asF32, f32Weight, type Json, type ModelFolder } from "../../formats/folder.ts";
 import { headerBytes, isLlama2c } from "../../formats/llama2c-config.ts";
 import { isGguf } from "../../formats/recognize.ts";
 import type { SafetensorsTensor } from "../../formats/safetensors.ts";
 import type { BlockWeights } from "../../models/transformer/blocks.ts";
+import type { Weight as PlainWeight } from "../../models/transformer/config.ts";
 import { type EncoderConfig, wordProjection } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { sizeOf } from "../../tensor/shape.ts";
@@ -48,9 +49,9 @@ export interface EncoderOptions {
   sentences?: boolean;
 }
 
-/** Names of DistilBERT and RoBERTa as BERT's. */
+/** Names of DistilBERT, RoBERTa, and Nomic's BERT as its own code and transformers have them, as BERT's. */
 const bertNames: readonly [RegExp, string][] = [
-  [/^(bert|roberta|distilbert|model)\./, ""],
+  [/^(bert|roberta|distilbert|nomic_bert|model)\./, ""],
   [/^transformer\.layer\.(\d+)\.attention\.([qkv])_lin/, "encoder.layer.$1.attention.self.$2"],
   [/^transformer\.layer\.(\d+)\.attention\.out_lin/, "encoder.layer.$1.attention.output.dense"],
   [/^transformer\.layer\.(\d+)\.sa_layer_norm/, "encoder.layer.$1.attention.output.LayerNorm"],
@@ -67,6 +68,19 @@ const bertNames: readonly [RegExp, string][] = [
   [/^lm_head\.decoder\./, "cls.predictions.decoder."],
   [/^(pre_classifier|classifier\.dense)\./, "pooler.dense."],
   [/^classifier\.out_proj\./, "classifier."],
+  [/^(encoder\.)?layers\.(\d+)\./, "encoder.layer.$2."],
+  [/\.attn\.Wqkv\./, ".attention.self.qkv."],
+  [/\.self_attn\.q_proj\./, ".attention.self.query."],
+  [/\.self_attn\.k_proj\./, ".attention.self.key."],
+  [/\.self_attn\.v_proj\./, ".attention.self.value."],
+  [/\.(attn\.out|self_attn\.o)_proj\./, ".attention.output.dense."],
+  [/\.(norm1|post_attention_layernorm)\./, ".attention.output.LayerNorm."],
+  [/\.mlp\.(fc11|up_proj)\./, ".intermediate.dense."],
+  [/\.mlp\.(fc12|gate_proj)\./, ".intermediate.gate."],
+  [/\.mlp\.(fc2|down_proj)\./, ".output.dense."],
+  [/\.(norm2|post_mlp_layernorm)\./, ".output.LayerNorm."],
+  [/^emb_ln\./, "embeddings.LayerNorm."],
+  [/\.transform\.layer_norm\./, ".transform.LayerNorm."],
   // Checkpoints that were converted from TensorFlow.
   [/LayerNorm\.gamma$/, "LayerNorm.weight"],
   [/LayerNorm\.beta$/, "LayerNorm.bias"],
@@ -78,7 +92,8 @@ const encoderPooler = /^(\w+\.)?pooler\./;
 const used = /^(embeddings|encoder|cls\.predictions\.(transform|bias$|decoder\.weight$)|pooler|classifier|qa_outputs)/;
 /** All that is below its words and layers. */
 const layerParts =
-  "attention\\.self\\.(query|key|value)|attention\\.output\\.(dense|LayerNorm)|intermediate\\.dense|output\\.(dense|LayerNorm)";
+  "attention\\.self\\.(query|key|value|qkv)|attention\\.output\\.(dense|LayerNorm)|intermediate\\.(dense|gate)|" +
+  "output\\.(dense|LayerNorm)";
 const inside = new RegExp(
   "^(embeddings\\.(word|position|token_type)_embeddings\\.weight|" +
     `(embeddings\\.LayerNorm|encoder\\.layer\\.\\d+\\.(${layerParts}))\\.(weight|bias))$`,
@@ -86,7 +101,7 @@ const inside = new RegExp(
 /** Numbers that are counted, not learned. */
 const isBuffer = (name: string): boolean => /^embeddings\.(position_ids|token_type_ids)$/.test(name);
 
-export const encoderTypes = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"];
+export const encoderTypes = ["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "nomic_bert"];
 
 /** What a model is that is none of these encoders: its type in `config.json`, or its architecture in a GGUF file. */
 export interface OtherModel {
@@ -132,17 +147,18 @@ export async function encoderIn(folder: ModelFolder, options: EncoderOptions): P
         "a table of vectors",
       { missing: [String(places)] },
     );
-  const positions = number("max_position_embeddings");
+  const positions = number("max_position_embeddings", "n_positions");
   const firstPosition = firstPositionIn(json);
   const config: EncoderConfig = {
     vocabSize: number("vocab_size"),
-    width: number("hidden_size", "dim"),
-    heads: number("num_attention_heads", "n_heads"),
-    hidden: number("intermediate_size", "hidden_dim"),
-    layers: number("num_hidden_layers", "n_layers"),
+    width: number("hidden_size", "dim", "n_embd"),
+    heads: number("num_attention_heads", "n_heads", "n_head"),
+    hidden: number("intermediate_size", "hidden_dim", "n_inner"),
+    layers: number("num_hidden_layers", "n_layers", "n_layer"),
     positions,
-    epsilon: typeof json["layer_norm_eps"] === "number" ? json["layer_norm_eps"] : 1e-12,
+    epsilon: [json["layer_norm_eps"], json["layer_norm_epsilon"]].find((v) => typeof v === "number") ?? 1e-12,
     activation: activationOf(folder.name, json["hidden_act"] ?? json["activation"] ?? "gelu"),
+    ...(kind === "nomic_bert" ? (await import("./nomic-bert.ts")).nomicConfig(folder.name, json) : undefined),
   };
   const { tokenizer, longest } = await textRules(folder, options.tokenizer, options.sentences ? kind : undefined);
   return {
@@ -224,6 +240,15 @@ async function tokenizerOf(folder: ModelFolder, config: Json, lowercase: boolean
   return HuggingFaceTokenizer.open({ ...source, normalizer, padding: null, truncation: null }, config);
 }
 
+/** Queries, keys and values one below the other. */
+export const mergedPart = ".attention.self.qkv.";
+export const thirds = (name: string, w: PlainWeight): [string, PlainWeight][] =>
+  splitRows(
+    name,
+    w,
+    ["query", "key", "value"].map((part) => [name.replace(".qkv.", `.${part}.`), w.shape[0] / 3]),
+  );
+
 /**
  * By BERT's names. Large ones of files stay there until a device takes them.
  * @throws FormatError for two of one name, UnsupportedOpError for quantised ones and those of layers that nothing uses
@@ -258,14 +283,22 @@ async function readWeights(folder: ModelFolder, json: Json, signal?: AbortSignal
       throw new FormatError(`${folder.name}: "${other}" and "${t.name}" are both "${name}": leave one out of the file`);
     origins.set(name, t.name);
     const stored = sizeOf(t.shape) >= largeWeight ? t.stored?.() : undefined;
-    const tensor = stored ? new Weight(t.dtype!, t.shape, Elements.stored(stored)) : await t.read(signal);
-    weights.set(name, f32Weight(tensor, folder.local === true));
+    if (name.includes(mergedPart))
+      for (const [part, w] of thirds(name, asF32(await t.read(signal)))) weights.set(part, w as HostTensor);
+    else {
+      const tensor = stored ? new Weight(t.dtype!, t.shape, Elements.stored(stored)) : await t.read(signal);
+      weights.set(name, f32Weight(tensor, folder.local === true));
+    }
   }
   return weights;
 }
 
 /** Inputs for texts of at most `length` tokens, padded to it. */
-export function encoderInputs({ firstPosition }: EncoderFile, texts: readonly (readonly number[])[], length: number) {
+export function encoderInputs(
+  { config, firstPosition }: EncoderFile,
+  texts: readonly (readonly number[])[],
+  length: number,
+) {
   const batch = texts.length;
   const tokens = new Int32Array(batch * length);
   const mask = new Uint8Array(batch * length);
@@ -279,11 +312,12 @@ export function encoderInputs({ firstPosition }: EncoderFile, texts: readonly (r
     positions.set(own, b * length);
     mask.fill(1, b * length, b * length + ids.length);
   });
-  return {
+  const inputs: Record<string, HostTensor> = {
     tokens: { dtype: "i32", shape: [batch, length], data: tokens },
-    positions: { dtype: "i32", shape: [batch, length], data: positions },
     mask: { dtype: "bool", shape: [batch, 1, 1, length], data: mask },
-  } satisfies Record<string, HostTensor>;
+  };
+  if (!config.rope) inputs["positions"] = { dtype: "i32", shape: [batch, length], data: positions };
+  return inputs;
 }
 
 /** Lengths that texts are filled up to: few, so that there are few plans. */
@@ -291,14 +325,16 @@ const lengthStep = 16;
 /** Tokens of one run, padding included. */
 const tokensPerRun = 512;
 
-export const paddedLength = (length: number): number => Math.ceil(length / lengthStep) * lengthStep;
+/** @param longest that the model takes: tables of rotary positions end there */
+export const paddedLength = (length: number, longest: number): number =>
+  Math.min(Math.ceil(length / lengthStep) * lengthStep, longest);
 
 /** Texts of about one length together: `members` by index, padded to `length`. */
-export function batchesOf(lengths: readonly number[]): { length: number; members: number[] }[] {
+export function batchesOf(lengths: readonly number[], longest: number): { length: number; members: number[] }[] {
   const out: { length: number; members: number[] }[] = [];
   const order = lengths.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a]);
   for (const i of order) {
-    const length = paddedLength(lengths[i]);
+    const length = paddedLength(lengths[i], longest);
     const last = out.at(-1);
     if (last?.length === length && (last.members.length + 1) * length <= tokensPerRun) last.members.push(i);
     else out.push({ length, members: [i] });

@@ -1,4 +1,4 @@
-/** GGUF files of architecture "bert" as encoders of texts: BERT, BGE, E5, MiniLM, and XLM-RoBERTa with its relatives. */
+/** GGUF files as encoders of texts: BERT, BGE, E5, MiniLM, and XLM-RoBERTa with its relatives ("bert"), and Nomic's. */
 import { ggufVocabulary } from "../../formats/decoder/gguf-vocabulary.ts";
 import { fileWeight, floatWeight } from "../../formats/decoder/gguf-weight.ts";
 import { Metadata } from "../../formats/decoder/metadata.ts";
@@ -10,7 +10,7 @@ import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
 import { scoringIn } from "../classes.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import type { EncoderFile, EncoderOptions, OtherModel } from "./encoder.ts";
+import { type EncoderFile, type EncoderOptions, mergedPart, type OtherModel, thirds } from "./encoder.ts";
 import type { Pooling } from "./pooling.ts";
 
 /** Names of GGUF's tensors as BERT's checkpoints have them. */
@@ -24,12 +24,16 @@ const bertNames: readonly [RegExp, string][] = [
   [/^blk\.(\d+)\.attn_v\./, "encoder.layer.$1.attention.self.value."],
   [/^blk\.(\d+)\.attn_output\./, "encoder.layer.$1.attention.output.dense."],
   [/^blk\.(\d+)\.attn_output_norm\./, "encoder.layer.$1.attention.output.LayerNorm."],
+  [/^blk\.(\d+)\.attn_qkv\./, "encoder.layer.$1.attention.self.qkv."],
+  [/^blk\.(\d+)\.ffn_gate\./, "encoder.layer.$1.intermediate.gate."],
   [/^blk\.(\d+)\.ffn_up\./, "encoder.layer.$1.intermediate.dense."],
   [/^blk\.(\d+)\.ffn_down\./, "encoder.layer.$1.output.dense."],
   [/^blk\.(\d+)\.layer_output_norm\./, "encoder.layer.$1.output.LayerNorm."],
   [/^cls\.(weight|bias)$/, "pooler.dense.$1"],
   [/^cls\.output\./, "classifier."],
 ];
+
+export const ggufEncoders = ["bert", "nomic-bert"];
 
 /** By `pooling_type`. None says nothing of how sentences are compared: then as most are. */
 const poolings: readonly Pooling[] = ["mean", "mean", "cls", "lasttoken"];
@@ -54,32 +58,46 @@ const dense = /^(position_embd|token_types)\./;
 export async function encoderInGguf(source: ByteSource, options: EncoderOptions): Promise<EncoderFile | OtherModel> {
   const file = await readPackedGguf(heldSource(source));
   const meta = new Metadata(file, source.name);
-  if (meta.architecture !== "bert") return { other: meta.architecture };
+  const { architecture } = meta;
+  if (!ggufEncoders.includes(architecture)) return { other: architecture };
+  const isNomic = architecture === "nomic-bert";
+  const scaling = meta.text("rope.scaling.type") ?? "none";
+  if (scaling !== "none")
+    throw new UnsupportedOpError(`${source.name}: rope scaling "${scaling}" of encoders is not supported`, {
+      missing: [scaling],
+    });
   const pooling = ggufPooling(meta, "cls");
   const weights = new Map<string, AnyWeight>();
   for (const tensor of file.tensors.values()) {
     options.signal?.throwIfAborted();
     const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), tensor.name);
     const isMatrix = tensor.shape.length === 2 && !dense.test(tensor.name);
-    weights.set(name, isMatrix ? fileWeight(tensor) : await floatWeight(tensor, options.signal));
+    if (name.includes(mergedPart))
+      for (const [part, w] of thirds(name, await floatWeight(tensor, options.signal))) weights.set(part, w);
+    else weights.set(name, isMatrix ? fileWeight(tensor) : await floatWeight(tensor, options.signal));
   }
   const rows = (name: string): number => weights.get(name)?.shape[0] ?? meta.missing(name);
-  const positions = rows("embeddings.position_embeddings.weight");
+  const trained = meta.need("context_length");
+  const positions = isNomic ? trained : rows("embeddings.position_embeddings.weight");
+  const [width, heads] = [meta.need("embedding_length"), meta.need("attention.head_count")];
   return {
     config: {
       vocabSize: rows("embeddings.word_embeddings.weight"),
-      width: meta.need("embedding_length"),
-      heads: meta.need("attention.head_count"),
+      width,
+      heads,
       hidden: meta.need("feed_forward_length"),
       layers: meta.need("block_count"),
       positions,
       epsilon: meta.need("attention.layer_norm_epsilon"),
-      activation: "gelu",
+      activation: isNomic ? "silu" : "gelu",
+      rope: isNomic
+        ? { dim: width / heads, base: meta.number("rope.freq_base") ?? 1000, interleaved: false }
+        : undefined,
     },
     weights,
     tokenizer: options.tokenizer ?? (await tokenizerOf(meta, source.name)),
     pooling,
-    maxTokens: Math.min(meta.need("context_length"), positions),
+    maxTokens: Math.min(trained, positions),
     // The rows before RoBERTa's first position are left out of the file.
     firstPosition: 0,
     maskToken: meta.number("tokenizer.ggml.mask_token_id"),

@@ -134,7 +134,8 @@ async function runBatches(
 ): Promise<Float32Array[]> {
   const results = new Array<Float32Array>(texts.length);
   const typed = session.inputs.some((p) => p.name === "types");
-  for (const { length, members } of batchesOf(texts.map((t) => t.ids.length))) {
+  const lengths = texts.map((t) => t.ids.length);
+  for (const { length, members } of batchesOf(lengths, file.maxTokens)) {
     const batch = members.map((i) => texts[i]);
     const inputs: Record<string, HostTensor> = encoderInputs(
       file,
