@@ -5,6 +5,7 @@ export type { BlockConfig } from "./transformer/blocks.ts";
 export type { DecoderConfig, DecoderWeights } from "./transformer/config.ts";
 export { decoder, statelessDecoder } from "./transformer/decoder.ts";
 export { type EncoderConfig, type EncoderHead, transformerEncoder } from "./transformer/encoder.ts";
+export { type ModernBertConfig, modernBert } from "./transformer/modern-bert.ts";
 export { type VitConfig, vit } from "./transformer/vit.ts";
 export {
   type WhisperConfig,

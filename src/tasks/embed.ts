@@ -7,7 +7,6 @@ import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile } from "../graph/compile.ts";
 import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
-import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";
 import type { StatesModel } from "./language/decoder-states.ts";
@@ -89,7 +88,7 @@ async function statesIn(folder: ModelFolder, options: EmbeddingOptions): Promise
   return {
     ...file,
     width: file.config.width,
-    graph: transformerEncoder(file.config, file.weights, { kind: "pool" }),
+    graph: file.graph({ kind: "pool" }),
     inputs: (texts, length) => encoderInputs(file, texts, length),
   };
 }

@@ -6,7 +6,6 @@ import type { ByteSource, SourceInput } from "../formats/source.ts";
 import { compile } from "../graph/compile.ts";
 import type { Session } from "../graph/session.ts";
 import { sourceOptions } from "../load.ts";
-import { transformerEncoder } from "../models/transformer/encoder.ts";
 import { symbolDispose } from "../tensor/dispose.ts";
 import { InputError } from "../tensor/errors.ts";
 import { type EncoderFile, encoderInputs, maskTokenOf, paddedLength, readEncoder } from "./language/encoder.ts";
@@ -53,7 +52,7 @@ export async function fillMask(model: SourceInput, options: FillMaskOptions = {}
 async function native(folder: ModelFolder, options: FillMaskOptions): Promise<WordModel> {
   const file = await readEncoder(folder, options);
   checkKind(folder.name, file.architectures, "words");
-  const graph = transformerEncoder(file.config, file.weights, { kind: "words", activation: file.wordActivation });
+  const graph = file.graph({ kind: "words", activation: file.wordActivation });
   const device = await deviceFor(options.device, options);
   const session = await compile(graph, { device, ownsWeights: folder.local });
   return {

@@ -53,9 +53,9 @@ export type { ZeroShotClassifier, ZeroShotClassifyOptions, ZeroShotOptions } fro
 
 /**
  * Loads a sentence encoder: a folder with safetensors, `config.json` and `tokenizer.json` (BERT, DistilBERT, RoBERTa,
- * XLM-RoBERTa, Nomic's BERT, or any decoder that `textGeneration` takes, as Qwen3-Embedding and EmbeddingGemma are), an ONNX graph from
+ * XLM-RoBERTa, Nomic's BERT, ModernBERT, or any decoder that `textGeneration` takes, as Qwen3-Embedding and EmbeddingGemma are), an ONNX graph from
  * `input_ids` to `last_hidden_state` or `sentence_embedding` with its tokenizer beside it, or a GGUF file of architecture "bert",
- * "nomic-bert", "gemma-embedding" or a decoder's. What sentence-transformers keeps beside an encoder counts: pooling, Dense and Normalize
+ * "nomic-bert", "modern-bert", "gemma-embedding" or a decoder's. What sentence-transformers keeps beside an encoder counts: pooling, Dense and Normalize
  * modules, the longest text (of decoders 8192 tokens at most), small letters, and the prompt put in front of texts.
  * @throws FormatError, InputError as the files deserve; UnsupportedOpError for other architectures and modules; MissingPeerError
  * without `@huggingface/tokenizers`, which word pieces in GGUF need too

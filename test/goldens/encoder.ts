@@ -75,6 +75,32 @@ export class NaiveEncoder {
     return plus(logits, Float64Array.from(this.need("cls.predictions.bias").data));
   }
 
+  /** ModernBertModel: layers of `windows` see so many tokens on either side, and turn by `localRope`. */
+  modernBert(tokens: readonly number[], windows: readonly (number | undefined)[], localRope: RopeConfig): Rows {
+    let x: Rows = tokens.map((t) => this.norm("embeddings.norm", this.row("embeddings.tok_embeddings.weight", t)));
+    const act = activations[this.c.activation];
+    windows.forEach((window, n) => {
+      const name = `layers.${n}`;
+      const before = n === 0 ? x : x.map((v) => this.norm(`${name}.attn_norm`, v));
+      const parts = ["query", "key", "value"].map((part) => `${name}.attn.${part}`);
+      const near = window === undefined ? {} : { rope: localRope, window };
+      const attended = this.attend(before, before, parts, near);
+      x = x.map((v, i) => plus(v, this.linear(`${name}.attn.Wo`, attended[i])));
+      x = x.map((v) => {
+        const h = this.norm(`${name}.mlp_norm`, v);
+        const up = this.linear(`${name}.mlp.up`, h);
+        const inner = this.linear(`${name}.mlp.gate`, h).map((g, i) => act(g) * up[i]);
+        return plus(v, this.linear(`${name}.mlp.Wo`, inner));
+      });
+    });
+    return x.map((v) => this.norm("final_norm", v));
+  }
+
+  /** What its heads judge by. */
+  modernHead(state: Float64Array): Float64Array {
+    return this.norm("head.norm", this.linear("head.dense", state).map(activations[this.c.activation]));
+  }
+
   /** ViTModel: pixels [channels][size * size]. */
   vit(pixels: Rows, size: number, patch: number): Rows {
     const projection = this.need("embeddings.patch_embeddings.projection.weight");
@@ -149,7 +175,7 @@ export class NaiveEncoder {
   }
 
   private afterAttention(x: Rows, queries: Rows, memory: Rows, name: string, causal = false): Rows {
-    const attended = this.attend(queries, memory, [`${name}.q_proj`, `${name}.k_proj`, `${name}.v_proj`], causal);
+    const attended = this.attend(queries, memory, [`${name}.q_proj`, `${name}.k_proj`, `${name}.v_proj`], { causal });
     return x.map((v, i) => plus(v, this.linear(`${name}.out_proj`, attended[i])));
   }
 
@@ -160,8 +186,13 @@ export class NaiveEncoder {
     });
   }
 
-  private attend(from: Rows, memory: Rows, [q, k, v]: readonly string[], causal = false): Rows {
-    const { heads: count, rope } = this.c;
+  private attend(
+    from: Rows,
+    memory: Rows,
+    [q, k, v]: readonly string[],
+    { causal = false, rope = this.c.rope, window = Number.POSITIVE_INFINITY } = {},
+  ): Rows {
+    const { heads: count } = this.c;
     const rotated = (x: Float64Array, position: number): Float64Array => {
       if (!rope) return x;
       const parts = heads(x, count);
@@ -178,7 +209,8 @@ export class NaiveEncoder {
       const out = new Float64Array(query.length);
       const seen = causal ? i + 1 : keys.length;
       for (let h = 0; h < count; h++) {
-        const scores = keys.slice(0, seen).map((key) => {
+        const scores = keys.slice(0, seen).map((key, j) => {
+          if (Math.abs(i - j) > window) return 0;
           let dot = 0;
           for (let d = h * size; d < (h + 1) * size; d++) dot += query[d] * key[d];
           return Math.exp(dot / Math.sqrt(size));
@@ -206,10 +238,10 @@ export class NaiveEncoder {
   }
 
   private norm(name: string, x: Float64Array): Float64Array {
-    const [weight, bias] = [this.need(`${name}.weight`), this.need(`${name}.bias`)];
+    const [weight, bias] = [this.need(`${name}.weight`), this.w.get(`${name}.bias`)];
     const mean = x.reduce((a, b) => a + b, 0) / x.length;
     const variance = x.reduce((a, b) => a + (b - mean) ** 2, 0) / x.length;
-    return x.map((v, i) => ((v - mean) / Math.sqrt(variance + this.c.epsilon)) * weight.data[i] + bias.data[i]);
+    return x.map((v, i) => ((v - mean) / Math.sqrt(variance + this.c.epsilon)) * weight.data[i] + (bias?.data[i] ?? 0));
   }
 
   linear(name: string, x: Float64Array): Float64Array {

@@ -9,7 +9,7 @@ export class Metadata {
 
   constructor(
     private readonly file: Pick<GgufFile<PackedValue>, "metadata">,
-    private readonly name: string,
+    readonly name: string,
   ) {
     this.architecture = this.text("general.architecture") ?? this.missing("general.architecture");
   }

@@ -6,11 +6,13 @@ import type { Activation } from "../../ops/activation.ts";
 import { attention } from "../../ops/attention.ts";
 import { mul } from "../../ops/binary.ts";
 import { layerNorm } from "../../ops/layer-norm.ts";
+import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { DTypeError } from "../../tensor/errors.ts";
 import type { Shape } from "../../tensor/shape.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { weightOf } from "../weights.ts";
 import { type AnyWeight, blockTypeOf, constantOf } from "./config.ts";
+import { type RopeConfig, ropeTables } from "./rope.ts";
 import { product, rowsOf } from "./stored.ts";
 
 export type BlockActivation = "gelu" | "geluTanh" | "relu" | "silu";
@@ -31,6 +33,14 @@ export interface AttentionNames {
   readonly k: string;
   readonly v: string;
   readonly out: string;
+}
+
+interface SelfAttention {
+  readonly mask?: SymbolicValue;
+  /** Positions of queries and keys, where they are rotary. */
+  readonly rotate?: (x: SymbolicValue) => SymbolicValue;
+  /** Tokens that one sees on either side. Default: all. */
+  readonly window?: number;
 }
 
 /** Weights by name. Matrices of products, and the table of words, may be in blocks. */
@@ -98,19 +108,30 @@ export class Blocks {
     return known;
   }
 
-  /** residual + attention of x to itself. @param rotate of queries and keys: their positions, where they are rotary */
+  /** residual + attention of x to itself. */
   selfAttention(
     names: AttentionNames,
     x: SymbolicValue,
     residual: SymbolicValue,
-    mask?: SymbolicValue,
-    rotate = (part: SymbolicValue): SymbolicValue => part,
+    { mask, rotate = (part) => part, window }: SelfAttention = {},
   ): SymbolicValue {
     const { width, heads } = this.config;
     const project = (name: string): SymbolicValue => this.linear(name, x, [width, width]);
     const [q, k] = [names.q, names.k].map((name) => rotate(project(name)));
-    const attended = attention(q, k, project(names.v), mask, { heads });
+    const attrs = { heads, leftWindow: window, rightWindow: window };
+    const attended = attention(q, k, project(names.v), mask, attrs);
     return this.linear(names.out, attended, [width, width], { residual });
+  }
+
+  /** Turns queries or keys by their places in texts of at most `positions` tokens. */
+  rotation(rope: RopeConfig, positions: number): (x: SymbolicValue) => SymbolicValue {
+    const { heads } = this.config;
+    const { dim: rotaryDim, interleaved } = rope;
+    const { weight } = this.g;
+    const tables = ropeTables(rope, positions);
+    const [cos, sin] = [weight(tables.cos), weight(tables.sin)];
+    const first = weight({ dtype: "i32", shape: [1], data: Int32Array.of(0) });
+    return (x) => rotaryEmbedding(x, cos, sin, first, { heads, interleaved, rotaryDim });
   }
 
   /** residual + the two products of a feed-forward layer, or the three of a gated one. */

@@ -7,9 +7,8 @@ import type { Activation } from "../../ops/activation.ts";
 import { add } from "../../ops/binary.ts";
 import { gather } from "../../ops/gather.ts";
 import { matmul } from "../../ops/matmul.ts";
-import { rotaryEmbedding } from "../../ops/rotary-embedding.ts";
 import { type BlockConfig, Blocks, type BlockWeights } from "./blocks.ts";
-import { type RopeConfig, ropeTables } from "./rope.ts";
+import type { RopeConfig } from "./rope.ts";
 
 export interface EncoderConfig extends BlockConfig {
   readonly vocabSize: number;
@@ -57,7 +56,7 @@ export const wordProjection = "cls.predictions.decoder.weight";
  * @throws InputError for a weight that is missing, ShapeError for one of another shape, DTypeError for blocks elsewhere
  */
 export function transformerEncoder(config: EncoderConfig, weights: BlockWeights, head: EncoderHead): Graph {
-  const { vocabSize, width, heads, positions, rope } = config;
+  const { vocabSize, width, positions, rope } = config;
   return graph(
     (g): Record<string, SymbolicValue> => {
       const { input, weight } = g;
@@ -67,13 +66,8 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
       const words = "embeddings.word_embeddings.weight";
       let x = b.rows(words, tokens, [vocabSize, width]);
       let rotate: ((x: SymbolicValue) => SymbolicValue) | undefined;
-      if (rope) {
-        const { dim: rotaryDim, interleaved } = rope;
-        const tables = ropeTables(rope, positions);
-        const [cos, sin] = [weight(tables.cos), weight(tables.sin)];
-        const first = weight({ dtype: "i32", shape: [1], data: Int32Array.of(0) });
-        rotate = (x) => rotaryEmbedding(x, cos, sin, first, { heads, interleaved, rotaryDim });
-      } else {
+      if (rope) rotate = b.rotation(rope, positions);
+      else {
         const table = b.named("embeddings.position_embeddings.weight", [positions, width]);
         x = add(x, gather(table, input("positions", "i32", ["batch", "tokens"])));
       }
@@ -92,7 +86,7 @@ export function transformerEncoder(config: EncoderConfig, weights: BlockWeights,
         const name = `encoder.layer.${n}`;
         const part = (p: string): string => `${name}.attention.self.${p}`;
         const names = { q: part("query"), k: part("key"), v: part("value"), out: `${name}.attention.output.dense` };
-        const h = b.norm(`${name}.attention.output.LayerNorm`, b.selfAttention(names, x, x, mask, rotate));
+        const h = b.norm(`${name}.attention.output.LayerNorm`, b.selfAttention(names, x, x, { mask, rotate }));
         x = b.norm(
           `${name}.output.LayerNorm`,
           b.feedForward(`${name}.intermediate.dense`, `${name}.output.dense`, h, h, `${name}.intermediate.gate`),

@@ -1,16 +1,20 @@
-/** GGUF files as encoders of texts: BERT, BGE, E5, MiniLM, and XLM-RoBERTa with its relatives ("bert"), and Nomic's. */
+/** GGUF files as encoders of texts: BERT, BGE, E5, MiniLM, and XLM-RoBERTa with its relatives ("bert"), Nomic's, ModernBERT. */
 import { ggufVocabulary } from "../../formats/decoder/gguf-vocabulary.ts";
 import { fileWeight, floatWeight } from "../../formats/decoder/gguf-weight.ts";
 import { Metadata } from "../../formats/decoder/metadata.ts";
 import { heldSource } from "../../formats/decoder/weights.ts";
+import type { GgufFile } from "../../formats/gguf/index.ts";
 import { readPackedGguf } from "../../formats/gguf/reader.ts";
+import type { PackedValue } from "../../formats/gguf/values.ts";
 import type { ByteSource } from "../../formats/source.ts";
 import type { AnyWeight } from "../../models/transformer/config.ts";
+import { type EncoderConfig, transformerEncoder } from "../../models/transformer/encoder.ts";
 import { FormatError, UnsupportedOpError } from "../../tensor/errors.ts";
-import { scoringIn } from "../classes.ts";
+import { type Scoring, scoringIn } from "../classes.ts";
 import { openTokenizer } from "../tokenizers/open.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import { type EncoderFile, type EncoderOptions, mergedPart, type OtherModel, thirds } from "./encoder.ts";
+import type { EncoderFile, EncoderOptions, OtherModel } from "./encoder.ts";
+import { type Merged, mergedInBert, takenApart } from "./encoder-weights.ts";
 import type { Pooling } from "./pooling.ts";
 
 /** Names of GGUF's tensors as BERT's checkpoints have them. */
@@ -33,7 +37,7 @@ const bertNames: readonly [RegExp, string][] = [
   [/^cls\.output\./, "classifier."],
 ];
 
-export const ggufEncoders = ["bert", "nomic-bert"];
+export const ggufEncoders = ["bert", "nomic-bert", "modern-bert"];
 
 /** By `pooling_type`. None says nothing of how sentences are compared: then as most are. */
 const poolings: readonly Pooling[] = ["mean", "mean", "cls", "lasttoken"];
@@ -59,6 +63,7 @@ export async function encoderInGguf(source: ByteSource, options: EncoderOptions)
   const file = await readPackedGguf(heldSource(source));
   const meta = new Metadata(file, source.name);
   const { architecture } = meta;
+  if (architecture === "modern-bert") return (await import("./gguf-modern-bert.ts")).modernBertIn(file, meta, options);
   if (!ggufEncoders.includes(architecture)) return { other: architecture };
   const isNomic = architecture === "nomic-bert";
   const scaling = meta.text("rope.scaling.type") ?? "none";
@@ -67,49 +72,67 @@ export async function encoderInGguf(source: ByteSource, options: EncoderOptions)
       missing: [scaling],
     });
   const pooling = ggufPooling(meta, "cls");
-  const weights = new Map<string, AnyWeight>();
-  for (const tensor of file.tensors.values()) {
-    options.signal?.throwIfAborted();
-    const name = bertNames.reduce((n, [from, to]) => n.replace(from, to), tensor.name);
-    const isMatrix = tensor.shape.length === 2 && !dense.test(tensor.name);
-    if (name.includes(mergedPart))
-      for (const [part, w] of thirds(name, await floatWeight(tensor, options.signal))) weights.set(part, w);
-    else weights.set(name, isMatrix ? fileWeight(tensor) : await floatWeight(tensor, options.signal));
-  }
+  const weights = await encoderWeights(file, bertNames, mergedInBert, options.signal);
   const rows = (name: string): number => weights.get(name)?.shape[0] ?? meta.missing(name);
   const trained = meta.need("context_length");
   const positions = isNomic ? trained : rows("embeddings.position_embeddings.weight");
   const [width, heads] = [meta.need("embedding_length"), meta.need("attention.head_count")];
+  const config: EncoderConfig = {
+    vocabSize: rows("embeddings.word_embeddings.weight"),
+    width,
+    heads,
+    hidden: meta.need("feed_forward_length"),
+    layers: meta.need("block_count"),
+    positions,
+    epsilon: meta.need("attention.layer_norm_epsilon"),
+    activation: isNomic ? "silu" : "gelu",
+    rope: isNomic ? { dim: width / heads, base: meta.number("rope.freq_base") ?? 1000, interleaved: false } : undefined,
+  };
   return {
-    config: {
-      vocabSize: rows("embeddings.word_embeddings.weight"),
-      width,
-      heads,
-      hidden: meta.need("feed_forward_length"),
-      layers: meta.need("block_count"),
-      positions,
-      epsilon: meta.need("attention.layer_norm_epsilon"),
-      activation: isNomic ? "silu" : "gelu",
-      rope: isNomic
-        ? { dim: width / heads, base: meta.number("rope.freq_base") ?? 1000, interleaved: false }
-        : undefined,
-    },
+    config,
     weights,
-    tokenizer: options.tokenizer ?? (await tokenizerOf(meta, source.name)),
+    graph: (head) => transformerEncoder(config, weights, head),
+    ...(await saidIn(meta, options)),
     pooling,
     maxTokens: Math.min(trained, positions),
-    // The rows before RoBERTa's first position are left out of the file.
-    firstPosition: 0,
-    maskToken: meta.number("tokenizer.ggml.mask_token_id"),
-    scoring: (classes) => scoringIn(undefined, classes),
-    classActivation: "tanh",
-    architectures: [],
   };
 }
 
-async function tokenizerOf(meta: Metadata, name: string): Promise<Tokenizer> {
+/** Tensors by the names that graphs have for them. */
+export async function encoderWeights(
+  { tensors }: GgufFile<PackedValue>,
+  names: readonly (readonly [RegExp, string])[],
+  merged: Merged,
+  signal?: AbortSignal,
+): Promise<Map<string, AnyWeight>> {
+  const weights = new Map<string, AnyWeight>();
+  for (const tensor of tensors.values()) {
+    signal?.throwIfAborted();
+    const name = names.reduce((n, [from, to]) => n.replace(from, to), tensor.name);
+    const isMatrix = tensor.shape.length === 2 && !dense.test(tensor.name);
+    const apart = takenApart(name, merged);
+    if (apart) for (const [part, w] of apart(await floatWeight(tensor, signal))) weights.set(part, w);
+    else weights.set(name, isMatrix ? fileWeight(tensor) : await floatWeight(tensor, signal));
+  }
+  return weights;
+}
+
+/** What metadata says of texts and heads. */
+export async function saidIn(meta: Metadata, options: EncoderOptions) {
+  return {
+    tokenizer: options.tokenizer ?? (await tokenizerOf(meta)),
+    // The rows before RoBERTa's first position are left out of the file.
+    firstPosition: 0,
+    maskToken: meta.number("tokenizer.ggml.mask_token_id"),
+    scoring: (classes: number): Scoring => scoringIn(undefined, classes),
+    classActivation: "tanh",
+    architectures: [],
+  } as const;
+}
+
+async function tokenizerOf(meta: Metadata): Promise<Tokenizer> {
   const v = ggufVocabulary(meta);
-  if (!v) throw new FormatError(`${name}: there is no vocabulary in it; pass { tokenizer }`);
+  if (!v) throw new FormatError(`${meta.name}: there is no vocabulary in it; pass { tokenizer }`);
   if (v.kind !== "unigram") return openTokenizer(v);
   // Encoders put marks around their texts.
   return openTokenizer({ ...v, addBegin: meta.flag("tokenizer.ggml.add_bos_token") ?? true });

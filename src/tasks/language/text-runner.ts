@@ -7,7 +7,7 @@ import type { ByteSource, SourceInput } from "../../formats/source.ts";
 import { compile } from "../../graph/compile.ts";
 import type { Session } from "../../graph/session.ts";
 import { sourceOptions } from "../../load.ts";
-import { type EncoderHead, transformerEncoder } from "../../models/transformer/encoder.ts";
+import type { EncoderHead } from "../../models/transformer/encoder.ts";
 import { toF64 } from "../../tensor/convert.ts";
 import { symbolDispose } from "../../tensor/dispose.ts";
 import { InputError, UnsupportedOpError } from "../../tensor/errors.ts";
@@ -110,7 +110,7 @@ async function openNative(folder: ModelFolder, kind: HeadKind, options: RunnerOp
     kind === "classes"
       ? { kind, classes, activation: file.classActivation, pairs: true }
       : { kind: "tokens", classes, name, pairs: true };
-  const session = await compile(transformerEncoder(file.config, file.weights, head), {
+  const session = await compile(file.graph(head), {
     device: await deviceFor(options.device, options),
     ownsWeights: folder.local,
   });
