@@ -49,11 +49,11 @@ const formats = [
   ["ONNX", "opset 6 and up, external data, local functions, control flow, sequences, quantised operators"],
   [
     "GGUF",
-    "versions 2 and 3, every block type, also in several files; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2, and bert (sentence encoders); written too",
+    "versions 2 and 3, every block type, also in several files; llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, gpt2, smollm3, granite, olmo2 (also as sentence encoders), gemma-embedding, bert, nomic-bert, modern-bert; written too",
   ],
   [
     "safetensors",
-    "every dtype (6-bit floats and complex numbers as bytes only), sharded; with `config.json` the same models, mistral and sentence encoders; written too",
+    "every dtype (6-bit floats and complex numbers as bytes only), sharded; with `config.json` the same models, mistral and olmo3; written too",
   ],
   ["llama2.c", "version 0, with or without its tokenizer"],
 ];

@@ -199,12 +199,33 @@ describe("config.json", () => {
   });
 });
 
+test("OLMo 3 has a base for layers with a window, which GGUF files do not", async () => {
+  const { config, weights } = build({ ...variants["olmo3"], layers: [{ window: 6 }], rope: halves });
+  const path = await toFolder(ggufFile("olmo2", config, weights));
+  const { model_type, rope_parameters } = await jsonOf(path);
+  const both = rope_parameters as Record<string, object>;
+  expect([model_type, both["sliding_attention"]]).toEqual(["olmo3", { rope_type: "default", rope_theta: 10000 }]);
+  await edit(path, { rope_parameters: { ...both, sliding_attention: { rope_theta: 500 } } });
+  await expectSays(path, { config: { ...config, localRope: { ...halves, base: 500 } }, weights });
+  await expect(toGguf(path)).rejects.toThrow(/cannot say this of the model: localRope/);
+});
+
+const unturned = { rope: false } as const;
+const smollm3 = { rope: neighbours, layers: [{}, {}, {}, unturned] };
+
+test("SmolLM3's GGUF files have no windows", async () => {
+  const { config, weights } = build(smollm3);
+  await expectSays(ggufFile("smollm3", config, weights, { "attention.sliding_window": 3 }), { config, weights });
+});
+
 describe("GGUF has no words for", () => {
   const gemma2 = { ...variants["gemma2"], attentionScale: undefined };
   test.each<[string, Variant, object, RegExp]>([
     ["gpt2", variants["gpt2"], { scale_attn_weights: false }, /attentionScale/],
     ["gpt2", variants["gpt2"], { scale_attn_by_inverse_layer_idx: true }, /layers/],
     ["gemma2", gemma2, { hidden_activation: "silu" }, /activation/],
+    ["smollm3", smollm3, { no_rope_layers: [1, 0, 1, 0] }, /layers/],
+    ["smollm3", smollm3, { sliding_window: 3, layer_types: Array(4).fill("sliding_attention") }, /layers/],
   ])("%s, %#", async (arch, variant, change, message) => {
     const { config, weights } = build(variant);
     const path = await edit(await toFolder(ggufFile(arch, config, weights)), change);

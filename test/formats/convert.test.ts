@@ -266,6 +266,19 @@ describe("what can't be done is told", () => {
     await refused("output_norm.weight");
   });
 
+  test.each(["attn_q_norm", "post_attention_norm", "post_ffw_norm"])(
+    "%s, of a model that has it alone",
+    async (part) => {
+      const { config, weights } = build(variants["olmo2"]);
+      weights.delete(`blk.1.${part}.weight`);
+      const file = ggufFile("olmo2", config, weights);
+      for (const refused of [convert(file, { to: "safetensors" }), logits(file)]) {
+        await expect(refused).rejects.toThrow(FormatError);
+        await expect(refused).rejects.toThrow(`"blk.1.${part}.weight" is missing`);
+      }
+    },
+  );
+
   test("any architecture passes from GGUF to GGUF, not to safetensors", async () => {
     const { config, weights } = build({});
     const odd = ggufFile("mamba", config, weights);

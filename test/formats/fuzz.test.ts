@@ -232,10 +232,26 @@ describe("safetensors", () => {
       "layer_types",
       "query_pre_attn_scalar",
       "partial_rotary_factor",
+      "no_rope_layers",
+      "residual_multiplier",
+      "attention_multiplier",
       "rope_parameters",
       "rope_local_base_freq",
     ];
-    const types = ["llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3_text", "gpt2"];
+    const types = [
+      "llama",
+      "mistral",
+      "qwen2",
+      "qwen3",
+      "phi3",
+      "gemma",
+      "gemma2",
+      "gemma3_text",
+      "gpt2",
+      "smollm3",
+      "granite",
+      "olmo3",
+    ];
     const rejected = await each(2000, (random) => {
       const changed: Record<string, unknown> = {
         ...config,

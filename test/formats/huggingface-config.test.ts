@@ -6,8 +6,8 @@ import { afterAll, describe, expect, test } from "vitest";
 import { convert } from "../../src/formats/convert/index.ts";
 import { readDecoder } from "../../src/formats/decoder/read.ts";
 import { openSource } from "../../src/formats/source.ts";
-import { UnsupportedOpError } from "../../src/index.ts";
-import type { DecoderConfig } from "../../src/models/transformer/config.ts";
+import { FormatError, UnsupportedOpError } from "../../src/index.ts";
+import type { DecoderConfig, DecoderLayer } from "../../src/models/transformer/config.ts";
 import { NaiveDecoder } from "../goldens/decoder.ts";
 import { build, text, type Variant, variants } from "../models/tiny.ts";
 import { ggufFile, halves } from "../tasks/gguf-files.ts";
@@ -17,6 +17,7 @@ const root = await mkdtemp(join(tmpdir(), "forwardpass-config-"));
 afterAll(() => rm(root, { recursive: true }));
 
 const neighbours = { ...halves, interleaved: true };
+const threeOfFour = (window: number): DecoderLayer[] => [{ window }, { window }, { window }, {}];
 const models: Record<string, [arch: string, Variant]> = {
   llama: ["llama", { rope: neighbours }],
   mistral: ["llama", { rope: neighbours, layers: [{ window: 5 }, { window: 5 }] }],
@@ -27,6 +28,10 @@ const models: Record<string, [arch: string, Variant]> = {
   qwen3: ["qwen3", variants["qwen3"]],
   phi3: ["phi3", { rope: halves }],
   gpt2: ["gpt2", variants["gpt2"]],
+  granite: ["granite", { ...variants["granite"], rope: neighbours }],
+  olmo2: ["olmo2", variants["olmo2"]],
+  olmo3: ["olmo2", { ...variants["olmo2"], layers: threeOfFour(6), localRope: halves }],
+  smollm3: ["smollm3", { rope: neighbours, layers: [{}, {}, {}, { rope: false }] }],
 };
 
 /** A folder of the type whose configuration has these fields, and its weights by GGUF's names. */
@@ -51,6 +56,11 @@ describe("a field changes what is computed", () => {
   const byLayer = { scale_attn_by_inverse_layer_idx: true };
   const scaled = (first: number) => ({ layers: [{ attentionScale: first }, { attentionScale: first / 2 }] });
   const none = [{}, {}];
+  const unturned = { rope: false } as const;
+  const listed = { no_rope_layers: [1, 0, 1, 1], no_rope_layer_interval: 3 };
+  const interval = { no_rope_layers: undefined, no_rope_layer_interval: 2 };
+  const windowed = { use_sliding_window: true, sliding_window: 3, layer_types: undefined };
+  const types = { sliding_window: 3, layer_types: ["sliding_attention", ...Array(3).fill("full_attention")] };
   test.each<[string, object, Partial<DecoderConfig>]>([
     ["gpt2", unscaled, { attentionScale: 1 }],
     ["gpt2", byLayer, scaled(1 / Math.sqrt(8))],
@@ -62,6 +72,17 @@ describe("a field changes what is computed", () => {
     ["mistral", { sliding_window: null, layer_types: undefined }, { layers: none }],
     ["gemma2", { attn_logit_softcapping: null }, { attentionSoftcap: undefined }],
     ["gemma2", { final_logit_softcapping: null }, { logitSoftcap: undefined }],
+    ["granite", { embedding_multiplier: 3 }, { embeddingScale: 3 }],
+    ["granite", { residual_multiplier: 0.7 }, { residualScale: 0.7 }],
+    ["granite", { attention_multiplier: 0.7 }, { attentionScale: 0.7 }],
+    ["granite", { logits_scaling: 3 }, { logitDivisor: 3 }],
+    ["olmo3", { sliding_window: 3 }, { layers: threeOfFour(3) }],
+    ["olmo3", { sliding_window: null }, { layers: [{}, {}, {}, {}], localRope: undefined }],
+    ["olmo3", { layer_types: types.layer_types }, { layers: [{ window: 6 }, {}, {}, {}] }],
+    ["smollm3", listed, { layers: [{}, unturned, {}, {}] }],
+    ["smollm3", interval, { layers: [{}, unturned, {}, unturned] }],
+    ["smollm3", windowed, { layers: [{}, {}, {}, { ...unturned, window: 3 }] }],
+    ["smollm3", types, { layers: [{ window: 3 }, {}, {}, unturned] }],
   ])("%s with %j", async (type, fields, change) => {
     const { path, config, weights } = await folderOf(type, fields);
     const got = await logits(path, text(12));
@@ -74,6 +95,11 @@ describe("a field that Hugging Face's class does not know changes nothing", () =
   test.each<[string, object]>([
     ["llama", { sliding_window: 3 }],
     ["gemma", { sliding_window: 3 }],
+    ["llama", { no_rope_layers: [0, 0], no_rope_layer_interval: 1 }],
+    ["llama", { embedding_multiplier: 3, residual_multiplier: 3, attention_multiplier: 3, logits_scaling: 3 }],
+    ["granite", { query_pre_attn_scalar: 3, sliding_window: 3 }],
+    ["olmo2", { sliding_window: 3, layer_types: ["sliding_attention", "full_attention"] }],
+    ["smollm3", { sliding_window: 3 }],
     ["gemma", { hidden_act: "gelu" }],
     ["gemma2", { hidden_act: "silu" }],
     ["gemma2", { hidden_activation: null }],
@@ -86,6 +112,7 @@ describe("a field that Hugging Face's class does not know changes nothing", () =
 
 describe("a field that is missing has the number of Hugging Face's class", () => {
   const scale = 1 / 16;
+  const ownBase = { ...halves, base: 5e5 };
   const wide = { heads: 2, kvHeads: 1, headDim: 256, rope: { ...halves, dim: 256 } };
   test.each<[string, readonly string[], Partial<DecoderConfig>, Variant?]>([
     ["gemma2", ["query_pre_attn_scalar"], { attentionScale: scale }],
@@ -100,6 +127,14 @@ describe("a field that is missing has the number of Hugging Face's class", () =>
     ["mistral", ["sliding_window"], { layers: [{ window: 4096 }, { window: 4096 }] }],
     ["phi3", ["rms_norm_eps"], { norm: { kind: "rms", epsilon: 1e-5 } }, { norm: { kind: "rms", epsilon: 0.1 } }],
     ["llama", ["rms_norm_eps"], { norm: { kind: "rms", epsilon: 1e-6 } }, { norm: { kind: "rms", epsilon: 0.1 } }],
+    ["granite", ["embedding_multiplier"], { embeddingScale: 1 }],
+    ["granite", ["residual_multiplier"], { residualScale: 1 }],
+    ["granite", ["attention_multiplier"], { attentionScale: 1 }],
+    ["granite", ["logits_scaling"], { logitDivisor: 1 }],
+    ["olmo2", ["rms_norm_eps"], {}, { norm: variants["olmo2"].norm }],
+    ["olmo3", ["sliding_window", "layer_types"], { layers: threeOfFour(4096) }],
+    ["olmo3", ["rope_theta", "rope_parameters"], { rope: ownBase, localRope: ownBase }],
+    ["smollm3", ["no_rope_layers"], { layers: [{}, {}, {}, { rope: false }] }],
     ["gemma", ["head_dim"], {}, wide],
     ["gemma2", ["head_dim"], {}, wide],
     ["qwen3", ["head_dim"], {}, { ...wide, headDim: 128, rope: { ...halves, dim: 128 } }],
@@ -170,6 +205,29 @@ describe("LongRoPE", () => {
     await expect(local).rejects.toThrow(UnsupportedOpError);
     await expect(local).rejects.toThrow(/longrope in layers with a window/);
   });
+});
+
+test.each<[string, object, RegExp]>([
+  ["smollm3", { no_rope_layers: [1, 0, 1] }, /no_rope_layers .* is \[1,0,1\], not a list of 1 or 0 for each layer/],
+  ["smollm3", { no_rope_layers: [1, 0, 2, 1] }, /no_rope_layers .* not a list/],
+  ["smollm3", { no_rope_layers: "1011" }, /no_rope_layers .* not a list/],
+  [
+    "smollm3",
+    { no_rope_layers: null, no_rope_layer_interval: 0 },
+    /no_rope_layer_interval .* is 0, not a number above 0/,
+  ],
+  ["granite", { residual_multiplier: 0 }, /residual_multiplier .* is 0, not a number above 0/],
+  ["granite", { attention_multiplier: null }, /no attention_multiplier/],
+  ["granite", { logits_scaling: "8" }, /logits_scaling .* is "8", not a number/],
+])("%s with %j is told by the field", async (type, fields, message) => {
+  const found = folderOf(type, fields).then(({ path }) => configOf(path));
+  await expect(found).rejects.toThrow(FormatError);
+  await expect(found).rejects.toThrow(message);
+});
+
+test("SmolLM3 has a rotary base of its own", async () => {
+  const { path } = await folderOf("smollm3", { rope_theta: undefined });
+  expect(await configOf(path)).toMatchObject({ rope: { base: 2e6 } });
 });
 
 test("the rotary base of layers with a window is theirs", async () => {

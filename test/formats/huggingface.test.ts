@@ -118,6 +118,12 @@ describe("the output projection", () => {
       expect((await weightsOf({ tie_word_embeddings })).has("output.weight")).toBe(true);
   });
 
+  test("is the embeddings where the file does not say it and Hugging Face's class has it so", async () => {
+    const unsaid = { model_type: "smollm3", tie_word_embeddings: undefined };
+    await expect(weightsOf(unsaid)).rejects.toThrow(/"lm_head.weight" differs from the embeddings/);
+    expect((await weightsOf(unsaid, { "lm_head.weight": embeddings })).has("output.weight")).toBe(false);
+  });
+
   test("has its bias, which alone is refused", async () => {
     const bias = { "lm_head.bias": ones(embeddings.shape[0]) };
     expect((await weightsOf({ tie_word_embeddings: false }, bias)).has("output.bias")).toBe(true);

@@ -29,7 +29,8 @@ export class NaiveDecoder {
   next(token: number): Float64Array {
     const { c } = this;
     const [h] = this.states([token]);
-    const logits = this.w.has("output.weight") ? this.linear("output", h) : this.linear("token_embd", h);
+    const output = this.w.has("output.weight") ? "output" : "token_embd";
+    const logits = this.linear(output, h).map((v) => v / (c.logitDivisor ?? 1));
     const cap = c.logitSoftcap;
     return cap ? logits.map((v) => cap * Math.tanh(v / cap)) : logits;
   }
@@ -39,10 +40,12 @@ export class NaiveDecoder {
     const { c, position } = this;
     const rows = tokens.map((token, i) => this.embedded(token, position + i));
     for (let n = 0; n < c.layers.length; n++) {
-      const queries = rows.map((x, i) => this.remember(n, this.norm(`blk.${n}.attn_norm`, x), position + i));
+      // OLMo 2: x + norm(f(x)) in place of x + f(norm(x)).
+      const before = (part: string, x: Float64Array) => (c.norm.behind ? x : this.norm(`blk.${n}.${part}`, x));
+      const queries = rows.map((x, i) => this.remember(n, before("attn_norm", x), position + i));
       rows.forEach((x, i) => {
         this.addInto(x, this.attention(n, queries[i], position + i), `blk.${n}.post_attention_norm`);
-        this.addInto(x, this.feedForward(n, this.norm(`blk.${n}.ffn_norm`, x)), `blk.${n}.post_ffw_norm`);
+        this.addInto(x, this.feedForward(n, before("ffn_norm", x)), `blk.${n}.post_ffw_norm`);
       });
     }
     this.position += tokens.length;
@@ -61,15 +64,17 @@ export class NaiveDecoder {
   /** Its keys and values. Gives its queries, head by head. */
   private remember(n: number, h: Float64Array, position: number): Float64Array[] {
     const { c } = this;
-    const rope = c.layers[n].window !== undefined && c.localRope ? c.localRope : c.rope;
-    const q = heads(this.linear(`blk.${n}.attn_q`, h), c.heads);
-    const k = heads(this.linear(`blk.${n}.attn_k`, h), c.kvHeads);
+    const rope = c.layers[n].rope ?? ((c.layers[n].window !== undefined && c.localRope) || c.rope);
+    const whole = (part: string, x: Float64Array) =>
+      c.norm.acrossHeads ? rms(x, this.need(`blk.${n}.${part}_norm.weight`), c.norm.epsilon) : x;
+    const q = heads(whole("attn_q", this.linear(`blk.${n}.attn_q`, h)), c.heads);
+    const k = heads(whole("attn_k", this.linear(`blk.${n}.attn_k`, h)), c.kvHeads);
     for (const [name, list] of [
       ["attn_q_norm", q],
       ["attn_k_norm", k],
     ] as const) {
       const scale = this.w.get(`blk.${n}.${name}.weight`);
-      if (scale) for (const v of list) rms(v, scale, c.norm.epsilon);
+      if (scale && !c.norm.acrossHeads) for (const v of list) rms(v, scale, c.norm.epsilon);
     }
     if (rope) for (const v of [...q, ...k]) rotate(v, position, rope, this.length);
     this.keys[n].push(concat(k));
@@ -117,7 +122,7 @@ export class NaiveDecoder {
 
   private addInto(x: Float64Array, y: Float64Array, norm: string): void {
     const added = this.w.has(`${norm}.weight`) ? this.norm(norm, y) : y;
-    for (let i = 0; i < x.length; i++) x[i] += added[i];
+    for (let i = 0; i < x.length; i++) x[i] += added[i] * (this.c.residualScale ?? 1);
   }
 
   private norm(name: string, x: Float64Array): Float64Array {

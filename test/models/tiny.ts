@@ -25,6 +25,12 @@ export interface Variant extends Partial<DecoderConfig> {
   postNorms?: boolean;
 }
 
+const olmo2: Variant = {
+  norm: { kind: "rms", epsilon: 1e-5, behind: true, acrossHeads: true },
+  headNorms: true,
+  postNorms: true,
+  untied: true,
+};
 export const variants: Record<string, Variant> = {
   "llama 2": { rope: { ...base.rope, interleaved: true }, kvHeads: 4, untied: true },
   "llama 3": {
@@ -60,6 +66,15 @@ export const variants: Record<string, Variant> = {
     headNorms: true,
     layers: [{ window: 6 }, { window: 6 }, {}],
     rope: { ...base.rope, base: 1e6, scaling: { kind: "linear", factor: 8 } },
+    localRope: base.rope,
+  },
+  smollm3: { layers: [{}, { rope: false }, { window: 6, rope: false }, { window: 6 }] },
+  granite: { embeddingScale: 6, residualScale: 0.25, attentionScale: 0.125, logitDivisor: 0.5 },
+  olmo2: olmo2,
+  olmo3: {
+    ...olmo2,
+    layers: [{ window: 6 }, {}],
+    rope: { ...base.rope, scaling: { kind: "yarn", factor: 4, originalContext: 64 } },
     localRope: base.rope,
   },
   "phi3 with long factors": {
@@ -109,11 +124,14 @@ export function build(v: Variant): { config: DecoderConfig; weights: Map<string,
       put(`blk.${n}.${part}.weight`, shape);
       if (biases.includes(part)) put(`blk.${n}.${part}.bias`, [shape[0]]);
     };
-    norm(`blk.${n}.attn_norm`);
-    norm(`blk.${n}.ffn_norm`);
+    if (!config.norm.behind) for (const part of ["attn_norm", "ffn_norm"]) norm(`blk.${n}.${part}`);
     if (postNorms) for (const part of ["post_attention_norm", "post_ffw_norm"]) norm(`blk.${n}.${part}`);
     if (headNorms)
-      for (const part of ["attn_q_norm", "attn_k_norm"]) put(`blk.${n}.${part}.weight`, [headDim], 0.5, 1.5);
+      for (const [part, all] of [
+        ["attn_q_norm", heads],
+        ["attn_k_norm", kvHeads],
+      ] as const)
+        put(`blk.${n}.${part}.weight`, [config.norm.acrossHeads ? all * headDim : headDim], 0.5, 1.5);
     linear("attn_q", [heads * headDim, width]);
     linear("attn_k", [kvHeads * headDim, width]);
     linear("attn_v", [kvHeads * headDim, width]);

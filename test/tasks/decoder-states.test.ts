@@ -152,7 +152,7 @@ describe("GGUF files", () => {
     await expect(open({ "attention.causal": false })).rejects.toThrow(/windows of a model that is not causal/);
     await expect(open({ pooling_type: 4 })).rejects.toThrow(/pooling_type 4 is not supported/);
     await expect(open({ "tokenizer.ggml.model": "none" })).rejects.toThrow(/no vocabulary in it/);
-    await expect(open({}, "rwkv")).rejects.toThrow(/"rwkv" are not supported; known: bert, nomic-bert, llama, /);
+    await expect(open({}, "rwkv")).rejects.toThrow(/"rwkv" are not supported; known: bert.*llama, /);
   });
 });
 

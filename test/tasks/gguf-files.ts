@@ -1,6 +1,6 @@
 /** Tiny decoders as GGUF files of every architecture. */
 import { type GgufValue, writeGguf } from "../../src/formats/gguf/index.ts";
-import type { DecoderConfig } from "../../src/models/transformer/config.ts";
+import type { DecoderConfig, DecoderLayer } from "../../src/models/transformer/config.ts";
 import type { HostTensor } from "../../src/tensor/tensor.ts";
 import { type build, variants } from "../models/tiny.ts";
 
@@ -18,6 +18,13 @@ export function merge(weights: Map<string, HostTensor>, parts: string[], to: str
   for (const p of parts) weights.delete(p);
   weights.set(to, { dtype: "f32", shape: [rows, ...all[0].shape.slice(1)], data });
 }
+
+const factorsOf = (c: DecoderConfig) => ({
+  embedding_scale: c.embeddingScale!,
+  residual_scale: c.residualScale!,
+  "attention.scale": c.attentionScale!,
+  logit_scale: c.logitDivisor!,
+});
 
 export function metadataOf(arch: string, c: DecoderConfig, extra: Record<string, GgufValue> = {}) {
   const window = c.layers.find((l) => l.window)?.window;
@@ -38,6 +45,7 @@ export function metadataOf(arch: string, c: DecoderConfig, extra: Record<string,
     ...(window ? ([["attention.sliding_window", window]] as [string, GgufValue][]) : []),
     ...(c.attentionSoftcap ? ([["attn_logit_softcapping", c.attentionSoftcap]] as [string, GgufValue][]) : []),
     ...(c.logitSoftcap ? ([["final_logit_softcapping", c.logitSoftcap]] as [string, GgufValue][]) : []),
+    ...(arch === "granite" ? Object.entries(factorsOf(c)) : []),
     ...Object.entries(extra),
   ];
   return new Map<string, GgufValue>([
@@ -58,6 +66,7 @@ export const written = (metadata: Map<string, GgufValue>, weights: Map<string, H
   });
 
 export const halves = { dim: 8, base: 10000, interleaved: false };
+const everyFourth = Array.from({ length: 5 }, (_, n): DecoderLayer => (n === 3 ? { rope: false } : {}));
 /** Architecture, decoder, metadata beyond the usual. */
 export const ggufCases: [string, Parameters<typeof build>[0], Record<string, GgufValue>?][] = [
   ["llama", variants["llama 2"]],
@@ -78,6 +87,18 @@ export const ggufCases: [string, Parameters<typeof build>[0], Record<string, Ggu
   ],
   ["gpt2", variants["gpt2"]],
   ["phi3", { rope: halves, kvHeads: 4 }],
+  ["granite", { ...variants["granite"], rope: { ...halves, interleaved: true } }],
+  ["olmo2", variants["olmo2"]],
+  [
+    "olmo2",
+    {
+      ...variants["olmo3"],
+      rope: { ...halves, scaling: { kind: "yarn", factor: 4, originalContext: 64, magnitude: 0.1 * Math.log(4) + 1 } },
+      layers: Array.from({ length: 5 }, (_, n) => (n === 3 ? {} : { window: 6 })),
+    },
+    { "rope.scaling.type": "yarn", "rope.scaling.factor": 4, "rope.scaling.original_context_length": 64 },
+  ],
+  ["smollm3", { rope: { ...halves, interleaved: true }, layers: everyFourth }],
 ];
 
 /** The file, with merged tensors where the architecture has them. */

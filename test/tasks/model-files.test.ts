@@ -43,7 +43,7 @@ const comparable = ({ architecture: _, ...c }: DecoderConfig) => ({
   attentionSoftcap: c.attentionSoftcap,
   logitSoftcap: c.logitSoftcap,
   rope: c.rope && { ...c.rope, scaling: c.rope.scaling },
-  layers: c.layers.map((l) => l.window ?? 0),
+  layers: c.layers.map((l) => ({ window: l.window ?? 0, rope: l.rope })),
 });
 
 describe("GGUF", () => {
@@ -120,6 +120,23 @@ describe("GGUF", () => {
     });
   });
 
+  test("factors of 0 are none, but for the logits'; without turned positions Granite is refused", async () => {
+    const { config, weights } = build(variants["granite"]);
+    const read = async (extra: Record<string, GgufValue>) =>
+      (await readGgufDecoder(bytesSource(ggufFile("granite", config, weights, extra)))).config;
+    const none = await read({ embedding_scale: 0, residual_scale: 0, "attention.scale": 0 });
+    expect(none).toMatchObject({
+      embeddingScale: undefined,
+      residualScale: undefined,
+      attentionScale: 1 / Math.sqrt(8),
+    });
+    await expect(read({ logit_scale: 0 })).rejects.toThrow(/gives 0 as logitDivisor/);
+    await expect(read({ residual_scale: -1 })).rejects.toThrow(/gives -1 as residualScale/);
+    await expect(read({ "rope.scaling.finetuned": false })).rejects.toThrow(UnsupportedOpError);
+    await expect(read({ "rope.scaling.finetuned": false })).rejects.toThrow(/"granite" without rotary positions/);
+    expect(await read({ "rope.scaling.finetuned": true })).toEqual(await read({}));
+  });
+
   test("what is missing or unknown is told", async () => {
     const { config, weights } = build({ rope: { ...halves, interleaved: true } });
     const stored = weights as unknown as Map<string, HostTensor>;
@@ -183,7 +200,7 @@ describe("Hugging Face folders", () => {
     const layers =
       type === "gpt2"
         ? gpt2Layers
-        : /gemma[23]/.test(type)
+        : /gemma[23]|olmo/.test(type)
           ? gemma2Layers
           : { ...layerNames, ffn_norm: "post_attention_layernorm" };
     const [, n, part, kind] = /^blk\.(\d+)\.(\w+)\.(\w+)$/.exec(name) ?? [];
@@ -237,6 +254,7 @@ describe("Hugging Face folders", () => {
   });
 
   const halves = { dim: 8, base: 10000, interleaved: false };
+  const layer_types = ["full_attention", "full_attention", "sliding_attention", "sliding_attention"];
   const cases: [string, Parameters<typeof build>[0], object?][] = [
     [
       "llama",
@@ -274,6 +292,28 @@ describe("Hugging Face folders", () => {
         sliding_window_pattern: 3,
         rope_scaling: { rope_type: "linear", factor: 8 },
       },
+    ],
+    [
+      "granite",
+      variants["granite"],
+      { embedding_multiplier: 6, residual_multiplier: 0.25, attention_multiplier: 0.125, logits_scaling: 0.5 },
+    ],
+    ["olmo2", { ...variants["olmo2"], biases: ["attn_q", "attn_k", "attn_v", "attn_output"] }],
+    [
+      "olmo3",
+      { ...variants["olmo3"], localRope: { ...halves, base: 500 } },
+      {
+        layer_types: ["sliding_attention", "full_attention"],
+        rope_parameters: {
+          full_attention: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64, rope_theta: 10000 },
+          sliding_attention: { rope_type: "default", rope_theta: 500 },
+        },
+      },
+    ],
+    [
+      "smollm3",
+      { ...variants["smollm3"], untied: true },
+      { no_rope_layers: [1, 0, 0, 1], layer_types, tie_word_embeddings: false },
     ],
     [
       "phi3",

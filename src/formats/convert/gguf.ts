@@ -4,7 +4,7 @@ import { type RopeConfig, ropeFrequencies } from "../../models/transformer/rope.
 import type { BlockType } from "../../tensor/blocks/types.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
-import { configOf, type GgufShapes, type RopeFactors } from "../decoder/gguf.ts";
+import { architectures, configOf, type GgufShapes, type RopeFactors } from "../decoder/gguf.ts";
 import { ggufVocabulary, vocabularyMetadata } from "../decoder/gguf-vocabulary.ts";
 import { Metadata } from "../decoder/metadata.ts";
 import type { TokenizerJson } from "../decoder/vocabulary.ts";
@@ -44,9 +44,9 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
   const architecture = config.architecture;
   const { metadata, types } = configMetadata(config, name);
   const weights = new Map<string, FileWeight>();
-  const interleaved = architecture === "llama";
+  const interleaved = architectures[architecture].rope === "neighbours";
   for (const [key, w] of file.weights) {
-    // Llama's files pair neighbours: rows of queries and keys that pair halves change places.
+    // Files of some architectures pair neighbours: rows of queries and keys that pair halves change places.
     const permuted = interleaved && config.rope?.interleaved === false && /\.attn_[qk]\.(weight|bias)$/.test(key);
     weights.set(key, permuted ? permuteHeads(w, config.headDim, config.rope!.dim, "neighbours") : w);
   }
@@ -93,6 +93,12 @@ function configMetadata(c: DecoderConfig, name: string) {
   const paired = scaling?.kind === "factors" ? scaling : yarn;
   // Of YaRN's own magnitude readers multiply this in.
   const magnitude = paired?.magnitude && paired.magnitude / (yarn ? 0.1 * Math.log(yarn.factor) + 1 : 1);
+  const factors: [string, number | undefined][] = [
+    ["embedding_scale", c.embeddingScale],
+    ["residual_scale", c.residualScale],
+    ["attention.scale", c.attentionScale],
+    ["logit_scale", c.logitDivisor],
+  ];
   const integers: [string, number | undefined][] = [
     ["vocab_size", c.vocabSize],
     ["context_length", c.contextLength],
@@ -115,6 +121,7 @@ function configMetadata(c: DecoderConfig, name: string) {
     ["rope.scaling.yarn_beta_slow", yarn?.betaSlow],
     ["attn_logit_softcapping", c.attentionSoftcap],
     ["final_logit_softcapping", c.logitSoftcap],
+    ...(architectures[arch].scaled ? factors : []),
   ];
   const metadata = new Map<string, GgufValue>([
     ["general.architecture", arch],

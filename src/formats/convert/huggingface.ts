@@ -1,6 +1,6 @@
 /** Models as safetensors with `config.json`. */
 import type { DecoderConfig } from "../../models/transformer/config.ts";
-import type { RopeScaling } from "../../models/transformer/rope.ts";
+import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
 import { type ModelType, modelTypes, transposed } from "../decoder/huggingface.ts";
@@ -11,19 +11,16 @@ import { floats, permuteHeads } from "./permute.ts";
 import { tokenizerJsonOf } from "./tokenizer-json.ts";
 import type { Quantization } from "./types.ts";
 
-/** The type that has the architecture. Where several do, the first. */
-function typeOf(architecture: string): [string, ModelType] {
-  const found = Object.entries(modelTypes).find(([, t]) => t.architecture === architecture);
+/** The first type that has the architecture and, where there are some, windows. Without such a one the first. */
+function typeOfModel({ layers, architecture }: DecoderConfig): [string, ModelType] {
+  const types = Object.entries(modelTypes).filter(([, t]) => t.architecture === architecture);
+  const windowed = layers.some((l) => l.window !== undefined);
+  const found = types.find(([, t]) => !windowed || t.windowed) ?? types[0];
   if (found) return found;
   throw new UnsupportedOpError(`Hugging Face's models of architecture "${architecture}" are not known`, {
     missing: [architecture],
   });
 }
-
-const typeOfModel = ({ layers, architecture }: DecoderConfig): [string, ModelType] =>
-  architecture === "llama" && layers.some((l) => l.window !== undefined)
-    ? ["mistral", modelTypes["mistral"]]
-    : typeOf(architecture);
 
 /** @throws UnsupportedOpError for an architecture, or a part of the model, without a name there */
 export function huggingFaceWeights({ config, weights }: DecoderFile): Map<string, FileWeight> {
@@ -151,18 +148,33 @@ function configJson(name: string, c: DecoderConfig, weights: DecoderFile["weight
     tie_word_embeddings: tied,
     rope_theta: c.rope?.base,
     partial_rotary_factor: c.rope && c.rope.dim !== c.headDim ? c.rope.dim / c.headDim : undefined,
-    rope_local_base_freq: c.localRope?.base,
+    rope_local_base_freq: isGemma ? c.localRope?.base : undefined,
     rope_scaling: scalingJson(scaling, c.contextLength),
+    // The only place where OLMo 3 has a base for layers with a window.
+    rope_parameters: c.rope && c.localRope && !isGemma ? bothJson(c.rope, c.localRope, c.contextLength) : undefined,
     // Where Phi 3 has it. Those of other scalings are beside their factors.
     original_max_position_embeddings: scaling?.kind === "factors" ? scaling.originalContext : undefined,
     sliding_window: window ?? null,
     layer_types: window && windows.map((w) => (w === undefined ? "full_attention" : "sliding_attention")),
     use_sliding_window: name.startsWith("qwen") ? window !== undefined : undefined,
-    query_pre_attn_scalar: c.attentionScale && 1 / c.attentionScale ** 2,
+    no_rope_layers: modelTypes[name].turned && c.layers.map((l) => (l.rope === false ? 0 : 1)),
+    ...(modelTypes[name].scaled
+      ? {
+          embedding_multiplier: c.embeddingScale,
+          residual_multiplier: c.residualScale,
+          attention_multiplier: c.attentionScale,
+          logits_scaling: c.logitDivisor,
+        }
+      : { query_pre_attn_scalar: c.attentionScale && 1 / c.attentionScale ** 2 }),
     attn_logit_softcapping: c.attentionSoftcap || none,
     final_logit_softcapping: c.logitSoftcap || none,
   };
 }
+
+const bothJson = (rope: RopeConfig, local: RopeConfig, contextLength: number): object => ({
+  full_attention: { rope_type: "default", ...scalingJson(rope.scaling, contextLength), rope_theta: rope.base },
+  sliding_attention: { rope_type: "default", rope_theta: local.base },
+});
 
 function scalingJson(s: RopeScaling | undefined, contextLength: number): object | null {
   switch (s?.kind) {

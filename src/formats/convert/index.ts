@@ -99,12 +99,14 @@ async function checkWrites(source: ByteSource): Promise<void> {
   );
 }
 
-const inLayers = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_up", "ffn_down"];
+const inLayers = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"];
 
 /** @throws FormatError for a weight that no decoder goes without */
-function checkWeights({ config: { architecture, layers, rope }, weights }: DecoderFile): void {
+function checkWeights({ config: { architecture, layers, rope, norm }, weights }: DecoderFile): void {
   const names = ["token_embd", ...(rope ? [] : ["position_embd"]), "output_norm"];
-  for (const n of layers.keys()) names.push(...inLayers.map((part) => `blk.${n}.${part}`));
+  const norms = norm.behind ? ["post_attention_norm", "post_ffw_norm"] : ["attn_norm", "ffn_norm"];
+  if (norm.acrossHeads) norms.push("attn_q_norm", "attn_k_norm");
+  for (const n of layers.keys()) names.push(...[...norms, ...inLayers].map((part) => `blk.${n}.${part}`));
   const has = (name: string): boolean => weights.has(`${name}.weight`);
   const missing = names.find((name) => !has(name) && !has(name.replace(/_[qkv]$/, "_qkv")));
   if (missing) throw new FormatError(`${architecture}: weight "${missing}.weight" is missing`);

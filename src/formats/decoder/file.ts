@@ -55,10 +55,11 @@ export function checkSizes(
   const { vocabSize, width, heads, kvHeads, headDim, contextLength } = c;
   for (const [what, n] of Object.entries({ vocabSize, width, heads, kvHeads, headDim, contextLength }))
     if (!Number.isSafeInteger(n) || n < 1 || n > 2 ** 31) fail(`its configuration gives ${n} as ${what}`);
-  const { attentionScale = 1, embeddingScale = 1, attentionSoftcap = 0, logitSoftcap = 0 } = c;
+  const { attentionScale = 1, embeddingScale = 1, residualScale = 1, logitDivisor = 1 } = c;
+  const { attentionSoftcap = 0, logitSoftcap = 0 } = c;
   if (!(c.norm.epsilon >= 0 && c.norm.epsilon < Infinity))
     fail(`its configuration gives ${c.norm.epsilon} as the norms' epsilon`);
-  for (const [what, n] of Object.entries({ attentionScale, embeddingScale }))
+  for (const [what, n] of Object.entries({ attentionScale, embeddingScale, residualScale, logitDivisor }))
     if (!isPositive(n)) fail(`its configuration gives ${n} as ${what}`);
   // 0 stands for none.
   for (const [what, n] of Object.entries({ attentionSoftcap, logitSoftcap }))

@@ -17,11 +17,20 @@ interface Architecture {
   /** Rotary pairs: neighbours, half a head apart, or none (learned positions). */
   readonly rope: "neighbours" | "halves" | "none";
   readonly norm?: "layer";
+  readonly norms?: Pick<DecoderConfig["norm"], "behind" | "acrossHeads">;
+  /** Layers with a window have the rotary base of the others, without their scaling. */
+  readonly plainWindows?: boolean;
   readonly activation?: DecoderConfig["activation"];
   /** Embeddings are multiplied by the square root of the width. */
   readonly scaledEmbedding?: boolean;
   /** Tokens see those behind them, of a window half. */
   readonly bidirectional?: boolean;
+  /** Embeddings, scores, halves of layers and logits have factors. */
+  readonly scaled?: boolean;
+  /** Of this many layers positions are not turned in the last. */
+  readonly unturnedEvery?: number;
+  /** No layer has a window, whatever the metadata says. */
+  readonly windowless?: boolean;
   /** Numbers for keys that a file lacks: the first of an architecture's files were written before there were names for all. */
   readonly defaults?: Readonly<Record<string, number>>;
 }
@@ -57,6 +66,14 @@ export const architectures: Readonly<Record<string, Architecture>> = {
   gemma3,
   "gemma-embedding": { ...gemma3, bidirectional: true },
   gpt2: { rope: "none", norm: "layer", activation: "geluTanh" },
+  smollm3: { rope: "neighbours", unturnedEvery: 4, windowless: true },
+  granite: { rope: "neighbours", scaled: true, windowless: true },
+  olmo2: {
+    rope: "halves",
+    norms: { behind: true, acrossHeads: true },
+    plainWindows: true,
+    defaults: { [windowPattern]: 4 },
+  },
 };
 
 /**
@@ -114,6 +131,13 @@ export function configOf(
     throw new UnsupportedOpError(`${name}: architecture "${meta.architecture}" with ALiBi positions is not supported`, {
       missing: ["ALiBi"],
     });
+  // Of this architecture the key is a switch.
+  if (known.scaled && meta.flag("rope.scaling.finetuned") === false)
+    throw new UnsupportedOpError(`${name}: "${meta.architecture}" without rotary positions is not supported`, {
+      missing: ["rope.scaling.finetuned"],
+    });
+  /** 0 stands for none. */
+  const factor = (key: string): number | undefined => (known.scaled && meta.number(key)) || undefined;
   const optional = (key: string): number | undefined => meta.number(key) ?? known.defaults?.[key];
   const width = meta.need("embedding_length");
   const heads = meta.need("attention.head_count");
@@ -126,12 +150,12 @@ export function configOf(
   const rope: RopeConfig = { dim, base, interleaved: known.rope === "neighbours", scaling };
   const count = checkLayers(meta.need("block_count"), file.tensors.size, name);
   const bidirectional = known.bidirectional ?? meta.flag("attention.causal") === false;
-  const layers = layersOf(meta, optional, count, known.bidirectional);
+  const layers = layersOf(meta, known, optional, count);
   if (bidirectional && !known.bidirectional && layers.some((l) => l.window))
     throw new UnsupportedOpError(`${name}: windows of a model that is not causal are not supported`, {
       missing: ["attention.causal"],
     });
-  const windowedBase = optional(localBase);
+  const windowedBase = known.plainWindows ? base : optional(localBase);
   const config: DecoderConfig = {
     architecture: meta.architecture,
     vocabSize,
@@ -143,16 +167,18 @@ export function configOf(
     contextLength: known.rope === "none" ? trained : contextOf(trained, options),
     norm: known.norm
       ? { kind: "layer", epsilon: meta.need("attention.layer_norm_epsilon") }
-      : { kind: "rms", epsilon: meta.need("attention.layer_norm_rms_epsilon") },
+      : { kind: "rms", epsilon: meta.need("attention.layer_norm_rms_epsilon"), ...known.norms },
     activation: known.activation ?? "silu",
     layers,
     rope: known.rope === "none" ? undefined : rope,
     localRope:
       windowedBase && layers.some((l) => l.window) ? { ...rope, base: windowedBase, scaling: undefined } : undefined,
-    attentionScale: attentionScale(meta, layers.length, width, heads, headDim),
+    attentionScale: factor("attention.scale") ?? attentionScale(meta, layers.length, width, heads, headDim),
     attentionSoftcap: optional("attn_logit_softcapping"),
     logitSoftcap: optional("final_logit_softcapping"),
-    embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : undefined,
+    embeddingScale: known.scaledEmbedding ? Math.sqrt(width) : factor("embedding_scale"),
+    residualScale: factor("residual_scale"),
+    logitDivisor: known.scaled ? meta.need("logit_scale") : undefined,
     bidirectional: bidirectional || undefined,
   };
   checkSizes(config, file.tensors, name);
@@ -168,18 +194,21 @@ function attentionScale(meta: Metadata, layers: number, width: number, heads: nu
 
 function layersOf(
   meta: Metadata,
+  { unturnedEvery = Infinity, windowless, bidirectional: halves }: Architecture,
   optional: (key: string) => number | undefined,
   count: number,
-  halves = false,
 ): DecoderLayer[] {
-  const given = optional("attention.sliding_window") || undefined;
+  const given = (!windowless && optional("attention.sliding_window")) || undefined;
   const window = given && halves ? Math.floor(given / 2) + 1 : given;
   // Or layer by layer: whether it has the window.
   const flags = meta.flags(windowPattern);
   const every = flags ? undefined : optional(windowPattern);
   return Array.from({ length: count }, (_, n) => {
     const global = flags ? !flags[n] : every !== undefined && n % every === every - 1;
-    return window === undefined || global ? {} : { window };
+    return {
+      ...(window === undefined || global ? {} : { window }),
+      ...((n + 1) % unturnedEvery === 0 ? { rope: false } : {}),
+    };
   });
 }
 

@@ -52,6 +52,16 @@ export const gemma2Names: Names = {
     post_feedforward_layernorm: "post_ffw_norm",
   },
 };
+const { input_layernorm: _, ...olmo2Inner } = llamaInner;
+/** Norms behind each half of a layer. */
+export const olmo2Names: Names = {
+  ...llamaNames,
+  inner: {
+    ...olmo2Inner,
+    post_attention_layernorm: "post_attention_norm",
+    post_feedforward_layernorm: "post_ffw_norm",
+  },
+};
 export const gpt2Names: Names = {
   prefix: "transformer.",
   layers: "h",

@@ -15,6 +15,7 @@ import {
   hasNoEffect,
   llamaNames,
   type Names,
+  olmo2Names,
   phi3Names,
 } from "./huggingface-names.ts";
 import { ropesOf } from "./huggingface-rope.ts";
@@ -33,6 +34,8 @@ export interface ModelType {
   readonly gemma?: boolean;
   /** Queries and keys have a norm of their own. */
   readonly headNorms?: boolean;
+  /** Where norms are, unless they are before the halves of layers, and of each head. */
+  readonly norms?: Pick<DecoderConfig["norm"], "behind" | "acrossHeads">;
   /** Matrices are stored [inputs, outputs], and norms have biases. */
   readonly transposed?: boolean;
   /** Whether layer n has the window where `layer_types` does not say it. Without it none has, whatever the configuration says. */
@@ -41,6 +44,12 @@ export interface ModelType {
   readonly choosesWindow?: boolean;
   /** With `use_bidirectional_attention` half of the window lies behind a token. */
   readonly halvesWindow?: boolean;
+  /** Whether positions are turned in layer n. Default: in all. */
+  readonly turned?: (n: number, config: Fields) => boolean;
+  /** Embeddings, scores, halves of layers and logits have factors. */
+  readonly scaled?: boolean;
+  /** Where the configuration does not say it, the embeddings are the output projection. */
+  readonly tied?: boolean;
 }
 
 const llama: ModelType = { architecture: "llama", names: llamaNames };
@@ -55,7 +64,21 @@ const gemma: ModelType = {
   names: llamaNames,
   activation: "geluTanh",
   gemma: true,
+  tied: true,
   defaults: { head_dim: 256 },
+};
+function smollm3Turns(n: number, config: Fields): boolean {
+  const list = config.json["no_rope_layers"] ?? undefined;
+  if (list === undefined) return (n + 1) % (config.positive("no_rope_layer_interval") ?? 4) !== 0;
+  const turns: unknown = Array.isArray(list) ? list[n] : undefined;
+  return turns === 0 || turns === 1 ? turns === 1 : config.wrong("no_rope_layers", "a list of 1 or 0 for each layer");
+}
+const olmo2: ModelType = {
+  architecture: "olmo2",
+  names: olmo2Names,
+  headNorms: true,
+  norms: { behind: true, acrossHeads: true },
+  defaults: { rms_norm_eps: 1e-5 },
 };
 const gemma2Defaults = { head_dim: 256, query_pre_attn_scalar: 256, sliding_window: 4096 };
 export const modelTypes: Readonly<Record<string, ModelType>> = {
@@ -86,7 +109,28 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
     defaults: { ...gemma2Defaults, rope_theta: 1e6, rope_local_base_freq: 1e4 },
     windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
   },
-  gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true },
+  gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true, tied: true },
+  smollm3: {
+    ...llama,
+    architecture: "smollm3",
+    tied: true,
+    defaults: { rope_theta: 2e6 },
+    turned: smollm3Turns,
+    windowed: (n, config) => config.json["use_sliding_window"] === true && !smollm3Turns(n, config),
+  },
+  granite: {
+    ...llama,
+    architecture: "granite",
+    scaled: true,
+    defaults: { embedding_multiplier: 1, residual_multiplier: 1, attention_multiplier: 1, logits_scaling: 1 },
+  },
+  olmo2,
+  olmo3: {
+    ...olmo2,
+    // Layers with a window have a base of their own, and no scaling.
+    defaults: { ...olmo2.defaults, sliding_window: 4096, rope_theta: 5e5, rope_local_base_freq: 5e5 },
+    windowed: (n) => (n + 1) % 4 !== 0,
+  },
 };
 
 /**
@@ -139,8 +183,10 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
   const layers = layersOf(fields, type, checkLayers(fields.need("num_hidden_layers", "n_layer"), tensors, file));
   // Gemma's first configurations have a `hidden_act` that was never used.
   const act = type.gemma ? json["hidden_activation"] : (json["hidden_act"] ?? json["activation_function"]);
+  const factor = (key: string): number | undefined => (type.scaled ? fields.needPositive(key) : undefined);
   const scalar = fields.positive("query_pre_attn_scalar");
-  const attentionScale = learned && json["scale_attn_weights"] === false ? 1 : scalar && 1 / Math.sqrt(scalar);
+  const unscaled = learned && json["scale_attn_weights"] === false;
+  const attentionScale = unscaled ? 1 : (factor("attention_multiplier") ?? (scalar && 1 / Math.sqrt(scalar)));
   const byLayer = learned && json["scale_attn_by_inverse_layer_idx"] === true;
   const scaleOf = (n: number): number => (attentionScale ?? 1 / Math.sqrt(headDim)) / (n + 1);
   return {
@@ -153,7 +199,7 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
     contextLength: learned ? trained : contextOf(trained, options),
     norm: learned
       ? { kind: "layer", epsilon: fields.positive("layer_norm_epsilon") ?? 1e-5 }
-      : { kind: "rms", epsilon: fields.positive("rms_norm_eps") ?? 1e-6 },
+      : { kind: "rms", epsilon: fields.positive("rms_norm_eps") ?? 1e-6, ...type.norms },
     activation: (act ?? undefined) === undefined ? (type.activation ?? "silu") : activationOf(file, act),
     layers: byLayer ? layers.map((l, n) => ({ ...l, attentionScale: scaleOf(n) })) : layers,
     rope,
@@ -161,7 +207,9 @@ function configOf(fields: Fields, type: ModelType, tensors: number, options: Rea
     attentionScale,
     attentionSoftcap: fields.number("attn_logit_softcapping"),
     logitSoftcap: fields.number("final_logit_softcapping"),
-    embeddingScale: type.gemma ? Math.sqrt(width) : undefined,
+    embeddingScale: type.gemma ? Math.sqrt(width) : factor("embedding_multiplier"),
+    residualScale: factor("residual_multiplier"),
+    logitDivisor: factor("logits_scaling"),
     bidirectional: isBidirectional(fields, type, layers) || undefined,
   };
 }
@@ -193,7 +241,10 @@ function layersOf(fields: Fields, type: ModelType, count: number): DecoderLayer[
       });
     return kind === "sliding_attention";
   };
-  return Array.from({ length: count }, (_, n) => (isLocal(n) && window !== undefined ? { window } : {}));
+  return Array.from({ length: count }, (_, n) => ({
+    ...(isLocal(n) && window !== undefined ? { window } : {}),
+    ...(type.turned?.(n, fields) === false ? { rope: false } : {}),
+  }));
 }
 
 async function weightsOf(
@@ -249,7 +300,7 @@ async function checkHead(
   const said = json["tie_word_embeddings"] ?? undefined;
   if (!head && said === false)
     throw new FormatError(`${file}: "tie_word_embeddings" is false in config.json, but there is no lm_head.weight`);
-  const isTied = !head || (said ?? (type.gemma || type.transposed)) === true;
+  const isTied = !head || (said ?? type.tied) === true;
   const refuse = (what: string, t: SafetensorsTensor): never => {
     throw new UnsupportedOpError(`${file}: "${t.name}" ${what}`, { missing: [t.name] });
   };

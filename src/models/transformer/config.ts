@@ -19,7 +19,14 @@ export interface DecoderConfig {
   readonly headDim: number;
   /** Positions that the model was made for, or fewer where memory is short. */
   readonly contextLength: number;
-  readonly norm: { readonly kind: "rms" | "layer"; readonly epsilon: number };
+  readonly norm: {
+    readonly kind: "rms" | "layer";
+    readonly epsilon: number;
+    /** Behind the halves of layers alone, where others have it before them. */
+    readonly behind?: boolean;
+    /** Of queries and keys over their whole width: others have it head by head, or none. */
+    readonly acrossHeads?: boolean;
+  };
   readonly activation: "silu" | "gelu" | "geluTanh" | "relu";
   /** One entry a layer. */
   readonly layers: readonly DecoderLayer[];
@@ -36,6 +43,10 @@ export interface DecoderConfig {
   readonly embeddingScale?: number;
   /** Tokens see those behind them as well, in layers with a window as many as before them: for vectors of texts alone. */
   readonly bidirectional?: boolean;
+  /** What the halves of layers are multiplied by, before they are added to the residual stream. */
+  readonly residualScale?: number;
+  /** What logits are divided by, before their cap. */
+  readonly logitDivisor?: number;
 }
 
 export interface DecoderLayer {
@@ -43,6 +54,8 @@ export interface DecoderLayer {
   readonly window?: number;
   /** Where it is not that of the other layers. */
   readonly attentionScale?: number;
+  /** False where positions are not turned, though those of other layers are. */
+  readonly rope?: false;
 }
 
 /** A matrix in the blocks of GGUF, row-major: [rows, columns]. */
@@ -80,7 +93,8 @@ export type AnyWeight = HostTensor | BlockWeight | StoredWeight;
  *   [`post_attention_norm`]
  * - `blk.N.ffn_norm`, [`ffn_gate`], `ffn_up`, `ffn_down`, [`post_ffw_norm`]
  *
- * each with `.weight` and, where the model has it, `.bias`.
+ * each with `.weight` and, where the model has it, `.bias`. With `norm.behind` there is no `attn_norm` and `ffn_norm`, but the
+ * other two; with `norm.acrossHeads` `attn_q_norm` is [heads * headDim] and `attn_k_norm` [kvHeads * headDim].
  */
 export type DecoderWeights = ReadonlyMap<string, Weight | StoredWeight>;
 

@@ -99,6 +99,7 @@ function checkWriter(config: DecoderConfig, weights: DecoderWeights): void {
 }
 
 type Rotate = (x: SymbolicValue, heads: number) => SymbolicValue;
+const unturned: Rotate = (x) => x;
 
 /** What both have in common. */
 abstract class Builder {
@@ -124,10 +125,10 @@ abstract class Builder {
 
   /** The logits. */
   build(): SymbolicValue {
-    const { width, vocabSize, logitSoftcap } = this.config;
+    const { width, vocabSize, logitDivisor = 1, logitSoftcap } = this.config;
     const last = this.norm("output_norm", this.wanted(this.layers()));
     const output = this.weights.has("output.weight") ? "output" : "token_embd";
-    const logits = this.linear(output, last, [vocabSize, width]);
+    const logits = this.scale(this.linear(output, last, [vocabSize, width]), 1 / logitDivisor);
     return logitSoftcap ? this.scale(tanh(this.scale(logits, 1 / logitSoftcap)), logitSoftcap) : logits;
   }
 
@@ -142,17 +143,16 @@ abstract class Builder {
     const rotateLocally = config.localRope ? this.rotation(config.localRope) : rotate;
     let x = this.embed();
     config.layers.forEach((layer, n) => {
-      x = this.layer(x, n, layer.window === undefined ? rotate : rotateLocally);
+      x = this.layer(x, n, layer.rope === false ? unturned : layer.window === undefined ? rotate : rotateLocally);
     });
     return x;
   }
 
   private embed(): SymbolicValue {
-    const { vocabSize, width, contextLength, embeddingScale, rope } = this.config;
+    const { vocabSize, width, contextLength, embeddingScale = 1, rope } = this.config;
     const name = "token_embd.weight";
     const w = this.expect(name, [vocabSize, width]);
-    const embedded = rowsOf(this.tokens, w, this.constant(name, w));
-    const x = embeddingScale ? this.scale(embedded, embeddingScale) : embedded;
+    const x = this.scale(rowsOf(this.tokens, w, this.constant(name, w)), embeddingScale);
     if (rope) return x;
     const learned = this.dense("position_embd.weight", [contextLength, width]);
     return add(x, gather(learned, this.positions()));
@@ -160,9 +160,9 @@ abstract class Builder {
 
   private layer(x: SymbolicValue, n: number, rotate: Rotate): SymbolicValue {
     const name = (part: string): string => `blk.${n}.${part}`;
-    const attended = this.attention(this.norm(name("attn_norm"), x), x, n, rotate);
-    const fed = this.feedForward(this.norm(name("ffn_norm"), attended), attended, name);
-    return fed;
+    const before = (part: string, x: SymbolicValue) => (this.config.norm.behind ? x : this.norm(name(part), x));
+    const attended = this.attention(before("attn_norm", x), x, n, rotate);
+    return this.feedForward(before("ffn_norm", attended), attended, name);
   }
 
   private attention(h: SymbolicValue, residual: SymbolicValue, n: number, rotate: Rotate) {
@@ -194,10 +194,13 @@ abstract class Builder {
     return this.into(residual, name("ffn_down"), inner, [width, hidden], name("post_ffw_norm"));
   }
 
-  /** residual + linear(x), with a norm in between where the model has one. */
+  /** residual + linear(x), with a norm and a factor in between where the model has them. */
   private into(residual: SymbolicValue, name: string, x: SymbolicValue, shape: number[], norm: string): SymbolicValue {
-    if (!this.weights.has(`${norm}.weight`)) return this.linear(name, x, shape, { residual });
-    return add(residual, this.norm(norm, this.linear(name, x, shape)));
+    const { residualScale = 1, norm: norms } = this.config;
+    const normed = norms.behind || this.weights.has(`${norm}.weight`);
+    if (!normed && residualScale === 1) return this.linear(name, x, shape, { residual });
+    const half = this.linear(name, x, shape);
+    return add(residual, this.scale(normed ? this.norm(norm, half) : half, residualScale));
   }
 
   private norm(name: string, x: SymbolicValue): SymbolicValue {
@@ -208,17 +211,18 @@ abstract class Builder {
     return layerNorm(x, weight, this.bias(name, width), { epsilon });
   }
 
-  /** Queries or keys normalised head by head, where the model has weights for it. */
+  /** Queries or keys normalised head by head, where the model has weights for it, or as a whole. */
   private headNorm(name: string, x: SymbolicValue, heads: number): SymbolicValue {
-    if (!this.weights.has(`${name}.weight`)) return x;
     const { headDim, norm } = this.config;
+    if (norm.acrossHeads) return rmsNorm(x, this.dense(`${name}.weight`, [heads * headDim]), { epsilon: norm.epsilon });
+    if (!this.weights.has(`${name}.weight`)) return x;
     const scale = this.dense(`${name}.weight`, [headDim]);
     const split = rmsNorm(reshape(x, [0, -1, heads, headDim]), scale, { epsilon: norm.epsilon });
     return reshape(split, [0, -1, heads * headDim]);
   }
 
   private rotation(rope: RopeConfig | undefined): Rotate {
-    if (!rope) return (x) => x;
+    if (!rope) return unturned;
     const { contextLength } = this.config;
     const tables = ropeTables(rope, contextLength);
     const short = longFrom(rope, contextLength);
@@ -245,7 +249,7 @@ abstract class Builder {
   }
 
   private scale(x: SymbolicValue, by: number): SymbolicValue {
-    return mul(x, this.g.weight(hostTensor(Float32Array.of(by))));
+    return by === 1 ? x : mul(x, this.g.weight(hostTensor(Float32Array.of(by))));
   }
 
   /** A weight that has to be f32. */
