@@ -53,7 +53,7 @@ const formats = [
   ],
   [
     "safetensors",
-    "every dtype (6-bit floats and complex numbers as bytes only), sharded; with `config.json` the same models, mistral and olmo3; written too",
+    "every dtype (6-bit floats and complex numbers as bytes only), sharded; with `config.json` the same models, mistral, olmo3 and what writes texts in gemma3 with pictures; written too",
   ],
   ["llama2.c", "version 0, with or without its tokenizer"],
 ];

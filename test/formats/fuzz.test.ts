@@ -247,6 +247,7 @@ describe("safetensors", () => {
       "gemma",
       "gemma2",
       "gemma3_text",
+      "gemma3",
       "gpt2",
       "smollm3",
       "granite",

@@ -124,6 +124,7 @@ describe("a field that is missing has the number of Hugging Face's class", () =>
     // Without types the first five of six layers have a window.
     ["gemma3_text", ["rope_theta", "layer_types"], { rope: { ...halves, base: 1e6 } }],
     ["gemma3_text", ["rope_local_base_freq"], { localRope: halves }, { localRope: { ...halves, base: 500 } }],
+    ["gemma3_text", ["num_attention_heads", "num_key_value_heads"], {}, { heads: 8, kvHeads: 4 }],
     ["mistral", ["sliding_window"], { layers: [{ window: 4096 }, { window: 4096 }] }],
     ["phi3", ["rms_norm_eps"], { norm: { kind: "rms", epsilon: 1e-5 } }, { norm: { kind: "rms", epsilon: 0.1 } }],
     ["llama", ["rms_norm_eps"], { norm: { kind: "rms", epsilon: 1e-6 } }, { norm: { kind: "rms", epsilon: 0.1 } }],

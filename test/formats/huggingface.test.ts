@@ -10,9 +10,10 @@ import { bytesSource, openSource } from "../../src/formats/source.ts";
 import { FormatError, type HostTensor, InputError, UnsupportedOpError } from "../../src/index.ts";
 import { renderChat } from "../../src/tasks/language/chat.ts";
 import { openTokenizer } from "../../src/tasks/tokenizers/open.ts";
-import { build, variants } from "../models/tiny.ts";
+import { text as anyText, build, variants } from "../models/tiny.ts";
 import { ggufCases, ggufFile } from "../tasks/gguf-files.ts";
 import { tinyGguf } from "../tasks/tiny-gguf.ts";
+import { bytesOf, jsonOf, logits, savedIn, worst } from "./converted.ts";
 
 const root = await mkdtemp(join(tmpdir(), "forwardpass-huggingface-"));
 afterAll(() => rm(root, { recursive: true }));
@@ -54,6 +55,8 @@ const ones = (...shape: number[]): HostTensor => {
   const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1);
   return { dtype: "f32", shape, data };
 };
+
+const tokens = anyText(12);
 
 describe("weights that are more than their elements", () => {
   const q = "model.layers.0.self_attn.q_proj.weight";
@@ -218,6 +221,80 @@ describe("windows", () => {
     expect(await windows({ use_sliding_window: true, max_window_layers: 1, layer_types })).toEqual([5, 0]);
     await expect(windows({ layer_types: ["full_attention"] })).rejects.toThrow(/layer_types .* no list of 2 types/);
     await expect(windows({ layer_types: ["full_attention", "chunked_attention"] })).rejects.toThrow(UnsupportedOpError);
+  });
+});
+
+describe("Gemma 3 that sees pictures", async () => {
+  const plain = await folderOf("gemma3", {
+    ...variants["gemma3"],
+    layers: [{ window: 6 }, { window: 6 }],
+    rope: { ...halves, interleaved: false },
+  });
+  const { tie_word_embeddings: _, ...text } = plain.config;
+  const outer = { model_type: "gemma3", vision_config: { hidden_size: 4 }, hidden_size: 4, sliding_window: 1 };
+  const whole = (text_config: unknown, fields: object = {}): string =>
+    JSON.stringify({ ...outer, text_config, ...fields });
+  const seeing = (prefix: string, before = ""): Folder => ({
+    config: {},
+    tensors: new Map([
+      ...[...plain.tensors].map(([name, t]): [string, HostTensor] => [name.replace("model.", prefix), t]),
+      [`${before}vision_tower.vision_model.encoder.layers.0.self_attn.q_proj.weight`, ones(4, 4)],
+      [`${before}multi_modal_projector.mm_input_projection_weight`, ones(4, 32)],
+    ]),
+  });
+  const folder = seeing("language_model.model.");
+  const fileOf = async (json: string) => readDecoder(await openSource(await saved(folder, json)));
+
+  test.each([
+    ["language_model.model.", ""],
+    ["model.language_model.", "model."],
+  ])("is read and converted as its text part, %s", async (prefix, before) => {
+    const want = await logits(await saved(plain, {}), tokens);
+    const path = await saved(seeing(prefix, before), whole(text, { torch_dtype: "float32", eos_token_id: [1, 7] }));
+    expect(worst(await logits(path, tokens), want)).toBe(0);
+    expect(worst(await logits(await bytesOf(await convert(path, { to: "gguf" })), tokens), want)).toBeLessThan(1e-5);
+    const again = await savedIn(root, await convert(path, { to: "safetensors" }));
+    expect(worst(await logits(again, tokens), want)).toBe(0);
+    const json = await jsonOf(again);
+    expect(json).toMatchObject({ ...text, model_type: "gemma3_text", eos_token_id: [1, 7] });
+    expect(json).not.toHaveProperty("vision_config");
+  });
+
+  test("has its cap of logits, tie, ends and quantisation where Hugging Face's classes look for them", async () => {
+    const inner = { ...text, final_logit_softcapping: 3, tie_word_embeddings: false };
+    expect((await fileOf(whole(inner))).config.logitSoftcap).toBeUndefined();
+    await expect(fileOf(whole(text, { tie_word_embeddings: false }))).rejects.toThrow(/there is no lm_head\.weight/);
+    const quantised = whole(text, { quantization_config: { quant_method: "fp8" } });
+    const q = "language_model.model.layers.0.self_attn.q_proj.weight";
+    const bytes = { dtype: "i8", shape: [32, 32], data: new Int8Array(1024) } as HostTensor;
+    await expect(configOf(folder, quantised, { [q]: bytes })).rejects.toThrow(/quantised with fp8/);
+    for (const [fields, end] of [
+      [{ eos_token_id: 5 }, [5]],
+      [{}, [9]],
+    ] as const) {
+      const path = await saved(folder, whole({ ...text, eos_token_id: 9 }, fields));
+      await writeFile(join(path, "tokenizer.json"), "{}");
+      expect((await readDecoder(await openSource(path))).vocabulary).toMatchObject({ end });
+    }
+  });
+
+  test("lists only what differs from Hugging Face's class", async () => {
+    const wide = await folderOf("gemma3", {
+      ...variants["gemma3"],
+      layers: [{ window: 6 }, { window: 6 }],
+      ...{ heads: 8, kvHeads: 4, headDim: 256, rope: { ...halves, interleaved: false, dim: 256 } },
+    });
+    for (const text_config of [{}, null, undefined])
+      expect(await configOf(wide, whole(text_config))).toMatchObject({
+        ...{ vocabSize: 262208, width: 2304, heads: 8, kvHeads: 4, headDim: 256, contextLength: 8192 },
+        ...{ norm: { epsilon: 1e-6 }, activation: "geluTanh", attentionScale: 1 / 16 },
+        layers: Array.from({ length: 26 }, (_, n) => ((n + 1) % 6 ? { window: 4096 } : {})),
+        ...{ rope: { base: 1e6 }, localRope: { base: 1e4 } },
+      });
+    for (const text_config of ["x", []])
+      await expect(configOf(wide, whole(text_config))).rejects.toThrow(
+        /text_config in config\.json is .* not an object/,
+      );
   });
 });
 

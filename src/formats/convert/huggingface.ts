@@ -3,7 +3,7 @@ import type { DecoderConfig } from "../../models/transformer/config.ts";
 import type { RopeConfig, RopeScaling } from "../../models/transformer/rope.ts";
 import { UnsupportedOpError } from "../../tensor/errors.ts";
 import type { DecoderFile, FileWeight } from "../decoder/file.ts";
-import { type ModelType, modelTypes, transposed } from "../decoder/huggingface.ts";
+import { type ModelType, modelTypes, textConfig, transposed } from "../decoder/huggingface.ts";
 import { huggingFaceName } from "../decoder/huggingface-names.ts";
 import { longRopeMagnitude } from "../decoder/huggingface-rope.ts";
 import type { ModelFolder } from "../folder.ts";
@@ -61,8 +61,8 @@ const torchTypes: Partial<Record<Quantization, string>> = { f32: "float32", f16:
 const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /**
- * The same of a model that is a folder: its own files, as they are but for the type of the weights. They say more than is known
- * here.
+ * The same of a model that is a folder: its own files, as they are but for the type of the weights, and for what sees more than
+ * texts, whose weights are left out. They say more than is known here.
  */
 export async function besideOfFolder(
   folder: ModelFolder,
@@ -74,10 +74,11 @@ export async function besideOfFolder(
     const own = await folder.optionalText(name);
     if (own !== undefined) beside.set(name, own);
   }
-  const json = await folder.json("config.json");
+  const whole = await folder.json("config.json");
+  const json = textConfig(folder.name, whole);
   const type = quant && torchTypes[quant];
   const changed = ["torch_dtype", "dtype"].filter((key) => type && json[key] !== undefined && json[key] !== type);
-  if (changed.length > 0)
+  if (changed.length > 0 || json !== whole)
     beside.set("config.json", text({ ...json, ...Object.fromEntries(changed.map((key) => [key, type])) }));
   return beside;
 }

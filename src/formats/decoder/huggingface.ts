@@ -48,6 +48,8 @@ export interface ModelType {
   readonly turned?: (n: number, config: Fields) => boolean;
   /** Embeddings, scores, halves of layers and logits have factors. */
   readonly scaled?: boolean;
+  /** It sees more than texts: the configuration of what reads and writes them, `text_config`, is that of this type. */
+  readonly text?: string;
   /** Where the configuration does not say it, the embeddings are the output projection. */
   readonly tied?: boolean;
 }
@@ -81,6 +83,26 @@ const olmo2: ModelType = {
   defaults: { rms_norm_eps: 1e-5 },
 };
 const gemma2Defaults = { head_dim: 256, query_pre_attn_scalar: 256, sliding_window: 4096 };
+const gemma3: ModelType = {
+  ...gemma,
+  architecture: "gemma3",
+  headNorms: true,
+  halvesWindow: true,
+  names: gemma2Names,
+  // Inside of another one a configuration lists only what differs from the class.
+  defaults: {
+    ...gemma2Defaults,
+    vocab_size: 262208,
+    hidden_size: 2304,
+    num_hidden_layers: 26,
+    num_attention_heads: 8,
+    num_key_value_heads: 4,
+    max_position_embeddings: 131072,
+    rope_theta: 1e6,
+    rope_local_base_freq: 1e4,
+  },
+  windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
+};
 export const modelTypes: Readonly<Record<string, ModelType>> = {
   llama,
   mistral: { ...llama, windowed: () => true, defaults: { sliding_window: 4096 } },
@@ -100,15 +122,8 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
     windowed: (n) => n % 2 === 0,
     defaults: { ...gemma2Defaults, attn_logit_softcapping: 50, final_logit_softcapping: 30 },
   },
-  gemma3_text: {
-    ...gemma,
-    architecture: "gemma3",
-    headNorms: true,
-    halvesWindow: true,
-    names: gemma2Names,
-    defaults: { ...gemma2Defaults, rope_theta: 1e6, rope_local_base_freq: 1e4 },
-    windowed: (n, config) => (n + 1) % (config.number("sliding_window_pattern") ?? 6) !== 0,
-  },
+  gemma3_text: gemma3,
+  gemma3: { ...gemma3, text: "gemma3_text" },
   gpt2: { architecture: "gpt2", names: gpt2Names, activation: "geluTanh", transposed: true, tied: true },
   smollm3: {
     ...llama,
@@ -139,7 +154,10 @@ export const modelTypes: Readonly<Record<string, ModelType>> = {
  */
 export async function readHuggingFaceDecoder(folder: ModelFolder, options: ReadOptions = {}): Promise<DecoderFile> {
   const json = await folder.json("config.json");
-  return { ...(await decoderIn(folder, json, options)), ...(await readVocabulary(folder, json)) };
+  return {
+    ...(await decoderIn(folder, json, options)),
+    ...(await readVocabulary(folder, textConfig(folder.name, json))),
+  };
 }
 
 /**
@@ -162,14 +180,36 @@ export async function decoderIn(
       `${folder.name}: model type "${name}" is not known; known: ${Object.keys(modelTypes).join(", ")}`,
       { missing: [name] },
     );
-  const weights = await weightsOf(folder, type, json, headless);
-  const config = configOf(new Fields(folder.name, { ...type.defaults, ...json }), type, weights.size, options);
+  const text = textConfig(folder.name, json);
+  const weights = await weightsOf(folder, type, text, headless);
+  const config = configOf(new Fields(folder.name, { ...type.defaults, ...text }), type, weights.size, options);
   checkSizes(config, weights, folder.name);
   const count = config.layers.length;
   const beyond = [...weights.keys()].find((key) => Number(/^blk\.(\d+)\./.exec(key)?.[1] ?? -1) >= count);
   if (beyond)
     throw new FormatError(`${folder.name}: config.json gives ${count} layers, but there are more weights: "${beyond}"`);
   return { format: "safetensors", config, weights };
+}
+
+/**
+ * The configuration of what reads and writes texts: mostly all of it.
+ * @throws FormatError for one that is no object
+ */
+export function textConfig(file: string, json: Json): Json {
+  const name = String(json["model_type"]);
+  const type = Object.hasOwn(modelTypes, name) ? modelTypes[name].text : undefined;
+  if (type === undefined) return json;
+  const text = new Fields(file, json).object("text_config")?.json ?? {};
+  const { quantization_config, tie_word_embeddings, eos_token_id } = json;
+  return {
+    ...text,
+    model_type: type,
+    quantization_config,
+    tie_word_embeddings,
+    eos_token_id: eos_token_id ?? text["eos_token_id"],
+    // Hugging Face's classes for more than texts have no cap.
+    final_logit_softcapping: null,
+  };
 }
 
 function configOf(fields: Fields, type: ModelType, tensors: number, options: ReadOptions): DecoderConfig {

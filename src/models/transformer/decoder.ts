@@ -1,6 +1,6 @@
 /**
- * Decoder-only transformers from their configuration: Llama, Mistral, Qwen, SmolLM, Gemma, Phi-3, GPT-2 and the like. One
- * graph serves prefill (many tokens) and decoding (one): keys and values of earlier tokens are state.
+ * Decoder-only transformers from their configuration: Llama, Mistral, Qwen, SmolLM, Gemma, Granite, OLMo, Phi-3, GPT-2
+ * and the like. One graph serves prefill (many tokens) and decoding (one): keys and values of earlier tokens are state.
  */
 
 import type { SymbolicValue } from "../../graph/builder.ts";
