@@ -346,6 +346,18 @@ describe("vocabularies", () => {
     await expect(convert(path, { to: "gguf" })).rejects.toThrow(FormatError);
   });
 
+  test("GGUF has a name for every embedding, of which the tokenizer may have fewer", async () => {
+    const path = await saved(await convert(tinyGguf(), { to: "safetensors" }));
+    const source = JSON.parse(await readFile(join(path, "tokenizer.json"), "utf8"));
+    const { "<|user|>": _, "<|assistant|>": last, ...vocab } = source.model.vocab;
+    const fewer = { added_tokens: source.added_tokens.slice(0, 2), model: { ...source.model, vocab } };
+    await writeFile(join(path, "tokenizer.json"), JSON.stringify({ ...source, ...fewer }));
+    const { metadata } = await readGguf(bytesSource(await bytesOf(await convert(path, { to: "gguf" }))));
+    const [tokens, kinds] = ["tokens", "token_type"].map((key) => metadata.get(`tokenizer.ggml.${key}`) as string[]);
+    expect([...tokens.slice(-3)]).toEqual(["<|end|>", "[unused258]", `[unused${last}]`]);
+    expect([...kinds.slice(-3)]).toEqual([3, 5, 5]);
+  });
+
   const bytes = { type: "ByteLevel" };
   test.each<[string, object]>([
     ["no vocabulary", { model: null }],

@@ -61,7 +61,9 @@ export function contentsOfDecoder(file: DecoderFile, name: string, tokenizer: bo
   }
   if (tokenizer && file.vocabulary) {
     const { vocabulary } = file;
-    const plain = vocabulary.kind === "tokenizer.json" ? vocabularyOf(vocabulary) : vocabulary;
+    // llama.cpp refuses files with another number of tokens than of embeddings.
+    const [count] = weights.get("token_embd.weight")!.shape;
+    const plain = vocabulary.kind === "tokenizer.json" ? vocabularyOf(vocabulary, count) : vocabulary;
     for (const [key, value] of vocabularyMetadata(plain)) metadata.set(key, value);
     if (vocabulary.kind === "tokenizer.json") warnOfTokens(vocabulary, new Metadata({ metadata }, name));
     if (file.chatTemplate !== undefined) metadata.set("tokenizer.chat_template", file.chatTemplate);

@@ -83,8 +83,11 @@ function addedTokens(source: Json): readonly AddedToken[] {
   return added as unknown as readonly AddedToken[];
 }
 
-/** @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none */
-export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | ByteLevelVocabulary {
+/**
+ * @param count tokens that the model has logits for: more than the tokenizer knows where it was made a round number
+ * @throws UnsupportedOpError for tokenizers of another kind, FormatError for what is none
+ */
+export function vocabularyOf(json: TokenizerJson, count = 0): SentencePieceVocabulary | ByteLevelVocabulary {
   const found = json.source["model"] as Bpe | null | undefined;
   if (typeof (found?.vocab ?? undefined) !== "object") throw new FormatError("tokenizer.json has no vocabulary");
   const model = found!;
@@ -97,6 +100,7 @@ export function vocabularyOf(json: TokenizerJson): SentencePieceVocabulary | Byt
   for (const [piece, id] of Object.entries(model.vocab)) pieces[id] = piece;
   const added = addedTokens(json.source);
   for (const { id, content } of added) pieces[id] = content;
+  pieces.length = Math.max(pieces.length, count);
   const kinds = Array.from(pieces, (piece): PieceKind => {
     if (piece === undefined) return "unused";
     return model.byte_fallback && /^<0x[0-9A-F]{2}>$/.test(piece) ? "byte" : "normal";
