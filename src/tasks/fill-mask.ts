@@ -117,7 +117,7 @@ export class MaskFiller {
       const probabilities = logProbabilities(own, likeliest).map(Math.exp);
       return likeliest.map((token, k) => ({
         token,
-        word: decode(tokenizer, [token]).trim(),
+        word: tokenizer.specialName(token) ?? decode(tokenizer, [token]).trim(),
         probability: probabilities[k],
       }));
     });

@@ -58,6 +58,8 @@ for (const [kind, { first }] of Object.entries(kinds))
     test("words for gaps", async () => {
       using model = await fillMask(await folderOf(kind), options);
       expect(model.mask).toBe("[MASK]");
+      const [all] = await model.fill("[MASK]", { count: shape.vocabSize });
+      expect(all.find((w) => w.token === separator)!.word).toBe("[SEP]");
       const gaps = await model.fill("The [MASK] sat on the [MASK].", { count: 3 });
       const given = [cls, 5, mask, 7, 8, 5, mask, 12, separator];
       const states = own.bert(given, first);
@@ -230,6 +232,7 @@ test("folders that lack something, or hold something else, are told", async () =
     await expect(found).rejects.toThrow(`a "bert" whose positions are "${position_embedding_type}"`);
   }
   await (await open({ "config.json": { ...bertJson, position_embedding_type: "absolute" } })).dispose();
+  await expect(open({ "config.json": { ...bertJson, is_decoder: true } })).rejects.toThrow(/is_decoder/);
   const llama2c = embeddings(tinyLlama2c(), options);
   await expect(llama2c).rejects.toThrow(UnsupportedOpError);
   await expect(llama2c).rejects.toThrow(

@@ -310,6 +310,14 @@ describe.each([
     expect(() => encodePair(cut, short, long.repeat(2), "first")).toThrow(/leaves? no room/);
   });
 
+  test("both are of one type where the model takes none", async () => {
+    const untyped = await HuggingFaceTokenizer.open(source, { model_input_names: ["input_ids", "attention_mask"] });
+    const { ids: wanted } = want("the cat", "dog");
+    expect(untyped.pair("the cat", "dog")).toEqual({ ids: wanted, types: wanted.map(() => 0) });
+    const typed = { model_input_names: ["input_ids", "token_type_ids"] };
+    expect((await HuggingFaceTokenizer.open(source, typed)).pair("the cat", "dog")).toEqual(want("the cat", "dog"));
+  });
+
   test("texts may be empty", async () => {
     const opened = await HuggingFaceTokenizer.open(source);
     for (const [a, b] of [

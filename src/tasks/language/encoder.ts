@@ -93,6 +93,10 @@ export async function encoderIn(folder: ModelFolder, options: EncoderOptions): P
         "a table of vectors",
       { missing: [String(places)] },
     );
+  if (json["is_decoder"] === true)
+    throw new UnsupportedOpError(`${folder.name}: a "${kind}" that is a decoder ("is_decoder") is not supported`, {
+      missing: ["is_decoder"],
+    });
   const positions = number("max_position_embeddings", "n_positions");
   const firstPosition = firstPositionIn(json);
   const config: EncoderConfig = {

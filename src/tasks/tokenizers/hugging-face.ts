@@ -43,6 +43,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
     readonly begin: number | undefined,
     readonly end: ReadonlySet<number>,
     private readonly normal: (text: string) => string,
+    /** What the model takes of a text. */
+    inputs: unknown,
   ) {
     const decoders = stepsOf(source["decoder"], "decoders");
     this.byteLevel = decoders.some((d) => d["type"] === "ByteLevel");
@@ -51,7 +53,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.added = peer.get_added_tokens_decoder();
     const processors = stepsOf(source["post_processor"], "processors");
     this.knowsPairs = !processors.some(({ pair }) => Array.isArray(pair) && pair.length === 0);
-    this.oneType = processors.some((p) => p["type"] === "RobertaProcessing");
+    const untyped = Array.isArray(inputs) && !inputs.includes("token_type_ids");
+    this.oneType = untyped || processors.some((p) => p["type"] === "RobertaProcessing");
   }
 
   /**
@@ -78,7 +81,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
       const vocabulary = (model["vocab"] ?? {}) as object;
       keepWordsWhole(peer, vocabulary);
       const normal = (text: string): string => (rules ? mapped(text, rules) : text);
-      return new HuggingFaceTokenizer(peer, source, Object.keys(vocabulary).length, begin, end, normal);
+      const size = Object.keys(vocabulary).length;
+      return new HuggingFaceTokenizer(peer, source, size, begin, end, normal, config["model_input_names"]);
     } catch (cause) {
       throw new FormatError(`tokenizer.json is not a tokenizer: ${(cause as Error).message}`, { cause });
     }
